@@ -1,0 +1,200 @@
+//! Buffers that the kernel may read or write while nobody else touches them.
+
+mod slice;
+
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
+pub use slice::Slice;
+
+/// A buffer that can be written from: what the program has put into it goes
+/// out.
+///
+/// Implemented for `Vec<u8>`, `Box<[u8]>`, `[u8; N]`, `String`, `Arc<[u8]>`,
+/// `&'static [u8]`, `&'static str`, `&'static mut [u8]`, and [`Slice`]s of
+/// them. Implement it for a pooled or registered buffer of your own:
+///
+/// ```
+/// use completion_port::{IoBuf, IoBufMut, Iocp};
+///
+/// /// A page from an allocator of our own.
+/// struct Page(Box<[u8; 4096]>);
+///
+/// // SAFETY: The bytes are on the heap, all initialised, and neither moving
+/// // the `Page` nor calling `initialized` moves them.
+/// unsafe impl IoBuf for Page {
+///     fn initialized(&self) -> (*const u8, usize) {
+///         (self.0.as_ptr(), self.0.len())
+///     }
+/// }
+/// // SAFETY: As above; all of the page may be overwritten.
+/// unsafe impl IoBufMut for Page {
+///     fn initialized_mut(&mut self) -> (*mut u8, usize) {
+///         (self.0.as_mut_ptr(), self.0.len())
+///     }
+///     fn writable(&mut self) -> (*mut u8, usize) {
+///         self.initialized_mut()
+///     }
+///     unsafe fn advance(&mut self, _bytes: usize) {}
+/// }
+/// ```
+///
+/// # Safety
+///
+/// From a call of [`initialized`](Self::initialized) until the value is next
+/// moved, borrowed mutably, or dropped:
+/// - the returned range is initialised and may be read, from any thread;
+/// - nothing changes it, not even through other handles to the same memory;
+/// - further calls return the same range.
+pub unsafe trait IoBuf {
+    /// Where the bytes that the program has put into the buffer start, and how
+    /// many they are.
+    fn initialized(&self) -> (*const u8, usize);
+
+    /// The part `range` of the initialised bytes, as a buffer that owns the
+    /// whole one: a write sends just that part, a read overwrites it.
+    ///
+    /// # Panics
+    ///
+    /// If the range is out of bounds or ends before it starts, as indexing
+    /// does.
+    ///
+    /// ```
+    /// use completion_port::IoBuf;
+    ///
+    /// let tail = b"hello world".to_vec().slice(6..);
+    /// assert_eq!(tail.as_ref(), b"world");
+    /// assert_eq!(tail.into_inner(), b"hello world");
+    /// ```
+    fn slice(self, range: impl std::ops::RangeBounds<usize>) -> Slice<Self>
+    where
+        Self: Sized,
+    {
+        Slice::new(self, range)
+    }
+}
+
+/// A buffer that can be read into.
+///
+/// Implemented for `Vec<u8>` (reads append to the spare capacity, which need
+/// not be zeroed), and for `Box<[u8]>`, `[u8; N]` and `&'static mut [u8]`, and
+/// [`Slice`]s of any of them (reads overwrite). See [`IoBuf`] for an
+/// implementation of one's own.
+///
+/// # Safety
+///
+/// From a call of [`writable`](Self::writable) or
+/// [`initialized_mut`](Self::initialized_mut) until the value is next moved,
+/// borrowed mutably other than by these methods, or dropped:
+/// - the returned range may be written, from any thread, and nobody else reads
+///   or writes it;
+/// - further calls return the same range, until [`advance`](Self::advance).
+pub unsafe trait IoBufMut: IoBuf {
+    /// The bytes of [`IoBuf::initialized`], for overwriting.
+    fn initialized_mut(&mut self) -> (*mut u8, usize);
+
+    /// Where a read puts its bytes, and how many it may put there. They need
+    /// not be initialised.
+    fn writable(&mut self) -> (*mut u8, usize);
+
+    /// Takes note that a read has put `bytes` bytes at the start of the
+    /// [`writable`](Self::writable) range.
+    ///
+    /// # Safety
+    ///
+    /// It has, and `bytes` is at most the length of that range.
+    unsafe fn advance(&mut self, bytes: usize);
+
+    /// Whether the buffer holds something but has no room for a read, which is
+    /// then refused rather than started with no room at all: on a stream that
+    /// would wait for data and report the end.
+    fn is_full(&mut self) -> bool {
+        self.writable().1 == 0 && self.initialized().1 != 0
+    }
+}
+
+// SAFETY: The heap block is initialised up to `len` and stays where it is.
+unsafe impl IoBuf for Vec<u8> {
+    fn initialized(&self) -> (*const u8, usize) {
+        (self.as_ptr(), self.len())
+    }
+}
+
+// SAFETY: The spare capacity is the vector's own; nothing moves it until the
+// vector is used again.
+unsafe impl IoBufMut for Vec<u8> {
+    fn initialized_mut(&mut self) -> (*mut u8, usize) {
+        (self.as_mut_ptr(), self.len())
+    }
+
+    fn writable(&mut self) -> (*mut u8, usize) {
+        let spare: &mut [MaybeUninit<u8>] = self.spare_capacity_mut();
+        (spare.as_mut_ptr().cast(), spare.len())
+    }
+
+    unsafe fn advance(&mut self, bytes: usize) {
+        // SAFETY: By the caller's promise so many bytes of the spare capacity
+        // are initialised now.
+        unsafe { self.set_len(self.len() + bytes) };
+    }
+}
+
+/// Buffers whose bytes are all initialised, so that reads overwrite them.
+macro_rules! fixed_buffer {
+    ($($(#[$safety:meta])* [$($generics:tt)*] $type:ty;)*) => {
+        $(
+            // SAFETY: All bytes are initialised, and stay where they are until
+            // the value is moved, used mutably, or dropped.
+            unsafe impl<$($generics)*> IoBuf for $type {
+                fn initialized(&self) -> (*const u8, usize) {
+                    (self.as_ptr(), self.len())
+                }
+            }
+
+            // SAFETY: As above, and the value is the bytes' only owner.
+            unsafe impl<$($generics)*> IoBufMut for $type {
+                fn initialized_mut(&mut self) -> (*mut u8, usize) {
+                    (self.as_mut_ptr(), self.len())
+                }
+
+                fn writable(&mut self) -> (*mut u8, usize) {
+                    self.initialized_mut()
+                }
+
+                unsafe fn advance(&mut self, _bytes: usize) {}
+            }
+        )*
+    };
+}
+
+fixed_buffer! {
+    [] Box<[u8]>;
+    [const N: usize] [u8; N];
+    ['a] &'a mut [u8];
+    ['a, const N: usize] &'a mut [u8; N];
+    [const N: usize] Box<[u8; N]>;
+}
+
+/// Buffers that can only be written from.
+macro_rules! read_only_buffer {
+    ($([$($generics:tt)*] $type:ty;)*) => {
+        $(
+            // SAFETY: The bytes are initialised, shared and immutable, and
+            // stay where they are while the value lives.
+            unsafe impl<$($generics)*> IoBuf for $type {
+                fn initialized(&self) -> (*const u8, usize) {
+                    (self.as_ptr(), self.len())
+                }
+            }
+        )*
+    };
+}
+
+read_only_buffer! {
+    [] String;
+    [] Arc<[u8]>;
+    [] Arc<str>;
+    ['a] &'a [u8];
+    ['a] &'a str;
+    ['a, const N: usize] &'a [u8; N];
+}

@@ -1,0 +1,72 @@
+//! A part of an owned buffer.
+
+use std::ops::{Bound, RangeBounds};
+use std::slice;
+
+use super::{IoBuf, IoBufMut};
+
+/// A part of the initialised bytes of a buffer, made by [`IoBuf::slice`]; it
+/// owns the whole buffer.
+#[derive(Debug)]
+pub struct Slice<B> {
+    buffer: B,
+    start: usize,
+    length: usize,
+}
+
+impl<B: IoBuf> Slice<B> {
+    pub(super) fn new(buffer: B, range: impl RangeBounds<usize>) -> Self {
+        let (_, whole) = buffer.initialized();
+        let start = match range.start_bound() {
+            Bound::Included(&start) => start,
+            Bound::Excluded(&before) => before.checked_add(1).expect("slice start overflows"),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(&last) => last.checked_add(1).expect("slice end overflows"),
+            Bound::Excluded(&end) => end,
+            Bound::Unbounded => whole,
+        };
+        assert!(start <= end, "slice starts at {start} but ends at {end}");
+        assert!(end <= whole, "slice ends at {end} in a buffer with {whole} initialised bytes");
+        Self { buffer, start, length: end - start }
+    }
+
+    /// The whole buffer.
+    pub fn into_inner(self) -> B {
+        self.buffer
+    }
+}
+
+impl<B: IoBuf> AsRef<[u8]> for Slice<B> {
+    fn as_ref(&self) -> &[u8] {
+        let (start, length) = self.initialized();
+        // SAFETY: The range is initialised and unchanging while `self` is
+        // borrowed, by the contract of `IoBuf`.
+        unsafe { slice::from_raw_parts(start, length) }
+    }
+}
+
+// SAFETY: A part of a range that the inner buffer vouches for. The bounds were
+// checked when the slice was made, and the inner buffer cannot be reached, so
+// its length is still the same.
+unsafe impl<B: IoBuf> IoBuf for Slice<B> {
+    fn initialized(&self) -> (*const u8, usize) {
+        let (start, _) = self.buffer.initialized();
+        (start.wrapping_add(self.start), self.length)
+    }
+}
+
+// SAFETY: As above.
+unsafe impl<B: IoBufMut> IoBufMut for Slice<B> {
+    fn initialized_mut(&mut self) -> (*mut u8, usize) {
+        let (start, _) = self.buffer.initialized_mut();
+        (start.wrapping_add(self.start), self.length)
+    }
+
+    fn writable(&mut self) -> (*mut u8, usize) {
+        self.initialized_mut()
+    }
+
+    unsafe fn advance(&mut self, _bytes: usize) {}
+}

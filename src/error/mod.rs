@@ -1,0 +1,471 @@
+//! What can go wrong, in one type that keeps all that the system said.
+
+mod status;
+
+use std::fmt;
+use std::io;
+
+pub(crate) use status::{
+    STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE, completion_error, is_error,
+};
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something failed: the call that failed, its code, and, for an
+/// operation that failed after it had been started, its `NTSTATUS`.
+///
+/// It converts into [`std::io::Error`], so `?` works in functions that return
+/// one.
+///
+/// ```
+/// use completion_port::{ErrorKind, Iocp};
+///
+/// let error = Iocp::with_concurrency(0).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidInput);
+/// assert_eq!(error.raw_os_error(), None);
+/// let error: std::io::Error = error.into();
+/// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Error(Repr);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Repr {
+    /// The system refused a call or failed an operation.
+    Os {
+        call: Call,
+        kind: ErrorKind,
+        code: u32,
+        /// 0 where the call itself failed, because then no status was written.
+        status: u32,
+    },
+    /// This crate refused, before any call was made.
+    Misuse(&'static Misuse),
+    /// A packet that belongs to no operation of the port that dequeued it.
+    Foreign(Box<ForeignPacket>),
+}
+
+/// What this crate refuses by itself, and what to do about it.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Misuse {
+    pub kind: ErrorKind,
+    pub message: &'static str,
+}
+
+/// The general cause of an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The operation was cancelled, or its handle was closed under it.
+    Cancelled,
+    /// The port was [closed](crate::Iocp::close).
+    Closed,
+    /// A packet was dequeued that belongs to no operation of this port; see
+    /// [`Error::foreign_packet`].
+    ForeignPacket,
+    /// The handle was not opened for overlapped I/O.
+    NotOverlapped,
+    /// The file, socket or pipe is associated with a completion port already.
+    AlreadyAssociated,
+    /// Consoles have no overlapped I/O.
+    Console,
+    /// The handle is closed, or never was one.
+    InvalidHandle,
+    /// The handle is associated with another port than the one it was used on.
+    WrongPort,
+    /// The object cannot do this operation.
+    Unsupported,
+    /// An argument makes no sense.
+    InvalidInput,
+    /// More operations in flight than the port was
+    /// [built](crate::Builder::max_operations) for.
+    TooManyOperations,
+    /// The system is out of memory, of buffers, or of quota for now; the same
+    /// call may succeed later.
+    ResourceExhausted,
+    /// The message is larger than the buffer; the rest of it is waiting in the
+    /// pipe. The transferred bytes are valid.
+    MoreData,
+    /// A datagram was larger than the buffer, and the rest of it is lost; or
+    /// larger than the socket can send. The transferred bytes are valid.
+    MessageTruncated,
+    /// The other side reset the connection.
+    ConnectionReset,
+    /// The connection was ended from this side or by the network.
+    ConnectionAborted,
+    /// Nobody listens there.
+    ConnectionRefused,
+    /// The socket or pipe is not connected.
+    NotConnected,
+    /// The socket is connected already.
+    AlreadyConnected,
+    /// The other end of the pipe is closed.
+    BrokenPipe,
+    /// The address is in use.
+    AddressInUse,
+    /// The address is not one of this machine's.
+    AddressNotAvailable,
+    /// No route to that network.
+    NetworkUnreachable,
+    /// No route to that host.
+    HostUnreachable,
+    /// The operation took longer than the system or the peer allows.
+    TimedOut,
+    /// The file, pipe or object does not exist.
+    NotFound,
+    /// Access is denied.
+    PermissionDenied,
+    /// Another handle has locked this part of the file.
+    Locked,
+    /// The disk is full.
+    StorageFull,
+    /// Something else; the code tells.
+    Other,
+}
+
+impl Error {
+    /// The general cause.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match &self.0 {
+            Repr::Os { kind, .. } => *kind,
+            Repr::Misuse(misuse) => misuse.kind,
+            Repr::Foreign(_) => ErrorKind::ForeignPacket,
+        }
+    }
+
+    /// The Win32 or Winsock code, or `None` where no call was made.
+    #[must_use]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        match &self.0 {
+            Repr::Os { code, .. } => Some(*code as i32),
+            Repr::Misuse(_) | Repr::Foreign(_) => None,
+        }
+    }
+
+    /// The `NTSTATUS` with which an operation completed, or `None` where none
+    /// was written: the call failed at once, or was not made.
+    #[must_use]
+    pub fn ntstatus(&self) -> Option<u32> {
+        match &self.0 {
+            Repr::Os { status, .. } if *status != 0 => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// The system call that failed, by its documented name, or `None` where no
+    /// call was made.
+    #[must_use]
+    pub fn call(&self) -> Option<&'static str> {
+        match &self.0 {
+            Repr::Os { call, .. } => Some(call.name()),
+            Repr::Misuse(_) | Repr::Foreign(_) => None,
+        }
+    }
+
+    /// Whether the operation was cancelled, by
+    /// [`Pending::cancel`](crate::Pending::cancel),
+    /// [`Associated::cancel_all`](crate::Associated::cancel_all), the end of a
+    /// [scope](crate::Iocp::scope), or because its handle was closed.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.kind() == ErrorKind::Cancelled
+    }
+
+    /// Whether the port was closed: time for a thread that dequeues to end.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.kind() == ErrorKind::Closed
+    }
+
+    /// The packet that belongs to no operation of this port, if that is what
+    /// was dequeued.
+    #[must_use]
+    pub fn foreign_packet(&self) -> Option<ForeignPacket> {
+        match &self.0 {
+            Repr::Foreign(packet) => Some(**packet),
+            _ => None,
+        }
+    }
+
+    /// The error of a call that failed with `code`.
+    pub(crate) fn os(call: Call, code: u32) -> Self {
+        Self::os_as(call, status::kind_of_code(code), code)
+    }
+
+    /// The same, where the code alone does not tell the cause.
+    pub(crate) fn os_as(call: Call, kind: ErrorKind, code: u32) -> Self {
+        Self(Repr::Os { call, kind, code, status: 0 })
+    }
+
+    pub(crate) fn misuse(misuse: &'static Misuse) -> Self {
+        Self(Repr::Misuse(misuse))
+    }
+
+    pub(crate) fn foreign(packet: ForeignPacket) -> Self {
+        Self(Repr::Foreign(Box::new(packet)))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Os { call, kind, code, status } => {
+                write!(f, "{}: ", call.name())?;
+                match kind {
+                    ErrorKind::Cancelled => f.write_str("the operation was cancelled")?,
+                    ErrorKind::NotOverlapped => f.write_str(
+                        "the handle is not open for overlapped I/O; open it with FILE_FLAG_OVERLAPPED",
+                    )?,
+                    ErrorKind::AlreadyAssociated => f.write_str(
+                        "the handle is associated with a completion port already, which lasts until the file, socket or pipe is closed",
+                    )?,
+                    ErrorKind::Console => f.write_str(
+                        "a console has no overlapped I/O; read and write it on a thread of its own",
+                    )?,
+                    _ => return write_system_message(f, *code, *status),
+                }
+                write_codes(f, *code, *status)
+            }
+            Repr::Misuse(misuse) => f.write_str(misuse.message),
+            Repr::Foreign(packet) => write!(
+                f,
+                "a packet that belongs to no operation of this port (key {:#x}, {} bytes, overlapped {:#x})",
+                packet.completion_key, packet.bytes_transferred, packet.overlapped
+            ),
+        }
+    }
+}
+
+fn write_system_message(f: &mut fmt::Formatter<'_>, code: u32, status: u32) -> fmt::Result {
+    // The standard library's message ends with the code.
+    write!(f, "{}", io::Error::from_raw_os_error(code as i32))?;
+    if status != 0 {
+        write!(f, " (status {status:#010x})")?;
+    }
+    Ok(())
+}
+
+fn write_codes(f: &mut fmt::Formatter<'_>, code: u32, status: u32) -> fmt::Result {
+    write!(f, " (os error {code}")?;
+    if status != 0 {
+        write!(f, ", status {status:#010x}")?;
+    }
+    f.write_str(")")
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.kind())
+            .field("message", &format_args!("{self}"))
+            .finish()
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        // `io::Error::from_raw_os_error` would call a cancelled operation
+        // timed out, and leave most of the others without a kind.
+        io::Error::new(error.kind().into(), error)
+    }
+}
+
+impl From<ErrorKind> for io::ErrorKind {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::InvalidInput
+            | ErrorKind::NotOverlapped
+            | ErrorKind::AlreadyAssociated
+            | ErrorKind::InvalidHandle
+            | ErrorKind::WrongPort => Self::InvalidInput,
+            ErrorKind::Unsupported | ErrorKind::Console => Self::Unsupported,
+            ErrorKind::TooManyOperations | ErrorKind::ResourceExhausted => Self::OutOfMemory,
+            ErrorKind::MoreData | ErrorKind::MessageTruncated => Self::InvalidData,
+            ErrorKind::ConnectionReset => Self::ConnectionReset,
+            ErrorKind::ConnectionAborted => Self::ConnectionAborted,
+            ErrorKind::ConnectionRefused => Self::ConnectionRefused,
+            ErrorKind::NotConnected => Self::NotConnected,
+            ErrorKind::Closed | ErrorKind::BrokenPipe => Self::BrokenPipe,
+            ErrorKind::AddressInUse => Self::AddrInUse,
+            ErrorKind::AddressNotAvailable => Self::AddrNotAvailable,
+            ErrorKind::NetworkUnreachable => Self::NetworkUnreachable,
+            ErrorKind::HostUnreachable => Self::HostUnreachable,
+            ErrorKind::TimedOut => Self::TimedOut,
+            ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::PermissionDenied => Self::PermissionDenied,
+            ErrorKind::Locked => Self::ResourceBusy,
+            ErrorKind::StorageFull => Self::StorageFull,
+            // Not `Interrupted`, which loops of the standard library retry.
+            ErrorKind::Cancelled
+            | ErrorKind::ForeignPacket
+            | ErrorKind::AlreadyConnected
+            | ErrorKind::Other => Self::Other,
+        }
+    }
+}
+
+/// A packet that no operation of the port stands behind, as the three integers
+/// that came with it.
+///
+/// Such packets come from other code that calls `PostQueuedCompletionStatus`
+/// on the port's handle, and from I/O that other code does on a duplicate of
+/// an associated handle. The `overlapped` value is never followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ForeignPacket {
+    /// The completion key: the context of the handle that the packet came
+    /// through, or whatever was posted.
+    pub completion_key: usize,
+    /// The byte count of the packet.
+    pub bytes_transferred: u32,
+    /// The `OVERLAPPED` pointer of the packet, which may be null and need not
+    /// be a pointer at all.
+    pub overlapped: usize,
+}
+
+/// What could not be started, with all that was given to it.
+///
+/// It converts into [`Error`] and [`std::io::Error`], which drops `returned`.
+///
+/// ```
+/// use completion_port::Iocp;
+///
+/// let port = Iocp::new()?;
+/// let file = tempfile(); // not opened with FILE_FLAG_OVERLAPPED
+/// let rejected = port.add_handle(file, 1).unwrap_err();
+/// println!("{}", rejected.error);
+/// let file = rejected.returned; // still ours
+/// # drop(file);
+/// # fn tempfile() -> std::fs::File {
+/// #     let path = std::env::temp_dir().join(format!("rejected-doc-{}", std::process::id()));
+/// #     std::fs::File::create(path).unwrap()
+/// # }
+/// # Ok::<(), completion_port::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rejected<T> {
+    /// Why.
+    pub error: Error,
+    /// What was passed in: the handle, or the context and the buffer.
+    pub returned: T,
+}
+
+impl<T> fmt::Debug for Rejected<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.error, f)
+    }
+}
+
+impl<T> fmt::Display for Rejected<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl<T> std::error::Error for Rejected<T> {}
+
+impl<T> From<Rejected<T>> for Error {
+    fn from(rejected: Rejected<T>) -> Self {
+        rejected.error
+    }
+}
+
+impl<T> From<Rejected<T>> for io::Error {
+    fn from(rejected: Rejected<T>) -> Self {
+        rejected.error.into()
+    }
+}
+
+/// The system calls that an [`Error`] can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    AcceptEx,
+    Bind,
+    CancelIoEx,
+    ConnectEx,
+    CreateIoCompletionPort,
+    GetQueuedCompletionStatus,
+    GetQueuedCompletionStatusEx,
+    Getsockopt,
+    PostQueuedCompletionStatus,
+    ReadFile,
+    SetFileCompletionNotificationModes,
+    Setsockopt,
+    VirtualAlloc,
+    WSARecv,
+    WSASend,
+    WSASocketW,
+    WriteFile,
+}
+
+impl Call {
+    /// Whether the statuses of its operations have Winsock's meaning.
+    fn is_on_socket(self) -> bool {
+        matches!(self, Self::AcceptEx | Self::ConnectEx | Self::WSARecv | Self::WSASend)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::AcceptEx => "AcceptEx",
+            Self::Bind => "bind",
+            Self::CancelIoEx => "CancelIoEx",
+            Self::ConnectEx => "ConnectEx",
+            Self::CreateIoCompletionPort => "CreateIoCompletionPort",
+            Self::GetQueuedCompletionStatus => "GetQueuedCompletionStatus",
+            Self::GetQueuedCompletionStatusEx => "GetQueuedCompletionStatusEx",
+            Self::Getsockopt => "getsockopt",
+            Self::PostQueuedCompletionStatus => "PostQueuedCompletionStatus",
+            Self::ReadFile => "ReadFile",
+            Self::SetFileCompletionNotificationModes => "SetFileCompletionNotificationModes",
+            Self::Setsockopt => "setsockopt",
+            Self::VirtualAlloc => "VirtualAlloc",
+            Self::WSARecv => "WSARecv",
+            Self::WSASend => "WSASend",
+            Self::WSASocketW => "WSASocketW",
+            Self::WriteFile => "WriteFile",
+        }
+    }
+}
+
+/// Declares the refusals of this crate: one sentence each, which says what was
+/// wrong and what to do.
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $name:ident: $kind:ident = $message:literal;)*) => {
+        $($(#[$doc])* pub(crate) static $name: Misuse =
+            Misuse { kind: ErrorKind::$kind, message: $message };)*
+    };
+}
+
+/// The refusals, each used at the place that checks for it.
+pub(crate) mod refusal {
+    use super::{ErrorKind, Misuse};
+
+    refusals! {
+        CLOSED: Closed = "the completion port is closed";
+        NO_THREADS: InvalidInput =
+            "a concurrency of 0 threads; use Iocp::new() for one thread per processor";
+        NO_OPERATIONS: InvalidInput = "max_operations must be between 1 and 16,777,214";
+        EMPTY_BATCH: InvalidInput = "a batch of capacity 0 can never hold a completion; use Batch::with_capacity(64)";
+        WRONG_PORT: WrongPort =
+            "the handle is associated with another completion port; start its operations on that one";
+        TOO_MANY_OPERATIONS: TooManyOperations =
+            "as many operations are in flight, or completed and not yet dropped, as the port was built for; see Builder::max_operations";
+        FULL_VECTOR: InvalidInput =
+            "reads append to the spare capacity of a Vec, and this one is full; use Vec::with_capacity, or overwrite its contents by reading into vec.slice(..)";
+        NEEDS_OFFSET: Unsupported =
+            "a file opened for overlapped I/O has no current position; use initiate_read_at or initiate_write_at";
+        NO_OFFSET: Unsupported =
+            "sockets, pipes and devices have no offsets; use initiate_read or initiate_write";
+        NOT_A_SOCKET: Unsupported = "this operation needs a socket";
+        MESSAGE_TOO_LONG: MessageTruncated =
+            "the datagram is longer than the socket's provider can send";
+        SKIP_UNSAFE_LAYERED: Unsupported =
+            "a layered Winsock provider stands between this socket and the kernel, so skip-on-success is not reliable on it";
+        SKIP_UNSAFE_MESSAGES: Unsupported =
+            "skip-on-success is not reliable on datagram sockets and message pipes, where a truncated message completes inline with a warning";
+        INVALID_HANDLE: InvalidHandle = "the handle is null or INVALID_HANDLE_VALUE";
+    }
+}

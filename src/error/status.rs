@@ -1,0 +1,163 @@
+//! The two status tables: what an `NTSTATUS` means on a socket, and what on
+//! everything else.
+//!
+//! Four distinct socket statuses collapse into Win32 error 64
+//! (`ERROR_NETNAME_DELETED`), so the status itself is read, not the error that
+//! `GetQueuedCompletionStatus` makes of it.
+
+use windows_sys::Win32::Foundation as win;
+use windows_sys::Win32::Networking::WinSock as ws;
+
+use super::{Call, Error, ErrorKind, Repr};
+use crate::sys;
+
+pub(crate) const STATUS_END_OF_FILE: u32 = 0xC000_0011;
+pub(crate) const STATUS_BUFFER_OVERFLOW: u32 = 0x8000_0005;
+pub(crate) const STATUS_CONNECTION_ABORTED: u32 = 0xC000_0241;
+const STATUS_TIMEOUT: u32 = 0x0000_0102;
+const STATUS_NOTIFY_ENUM_DIR: u32 = 0x0000_010C;
+const STATUS_HANDLES_CLOSED: u32 = 0x8000_000A;
+const STATUS_CANCELLED: u32 = 0xC000_0120;
+const STATUS_PIPE_BROKEN: u32 = 0xC000_014B;
+
+/// Whether a status says that the operation failed: severity 3 of
+/// [the four](https://learn.microsoft.com/windows-hardware/drivers/kernel/using-ntstatus-values).
+pub(crate) fn is_error(status: u32) -> bool {
+    status >> 30 == 3
+}
+
+/// Whether a status is a warning: the operation did something, its bytes are
+/// valid, and there is more to say.
+pub(crate) fn is_warning(status: u32) -> bool {
+    status >> 30 == 2
+}
+
+/// What a completion's `status` means for the caller: success, or an error of
+/// the kind of object that it happened on.
+///
+/// The end of a file or of a pipe is a success with no bytes for a read, as
+/// the end of a stream is on a socket.
+#[cold]
+pub(crate) fn completion_error(status: u32, call: Call) -> Result<(), Error> {
+    let reads = matches!(call, Call::ReadFile | Call::WSARecv);
+    let socket = call.is_on_socket();
+    let code = match status {
+        STATUS_END_OF_FILE | STATUS_PIPE_BROKEN if reads => return Ok(()),
+        STATUS_CANCELLED | STATUS_HANDLES_CLOSED => win::ERROR_OPERATION_ABORTED,
+        // These two have the severity of a success.
+        STATUS_TIMEOUT if socket => ws::WSAETIMEDOUT as u32,
+        STATUS_TIMEOUT => win::ERROR_TIMEOUT,
+        STATUS_NOTIFY_ENUM_DIR => win::ERROR_NOTIFY_ENUM_DIR,
+        _ if !is_error(status) && !is_warning(status) => return Ok(()),
+        _ if socket => winsock_code(status).unwrap_or_else(|| sys::win32_code(status)),
+        _ => sys::win32_code(status),
+    };
+    Err(Error(Repr::Os { call, kind: kind_of_code(code), code, status }))
+}
+
+/// The Winsock code of a status that has one.
+fn winsock_code(status: u32) -> Option<u32> {
+    let code = match status {
+        STATUS_BUFFER_OVERFLOW => ws::WSAEMSGSIZE,
+        0xC000_0008 /* INVALID_HANDLE */ | 0xC000_0024 /* OBJECT_TYPE_MISMATCH */ => ws::WSAENOTSOCK,
+        0xC000_009A /* INSUFFICIENT_RESOURCES */
+        | 0xC000_0017 /* NO_MEMORY */
+        | 0xC000_0044 /* QUOTA_EXCEEDED */
+        | 0xC000_00A1 /* WORKING_SET_QUOTA */
+        | 0xC000_012D /* COMMITMENT_LIMIT */
+        | 0xC000_012C /* PAGEFILE_QUOTA */
+        | 0xC000_0209 /* TOO_MANY_ADDRESSES */
+        | 0xC000_0218 /* CONFLICTING_ADDRESSES */ => ws::WSAENOBUFS,
+        0xC000_0043 /* SHARING_VIOLATION */ | 0xC000_020A /* ADDRESS_ALREADY_EXISTS */ => ws::WSAEADDRINUSE,
+        0xC000_00B5 /* IO_TIMEOUT */ => ws::WSAETIMEDOUT,
+        0xC000_013B /* LOCAL_DISCONNECT */
+        | 0xC000_013D /* TRANSACTION_ABORTED */
+        | 0xC000_0241 /* CONNECTION_ABORTED */ => ws::WSAECONNABORTED,
+        0xC000_013C /* REMOTE_DISCONNECT */
+        | 0xC000_020C /* CONNECTION_DISCONNECTED */
+        | 0xC000_020D /* CONNECTION_RESET */
+        | 0xC000_013E /* LINK_FAILED */
+        | 0xC000_023F /* PORT_UNREACHABLE */ => ws::WSAECONNRESET,
+        0xC000_A013 /* HOPLIMIT_EXCEEDED */ => ws::WSAENETRESET,
+        0xC000_0236 /* CONNECTION_REFUSED */ => ws::WSAECONNREFUSED,
+        0xC000_0237 /* GRACEFUL_DISCONNECT */ => ws::WSAEDISCON,
+        0xC000_023C /* NETWORK_UNREACHABLE */ | 0xC000_023E /* PROTOCOL_UNREACHABLE */ => ws::WSAENETUNREACH,
+        0xC000_023D /* HOST_UNREACHABLE */ => ws::WSAEHOSTUNREACH,
+        0xC000_0240 /* REQUEST_ABORTED */ => ws::WSAEINTR,
+        0xC000_00B0 /* PIPE_DISCONNECTED */ => ws::WSAESHUTDOWN,
+        0xC000_0023 /* BUFFER_TOO_SMALL */ | 0xC000_0005 /* ACCESS_VIOLATION */ => ws::WSAEFAULT,
+        0xC000_0141 /* INVALID_ADDRESS_COMPONENT */ | 0xC000_0207 /* INVALID_ADDRESS */ => ws::WSAEADDRNOTAVAIL,
+        0xC000_0022 /* ACCESS_DENIED */ => ws::WSAEACCES,
+        0xC000_020B /* ADDRESS_CLOSED */ | 0xC000_0239 /* ADDRESS_NOT_ASSOCIATED */ | 0xC000_0140 /* INVALID_CONNECTION */ => {
+            ws::WSAENOTCONN
+        }
+        0xC000_023B /* CONNECTION_ACTIVE */ => ws::WSAEISCONN,
+        0xC000_0010 /* INVALID_DEVICE_REQUEST */ | 0xC000_00BB /* NOT_SUPPORTED */ => ws::WSAEOPNOTSUPP,
+        0xC000_000D /* INVALID_PARAMETER */ => ws::WSAEINVAL,
+        _ => return None,
+    };
+    Some(code as u32)
+}
+
+/// The general cause behind a Win32 or a Winsock code; the two ranges do not
+/// overlap.
+pub(super) fn kind_of_code(code: u32) -> ErrorKind {
+    match code {
+        win::ERROR_OPERATION_ABORTED | win::ERROR_REQUEST_ABORTED => ErrorKind::Cancelled,
+        win::ERROR_ABANDONED_WAIT_0 => ErrorKind::Closed,
+        win::ERROR_INVALID_HANDLE => ErrorKind::InvalidHandle,
+        win::ERROR_INVALID_PARAMETER => ErrorKind::InvalidInput,
+        win::ERROR_NOT_SUPPORTED
+        | win::ERROR_INVALID_FUNCTION
+        | win::ERROR_CALL_NOT_IMPLEMENTED => ErrorKind::Unsupported,
+        win::ERROR_NOT_ENOUGH_MEMORY
+        | win::ERROR_OUTOFMEMORY
+        | win::ERROR_NO_SYSTEM_RESOURCES
+        | win::ERROR_NOT_ENOUGH_QUOTA
+        | win::ERROR_WORKING_SET_QUOTA
+        | win::ERROR_COMMITMENT_LIMIT
+        | win::ERROR_INVALID_USER_BUFFER => ErrorKind::ResourceExhausted,
+        win::ERROR_MORE_DATA => ErrorKind::MoreData,
+        win::ERROR_NETNAME_DELETED => ErrorKind::ConnectionReset,
+        win::ERROR_CONNECTION_ABORTED | win::ERROR_GRACEFUL_DISCONNECT => {
+            ErrorKind::ConnectionAborted
+        }
+        win::ERROR_CONNECTION_REFUSED => ErrorKind::ConnectionRefused,
+        win::ERROR_PIPE_NOT_CONNECTED => ErrorKind::NotConnected,
+        win::ERROR_BROKEN_PIPE | win::ERROR_NO_DATA => ErrorKind::BrokenPipe,
+        win::ERROR_NETWORK_UNREACHABLE | win::ERROR_PROTOCOL_UNREACHABLE => {
+            ErrorKind::NetworkUnreachable
+        }
+        win::ERROR_HOST_UNREACHABLE => ErrorKind::HostUnreachable,
+        win::ERROR_PORT_UNREACHABLE => ErrorKind::ConnectionReset,
+        win::ERROR_SEM_TIMEOUT | win::ERROR_TIMEOUT | win::WAIT_TIMEOUT => ErrorKind::TimedOut,
+        win::ERROR_FILE_NOT_FOUND | win::ERROR_PATH_NOT_FOUND => ErrorKind::NotFound,
+        win::ERROR_ACCESS_DENIED => ErrorKind::PermissionDenied,
+        win::ERROR_LOCK_VIOLATION | win::ERROR_SHARING_VIOLATION => ErrorKind::Locked,
+        win::ERROR_DISK_FULL | win::ERROR_HANDLE_DISK_FULL => ErrorKind::StorageFull,
+        _ => match code as i32 {
+            ws::WSAEINTR | ws::WSA_E_CANCELLED | ws::WSAECANCELLED => ErrorKind::Cancelled,
+            ws::WSAENOTSOCK | ws::WSAEBADF => ErrorKind::InvalidHandle,
+            ws::WSAEINVAL | ws::WSAEFAULT => ErrorKind::InvalidInput,
+            ws::WSAEOPNOTSUPP | ws::WSAEAFNOSUPPORT | ws::WSAEPROTONOSUPPORT => {
+                ErrorKind::Unsupported
+            }
+            // WSARecv: "Too many outstanding overlapped I/O requests."
+            ws::WSAENOBUFS | ws::WSAEWOULDBLOCK | ws::WSAEMFILE => ErrorKind::ResourceExhausted,
+            ws::WSAEMSGSIZE => ErrorKind::MessageTruncated,
+            ws::WSAECONNRESET | ws::WSAENETRESET => ErrorKind::ConnectionReset,
+            ws::WSAECONNABORTED | ws::WSAEDISCON => ErrorKind::ConnectionAborted,
+            ws::WSAECONNREFUSED => ErrorKind::ConnectionRefused,
+            ws::WSAENOTCONN => ErrorKind::NotConnected,
+            ws::WSAEISCONN => ErrorKind::AlreadyConnected,
+            ws::WSAESHUTDOWN => ErrorKind::BrokenPipe,
+            ws::WSAEADDRINUSE => ErrorKind::AddressInUse,
+            ws::WSAEADDRNOTAVAIL => ErrorKind::AddressNotAvailable,
+            ws::WSAENETUNREACH | ws::WSAENETDOWN => ErrorKind::NetworkUnreachable,
+            ws::WSAEHOSTUNREACH | ws::WSAEHOSTDOWN => ErrorKind::HostUnreachable,
+            ws::WSAETIMEDOUT => ErrorKind::TimedOut,
+            ws::WSAEACCES => ErrorKind::PermissionDenied,
+            _ => ErrorKind::Other,
+        },
+    }
+}

@@ -1,0 +1,348 @@
+//! Handles that are associated with a port.
+
+mod adopt;
+mod mode;
+
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::marker::PhantomData;
+use std::mem;
+use std::os::windows::io::{AsRawHandle, AsRawSocket, RawHandle, RawSocket};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+pub use adopt::{Adoptable, Socket};
+pub use mode::{Inline, Mode, Queued};
+
+use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
+
+use crate::error::{Call, Error, ErrorKind, Rejected, Result, refusal};
+use crate::operation::Target;
+use crate::port::{Identity, Iocp};
+use crate::sys::{self, Handle, Nature, SocketKind};
+
+/// A socket, file, pipe or device whose completions go to a port.
+///
+/// It owns `H`. Dropping it cancels what is in flight on it and closes it; the
+/// completions still arrive. The handle stays associated for as long as the
+/// file, socket or pipe behind it is open, through duplicates as well; I/O that
+/// other code does on a duplicate arrives as
+/// [foreign packets](crate::Error::foreign_packet).
+///
+/// `M` says how completions arrive: [`Queued`], all through the port, unless
+/// [`skip_on_success`](Self::skip_on_success) changes it.
+pub struct Associated<H, M = Queued> {
+    // Dropped in this order.
+    cancel: CancelOnDrop,
+    handle: H,
+    raw: Handle,
+    identity: Arc<Identity>,
+    key: usize,
+    object: Object,
+    /// How many operations in a row have completed without a packet.
+    inline_run: AtomicU32,
+    mode: PhantomData<M>,
+}
+
+/// What kind of thing a handle refers to, as far as operations differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Object {
+    Stream,
+    /// With the length of its longest message.
+    Datagram(u32),
+    Disk,
+    /// A pipe or a device.
+    Other,
+}
+
+/// Cancels what is in flight on the handle, if it is ours to close.
+struct CancelOnDrop(Option<Handle>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0 {
+            // There is nobody to tell; closing the last handle cancels too.
+            let _ = sys::cancel_all(handle);
+        }
+    }
+}
+
+impl<C: Send + 'static> Iocp<C> {
+    /// Associates a handle with the port: the completions of its operations
+    /// come to this port, with `context` as their
+    /// [`handle_context`](crate::CompletionStatus::handle_context) (the
+    /// completion key).
+    ///
+    /// Takes what owns an overlapped handle: `TcpStream`, `TcpListener`,
+    /// `UdpSocket` (the standard library's sockets are overlapped), `File`
+    /// (opened with `custom_flags(FILE_FLAG_OVERLAPPED)`), `OwnedSocket`,
+    /// `OwnedHandle`, the pipes of a child process. For bare values see
+    /// [`add_raw_handle`](Self::add_raw_handle).
+    ///
+    /// # Errors
+    ///
+    /// The handle comes back with one of
+    /// - [`NotOverlapped`](crate::ErrorKind::NotOverlapped),
+    ///   [`AlreadyAssociated`](crate::ErrorKind::AlreadyAssociated),
+    ///   [`Console`](crate::ErrorKind::Console),
+    ///   [`InvalidHandle`](crate::ErrorKind::InvalidHandle);
+    /// - [`Closed`](crate::ErrorKind::Closed), if the port is.
+    ///
+    /// ```
+    /// use std::net::TcpListener;
+    /// use completion_port::Iocp;
+    ///
+    /// let port = Iocp::new()?;
+    /// let listener = port.add_handle(TcpListener::bind("127.0.0.1:0")?, 1)?;
+    /// assert_eq!(listener.context(), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn add_handle<H: Adoptable>(
+        &self,
+        handle: H,
+        context: usize,
+    ) -> Result<Associated<H>, Rejected<H>> {
+        let raw = handle.handle();
+        match self.associate(raw, context) {
+            Ok((identity, object)) => Ok(Associated {
+                cancel: CancelOnDrop(H::OWNS.then_some(raw)),
+                handle,
+                raw,
+                identity,
+                key: context,
+                object,
+                inline_run: AtomicU32::new(0),
+                mode: PhantomData,
+            }),
+            Err(error) => Err(Rejected { error, returned: handle }),
+        }
+    }
+
+    fn associate(&self, handle: Handle, key: usize) -> Result<(Arc<Identity>, Object)> {
+        let shared = self.shared();
+        if shared.identity.is_closed() {
+            return Err(Error::misuse(&refusal::CLOSED));
+        }
+        if !handle.is_plausible() {
+            return Err(Error::misuse(&refusal::INVALID_HANDLE));
+        }
+        shared.port.associate(handle, key).map_err(|code| explain(handle, code))?;
+        let object = match sys::socket_kind(handle) {
+            Some(SocketKind::Stream) => Object::Stream,
+            Some(SocketKind::Datagram) => {
+                Object::Datagram(sys::max_message_size(handle).unwrap_or(u32::MAX))
+            }
+            None if sys::nature(handle) == Nature::Disk => Object::Disk,
+            None => Object::Other,
+        };
+        Ok((Arc::clone(&shared.identity), object))
+    }
+}
+
+impl<H> Associated<H> {
+    /// Lets operations that complete at once hand their completions to their
+    /// starter, rather than through the port: fewer packets, and often no
+    /// system call to dequeue. `initiate_...` then returns [`Started`], and a
+    /// [`Batch`](crate::Batch::push) keeps the order fair.
+    ///
+    /// It lasts as long as the file, socket or pipe, for duplicates too. After
+    /// [32](Self::INLINE_LIMIT) operations in a row that completed at once the
+    /// next one goes through the port all the same, so that a loop over a
+    /// handle that is always ready comes back to the port.
+    ///
+    /// [`Started`]: crate::Started
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where the system cannot
+    /// be trusted to keep to it: datagram sockets, message pipes, and sockets
+    /// of layered Winsock providers. The handle comes back, and works as
+    /// before.
+    ///
+    /// ```
+    /// use completion_port::{Iocp, Started};
+    ///
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// let port = Iocp::new()?;
+    /// let client = port.add_handle(client, 1)?.skip_on_success()?;
+    /// let completion = match port.initiate_write(&client, 2, "hello")? {
+    ///     Started::Completed(completion) => completion,
+    ///     Started::Pending(_) => port.get_completion()?,
+    /// };
+    /// assert_eq!(completion.bytes_transferred, 5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn skip_on_success(self) -> Result<Associated<H, Inline>, Rejected<Self>> {
+        if let Err(error) = self.set_skip_on_success() {
+            return Err(Rejected { error, returned: self });
+        }
+        Ok(Associated {
+            cancel: self.cancel,
+            handle: self.handle,
+            raw: self.raw,
+            identity: self.identity,
+            key: self.key,
+            object: self.object,
+            inline_run: self.inline_run,
+            mode: PhantomData,
+        })
+    }
+}
+
+/// The system answers `ERROR_INVALID_PARAMETER` to several mistakes; this
+/// tells them apart.
+fn explain(handle: Handle, code: u32) -> Error {
+    let kind = match code {
+        ERROR_INVALID_PARAMETER if sys::nature(handle) == Nature::Console => ErrorKind::Console,
+        ERROR_INVALID_PARAMETER => match sys::is_synchronous(handle) {
+            Some(true) => ErrorKind::NotOverlapped,
+            Some(false) => ErrorKind::AlreadyAssociated,
+            None => ErrorKind::InvalidInput,
+        },
+        _ if sys::nature(handle) == Nature::Console => ErrorKind::Console,
+        _ => return Error::os(Call::CreateIoCompletionPort, code),
+    };
+    Error::os_as(Call::CreateIoCompletionPort, kind, code)
+}
+
+impl<H, M> Associated<H, M> {
+    /// The context that the handle was [added](Iocp::add_handle) with.
+    #[must_use]
+    pub fn context(&self) -> usize {
+        self.key
+    }
+
+    /// Asks for everything that is in flight on the handle to be cancelled,
+    /// also what was started through duplicates in this process. `true` if
+    /// there was something. The completions arrive in any case, and say
+    /// whether the request came in time.
+    ///
+    /// # Errors
+    ///
+    /// What the system answers to a request that it could not take.
+    pub fn cancel_all(&self) -> Result<bool> {
+        sys::cancel_all(self.raw)
+    }
+
+    /// The handle itself, still associated with the port, and with whatever is
+    /// in flight on it left alone.
+    pub fn into_inner(self) -> H {
+        mem::forget(self.cancel);
+        self.handle
+    }
+
+    /// Whether operations on it are Winsock's.
+    #[inline]
+    pub(crate) fn is_socket(&self) -> bool {
+        matches!(self.object, Object::Stream | Object::Datagram(_))
+    }
+
+    /// Where to start an operation, if it may be started at all. Files want an
+    /// offset, and nothing else has one.
+    #[inline]
+    pub(crate) fn target(&self, port: &Arc<Identity>, offset: Option<u64>) -> Result<Target>
+    where
+        M: Mode,
+    {
+        if !Arc::ptr_eq(port, &self.identity) {
+            return Err(Error::misuse(&refusal::WRONG_PORT));
+        }
+        if port.is_closed() {
+            return Err(Error::misuse(&refusal::CLOSED));
+        }
+        match (self.object, offset) {
+            (Object::Disk, None) => return Err(Error::misuse(&refusal::NEEDS_OFFSET)),
+            (Object::Stream | Object::Datagram(_), Some(_)) => {
+                return Err(Error::misuse(&refusal::NO_OFFSET));
+            }
+            _ => {}
+        }
+        Ok(Target { handle: self.raw, key: self.key, offset: offset.unwrap_or(0), skips: M::SKIPS })
+    }
+
+    /// Refuses a message that the socket cannot send: what the system does
+    /// with one differs in whether a packet comes of it.
+    #[inline]
+    pub(crate) fn check_message(&self, length: usize) -> Result<()> {
+        match self.object {
+            Object::Datagram(longest) if length > longest as usize => {
+                Err(Error::misuse(&refusal::MESSAGE_TOO_LONG))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Sockets give access to what they are, for options and addresses. (Reading
+/// and writing through it blocks, and its completions go nowhere: a blocking
+/// call on an overlapped socket is a call of its own.) Files and pipes do not,
+/// because the standard library's blocking reads and writes on an overlapped
+/// handle wait for the wrong operation.
+impl<H: Socket, M> Associated<H, M> {
+    /// The socket.
+    ///
+    /// ```
+    /// # use std::net::TcpListener;
+    /// # let port = completion_port::Iocp::new()?;
+    /// let listener = port.add_handle(TcpListener::bind("127.0.0.1:0")?, 1)?;
+    /// println!("listening on {}", listener.get_ref().local_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn get_ref(&self) -> &H {
+        &self.handle
+    }
+}
+
+/// What has no overlapped form, and does not disturb operations in flight.
+impl<M> Associated<File, M> {
+    /// As [`File::metadata`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn metadata(&self) -> std::io::Result<Metadata> {
+        self.handle.metadata()
+    }
+
+    /// As [`File::set_len`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn set_len(&self, length: u64) -> std::io::Result<()> {
+        self.handle.set_len(length)
+    }
+
+    /// As [`File::sync_all`], of what has completed.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn sync_all(&self) -> std::io::Result<()> {
+        self.handle.sync_all()
+    }
+}
+
+impl<H: AsRawHandle, M> AsRawHandle for Associated<H, M> {
+    fn as_raw_handle(&self) -> RawHandle {
+        self.handle.as_raw_handle()
+    }
+}
+
+impl<H: AsRawSocket, M> AsRawSocket for Associated<H, M> {
+    fn as_raw_socket(&self) -> RawSocket {
+        self.handle.as_raw_socket()
+    }
+}
+
+impl<H, M> fmt::Debug for Associated<H, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Associated")
+            .field("handle", &self.raw.0)
+            .field("context", &self.key)
+            .field("object", &self.object)
+            .finish_non_exhaustive()
+    }
+}

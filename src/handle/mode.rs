@@ -1,0 +1,129 @@
+//! How completions arrive: all through the port, or at once when they can.
+#![allow(private_interfaces, private_bounds, reason = "the sealed trait is for this crate alone")]
+
+use std::sync::atomic::Ordering;
+
+use super::Associated;
+use crate::error::{Error, Result, refusal};
+use crate::operation::{Launched, Payload, Pending, Started};
+use crate::port::Shared;
+use crate::sys::{self, SocketKind};
+
+/// How the completions of a handle's operations arrive: [`Queued`] or
+/// [`Inline`].
+pub trait Mode: sealed::Mode {
+    /// What starting an operation returns.
+    type Started<B, C>;
+}
+
+/// All completions come through the port.
+#[derive(Debug)]
+pub enum Queued {}
+
+/// The completions of operations that complete at once are handed to their
+/// starter, and no packet is queued for them.
+#[derive(Debug)]
+pub enum Inline {}
+
+impl Mode for Queued {
+    type Started<B, C> = Pending<B>;
+}
+
+impl Mode for Inline {
+    type Started<B, C> = Started<B, C>;
+}
+
+mod sealed {
+    use super::{Associated, Error, Launched, Payload, Shared};
+
+    pub trait Mode {
+        /// Whether the handle skips the packets of inline successes.
+        const SKIPS: bool;
+
+        /// Turns a started operation into what its starter gets.
+        fn deliver<C: Send + 'static, P: Payload, H, M>(
+            launched: Launched<C, P>,
+            handle: &Associated<H, M>,
+            shared: &Shared<C>,
+        ) -> Result<Self::Started<P::Output, C>, (Error, C, P)>
+        where
+            Self: super::Mode;
+    }
+}
+
+impl sealed::Mode for Queued {
+    const SKIPS: bool = false;
+
+    #[inline]
+    fn deliver<C: Send + 'static, P: Payload, H, M>(
+        launched: Launched<C, P>,
+        _handle: &Associated<H, M>,
+        shared: &Shared<C>,
+    ) -> Result<Pending<P::Output>, (Error, C, P)> {
+        match launched {
+            Launched::InFlight(pending) => Ok(pending),
+            // The end of a file, found at once.
+            Launched::Unqueued(done) => done.post(&shared.port).map_err(|(error, done)| {
+                let (context, payload) = done.take_back(&shared.cells);
+                (error, context, payload)
+            }),
+        }
+    }
+}
+
+impl sealed::Mode for Inline {
+    const SKIPS: bool = true;
+
+    #[inline]
+    fn deliver<C: Send + 'static, P: Payload, H, M>(
+        launched: Launched<C, P>,
+        handle: &Associated<H, M>,
+        shared: &Shared<C>,
+    ) -> Result<Started<P::Output, C>, (Error, C, P)> {
+        // Counted without synchronisation: a bound for a loop need not be
+        // exact between threads.
+        let run = handle.inline_run.load(Ordering::Relaxed);
+        let done = match launched {
+            Launched::InFlight(pending) => {
+                handle.inline_run.store(0, Ordering::Relaxed);
+                return Ok(Started::Pending(pending));
+            }
+            Launched::Unqueued(done) if run >= INLINE_LIMIT => {
+                handle.inline_run.store(0, Ordering::Relaxed);
+                match done.post(&shared.port) {
+                    Ok(pending) => return Ok(Started::Pending(pending)),
+                    // No room for a packet: better at once than never.
+                    Err((_, done)) => done,
+                }
+            }
+            Launched::Unqueued(done) => {
+                handle.inline_run.store(run + 1, Ordering::Relaxed);
+                done
+            }
+        };
+        Ok(Started::Completed(done.into_dequeued().complete()))
+    }
+}
+
+const INLINE_LIMIT: u32 = 32;
+
+impl<H> Associated<H> {
+    /// How many operations in a row may complete without a packet on a handle
+    /// that [skips the port](Self::skip_on_success).
+    pub const INLINE_LIMIT: u32 = INLINE_LIMIT;
+
+    pub(super) fn set_skip_on_success(&self) -> Result<()> {
+        match sys::socket_kind(self.raw) {
+            // A provider above the kernel's may complete an operation inline,
+            // and queue the packet all the same.
+            Some(SocketKind::Stream) if !sys::has_kernel_handles(self.raw)? => {
+                Err(Error::misuse(&refusal::SKIP_UNSAFE_LAYERED))
+            }
+            Some(SocketKind::Datagram) => Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES)),
+            None if sys::is_message_pipe(self.raw) => {
+                Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES))
+            }
+            _ => sys::skip_completion_port_on_success(self.raw),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Accepting connections: `AcceptEx`.
+
+use std::net::TcpStream;
+
+use crate::error::{Error, Rejected, Result, refusal};
+use crate::handle::{Associated, Mode};
+use crate::operation::Accept;
+use crate::port::Iocp;
+use crate::sys;
+
+impl<C: Send + 'static> Iocp<C> {
+    /// Starts to accept a connection on a listening socket.
+    ///
+    /// The completion has the connection, as a `TcpStream` like any other:
+    /// [`Finished::take_accepted`](crate::Finished::take_accepted). Keep a few
+    /// accepts in flight, so that connections need not wait for one.
+    ///
+    /// An accept that fails with
+    /// [`ConnectionReset`](crate::ErrorKind::ConnectionReset) or
+    /// [`ConnectionAborted`](crate::ErrorKind::ConnectionAborted) means that
+    /// one client went away; the listener is well. Start another.
+    ///
+    /// # Errors
+    ///
+    /// The context comes back if the accept could not be started:
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on what is no socket,
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) on one that does not
+    /// listen, and otherwise as for [`initiate_read`](Self::initiate_read).
+    ///
+    /// ```
+    /// use std::net::{TcpListener, TcpStream};
+    /// use completion_port::Iocp;
+    ///
+    /// let port = Iocp::new()?;
+    /// let listener = port.add_handle(TcpListener::bind("127.0.0.1:0")?, 1)?;
+    /// port.initiate_accept(&listener, 2)?;
+    /// let client = TcpStream::connect(listener.get_ref().local_addr()?)?;
+    /// let mut completion = port.get_completion()?;
+    /// completion.error_status?;
+    /// let accepted = completion.operation.take_accepted().unwrap();
+    /// assert_eq!(accepted.peer_addr()?, client.local_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn initiate_accept<H, M: Mode>(
+        &self,
+        listener: &Associated<H, M>,
+        context: C,
+    ) -> Result<M::Started<TcpStream, C>, Rejected<C>> {
+        let prepared = listener.target(&self.shared().identity, None).and_then(|target| {
+            if !listener.is_socket() {
+                return Err(Error::misuse(&refusal::NOT_A_SOCKET));
+            }
+            let socket = sys::new_socket(sys::family(target.handle)?)?;
+            Ok((target, socket))
+        });
+        let (target, socket) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(Rejected { error, returned: context }),
+        };
+        let accepted = sys::handle_of(&socket);
+        self.start(listener, target, context, Accept::new(socket), |addresses, overlapped| {
+            sys::accept(target.handle, accepted, addresses, overlapped)
+        })
+        .map_err(|(error, returned, _)| Rejected { error, returned })
+    }
+}

@@ -1,0 +1,36 @@
+//! The operations, by what they are done on: each a short statement of what is
+//! called with what.
+
+mod listener;
+mod stream;
+mod transfer;
+
+pub use stream::unconnected_stream;
+pub(crate) use transfer::{read_file, receive, send, write_file};
+
+use crate::error::{Error, Rejected};
+use crate::handle::{Associated, Mode};
+use crate::operation::{Payload, Target};
+use crate::port::Iocp;
+use crate::sys::{Answer, LentOverlapped, LentRegion};
+
+impl<C: Send + 'static> Iocp<C> {
+    /// Launches one operation and delivers it the way its handle wants.
+    #[inline]
+    fn start<H, M: Mode, P: Payload>(
+        &self,
+        handle: &Associated<H, M>,
+        target: Target,
+        context: C,
+        payload: P,
+        call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
+    ) -> Result<M::Started<P::Output, C>, (Error, C, P)> {
+        let shared = self.shared();
+        let launched = shared.cells.launch(target, false, context, payload, call)?;
+        M::deliver(launched, handle, shared)
+    }
+}
+
+fn rejected<C, B>(error: Error, context: C, buffer: B) -> Rejected<(C, B)> {
+    Rejected { error, returned: (context, buffer) }
+}

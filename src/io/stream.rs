@@ -1,0 +1,73 @@
+//! Making connections: `ConnectEx`.
+
+use std::net::{SocketAddr, TcpStream};
+
+use crate::error::{Error, Rejected, Result, refusal};
+use crate::handle::{Associated, Mode};
+use crate::operation::Connect;
+use crate::port::Iocp;
+use crate::sys;
+
+/// A stream socket for addresses like `peer`, not connected yet: for
+/// [`Iocp::initiate_connect`].
+///
+/// # Errors
+///
+/// If the system has no more sockets, or none for such addresses.
+pub fn unconnected_stream(peer: SocketAddr) -> Result<TcpStream> {
+    Ok(sys::new_socket(sys::family_of(peer))?.into())
+}
+
+impl<C: Send + 'static> Iocp<C> {
+    /// Starts to connect a socket, which is bound to an address of the
+    /// system's choice first, unless it is bound already.
+    ///
+    /// After
+    /// [`ConnectionRefused`](crate::ErrorKind::ConnectionRefused),
+    /// [`NetworkUnreachable`](crate::ErrorKind::NetworkUnreachable) and
+    /// [`TimedOut`](crate::ErrorKind::TimedOut) the same socket can be tried
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// The context comes back if the connect could not be started:
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on what is no socket,
+    /// [`AlreadyConnected`](crate::ErrorKind::AlreadyConnected), and otherwise
+    /// as for [`initiate_read`](Self::initiate_read).
+    ///
+    /// ```
+    /// use completion_port::{Iocp, unconnected_stream};
+    ///
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let peer = listener.local_addr()?;
+    /// let port = Iocp::new()?;
+    /// let stream = port.add_handle(unconnected_stream(peer)?, 1)?;
+    /// port.initiate_connect(&stream, 2, peer)?;
+    /// port.get_completion()?.error_status?;
+    /// assert_eq!(stream.get_ref().peer_addr()?, peer);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn initiate_connect<H, M: Mode>(
+        &self,
+        socket: &Associated<H, M>,
+        context: C,
+        peer: SocketAddr,
+    ) -> Result<M::Started<(), C>, Rejected<C>> {
+        let prepared = socket.target(&self.shared().identity, None).and_then(|target| {
+            if !socket.is_socket() {
+                return Err(Error::misuse(&refusal::NOT_A_SOCKET));
+            }
+            // "A specified socket must be bound", or ConnectEx fails.
+            sys::bind_to_any(target.handle, sys::family_of(peer))?;
+            Ok(target)
+        });
+        let target = match prepared {
+            Ok(target) => target,
+            Err(error) => return Err(Rejected { error, returned: context }),
+        };
+        self.start(socket, target, context, Connect, |_, overlapped| {
+            sys::connect(target.handle, peer, overlapped)
+        })
+        .map_err(|(error, returned, _)| Rejected { error, returned })
+    }
+}

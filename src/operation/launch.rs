@@ -1,0 +1,221 @@
+//! Starting operations, and finding them again.
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use super::cell::{Body, Cell};
+use super::completion::Dequeued;
+use super::payload::{Payload, Post};
+use super::pending::Pending;
+use super::rule::{Verdict, verdict};
+use super::slab::Slab;
+use super::state::Holder;
+use crate::error::{Error, Result};
+use crate::sys::{self, Answer, Handle, LentOverlapped, LentRegion, Packet, Port};
+
+/// The cells of one port, whose operations all have contexts of type `C`.
+#[derive(Debug)]
+pub(crate) struct Cells<C> {
+    slab: NonNull<Slab>,
+    contexts: PhantomData<fn(C) -> C>,
+}
+
+// SAFETY: The slab may be used by any thread; contexts that move through it
+// between threads are `Send`.
+unsafe impl<C: Send> Send for Cells<C> {}
+// SAFETY: As above.
+unsafe impl<C: Send> Sync for Cells<C> {}
+
+/// What an operation is started on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub handle: Handle,
+    /// The completion key of the handle.
+    pub key: usize,
+    /// Where in a file; 0 for everything else.
+    pub offset: u64,
+    /// Whether the handle skips the packets of inline successes.
+    pub skips: bool,
+}
+
+/// An operation that has been started.
+pub(crate) enum Launched<C, P: Payload> {
+    /// A packet will come.
+    InFlight(Pending<P::Output>),
+    /// It is over, and no packet will come.
+    Unqueued(Unqueued<C, P>),
+}
+
+/// An operation that finished within the call, without a packet.
+pub(crate) struct Unqueued<C, P> {
+    cell: NonNull<Cell>,
+    key: usize,
+    bytes: u32,
+    types: PhantomData<fn() -> (C, P)>,
+}
+
+impl<C> Cells<C> {
+    pub fn reserve(operations: u32) -> Result<Self> {
+        Ok(Self { slab: Slab::reserve(operations)?, contexts: PhantomData })
+    }
+
+    fn slab(&self) -> &Slab {
+        // SAFETY: The slab lives at least until `self` is dropped.
+        unsafe { self.slab.as_ref() }
+    }
+
+    /// Puts context and payload into a cell, lends it to the kernel, and makes
+    /// the call. On failure both come back.
+    ///
+    /// `scoped`: the operation belongs to a scope, which holds the cell too.
+    #[inline]
+    pub fn launch<P: Payload>(
+        &self,
+        target: Target,
+        scoped: bool,
+        context: C,
+        payload: P,
+        call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
+    ) -> Result<Launched<C, P>, (Error, C, P)> {
+        let cell = match self.slab().allocate() {
+            Ok(cell) => cell,
+            Err(error) => return Err((error, context, payload)),
+        };
+        let body = Body::new(context, payload);
+        // SAFETY: The cell was just allocated: it is ours, and empty.
+        let mut body = unsafe { Cell::fill(cell, target.handle, target.offset, body) };
+        // SAFETY: The body is ours until the call.
+        let (start, length) = unsafe { body.as_mut() }.payload_mut().region();
+        // SAFETY: The payload is at its final place, and vouches for the
+        // region until it is moved, which happens after the operation.
+        let region = unsafe { LentRegion::new(start, length) };
+        let others = Holder::Pending as u32 | if scoped { Holder::Scope as u32 } else { 0 };
+        // SAFETY: Ours until the call.
+        unsafe { cell.as_ref() }.state.begin(others);
+        // Given away from here on: the packet can be dequeued by another
+        // thread before the call returns.
+        // SAFETY: Filled and given to the kernel, for this call only.
+        let overlapped = unsafe { Cell::lend(cell) };
+        match verdict(call(&region, overlapped), P::CALL, target.skips) {
+            Verdict::PacketComes => Ok(Launched::InFlight(Pending::new(cell))),
+            Verdict::Finished { status, bytes } => {
+                // "The kernel may leave the OVERLAPPED in the pending state if
+                // an I/O completes inline": the result is the call's.
+                // SAFETY: No packet will come, so the cell is ours again.
+                unsafe { Cell::set_result(cell, status, bytes) };
+                Ok(Launched::Unqueued(Unqueued {
+                    cell,
+                    key: target.key,
+                    bytes,
+                    types: PhantomData,
+                }))
+            }
+            Verdict::NotStarted { code } => {
+                // SAFETY: No packet will come, so the cell is ours again.
+                let (context, payload) = unsafe { self.withdraw(cell) };
+                Err((Error::os(P::CALL, code), context, payload))
+            }
+        }
+    }
+
+    /// Queues a packet of the program's own, which carries a context.
+    #[inline]
+    pub fn post(&self, port: &Port, key: usize, bytes: u32, context: C) -> Result<(), (Error, C)> {
+        let cell = match self.slab().allocate() {
+            Ok(cell) => cell,
+            Err(error) => return Err((error, context)),
+        };
+        // SAFETY: The cell was just allocated: it is ours, and empty.
+        unsafe { Cell::fill(cell, Handle(0), 0, Body::new(context, Post)) };
+        // SAFETY: Ours until it is posted.
+        unsafe { cell.as_ref() }.state.begin(0);
+        port.post(key, bytes, Cell::address(cell)).map_err(|error| {
+            // SAFETY: Nothing was posted, so the cell is ours again.
+            let (context, Post) = unsafe { self.withdraw(cell) };
+            (error, context)
+        })
+    }
+
+    /// Empties and frees a cell that the kernel did not take.
+    #[cold]
+    unsafe fn withdraw<P: Payload>(&self, cell: NonNull<Cell>) -> (C, P) {
+        // SAFETY: By the caller's word the cell is ours alone, and was filled
+        // with these types.
+        unsafe {
+            let body = Cell::empty(cell);
+            Cell::free(cell);
+            body.into_parts()
+        }
+    }
+
+    /// The operation that a dequeued packet belongs to, if it is one of ours.
+    /// Each packet is claimed once.
+    #[inline]
+    pub fn claim(&self, packet: &Packet) -> Option<Dequeued<C>> {
+        let cell = self.slab().in_flight(packet.overlapped())?;
+        Some(Dequeued::new(cell, packet.key(), packet.bytes()))
+    }
+
+    /// Whether a packet is one of those that wake threads when the port closes.
+    pub fn is_close_marker(&self, packet: &Packet) -> bool {
+        packet.overlapped() == self.close_marker()
+    }
+
+    /// What such a packet carries for its `OVERLAPPED`.
+    pub fn close_marker(&self) -> usize {
+        self.slab().close_marker()
+    }
+
+    /// Asks for everything in flight to be cancelled, and returns how many
+    /// operations and posted packets that is. Nobody may start more meanwhile.
+    pub fn cancel_all(&self) -> usize {
+        self.slab()
+            .all_in_flight()
+            .map(|cell| {
+                // SAFETY: A cell in flight is filled. Its handle may be closed,
+                // even be another object's by now: then no operation with this
+                // OVERLAPPED is found there.
+                let handle = unsafe { Cell::handle(cell) };
+                if handle.is_plausible() {
+                    // A failure leaves the operation as it is.
+                    let _ = sys::cancel(handle, Cell::address(cell));
+                }
+            })
+            .count()
+    }
+}
+
+impl<C> Drop for Cells<C> {
+    fn drop(&mut self) {
+        // SAFETY: Whoever allocates borrows `self`.
+        unsafe { Slab::close(self.slab) };
+    }
+}
+
+impl<C, P: Payload> Unqueued<C, P> {
+    /// The completion, for the caller of the call itself.
+    #[inline]
+    pub fn into_dequeued(self) -> Dequeued<C> {
+        // The program got no `Pending`.
+        // SAFETY: No packet will come, so the cell is ours.
+        unsafe { self.cell.as_ref() }.state.begin(0);
+        Dequeued::new(self.cell, self.key, self.bytes)
+    }
+
+    /// Sends the completion through the port after all, like any other.
+    #[cold]
+    pub fn post(self, port: &Port) -> Result<Pending<P::Output>, (Error, Self)> {
+        // The state is still as it was before the call: held by the kernel,
+        // for which the port stands in here, and by the `Pending`.
+        match port.post(self.key, self.bytes, Cell::address(self.cell)) {
+            Ok(()) => Ok(Pending::new(self.cell)),
+            Err(error) => Err((error, self)),
+        }
+    }
+
+    /// Takes back what was given to [`Cells::launch`].
+    pub fn take_back(self, cells: &Cells<C>) -> (C, P) {
+        // SAFETY: No packet will come, so the cell is ours.
+        unsafe { cells.withdraw(self.cell) }
+    }
+}

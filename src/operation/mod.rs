@@ -1,0 +1,26 @@
+//! The heart: the life of an operation, from the call that starts it to the
+//! packet that gives it back.
+//!
+//! [`Cells::launch`] fills a cell, gives it to the kernel and makes the call;
+//! [`Cells::claim`] finds the cell of a dequeued packet;
+//! [`Dequeued::complete`] turns it into a [`CompletionStatus`]. What stands
+//! between, and who may touch what when, is the protocol of [`state`].
+
+mod borrowed;
+mod cell;
+mod completion;
+mod launch;
+mod payload;
+mod pending;
+mod rule;
+mod slab;
+mod state;
+
+pub(crate) use borrowed::{Borrowing, borrow};
+pub(crate) use completion::Dequeued;
+pub use completion::{CompletionStatus, Finished};
+pub(crate) use launch::{Cells, Launched, Target};
+pub use payload::OperationKind;
+pub(crate) use payload::{Accept, Connect, Payload, Read, Write};
+pub use pending::{Pending, Started};
+pub(crate) use slab::{DEFAULT_OPERATIONS, MAX_OPERATIONS};

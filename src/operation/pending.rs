@@ -1,0 +1,167 @@
+//! Operations in flight, as their starter sees them.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::net::TcpStream;
+use std::ptr::NonNull;
+
+use super::cell::Cell;
+use super::completion::{CompletionStatus, outcome};
+use super::state::Holder;
+use crate::error::{ErrorKind, Result};
+use crate::sys;
+
+/// An operation that has been started, and the buffer `B` that it keeps until
+/// it is over.
+///
+/// Dropping it lets the operation go on: its completion arrives all the same,
+/// and has the buffer. Keep it to [cancel](Self::cancel) the operation, or to
+/// take the buffer with its type known.
+///
+/// The operation is over once its packet has been dequeued, by any thread, from
+/// the port it was started on.
+///
+/// ```
+/// # use completion_port::Iocp;
+/// # use std::io::Write;
+/// # use std::net::{TcpListener, TcpStream};
+/// # let listener = TcpListener::bind("127.0.0.1:0")?;
+/// # let mut client = TcpStream::connect(listener.local_addr()?)?;
+/// # let (stream, _) = listener.accept()?;
+/// let port = Iocp::new()?;
+/// let stream = port.add_handle(stream, 1)?;
+/// let mut pending = port.initiate_read(&stream, 456, Vec::with_capacity(1024))?;
+/// assert!(pending.take_buffer().is_none()); // the kernel has it
+/// client.write_all(b"hello")?;
+/// port.get_completion()?;
+/// assert_eq!(pending.take_buffer().unwrap(), b"hello");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// A buffer cannot be used while it is in flight, because it has been moved:
+///
+/// ```compile_fail,E0382
+/// # fn read(port: &completion_port::Iocp, stream: &completion_port::Associated<std::net::TcpStream>) {
+/// let buffer = Vec::with_capacity(1024);
+/// let pending = port.initiate_read(stream, 456, buffer);
+/// println!("{}", buffer.len());
+/// # }
+/// ```
+pub struct Pending<B> {
+    cell: NonNull<Cell>,
+    output: PhantomData<fn() -> B>,
+}
+
+// SAFETY: The buffer moves between threads only if it is `Send`, and the
+// protocol of the cell's state is made for several threads.
+unsafe impl<B: Send> Send for Pending<B> {}
+// SAFETY: A shared reference gives no access to the buffer.
+unsafe impl<B: Send> Sync for Pending<B> {}
+
+/// An operation started on a handle that [skips the
+/// port](crate::Associated::skip_on_success) when it can.
+#[derive(Debug)]
+#[must_use = "dropping it drops the completion, if the operation is over already"]
+pub enum Started<B, C = usize> {
+    /// The operation is over: this is its completion, and no other will come.
+    Completed(CompletionStatus<C>),
+    /// The completion will come through the port.
+    Pending(Pending<B>),
+}
+
+impl<B> Pending<B> {
+    /// `cell` is in flight, has a holder for this, and its output is a `B`.
+    pub(super) fn new(cell: NonNull<Cell>) -> Self {
+        Self { cell, output: PhantomData }
+    }
+
+    pub(super) fn cell(&self) -> NonNull<Cell> {
+        self.cell
+    }
+
+    /// # Safety
+    ///
+    /// The output is, in memory, a `T`.
+    pub(super) unsafe fn cast<T>(self) -> Pending<T> {
+        Pending::new(ManuallyDrop::new(self).cell)
+    }
+
+    /// Whether the operation is over: its packet has been dequeued.
+    #[must_use]
+    pub fn is_completed(&self) -> bool {
+        // SAFETY: The `Pending` holds the cell.
+        !unsafe { self.cell.as_ref() }.state.is_in_flight()
+    }
+
+    /// The number of bytes transferred, or why the operation failed; `None`
+    /// while it is in flight.
+    #[must_use]
+    pub fn result(&self) -> Option<Result<u32>> {
+        // SAFETY: The operation is over, and the `Pending` holds the cell.
+        self.is_completed().then(|| unsafe { outcome(self.cell) })
+    }
+
+    /// The buffer, with what was read into it; `None` while the operation is
+    /// in flight, and after the buffer has been taken, here or from the
+    /// [completion](CompletionStatus::operation).
+    pub fn take_buffer(&mut self) -> Option<B> {
+        // SAFETY: The `Pending` holds the cell.
+        let state = &unsafe { self.cell.as_ref() }.state;
+        if state.is_in_flight() || !state.take() {
+            return None;
+        }
+        // SAFETY: The operation is over, the output is claimed, and a `B`.
+        unsafe { Cell::take_output(self.cell) }
+    }
+
+    /// Asks for the operation to be cancelled. `true` if the request was made:
+    /// the completion arrives in any case, and says whether the request came
+    /// in time ([`Error::is_cancelled`](crate::Error::is_cancelled)) or the
+    /// operation was faster, and then it has its data.
+    ///
+    /// # Errors
+    ///
+    /// What the system answers to a request that it could not take; that there
+    /// was nothing left to cancel is `Ok(false)`.
+    pub fn cancel(&self) -> Result<bool> {
+        if self.is_completed() {
+            return Ok(false);
+        }
+        // SAFETY: The `Pending` holds the cell, so no other operation has it,
+        // and what is cancelled can only be this one, if it is still there.
+        let handle = unsafe { Cell::handle(self.cell) };
+        match sys::cancel(handle, Cell::address(self.cell)) {
+            // The handle is closed, which has cancelled the operation.
+            Err(error) if error.kind() == ErrorKind::InvalidHandle => Ok(false),
+            asked => asked,
+        }
+    }
+}
+
+impl Pending<TcpStream> {
+    /// The accepted connection, once the
+    /// [accept](crate::Iocp::initiate_accept) has succeeded, unless it has
+    /// been taken already, here or from the completion.
+    pub fn take_accepted(&mut self) -> Option<TcpStream> {
+        self.take_buffer()
+    }
+}
+
+impl<B> Drop for Pending<B> {
+    fn drop(&mut self) {
+        // SAFETY: The `Pending` holds the cell, and lets go of it here. If it
+        // is the last, the operation is over and its context is gone.
+        unsafe {
+            if self.cell.as_ref().state.leave(Holder::Pending) {
+                Cell::finish(self.cell);
+            }
+        }
+    }
+}
+
+impl<B> fmt::Debug for Pending<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").field("completed", &self.is_completed()).finish_non_exhaustive()
+    }
+}

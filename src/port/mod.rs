@@ -1,0 +1,311 @@
+//! The port: create, associate, post, dequeue, close.
+
+mod batch;
+mod dequeue;
+mod scope;
+
+use std::fmt;
+use std::os::windows::io::{AsRawHandle, RawHandle};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use batch::Batch;
+pub use scope::Scope;
+
+use crate::error::{Error, Rejected, Result, refusal};
+use crate::operation::{Cells, DEFAULT_OPERATIONS, MAX_OPERATIONS};
+use crate::sys::{self, DequeueFailure};
+
+/// An I/O completion port, and the operations in flight on it.
+///
+/// Cloning is cheap, and every clone is the same port: give one to each thread
+/// that starts operations or dequeues completions. Dropping the last clone
+/// cancels what is in flight, collects the completions, and closes the port.
+/// (So an operation's context should not contain a clone of its own port: the
+/// two would keep each other alive.)
+///
+/// `C` is the type of the operations' contexts: `usize` unless
+/// [built](Iocp::builder) otherwise, or any `Send` type, which moves in with an
+/// operation and back out with its completion.
+///
+/// ```
+/// use std::io::Write;
+/// use std::net::{TcpListener, TcpStream};
+///
+/// use completion_port::Iocp;
+///
+/// # let listener = TcpListener::bind("127.0.0.1:0")?;
+/// # let mut client = TcpStream::connect(listener.local_addr()?)?;
+/// # let (stream, _) = listener.accept()?;
+/// let port = Iocp::new()?;
+/// let stream = port.add_handle(stream, 123)?;
+/// port.initiate_read(&stream, 456, Vec::with_capacity(1024))?;
+/// # client.write_all(b"hello")?;
+///
+/// let mut completion = port.get_completion()?;
+/// assert_eq!(completion.context, 456);
+/// assert_eq!(completion.handle_context, 123);
+/// completion.error_status?;
+/// let buffer: Vec<u8> = completion.operation.take_buffer().unwrap();
+/// assert_eq!(buffer.len(), completion.bytes_transferred as usize);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// Contexts cross threads with their completions, so they must be [`Send`]:
+///
+/// ```compile_fail,E0277
+/// let port: completion_port::Iocp<std::rc::Rc<str>> = completion_port::Iocp::builder().build().unwrap();
+/// std::thread::spawn(move || port.get_completion());
+/// ```
+pub struct Iocp<C: Send + 'static = usize> {
+    shared: Arc<Shared<C>>,
+}
+
+/// How a port is to be made; see [`Iocp::builder`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    concurrency: Option<u32>,
+    max_operations: u32,
+}
+
+/// What all clones of a port share.
+///
+/// The fields are dropped in this order: the handle is closed before the cells
+/// are let go.
+pub(crate) struct Shared<C: Send + 'static> {
+    pub port: sys::Port,
+    pub cells: Cells<C>,
+    pub identity: Arc<Identity>,
+}
+
+/// What an associated handle remembers of its port.
+#[derive(Debug, Default)]
+pub(crate) struct Identity {
+    closed: AtomicBool,
+}
+
+impl Identity {
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+impl Iocp {
+    /// A port that lets one thread run for each processor, with contexts of
+    /// type `usize`.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no memory or address space for another port.
+    pub fn new() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// A port that lets `threads` threads run at a time; further ones wait in
+    /// [`get_completion`](Self::get_completion) until one of those blocks or
+    /// comes back for more.
+    ///
+    /// # Errors
+    ///
+    /// If `threads` is 0, and as for [`new`](Self::new).
+    pub fn with_concurrency(threads: u32) -> Result<Self> {
+        Self::builder().concurrency(threads).build()
+    }
+
+    /// For contexts of another type than `usize`, and other settings:
+    ///
+    /// ```
+    /// use completion_port::Iocp;
+    ///
+    /// enum Event {
+    ///     Tick,
+    ///     Message(String),
+    /// }
+    ///
+    /// let port: Iocp<Event> = Iocp::builder().concurrency(4).build()?;
+    /// port.post(Event::Message("hello".into()), 0, 0)?;
+    /// match port.get_completion()?.context {
+    ///     Event::Message(text) => assert_eq!(text, "hello"),
+    ///     Event::Tick => unreachable!(),
+    /// }
+    /// # Ok::<(), completion_port::Error>(())
+    /// ```
+    pub fn builder() -> Builder {
+        Builder { concurrency: None, max_operations: DEFAULT_OPERATIONS }
+    }
+}
+
+impl Builder {
+    /// How many threads the port lets run at a time, rather than one for each
+    /// processor. Not 0.
+    pub fn concurrency(mut self, threads: u32) -> Self {
+        self.concurrency = Some(threads);
+        self
+    }
+
+    /// How many operations can be in flight (or completed, and not dropped) at
+    /// a time: 1,048,575 unless set, or 65,535 where pointers have 32 bits. At
+    /// most 16,777,214. Each costs 128 bytes of address space from the start,
+    /// and of memory once it is first used.
+    pub fn max_operations(mut self, operations: u32) -> Self {
+        self.max_operations = operations;
+        self
+    }
+
+    /// Makes the port.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is out of range, or the system has no memory or address
+    /// space for another port.
+    pub fn build<C: Send + 'static>(self) -> Result<Iocp<C>> {
+        if self.concurrency == Some(0) {
+            return Err(Error::misuse(&refusal::NO_THREADS));
+        }
+        if !(1..=MAX_OPERATIONS).contains(&self.max_operations) {
+            return Err(Error::misuse(&refusal::NO_OPERATIONS));
+        }
+        Ok(Iocp {
+            shared: Arc::new(Shared {
+                port: sys::Port::create(self.concurrency.unwrap_or(0))?,
+                cells: Cells::reserve(self.max_operations)?,
+                identity: Arc::default(),
+            }),
+        })
+    }
+}
+
+impl<C: Send + 'static> Iocp<C> {
+    /// Queues a packet of the program's own: it arrives like a completion,
+    /// with this context, in the place of a handle's context this number, and
+    /// this byte count.
+    ///
+    /// # Errors
+    ///
+    /// If the port is closed, [too many operations](Builder::max_operations)
+    /// are in flight, or the system has no memory for another packet. The
+    /// context comes back.
+    ///
+    /// ```
+    /// # let port = completion_port::Iocp::new()?;
+    /// const STOP: usize = usize::MAX;
+    /// port.post(STOP, 0, 0)?;
+    /// assert_eq!(port.get_completion()?.context, STOP);
+    /// # Ok::<(), completion_port::Error>(())
+    /// ```
+    pub fn post(
+        &self,
+        context: C,
+        handle_context: usize,
+        bytes_transferred: u32,
+    ) -> Result<(), Rejected<C>> {
+        let shared = self.shared();
+        let posted = if shared.identity.is_closed() {
+            Err((Error::misuse(&refusal::CLOSED), context))
+        } else {
+            shared.cells.post(&shared.port, handle_context, bytes_transferred, context)
+        };
+        posted.map_err(|(error, returned)| Rejected { error, returned })
+    }
+
+    /// Ends the work on the port: nothing more can be started or posted on it,
+    /// every thread that waits in it wakes, and what was queued already is
+    /// handed out before [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    ///
+    /// Operations that are in flight go on, and their completions can be
+    /// dequeued as long as a clone of the port is left.
+    ///
+    /// ```
+    /// # let port = completion_port::Iocp::new()?;
+    /// port.post(1, 0, 0)?;
+    /// port.close();
+    /// assert_eq!(port.get_completion()?.context, 1);
+    /// assert!(port.get_completion().unwrap_err().is_closed());
+    /// assert!(port.post(2, 0, 0).unwrap_err().error.is_closed());
+    /// # Ok::<(), completion_port::Error>(())
+    /// ```
+    pub fn close(&self) {
+        let shared = self.shared();
+        if !shared.identity.closed.swap(true, Ordering::SeqCst) {
+            shared.post_close_marker();
+        }
+    }
+
+    /// Whether [`close`](Self::close) has been called, on any clone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared().identity.is_closed()
+    }
+
+    #[inline]
+    pub(crate) fn shared(&self) -> &Shared<C> {
+        &self.shared
+    }
+}
+
+impl<C: Send + 'static> Shared<C> {
+    /// Queues the packet that wakes a thread to tell it that the port is
+    /// closed. Each thread that takes it queues it again for the next.
+    fn post_close_marker(&self) {
+        // Every packet takes a little of the non-paged pool. Where there is
+        // none left, others give some back sooner or later.
+        while self.port.post(0, 0, self.cells.close_marker()).is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Dequeues and drops what is still in flight, for a bounded time. What
+    /// then remains stays the kernel's: its cells are never freed.
+    fn drain(&self) {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let mut in_flight = self.cells.cancel_all();
+        let start = Instant::now();
+        while in_flight > 0 && start.elapsed() < PATIENCE {
+            match self.port.dequeue(50) {
+                Ok(packet) => {
+                    if self.cells.claim(&packet).is_some() {
+                        in_flight -= 1;
+                    }
+                }
+                Err(DequeueFailure::TimedOut) => {}
+                Err(DequeueFailure::Failed(_)) => return,
+            }
+        }
+    }
+}
+
+impl<C: Send + 'static> Drop for Shared<C> {
+    fn drop(&mut self) {
+        self.identity.closed.store(true, Ordering::Relaxed);
+        self.drain();
+    }
+}
+
+impl<C: Send + 'static> Clone for Iocp<C> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<C: Send + 'static> fmt::Debug for Iocp<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iocp")
+            .field("handle", &self.as_raw_handle())
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The port's handle, for calls that this crate does not make. Packets that
+/// others post to it arrive as [foreign](crate::Error::foreign_packet) ones;
+/// packets that others dequeue from it are lost to this port, and the memory
+/// of their operations with them.
+impl<C: Send + 'static> AsRawHandle for Iocp<C> {
+    fn as_raw_handle(&self) -> RawHandle {
+        std::ptr::without_provenance_mut(self.shared().port.handle().0)
+    }
+}

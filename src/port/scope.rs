@@ -1,0 +1,229 @@
+//! Operations on borrowed buffers.
+
+use std::fmt;
+use std::thread;
+use std::time::Duration;
+
+use super::{Iocp, Shared};
+use crate::error::Rejected;
+use crate::handle::{Associated, Queued};
+use crate::io::{read_file, receive, send, write_file};
+use crate::operation::{Borrowing, Pending, borrow};
+
+/// Where operations on borrowed buffers can be started; see [`Iocp::scope`].
+pub struct Scope<'scope, 'env: 'scope, C: Send + 'static = usize> {
+    port: &'scope Iocp<C>,
+    borrowing: &'scope Borrowing<'scope, 'env>,
+}
+
+impl<C: Send + 'static> Iocp<C> {
+    /// Runs `body`, in which operations may borrow their buffers.
+    ///
+    /// Before it returns, all operations that were started in the scope and
+    /// are still in flight are cancelled and waited for, whether their
+    /// `Pending`s were dropped or leaked, and if `body` panics. Their
+    /// completions can be dequeued in the scope, by any thread; what is left
+    /// at the end is dropped. Other completions that arrive meanwhile are left
+    /// to the threads that dequeue, though perhaps in another order.
+    ///
+    /// Like [`std::thread::scope`], this waits as long as it takes: a driver
+    /// that does not honour the cancel keeps the scope open.
+    ///
+    /// # Panics
+    ///
+    /// If `body` does, or the destructor of a dropped completion's context.
+    ///
+    /// ```
+    /// # use completion_port::Iocp;
+    /// # use std::io::Write;
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let mut client = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (stream, _) = listener.accept()?;
+    /// # let port = Iocp::new()?;
+    /// # let stream = port.add_handle(stream, 1)?;
+    /// # client.write_all(b"hello")?;
+    /// let mut buffer = [0; 1024];
+    /// let length = port.scope(|scope| -> completion_port::Result<_> {
+    ///     scope.initiate_read(&stream, 456, &mut buffer)?;
+    ///     let completion = port.get_completion()?;
+    ///     completion.error_status?;
+    ///     Ok(completion.bytes_transferred as usize)
+    /// })?;
+    /// assert_eq!(&buffer[..length], b"hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// A borrowed buffer is for scopes alone, and has to outlive them:
+    ///
+    /// ```compile_fail,E0597
+    /// # fn read(port: &completion_port::Iocp, stream: &completion_port::Associated<std::net::TcpStream>) {
+    /// let mut buffer = [0; 1024];
+    /// port.initiate_read(stream, 456, &mut buffer); // not without a scope
+    /// # }
+    /// ```
+    ///
+    /// ```compile_fail,E0597
+    /// # fn read(port: &completion_port::Iocp, stream: &completion_port::Associated<std::net::TcpStream>) {
+    /// port.scope(|scope| {
+    ///     let mut buffer = [0; 1024];
+    ///     scope.initiate_read(stream, 456, &mut buffer).unwrap();
+    /// }); // the buffer is gone before the scope ends
+    /// # }
+    /// ```
+    ///
+    /// ```compile_fail,E0499
+    /// # fn read(port: &completion_port::Iocp, stream: &completion_port::Associated<std::net::TcpStream>) {
+    /// let mut buffer = [0; 1024];
+    /// port.scope(|scope| {
+    ///     scope.initiate_read(stream, 456, &mut buffer).unwrap();
+    ///     buffer[0] = 1; // still borrowed
+    ///     scope.initiate_read(stream, 457, &mut buffer).unwrap();
+    /// });
+    /// # }
+    /// ```
+    pub fn scope<'env, T>(
+        &'env self,
+        body: impl for<'scope> FnOnce(&Scope<'scope, 'env, C>) -> T,
+    ) -> T {
+        borrow(
+            |borrowing| body(&Scope { port: self, borrowing }),
+            |borrowing| self.shared().wait_for(borrowing),
+        )
+    }
+}
+
+impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
+    /// Starts a read into a borrowed buffer, which is full of initialised
+    /// bytes and gets overwritten. Otherwise as
+    /// [`Iocp::initiate_read`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Iocp::initiate_read`]. The context comes back; the buffer is
+    /// the caller's again when the scope ends.
+    pub fn initiate_read<H>(
+        &self,
+        handle: &Associated<H, Queued>,
+        context: C,
+        buffer: &'scope mut [u8],
+    ) -> Result<Pending<&'scope mut [u8]>, Rejected<C>> {
+        self.read(handle, context, buffer, None)
+    }
+
+    /// The same for a file, from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Iocp::initiate_read_at`].
+    pub fn initiate_read_at<H>(
+        &self,
+        handle: &Associated<H, Queued>,
+        context: C,
+        buffer: &'scope mut [u8],
+        offset: u64,
+    ) -> Result<Pending<&'scope mut [u8]>, Rejected<C>> {
+        self.read(handle, context, buffer, Some(offset))
+    }
+
+    /// Starts a write from a borrowed buffer. Otherwise as
+    /// [`Iocp::initiate_write`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Iocp::initiate_write`]. The context comes back.
+    pub fn initiate_write<H>(
+        &self,
+        handle: &Associated<H, Queued>,
+        context: C,
+        buffer: &'scope [u8],
+    ) -> Result<Pending<&'scope [u8]>, Rejected<C>> {
+        self.write(handle, context, buffer, None)
+    }
+
+    /// The same for a file, from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Iocp::initiate_write_at`].
+    pub fn initiate_write_at<H>(
+        &self,
+        handle: &Associated<H, Queued>,
+        context: C,
+        buffer: &'scope [u8],
+        offset: u64,
+    ) -> Result<Pending<&'scope [u8]>, Rejected<C>> {
+        self.write(handle, context, buffer, Some(offset))
+    }
+
+    fn read<H>(
+        &self,
+        handle: &Associated<H, Queued>,
+        context: C,
+        buffer: &'scope mut [u8],
+        offset: Option<u64>,
+    ) -> Result<Pending<&'scope mut [u8]>, Rejected<C>> {
+        let shared = self.port.shared();
+        let target = match handle.target(&shared.identity, offset) {
+            Ok(target) => target,
+            Err(error) => return Err(Rejected { error, returned: context }),
+        };
+        let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
+        let started = if handle.is_socket() {
+            borrowing.read::<C, true>(cells, port, target, context, buffer, receive(target))
+        } else {
+            borrowing.read::<C, false>(cells, port, target, context, buffer, read_file(target))
+        };
+        started.map_err(|(error, returned)| Rejected { error, returned })
+    }
+
+    fn write<H>(
+        &self,
+        handle: &Associated<H, Queued>,
+        context: C,
+        buffer: &'scope [u8],
+        offset: Option<u64>,
+    ) -> Result<Pending<&'scope [u8]>, Rejected<C>> {
+        let shared = self.port.shared();
+        let target = handle
+            .target(&shared.identity, offset)
+            .and_then(|target| handle.check_message(buffer.len()).map(|()| target));
+        let target = match target {
+            Ok(target) => target,
+            Err(error) => return Err(Rejected { error, returned: context }),
+        };
+        let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
+        let started = if handle.is_socket() {
+            borrowing.write::<C, true>(cells, port, target, context, buffer, send(target))
+        } else {
+            borrowing.write::<C, false>(cells, port, target, context, buffer, write_file(target))
+        };
+        started.map_err(|(error, returned)| Rejected { error, returned })
+    }
+}
+
+impl<C: Send + 'static> Shared<C> {
+    /// Waits a little for the packets of a scope that is ending, which other
+    /// threads may dequeue as well. Packets of others go back to the queue.
+    fn wait_for(&self, borrowing: &Borrowing<'_, '_>) {
+        const GLANCE: u32 = 5;
+        let Ok(packet) = self.port.dequeue(GLANCE) else { return };
+        if borrowing.owns(&packet) {
+            // Its context is dropped here.
+            drop(self.cells.claim(&packet));
+            return;
+        }
+        while self.port.post(packet.key(), packet.bytes(), packet.overlapped()).is_err() {
+            // As when the port is closed: the pool will have room again.
+            thread::sleep(Duration::from_millis(1));
+        }
+        // Whoever the packet is for may get it now.
+        thread::yield_now();
+    }
+}
+
+impl<C: Send + 'static> fmt::Debug for Scope<'_, '_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").field("port", self.port).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,55 @@
+//! The kernel's boundary: one thin function a call, over `windows-sys`.
+//!
+//! The functions are safe to call with any handle value: the kernel checks
+//! handles and answers an invalid one with an error. What the kernel would
+//! write to later cannot be passed as a bare pointer, only as
+//! [`LentOverlapped`] and [`LentRegion`], whose constructors state the promise
+//! that makes the call sound.
+
+mod file;
+mod lent;
+mod memory;
+mod port;
+mod raw;
+mod socket;
+
+pub(crate) use file::{
+    Nature, is_message_pipe, is_synchronous, nature, read_file, skip_completion_port_on_success,
+    write_file,
+};
+pub(crate) use lent::{LentOverlapped, LentRegion};
+pub(crate) use memory::{commit, release, reserve};
+pub(crate) use port::{
+    DequeueFailure, Entry, INFINITE, Packet, Port, cancel, cancel_all, win32_code,
+};
+pub use raw::{RawOverlapped, RawValue};
+pub(crate) use socket::{
+    ADDRESS_SPACE, SocketKind, accept, bind_to_any, connect, family, family_of, handle_of,
+    has_kernel_handles, max_message_size, new_socket, receive, send, socket_kind,
+    update_accept_context, update_connect_context,
+};
+
+/// A handle or socket by value, which other threads may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Handle(pub usize);
+
+impl Handle {
+    fn raw(self) -> windows_sys::Win32::Foundation::HANDLE {
+        std::ptr::without_provenance_mut(self.0)
+    }
+
+    /// Neither null nor `INVALID_HANDLE_VALUE`, which is also the value of
+    /// `GetCurrentProcess` and of `INVALID_SOCKET`.
+    pub fn is_plausible(self) -> bool {
+        self.0 != 0 && self.0 != usize::MAX
+    }
+}
+
+/// What a call that starts an operation answered, not yet interpreted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It finished, with this many bytes if the call was asked to tell.
+    Finished(u32),
+    /// It said no, with this code: `ERROR_IO_PENDING` included.
+    Code(u32),
+}

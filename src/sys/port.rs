@@ -1,0 +1,235 @@
+//! The port itself: create, associate, post, dequeue, cancel, close.
+
+use std::mem;
+use std::ptr;
+
+use windows_sys::Win32::Foundation::{
+    CloseHandle, ERROR_NOT_FOUND, GetLastError, INVALID_HANDLE_VALUE, RtlNtStatusToDosError,
+    WAIT_TIMEOUT,
+};
+use windows_sys::Win32::System::IO::{
+    CancelIoEx, CreateIoCompletionPort, GetQueuedCompletionStatus, GetQueuedCompletionStatusEx,
+    OVERLAPPED_ENTRY, PostQueuedCompletionStatus,
+};
+
+use super::Handle;
+use crate::error::{Call, Error, Result};
+
+/// The time-out that never ends.
+pub(crate) const INFINITE: u32 = u32::MAX;
+
+/// An owned port handle, closed when dropped.
+#[derive(Debug)]
+pub(crate) struct Port(Handle);
+
+/// A packet that was dequeued. None of its values is trusted.
+#[derive(Debug)]
+pub(crate) struct Packet {
+    overlapped: usize,
+    key: usize,
+    bytes: u32,
+}
+
+impl Packet {
+    /// The address that it carries, which need not be one.
+    #[inline]
+    pub fn overlapped(&self) -> usize {
+        self.overlapped
+    }
+
+    #[inline]
+    pub fn key(&self) -> usize {
+        self.key
+    }
+
+    #[inline]
+    pub fn bytes(&self) -> u32 {
+        self.bytes
+    }
+}
+
+/// Why nothing was dequeued.
+#[derive(Debug)]
+pub(crate) enum DequeueFailure {
+    TimedOut,
+    Failed(Error),
+}
+
+impl Port {
+    /// `concurrency` 0 means one running thread per processor.
+    pub fn create(concurrency: u32) -> Result<Self> {
+        // SAFETY: Creates a port that is associated with nothing.
+        let port = unsafe {
+            CreateIoCompletionPort(INVALID_HANDLE_VALUE, ptr::null_mut(), 0, concurrency)
+        };
+        if port.is_null() {
+            return Err(last_error(Call::CreateIoCompletionPort));
+        }
+        Ok(Self(Handle(port.addr())))
+    }
+
+    pub fn handle(&self) -> Handle {
+        self.0
+    }
+
+    /// Sends the packets of `handle`'s file object to this port, with `key`,
+    /// from now until the object is gone.
+    pub fn associate(&self, handle: Handle, key: usize) -> Result<(), u32> {
+        // SAFETY: Writes no memory of this process; handles are checked.
+        let port = unsafe { CreateIoCompletionPort(handle.raw(), self.0.raw(), key, 0) };
+        if port.is_null() {
+            // SAFETY: Reads the calling thread's last error.
+            return Err(unsafe { GetLastError() });
+        }
+        Ok(())
+    }
+
+    /// Queues a packet. Its values are not followed by the kernel.
+    #[inline]
+    pub fn post(&self, key: usize, bytes: u32, overlapped: usize) -> Result<()> {
+        let overlapped = ptr::without_provenance(overlapped);
+        // SAFETY: "The system does not use or validate these values"
+        // (https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus).
+        let posted = unsafe { PostQueuedCompletionStatus(self.0.raw(), bytes, key, overlapped) };
+        if posted == 0 {
+            return Err(last_error(Call::PostQueuedCompletionStatus));
+        }
+        Ok(())
+    }
+
+    /// Waits for a packet and takes it off the queue.
+    #[inline]
+    pub fn dequeue(&self, milliseconds: u32) -> Result<Packet, DequeueFailure> {
+        let (mut bytes, mut key, mut overlapped) = (0, 0, ptr::null_mut());
+        // SAFETY: The three out-parameters are locals of the right types.
+        let succeeded = unsafe {
+            GetQueuedCompletionStatus(
+                self.0.raw(),
+                &raw mut bytes,
+                &raw mut key,
+                &raw mut overlapped,
+                milliseconds,
+            )
+        };
+        // "If the function dequeues a completion packet for a failed I/O
+        // operation, [it] returns zero and lpOverlapped is non-NULL"
+        // (https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-getqueuedcompletionstatus).
+        // A posted packet may have a null pointer, then with a non-zero return.
+        if succeeded == 0 && overlapped.is_null() {
+            return Err(dequeue_failure(Call::GetQueuedCompletionStatus));
+        }
+        Ok(Packet { overlapped: overlapped.addr(), key, bytes })
+    }
+
+    /// Waits for at least one packet and takes as many as there are and fit.
+    #[inline]
+    pub fn dequeue_batch(
+        &self,
+        entries: &mut [Entry],
+        milliseconds: u32,
+    ) -> Result<usize, DequeueFailure> {
+        let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        let mut removed = 0;
+        // SAFETY: `Entry` is a transparent OVERLAPPED_ENTRY, and `count` of
+        // them are writable. Not alertable.
+        let succeeded = unsafe {
+            GetQueuedCompletionStatusEx(
+                self.0.raw(),
+                entries.as_mut_ptr().cast(),
+                count,
+                &raw mut removed,
+                milliseconds,
+                0,
+            )
+        };
+        if succeeded == 0 {
+            return Err(dequeue_failure(Call::GetQueuedCompletionStatusEx));
+        }
+        Ok(removed as usize)
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        // SAFETY: The handle is ours, and this is its last use.
+        unsafe { CloseHandle(self.0.raw()) };
+    }
+}
+
+/// One slot of a batch.
+#[repr(transparent)]
+pub(crate) struct Entry(OVERLAPPED_ENTRY);
+
+// SAFETY: The pointer inside is only ever read as an address.
+unsafe impl Send for Entry {}
+// SAFETY: As above; a shared entry is plain data.
+unsafe impl Sync for Entry {}
+
+impl Entry {
+    pub const EMPTY: Self = Self(OVERLAPPED_ENTRY {
+        lpCompletionKey: 0,
+        lpOverlapped: ptr::null_mut(),
+        Internal: 0,
+        dwNumberOfBytesTransferred: 0,
+    });
+
+    #[inline]
+    pub fn packet(&self) -> Packet {
+        // `Internal` is "reserved", and not read.
+        Packet {
+            overlapped: self.0.lpOverlapped.addr(),
+            key: self.0.lpCompletionKey,
+            bytes: self.0.dwNumberOfBytesTransferred,
+        }
+    }
+}
+
+/// Asks for one operation of `handle` to be cancelled; `false` if it is not,
+/// or no longer, in flight on this handle.
+pub(crate) fn cancel(handle: Handle, overlapped: usize) -> Result<bool> {
+    // SAFETY: The pointer is compared with those of the operations in flight,
+    // not followed.
+    request_cancel(unsafe { CancelIoEx(handle.raw(), ptr::without_provenance(overlapped)) })
+}
+
+/// Asks for all operations of `handle`'s file object that this process started
+/// to be cancelled; `false` if there are none.
+pub(crate) fn cancel_all(handle: Handle) -> Result<bool> {
+    // SAFETY: Writes no memory; the handle is checked.
+    request_cancel(unsafe { CancelIoEx(handle.raw(), ptr::null()) })
+}
+
+fn request_cancel(succeeded: i32) -> Result<bool> {
+    if succeeded != 0 {
+        return Ok(true);
+    }
+    // "If this function cannot find a request to cancel, the return value is 0
+    // (zero), and GetLastError returns ERROR_NOT_FOUND"
+    // (https://learn.microsoft.com/windows/win32/fileio/cancelioex-func).
+    // SAFETY: Reads the calling thread's last error.
+    match unsafe { GetLastError() } {
+        ERROR_NOT_FOUND => Ok(false),
+        code => Err(Error::os(Call::CancelIoEx, code)),
+    }
+}
+
+/// The Win32 code of a status, by the system's own table.
+pub(crate) fn win32_code(status: u32) -> u32 {
+    // SAFETY: A table look-up.
+    unsafe { RtlNtStatusToDosError(status as i32) }
+}
+
+fn dequeue_failure(call: Call) -> DequeueFailure {
+    // SAFETY: Reads the calling thread's last error.
+    match unsafe { GetLastError() } {
+        WAIT_TIMEOUT => DequeueFailure::TimedOut,
+        code => DequeueFailure::Failed(Error::os(call, code)),
+    }
+}
+
+fn last_error(call: Call) -> Error {
+    // SAFETY: Reads the calling thread's last error.
+    Error::os(call, unsafe { GetLastError() })
+}
+
+const _: () = assert!(mem::size_of::<Entry>() == mem::size_of::<OVERLAPPED_ENTRY>());

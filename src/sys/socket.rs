@@ -1,0 +1,358 @@
+//! Sockets.
+
+use std::mem;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::windows::io::{AsRawSocket, FromRawSocket, OwnedSocket};
+use std::ptr;
+
+use windows_sys::Win32::Networking::WinSock as ws;
+use windows_sys::Win32::System::IO::OVERLAPPED;
+use windows_sys::core::GUID;
+
+use super::{Answer, Handle, LentOverlapped, LentRegion};
+use crate::error::{Call, Error, Result};
+
+/// The bytes that `AcceptEx` needs for an address: "at least 16 bytes more
+/// than the maximum address length for the transport protocol in use"
+/// (<https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-acceptex>).
+pub(crate) const ADDRESS_SPACE: usize = mem::size_of::<ws::SOCKADDR_IN6>() + 16;
+
+/// Starts a receive. The byte count is asked for only where it is used: "use
+/// NULL for this parameter if the lpOverlapped parameter is not NULL to avoid
+/// potentially erroneous results"
+/// (<https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv>).
+#[inline]
+pub(crate) fn receive(
+    socket: Handle,
+    region: &LentRegion,
+    overlapped: LentOverlapped,
+    count_inline: bool,
+) -> Answer {
+    let buffer = wsabuf(region);
+    let (mut count, mut flags) = (0, 0);
+    let counter = if count_inline { &raw mut count } else { ptr::null_mut() };
+    // SAFETY: Region and OVERLAPPED are lent for the operation's whole life.
+    // The WSABUF may be on the stack: "the service provider must capture these
+    // structures before returning". Flags are not updated later.
+    let result = unsafe {
+        ws::WSARecv(
+            socket.0,
+            &raw const buffer,
+            1,
+            counter,
+            &raw mut flags,
+            overlapped.into_raw(),
+            None,
+        )
+    };
+    answer(result == 0, count)
+}
+
+/// Starts a send.
+#[inline]
+pub(crate) fn send(
+    socket: Handle,
+    region: &LentRegion,
+    overlapped: LentOverlapped,
+    count_inline: bool,
+) -> Answer {
+    let buffer = wsabuf(region);
+    let mut count = 0;
+    let counter = if count_inline { &raw mut count } else { ptr::null_mut() };
+    // SAFETY: As for `receive`; the region is only read.
+    let result = unsafe {
+        ws::WSASend(socket.0, &raw const buffer, 1, counter, 0, overlapped.into_raw(), None)
+    };
+    answer(result == 0, count)
+}
+
+fn wsabuf(region: &LentRegion) -> ws::WSABUF {
+    ws::WSABUF { len: region.length(), buf: region.start() }
+}
+
+type AcceptEx = unsafe extern "system" fn(
+    ws::SOCKET,
+    ws::SOCKET,
+    *mut core::ffi::c_void,
+    u32,
+    u32,
+    u32,
+    *mut u32,
+    *mut OVERLAPPED,
+) -> i32;
+
+type ConnectEx = unsafe extern "system" fn(
+    ws::SOCKET,
+    *const ws::SOCKADDR,
+    i32,
+    *const core::ffi::c_void,
+    u32,
+    *mut u32,
+    *mut OVERLAPPED,
+) -> i32;
+
+/// Looks an extension function up: its address, or the code of the failure. It
+/// belongs to the socket's provider, which answers without a system call.
+fn extension(socket: Handle, id: GUID) -> Result<*const (), u32> {
+    let mut function: *const () = ptr::null();
+    let mut returned = 0;
+    // SAFETY: Input and output are locals of the given sizes. A null
+    // OVERLAPPED makes the call synchronous, and no packet comes of it.
+    let result = unsafe {
+        ws::WSAIoctl(
+            socket.0,
+            ws::SIO_GET_EXTENSION_FUNCTION_POINTER,
+            (&raw const id).cast(),
+            mem::size_of::<GUID>() as u32,
+            (&raw mut function).cast(),
+            mem::size_of::<*const ()>() as u32,
+            &raw mut returned,
+            ptr::null_mut(),
+            None,
+        )
+    };
+    if result != 0 { Err(last_code()) } else { Ok(function) }
+}
+
+/// Starts an accept, which delays for no data.
+pub(crate) fn accept(
+    listener: Handle,
+    accepted: Handle,
+    addresses: &LentRegion,
+    overlapped: LentOverlapped,
+) -> Answer {
+    assert!(addresses.length() as usize >= 2 * ADDRESS_SPACE);
+    let function = match extension(listener, ws::WSAID_ACCEPTEX) {
+        Ok(function) => function,
+        Err(code) => return Answer::Code(code),
+    };
+    // SAFETY: The provider gave this address for AcceptEx.
+    let accept_ex = unsafe { mem::transmute::<*const (), AcceptEx>(function) };
+    let mut count = 0;
+    // SAFETY: The output buffer and the OVERLAPPED are lent for the
+    // operation's whole life; the count is written before the call returns.
+    let succeeded = unsafe {
+        accept_ex(
+            listener.0,
+            accepted.0,
+            addresses.start().cast(),
+            0,
+            ADDRESS_SPACE as u32,
+            ADDRESS_SPACE as u32,
+            &raw mut count,
+            overlapped.into_raw(),
+        )
+    };
+    answer(succeeded != 0, count)
+}
+
+/// Starts a connect of a bound socket, which sends no data.
+pub(crate) fn connect(socket: Handle, peer: SocketAddr, overlapped: LentOverlapped) -> Answer {
+    let function = match extension(socket, ws::WSAID_CONNECTEX) {
+        Ok(function) => function,
+        Err(code) => return Answer::Code(code),
+    };
+    // SAFETY: The provider gave this address for ConnectEx.
+    let connect_ex = unsafe { mem::transmute::<*const (), ConnectEx>(function) };
+    let (storage, length) = sockaddr(peer);
+    let mut count = 0;
+    // SAFETY: The address is read before the call returns; the OVERLAPPED is
+    // lent for the operation's whole life.
+    let succeeded = unsafe {
+        connect_ex(
+            socket.0,
+            (&raw const storage).cast(),
+            length,
+            ptr::null(),
+            0,
+            &raw mut count,
+            overlapped.into_raw(),
+        )
+    };
+    answer(succeeded != 0, count)
+}
+
+#[inline]
+fn answer(succeeded: bool, count: u32) -> Answer {
+    if succeeded { Answer::Finished(count) } else { Answer::Code(last_code()) }
+}
+
+/// "If the SO_UPDATE_ACCEPT_CONTEXT option is not set [with the listening
+/// socket], functions like getpeername and shutdown fail"
+/// (<https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-acceptex>).
+pub(crate) fn update_accept_context(accepted: Handle, listener: Handle) -> Result<()> {
+    let listener = listener.0.to_ne_bytes();
+    set_option(accepted, ws::SO_UPDATE_ACCEPT_CONTEXT, &listener)
+}
+
+/// The same for a socket that `ConnectEx` connected.
+pub(crate) fn update_connect_context(connected: Handle) -> Result<()> {
+    set_option(connected, ws::SO_UPDATE_CONNECT_CONTEXT, &[])
+}
+
+fn set_option(socket: Handle, option: i32, value: &[u8]) -> Result<()> {
+    // SAFETY: The value is read for its length before the call returns.
+    let result = unsafe {
+        ws::setsockopt(
+            socket.0,
+            ws::SOL_SOCKET,
+            option,
+            if value.is_empty() { ptr::null() } else { value.as_ptr() },
+            value.len() as i32,
+        )
+    };
+    if result != 0 {
+        return Err(last_error(Call::Setsockopt));
+    }
+    Ok(())
+}
+
+/// A new overlapped stream socket that child processes do not inherit.
+pub(crate) fn new_socket(family: u16) -> Result<OwnedSocket> {
+    let flags = ws::WSA_FLAG_OVERLAPPED | ws::WSA_FLAG_NO_HANDLE_INHERIT;
+    let (kind, protocol) = (ws::SOCK_STREAM, ws::IPPROTO_TCP);
+    // SAFETY: Writes no memory of this process.
+    let create = || unsafe { ws::WSASocketW(family.into(), kind, protocol, ptr::null(), 0, flags) };
+    let mut socket = create();
+    if socket == ws::INVALID_SOCKET && last_code() as i32 == ws::WSANOTINITIALISED {
+        // The standard library starts Winsock with its own first socket, which
+        // this one may come before.
+        let mut data = ws::WSADATA::default();
+        // SAFETY: `data` is a local.
+        unsafe { ws::WSAStartup(0x0202, &raw mut data) };
+        socket = create();
+    }
+    if socket == ws::INVALID_SOCKET {
+        return Err(last_error(Call::WSASocketW));
+    }
+    // SAFETY: The socket is new and nobody else's.
+    Ok(unsafe { OwnedSocket::from_raw_socket(socket as _) })
+}
+
+/// The socket by value.
+pub(crate) fn handle_of(socket: &OwnedSocket) -> Handle {
+    Handle(socket.as_raw_socket() as usize)
+}
+
+/// The family of an address.
+pub(crate) fn family_of(address: SocketAddr) -> u16 {
+    if address.is_ipv4() { ws::AF_INET } else { ws::AF_INET6 }
+}
+
+/// Gives a socket a local address of the system's choice, as `ConnectEx`
+/// requires; a socket that is bound already stays as it is.
+pub(crate) fn bind_to_any(socket: Handle, family: u16) -> Result<()> {
+    let any = if family == ws::AF_INET6 {
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
+    } else {
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
+    };
+    let (storage, length) = sockaddr(any);
+    // SAFETY: The address is read for its length before the call returns.
+    if unsafe { ws::bind(socket.0, (&raw const storage).cast(), length) } != 0 {
+        let code = last_code();
+        // "WSAEINVAL: the socket is already bound to an address"
+        // (https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-bind).
+        if code as i32 != ws::WSAEINVAL {
+            return Err(Error::os(Call::Bind, code));
+        }
+    }
+    Ok(())
+}
+
+/// What kind of socket a handle is; `None` if it is not a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SocketKind {
+    Stream,
+    Datagram,
+}
+
+pub(crate) fn socket_kind(handle: Handle) -> Option<SocketKind> {
+    match get_option::<i32>(handle, ws::SO_TYPE) {
+        Ok(ws::SOCK_STREAM) => Some(SocketKind::Stream),
+        Ok(_) => Some(SocketKind::Datagram),
+        Err(_) => None,
+    }
+}
+
+/// The longest datagram that the socket can send, in bytes.
+pub(crate) fn max_message_size(socket: Handle) -> Option<u32> {
+    get_option(socket, ws::SO_MAX_MSG_SIZE).ok()
+}
+
+/// The address family of a socket, bound or not.
+pub(crate) fn family(socket: Handle) -> Result<u16> {
+    let information = protocol_information(socket)?;
+    Ok(information.iAddressFamily as u16)
+}
+
+/// Whether the socket is a real handle of the kernel's rather than one of a
+/// layered provider (`XP1_IFS_HANDLES`).
+pub(crate) fn has_kernel_handles(socket: Handle) -> Result<bool> {
+    let information = protocol_information(socket)?;
+    Ok(information.dwServiceFlags1 & ws::XP1_IFS_HANDLES != 0)
+}
+
+fn protocol_information(socket: Handle) -> Result<ws::WSAPROTOCOL_INFOW> {
+    get_option(socket, ws::SO_PROTOCOL_INFOW)
+}
+
+/// The options that are read here are plain data, for which all zeros is a
+/// value.
+trait PlainOption: Default {}
+impl PlainOption for i32 {}
+impl PlainOption for u32 {}
+impl PlainOption for ws::WSAPROTOCOL_INFOW {}
+
+fn get_option<T: PlainOption>(socket: Handle, option: i32) -> Result<T> {
+    let mut value = T::default();
+    let mut length = mem::size_of::<T>() as i32;
+    // SAFETY: The value is a local of the given length, and any bytes are a
+    // valid value of it.
+    let result = unsafe {
+        ws::getsockopt(socket.0, ws::SOL_SOCKET, option, (&raw mut value).cast(), &raw mut length)
+    };
+    if result != 0 {
+        return Err(last_error(Call::Getsockopt));
+    }
+    Ok(value)
+}
+
+/// An address in the form that Winsock takes, and its length.
+fn sockaddr(address: SocketAddr) -> (ws::SOCKADDR_IN6, i32) {
+    let mut storage = ws::SOCKADDR_IN6::default();
+    match address {
+        SocketAddr::V4(address) => {
+            let v4 = ws::SOCKADDR_IN {
+                sin_family: ws::AF_INET,
+                sin_port: address.port().to_be(),
+                sin_addr: ws::IN_ADDR {
+                    S_un: ws::IN_ADDR_0 { S_addr: u32::from_ne_bytes(address.ip().octets()) },
+                },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: SOCKADDR_IN is smaller than, and aligned no stricter
+            // than, the local it is written to.
+            unsafe { (&raw mut storage).cast::<ws::SOCKADDR_IN>().write(v4) };
+            (storage, mem::size_of::<ws::SOCKADDR_IN>() as i32)
+        }
+        SocketAddr::V6(address) => {
+            storage.sin6_family = ws::AF_INET6;
+            storage.sin6_port = address.port().to_be();
+            storage.sin6_flowinfo = address.flowinfo();
+            storage.sin6_addr.u.Byte = address.ip().octets();
+            storage.Anonymous.sin6_scope_id = address.scope_id();
+            (storage, mem::size_of::<ws::SOCKADDR_IN6>() as i32)
+        }
+    }
+}
+
+fn last_code() -> u32 {
+    // SAFETY: Reads the calling thread's last error.
+    let code = unsafe { ws::WSAGetLastError() };
+    code as u32
+}
+
+fn last_error(call: Call) -> Error {
+    Error::os(call, last_code())
+}
