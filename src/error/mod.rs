@@ -353,6 +353,13 @@ pub struct Rejected<T> {
     pub returned: T,
 }
 
+impl<T> Rejected<T> {
+    /// The same error with something else returned.
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Rejected<U> {
+        Rejected { error: self.error, returned: change(self.returned) }
+    }
+}
+
 impl<T> fmt::Debug for Rejected<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.error, f)

@@ -118,7 +118,6 @@ pub(super) fn kind_of_code(code: u32) -> ErrorKind {
         | win::ERROR_COMMITMENT_LIMIT
         | win::ERROR_INVALID_USER_BUFFER => ErrorKind::ResourceExhausted,
         win::ERROR_MORE_DATA => ErrorKind::MoreData,
-        win::ERROR_NETNAME_DELETED => ErrorKind::ConnectionReset,
         win::ERROR_CONNECTION_ABORTED | win::ERROR_GRACEFUL_DISCONNECT => {
             ErrorKind::ConnectionAborted
         }
@@ -129,7 +128,7 @@ pub(super) fn kind_of_code(code: u32) -> ErrorKind {
             ErrorKind::NetworkUnreachable
         }
         win::ERROR_HOST_UNREACHABLE => ErrorKind::HostUnreachable,
-        win::ERROR_PORT_UNREACHABLE => ErrorKind::ConnectionReset,
+        win::ERROR_NETNAME_DELETED | win::ERROR_PORT_UNREACHABLE => ErrorKind::ConnectionReset,
         win::ERROR_SEM_TIMEOUT | win::ERROR_TIMEOUT | win::WAIT_TIMEOUT => ErrorKind::TimedOut,
         win::ERROR_FILE_NOT_FOUND | win::ERROR_PATH_NOT_FOUND => ErrorKind::NotFound,
         win::ERROR_ACCESS_DENIED => ErrorKind::PermissionDenied,
@@ -159,5 +158,84 @@ pub(super) fn kind_of_code(code: u32) -> ErrorKind {
             ws::WSAEACCES => ErrorKind::PermissionDenied,
             _ => ErrorKind::Other,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Status, Win32 code on files, Winsock code on sockets, kinds of both.
+    type Row = (u32, u32, i32, ErrorKind, ErrorKind);
+
+    #[test]
+    fn a_status_has_the_meaning_of_the_object_it_happened_on() {
+        use ErrorKind as K;
+        #[rustfmt::skip]
+        let rows: [Row; 20] = [
+            (0xC000_013B, 64, 10053, K::ConnectionReset, K::ConnectionAborted),
+            (0xC000_013C, 64, 10054, K::ConnectionReset, K::ConnectionReset),
+            (0xC000_020C, 64, 10054, K::ConnectionReset, K::ConnectionReset),
+            (0xC000_020D, 64, 10054, K::ConnectionReset, K::ConnectionReset),
+            (0xC000_0241, 1236, 10053, K::ConnectionAborted, K::ConnectionAborted),
+            (0xC000_0236, 1225, 10061, K::ConnectionRefused, K::ConnectionRefused),
+            (0xC000_0237, 1226, 10101, K::ConnectionAborted, K::ConnectionAborted),
+            (0xC000_023C, 1231, 10051, K::NetworkUnreachable, K::NetworkUnreachable),
+            (0xC000_023D, 1232, 10065, K::HostUnreachable, K::HostUnreachable),
+            (0xC000_023E, 1233, 10051, K::NetworkUnreachable, K::NetworkUnreachable),
+            (0xC000_023F, 1234, 10054, K::ConnectionReset, K::ConnectionReset),
+            (0xC000_0240, 1235, 10004, K::Cancelled, K::Cancelled),
+            (0xC000_00B5, 121, 10060, K::TimedOut, K::TimedOut),
+            (0xC000_0120, 995, 995, K::Cancelled, K::Cancelled),
+            (0xC000_00B0, 233, 10058, K::NotConnected, K::BrokenPipe),
+            (0x8000_0005, 234, 10040, K::MoreData, K::MessageTruncated),
+            (0xC000_009A, 1450, 10055, K::ResourceExhausted, K::ResourceExhausted),
+            (0xC000_0044, 1816, 10055, K::ResourceExhausted, K::ResourceExhausted),
+            (0x0000_0102, 1460, 10060, K::TimedOut, K::TimedOut),
+            (0xC000_020A, 52, 10048, K::Other, K::AddressInUse),
+        ];
+        for (status, win32, winsock, on_file, on_socket) in rows {
+            let file = completion_error(status, Call::WriteFile).unwrap_err();
+            assert_eq!(
+                (file.raw_os_error(), file.kind()),
+                (Some(win32 as i32), on_file),
+                "{status:#x}"
+            );
+            assert_eq!(file.ntstatus(), Some(status));
+            assert_eq!(file.call(), Some("WriteFile"));
+            let socket = completion_error(status, Call::WSASend).unwrap_err();
+            assert_eq!(
+                (socket.raw_os_error(), socket.kind()),
+                (Some(winsock), on_socket),
+                "{status:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_file_or_pipe_is_a_success_for_reads_only() {
+        for status in [STATUS_END_OF_FILE, STATUS_PIPE_BROKEN] {
+            assert_eq!(completion_error(status, Call::ReadFile), Ok(()));
+            assert!(completion_error(status, Call::WriteFile).is_err());
+        }
+        let write = completion_error(STATUS_PIPE_BROKEN, Call::WriteFile).unwrap_err();
+        assert_eq!(write.kind(), ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_success_with_something_to_say_is_a_success() {
+        // STATUS_PENDING, which the kernel may leave behind an inline success.
+        assert_eq!(completion_error(0x103, Call::ReadFile), Ok(()));
+        // STATUS_WAIT_1 and other informational ones.
+        assert_eq!(completion_error(1, Call::WSARecv), Ok(()));
+        assert_eq!(completion_error(0x4000_0000, Call::WSARecv), Ok(()));
+    }
+
+    #[test]
+    fn a_handle_closed_under_an_operation_cancels_it() {
+        for call in [Call::ReadFile, Call::WSARecv] {
+            let error = completion_error(STATUS_HANDLES_CLOSED, call).unwrap_err();
+            assert!(error.is_cancelled());
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Associated;
-use crate::error::{Error, Result, refusal};
+use crate::error::{Error, Rejected, Result, refusal};
 use crate::operation::{Launched, Payload, Pending, Started};
 use crate::port::Shared;
 use crate::sys::{self, SocketKind};
@@ -34,7 +34,7 @@ impl Mode for Inline {
 }
 
 mod sealed {
-    use super::{Associated, Error, Launched, Payload, Shared};
+    use super::{Associated, Launched, Payload, Rejected, Shared};
 
     pub trait Mode {
         /// Whether the handle skips the packets of inline successes.
@@ -45,7 +45,7 @@ mod sealed {
             launched: Launched<C, P>,
             handle: &Associated<H, M>,
             shared: &Shared<C>,
-        ) -> Result<Self::Started<P::Output, C>, (Error, C, P)>
+        ) -> Result<Self::Started<P::Output, C>, Rejected<(C, P)>>
         where
             Self: super::Mode;
     }
@@ -59,14 +59,11 @@ impl sealed::Mode for Queued {
         launched: Launched<C, P>,
         _handle: &Associated<H, M>,
         shared: &Shared<C>,
-    ) -> Result<Pending<P::Output>, (Error, C, P)> {
+    ) -> Result<Pending<P::Output>, Rejected<(C, P)>> {
         match launched {
             Launched::InFlight(pending) => Ok(pending),
             // The end of a file, found at once.
-            Launched::Unqueued(done) => done.post(&shared.port).map_err(|(error, done)| {
-                let (context, payload) = done.take_back(&shared.cells);
-                (error, context, payload)
-            }),
+            Launched::Unqueued(done) => done.post_or_take_back(&shared.port),
         }
     }
 }
@@ -79,7 +76,7 @@ impl sealed::Mode for Inline {
         launched: Launched<C, P>,
         handle: &Associated<H, M>,
         shared: &Shared<C>,
-    ) -> Result<Started<P::Output, C>, (Error, C, P)> {
+    ) -> Result<Started<P::Output, C>, Rejected<(C, P)>> {
         // Counted without synchronisation: a bound for a loop need not be
         // exact between threads.
         let run = handle.inline_run.load(Ordering::Relaxed);
@@ -93,7 +90,7 @@ impl sealed::Mode for Inline {
                 match done.post(&shared.port) {
                     Ok(pending) => return Ok(Started::Pending(pending)),
                     // No room for a packet: better at once than never.
-                    Err((_, done)) => done,
+                    Err(Rejected { returned: done, .. }) => done,
                 }
             }
             Launched::Unqueued(done) => {

@@ -61,6 +61,6 @@ impl<C: Send + 'static> Iocp<C> {
         self.start(listener, target, context, Accept::new(socket), |addresses, overlapped| {
             sys::accept(target.handle, accepted, addresses, overlapped)
         })
-        .map_err(|(error, returned, _)| Rejected { error, returned })
+        .map_err(|rejected| rejected.map(|(context, _)| context))
     }
 }

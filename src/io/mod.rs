@@ -8,7 +8,7 @@ mod transfer;
 pub use stream::unconnected_stream;
 pub(crate) use transfer::{read_file, receive, send, write_file};
 
-use crate::error::{Error, Rejected};
+use crate::error::Rejected;
 use crate::handle::{Associated, Mode};
 use crate::operation::{Payload, Target};
 use crate::port::Iocp;
@@ -24,13 +24,9 @@ impl<C: Send + 'static> Iocp<C> {
         context: C,
         payload: P,
         call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
-    ) -> Result<M::Started<P::Output, C>, (Error, C, P)> {
+    ) -> Result<M::Started<P::Output, C>, Rejected<(C, P)>> {
         let shared = self.shared();
         let launched = shared.cells.launch(target, false, context, payload, call)?;
         M::deliver(launched, handle, shared)
     }
-}
-
-fn rejected<C, B>(error: Error, context: C, buffer: B) -> Rejected<(C, B)> {
-    Rejected { error, returned: (context, buffer) }
 }

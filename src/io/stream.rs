@@ -68,6 +68,6 @@ impl<C: Send + 'static> Iocp<C> {
         self.start(socket, target, context, Connect, |_, overlapped| {
             sys::connect(target.handle, peer, overlapped)
         })
-        .map_err(|(error, returned, _)| Rejected { error, returned })
+        .map_err(|rejected| rejected.map(|(context, Connect)| context))
     }
 }

@@ -1,7 +1,6 @@
 //! Reading and writing: `WSARecv` and `WSASend` on sockets, `ReadFile` and
 //! `WriteFile` on everything else.
 
-use super::rejected;
 use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::{Error, Rejected, Result, refusal};
 use crate::handle::{Associated, Mode};
@@ -142,14 +141,14 @@ impl<C: Send + 'static> Iocp<C> {
         };
         let target = match target {
             Ok(target) => target,
-            Err(error) => return Err(rejected(error, context, buffer)),
+            Err(error) => return Err(Rejected { error, returned: (context, buffer) }),
         };
         if handle.is_socket() {
             self.start(handle, target, context, Read::<B, true>(buffer), receive(target))
-                .map_err(|(error, context, Read(buffer))| rejected(error, context, buffer))
+                .map_err(|rejected| rejected.map(|(context, Read(buffer))| (context, buffer)))
         } else {
             self.start(handle, target, context, Read::<B, false>(buffer), read_file(target))
-                .map_err(|(error, context, Read(buffer))| rejected(error, context, buffer))
+                .map_err(|rejected| rejected.map(|(context, Read(buffer))| (context, buffer)))
         }
     }
 
@@ -166,14 +165,14 @@ impl<C: Send + 'static> Iocp<C> {
             .and_then(|target| handle.check_message(buffer.initialized().1).map(|()| target));
         let target = match target {
             Ok(target) => target,
-            Err(error) => return Err(rejected(error, context, buffer)),
+            Err(error) => return Err(Rejected { error, returned: (context, buffer) }),
         };
         if handle.is_socket() {
             self.start(handle, target, context, Write::<B, true>(buffer), send(target))
-                .map_err(|(error, context, Write(buffer))| rejected(error, context, buffer))
+                .map_err(|rejected| rejected.map(|(context, Write(buffer))| (context, buffer)))
         } else {
             self.start(handle, target, context, Write::<B, false>(buffer), write_file(target))
-                .map_err(|(error, context, Write(buffer))| rejected(error, context, buffer))
+                .map_err(|rejected| rejected.map(|(context, Write(buffer))| (context, buffer)))
         }
     }
 }

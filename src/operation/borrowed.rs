@@ -13,7 +13,7 @@ use super::payload::{Payload, Read, Write};
 use super::pending::Pending;
 use super::state::Holder;
 use crate::buffer::{IoBuf, IoBufMut};
-use crate::error::{Error, Result};
+use crate::error::{Rejected, Result};
 use crate::sys::{self, Answer, LentOverlapped, LentRegion, Packet, Port};
 
 /// A borrowed buffer whose lifetime the cell forgets and the scope remembers.
@@ -94,7 +94,7 @@ impl<'scope> Borrowing<'scope, '_> {
         context: C,
         buffer: &'scope mut [u8],
         call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
-    ) -> Result<Pending<&'scope mut [u8]>, (Error, C)> {
+    ) -> Result<Pending<&'scope mut [u8]>, Rejected<C>> {
         // SAFETY: Only the lifetime changes. `borrow` waits for the operation
         // before 'scope ends.
         let buffer = unsafe { mem::transmute::<&mut [u8], &'static mut [u8]>(buffer) };
@@ -112,7 +112,7 @@ impl<'scope> Borrowing<'scope, '_> {
         context: C,
         buffer: &'scope [u8],
         call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
-    ) -> Result<Pending<&'scope [u8]>, (Error, C)> {
+    ) -> Result<Pending<&'scope [u8]>, Rejected<C>> {
         // SAFETY: As for `read`.
         let buffer = unsafe { mem::transmute::<&[u8], &'static [u8]>(buffer) };
         let payload = Write::<_, SOCKET>(Borrowed(buffer));
@@ -132,16 +132,14 @@ impl<'scope> Borrowing<'scope, '_> {
         context: C,
         payload: P,
         call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
-    ) -> Result<Pending<T>, (Error, C)> {
+    ) -> Result<Pending<T>, Rejected<C>> {
         self.make_room();
-        let pending = match cells.launch(target, true, context, payload, call) {
-            Ok(Launched::InFlight(pending)) => pending,
-            Ok(Launched::Unqueued(done)) => done.post(port).map_err(|(error, done)| {
-                let (context, _) = done.take_back(cells);
-                (error, context)
-            })?,
-            Err((error, context, _)) => return Err((error, context)),
+        let started = match cells.launch(target, true, context, payload, call) {
+            Ok(Launched::InFlight(pending)) => Ok(pending),
+            Ok(Launched::Unqueued(done)) => done.post_or_take_back(port),
+            Err(rejected) => Err(rejected),
         };
+        let pending = started.map_err(|rejected| rejected.map(|(context, _)| context))?;
         // Room was made before the call: this cannot fail.
         self.held.borrow_mut().push(Held(pending.cell()));
         // SAFETY: By the caller's promise; `Borrowed` is transparent.

@@ -10,7 +10,7 @@ use super::pending::Pending;
 use super::rule::{Verdict, verdict};
 use super::slab::Slab;
 use super::state::Holder;
-use crate::error::{Error, Result};
+use crate::error::{Error, Rejected, Result};
 use crate::sys::{self, Answer, Handle, LentOverlapped, LentRegion, Packet, Port};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
@@ -76,10 +76,10 @@ impl<C> Cells<C> {
         context: C,
         payload: P,
         call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
-    ) -> Result<Launched<C, P>, (Error, C, P)> {
+    ) -> Result<Launched<C, P>, Rejected<(C, P)>> {
         let cell = match self.slab().allocate() {
             Ok(cell) => cell,
-            Err(error) => return Err((error, context, payload)),
+            Err(error) => return Err(Rejected { error, returned: (context, payload) }),
         };
         let body = Body::new(context, payload);
         // SAFETY: The cell was just allocated: it is ours, and empty.
@@ -112,18 +112,18 @@ impl<C> Cells<C> {
             }
             Verdict::NotStarted { code } => {
                 // SAFETY: No packet will come, so the cell is ours again.
-                let (context, payload) = unsafe { self.withdraw(cell) };
-                Err((Error::os(P::CALL, code), context, payload))
+                let returned = unsafe { withdraw(cell) };
+                Err(Rejected { error: Error::os(P::CALL, code), returned })
             }
         }
     }
 
     /// Queues a packet of the program's own, which carries a context.
     #[inline]
-    pub fn post(&self, port: &Port, key: usize, bytes: u32, context: C) -> Result<(), (Error, C)> {
+    pub fn post(&self, port: &Port, key: usize, bytes: u32, context: C) -> Result<(), Rejected<C>> {
         let cell = match self.slab().allocate() {
             Ok(cell) => cell,
-            Err(error) => return Err((error, context)),
+            Err(error) => return Err(Rejected { error, returned: context }),
         };
         // SAFETY: The cell was just allocated: it is ours, and empty.
         unsafe { Cell::fill(cell, Handle(0), 0, Body::new(context, Post)) };
@@ -131,21 +131,9 @@ impl<C> Cells<C> {
         unsafe { cell.as_ref() }.state.begin(0);
         port.post(key, bytes, Cell::address(cell)).map_err(|error| {
             // SAFETY: Nothing was posted, so the cell is ours again.
-            let (context, Post) = unsafe { self.withdraw(cell) };
-            (error, context)
+            let (returned, Post) = unsafe { withdraw(cell) };
+            Rejected { error, returned }
         })
-    }
-
-    /// Empties and frees a cell that the kernel did not take.
-    #[cold]
-    unsafe fn withdraw<P: Payload>(&self, cell: NonNull<Cell>) -> (C, P) {
-        // SAFETY: By the caller's word the cell is ours alone, and was filled
-        // with these types.
-        unsafe {
-            let body = Cell::empty(cell);
-            Cell::free(cell);
-            body.into_parts()
-        }
     }
 
     /// The operation that a dequeued packet belongs to, if it is one of ours.
@@ -204,18 +192,38 @@ impl<C, P: Payload> Unqueued<C, P> {
 
     /// Sends the completion through the port after all, like any other.
     #[cold]
-    pub fn post(self, port: &Port) -> Result<Pending<P::Output>, (Error, Self)> {
+    pub fn post(self, port: &Port) -> Result<Pending<P::Output>, Rejected<Self>> {
         // The state is still as it was before the call: held by the kernel,
         // for which the port stands in here, and by the `Pending`.
         match port.post(self.key, self.bytes, Cell::address(self.cell)) {
             Ok(()) => Ok(Pending::new(self.cell)),
-            Err(error) => Err((error, self)),
+            Err(error) => Err(Rejected { error, returned: self }),
         }
     }
 
-    /// Takes back what was given to [`Cells::launch`].
-    pub fn take_back(self, cells: &Cells<C>) -> (C, P) {
-        // SAFETY: No packet will come, so the cell is ours.
-        unsafe { cells.withdraw(self.cell) }
+    /// Sends the completion through the port, or takes back what was given to
+    /// [`Cells::launch`].
+    #[cold]
+    pub fn post_or_take_back(self, port: &Port) -> Result<Pending<P::Output>, Rejected<(C, P)>> {
+        self.post(port).map_err(|Rejected { error, returned: this }| {
+            // SAFETY: No packet will come, so the cell is ours.
+            let returned = unsafe { withdraw(this.cell) };
+            Rejected { error, returned }
+        })
+    }
+}
+
+/// Empties and frees a cell that the kernel did not take.
+///
+/// # Safety
+///
+/// The caller owns the cell alone, and filled it with these types.
+#[cold]
+unsafe fn withdraw<C, P: Payload>(cell: NonNull<Cell>) -> (C, P) {
+    // SAFETY: By the caller's promise.
+    unsafe {
+        let body = Cell::empty(cell);
+        Cell::free(cell);
+        body.into_parts()
     }
 }

@@ -60,3 +60,72 @@ fn refused(code: u32, call: Call) -> Verdict {
         _ => Verdict::NotStarted { code },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALLS: [Call; 6] = [
+        Call::ReadFile,
+        Call::WriteFile,
+        Call::WSARecv,
+        Call::WSASend,
+        Call::AcceptEx,
+        Call::ConnectEx,
+    ];
+
+    #[test]
+    fn what_pends_has_a_packet_whatever_the_mode() {
+        for call in CALLS {
+            for skips in [false, true] {
+                let answer = Answer::Code(ERROR_IO_PENDING);
+                assert_eq!(verdict(answer, call, skips), Verdict::PacketComes);
+            }
+        }
+    }
+
+    #[test]
+    fn an_inline_success_has_a_packet_unless_it_is_skipped() {
+        for call in CALLS {
+            let answer = Answer::Finished(7);
+            assert_eq!(verdict(answer, call, false), Verdict::PacketComes);
+            let finished = Verdict::Finished { status: 0, bytes: 7 };
+            assert_eq!(verdict(answer, call, true), finished);
+        }
+    }
+
+    #[test]
+    fn an_inline_warning_has_a_packet_though_the_call_fails() {
+        let (pipe, datagram) = (Answer::Code(ERROR_MORE_DATA), Answer::Code(MESSAGE_TRUNCATED));
+        assert_eq!(verdict(pipe, Call::ReadFile, false), Verdict::PacketComes);
+        assert_eq!(verdict(datagram, Call::WSARecv, false), Verdict::PacketComes);
+    }
+
+    #[test]
+    fn a_message_too_long_to_send_is_an_error_not_a_warning() {
+        let verdict = verdict(Answer::Code(MESSAGE_TRUNCATED), Call::WSASend, false);
+        assert_eq!(verdict, Verdict::NotStarted { code: MESSAGE_TRUNCATED });
+    }
+
+    #[test]
+    fn an_inline_end_of_file_is_finished_without_a_packet() {
+        let finished = Verdict::Finished { status: STATUS_END_OF_FILE, bytes: 0 };
+        for code in [ERROR_HANDLE_EOF, ERROR_BROKEN_PIPE] {
+            for skips in [false, true] {
+                assert_eq!(verdict(Answer::Code(code), Call::ReadFile, skips), finished);
+            }
+            let written = verdict(Answer::Code(code), Call::WriteFile, false);
+            assert_eq!(written, Verdict::NotStarted { code });
+        }
+    }
+
+    #[test]
+    fn every_other_error_has_no_packet() {
+        for call in CALLS {
+            for code in [5, 6, 64, 87, 995, 10038, 10054, 10057] {
+                let refused = verdict(Answer::Code(code), call, false);
+                assert_eq!(refused, Verdict::NotStarted { code });
+            }
+        }
+    }
+}

@@ -204,12 +204,10 @@ impl<C: Send + 'static> Iocp<C> {
         bytes_transferred: u32,
     ) -> Result<(), Rejected<C>> {
         let shared = self.shared();
-        let posted = if shared.identity.is_closed() {
-            Err((Error::misuse(&refusal::CLOSED), context))
-        } else {
-            shared.cells.post(&shared.port, handle_context, bytes_transferred, context)
-        };
-        posted.map_err(|(error, returned)| Rejected { error, returned })
+        if shared.identity.is_closed() {
+            return Err(Rejected { error: Error::misuse(&refusal::CLOSED), returned: context });
+        }
+        shared.cells.post(&shared.port, handle_context, bytes_transferred, context)
     }
 
     /// Ends the work on the port: nothing more can be started or posted on it,

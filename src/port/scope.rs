@@ -169,12 +169,11 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
             Err(error) => return Err(Rejected { error, returned: context }),
         };
         let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
-        let started = if handle.is_socket() {
+        if handle.is_socket() {
             borrowing.read::<C, true>(cells, port, target, context, buffer, receive(target))
         } else {
             borrowing.read::<C, false>(cells, port, target, context, buffer, read_file(target))
-        };
-        started.map_err(|(error, returned)| Rejected { error, returned })
+        }
     }
 
     fn write<H>(
@@ -193,12 +192,11 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
             Err(error) => return Err(Rejected { error, returned: context }),
         };
         let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
-        let started = if handle.is_socket() {
+        if handle.is_socket() {
             borrowing.write::<C, true>(cells, port, target, context, buffer, send(target))
         } else {
             borrowing.write::<C, false>(cells, port, target, context, buffer, write_file(target))
-        };
-        started.map_err(|(error, returned)| Rejected { error, returned })
+        }
     }
 }
 

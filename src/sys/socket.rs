@@ -177,8 +177,8 @@ fn answer(succeeded: bool, count: u32) -> Answer {
     if succeeded { Answer::Finished(count) } else { Answer::Code(last_code()) }
 }
 
-/// "If the SO_UPDATE_ACCEPT_CONTEXT option is not set [with the listening
-/// socket], functions like getpeername and shutdown fail"
+/// Without it, "the accepted socket does not behave as connected": `getpeername`
+/// and `shutdown` fail
 /// (<https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-acceptex>).
 pub(crate) fn update_accept_context(accepted: Handle, listener: Handle) -> Result<()> {
     let listener = listener.0.to_ne_bytes();
