@@ -1,5 +1,40 @@
 //! Windows I/O completion ports: safe, idiomatic, and as cheap as calling the
 //! API by hand.
+//!
+//! ```
+//! use std::io::Write;
+//! use std::net::{TcpListener, TcpStream};
+//!
+//! use completion_port::Iocp;
+//!
+//! # let listener = TcpListener::bind("127.0.0.1:0")?;
+//! # let mut client = TcpStream::connect(listener.local_addr()?)?;
+//! # let (stream, _) = listener.accept()?;
+//! # client.write_all(b"hello")?;
+//! let port = Iocp::new()?;
+//! let stream = port.add_handle(stream, 123)?;
+//! port.initiate_read(&stream, 456, Vec::with_capacity(1024))?;
+//!
+//! let mut completion = port.get_completion()?;
+//! assert_eq!(completion.context, 456);
+//! completion.error_status?;
+//! let buffer: Vec<u8> = completion.operation.take_buffer().unwrap();
+//! assert_eq!(buffer, b"hello");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! - [`Iocp`] is the port. [`add_handle`](Iocp::add_handle) associates sockets,
+//!   files, pipes and devices with it.
+//! - `initiate_...` starts an operation, which takes a context and a buffer, and
+//!   returns a [`Pending`] to track or cancel it. What cannot be started comes
+//!   back in a [`Rejected`].
+//! - [`get_completion`](Iocp::get_completion) returns a [`CompletionStatus`]:
+//!   context, bytes, error, buffer. A [`Batch`] takes many at a time.
+//! - [`scope`](Iocp::scope) is for buffers that are only borrowed.
+//!
+//! Contexts are `usize` unless the port is [built](Iocp::builder) for another
+//! type. No value of this crate, dropped, leaked or kept, at whatever time and
+//! on whatever thread, lets memory go that the kernel may still use.
 #![cfg(windows)]
 #![deny(missing_docs, unsafe_code)]
 
