@@ -107,15 +107,19 @@ impl<C, P: Payload> Body<C, P> {
         (self.context, self.payload)
     }
 
-    /// # Safety (of all of these)
+    /// # Safety
     ///
-    /// `body` is a `Body<C, P>` that the caller may use alone, and the part
-    /// that is moved out or dropped has not been before.
+    /// For this and the following: `body` is a `Body<C, P>` that the caller
+    /// may use alone, and the part that is moved out or dropped has not been
+    /// before.
     unsafe fn completed(body: *mut u8, handle: Handle, status: &mut u32) {
         // SAFETY: By the contract above.
         unsafe { &mut (*body.cast::<Self>()).payload }.completed(handle, status);
     }
 
+    /// # Safety
+    ///
+    /// As for `completed`; `output` has room for a `P::Output`.
     unsafe fn take(body: *mut u8, output: *mut u8, status: u32, bytes: u32) -> bool {
         // SAFETY: By the contract above, the payload is moved out once.
         let payload = unsafe { (&raw mut (*body.cast::<Self>()).payload).read() };
@@ -128,11 +132,17 @@ impl<C, P: Payload> Body<C, P> {
         true
     }
 
+    /// # Safety
+    ///
+    /// As for `completed`.
     unsafe fn drop_context(body: *mut u8) {
         // SAFETY: By the contract above.
         unsafe { ptr::drop_in_place(&raw mut (*body.cast::<Self>()).context) };
     }
 
+    /// # Safety
+    ///
+    /// As for `completed`.
     unsafe fn drop_payload(body: *mut u8) {
         // SAFETY: By the contract above.
         unsafe { ptr::drop_in_place(&raw mut (*body.cast::<Self>()).payload) };

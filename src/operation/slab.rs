@@ -177,6 +177,9 @@ impl Slab {
         }
     }
 
+    /// # Safety
+    ///
+    /// As for [`free`](Self::free), of a slab that is closed.
     #[cold]
     unsafe fn free_after_close(slab: NonNull<Slab>) {
         // SAFETY: The caller's cell is counted as held until here.
@@ -188,6 +191,9 @@ impl Slab {
         }
     }
 
+    /// # Safety
+    ///
+    /// The slab is closed, no cell of it is held, and nobody else knows it.
     unsafe fn destroy(slab: NonNull<Slab>) {
         // SAFETY: By the caller's word nobody else knows the slab any more.
         let this = unsafe { Box::from_raw(slab.as_ptr()) };

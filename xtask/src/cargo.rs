@@ -1,0 +1,47 @@
+//! How the commands call cargo.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// The target of every build that is run on Linux.
+pub const WINDOWS_GNU: &str = "x86_64-pc-windows-gnu";
+
+/// The cargo that runs this program.
+pub fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// The folder of the workspace.
+pub fn workspace() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
+
+/// The compiler that cargo uses.
+pub fn rustc() -> Command {
+    Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+}
+
+/// Sees to it that the standard library for `target` is there.
+pub fn add_target(target: &str) -> Result<()> {
+    if has_target(&mut rustc(), target)? {
+        return Ok(());
+    }
+    eprintln!("rustup: adding the Rust target {target}");
+    let added = Command::new("rustup").args(["target", "add", target]).status();
+    if !added.is_ok_and(|status| status.success()) {
+        bail!("the Rust target {target} is missing: install it with `rustup target add {target}`");
+    }
+    Ok(())
+}
+
+/// Whether the compiler `rustc` has the standard library for `target`.
+pub fn has_target(rustc: &mut Command, target: &str) -> Result<bool> {
+    let output = rustc.args(["--print", "sysroot"]).output().context("cannot run rustc")?;
+    let sysroot = PathBuf::from(String::from_utf8(output.stdout)?.trim_end());
+    let library = sysroot.join("lib/rustlib").join(target).join("lib");
+    Ok(output.status.success() && library.is_dir())
+}

@@ -1,0 +1,8 @@
+//! Windows programs on Linux: the set-up, and running them under Wine.
+
+pub mod mini_root;
+pub mod progress;
+pub mod runner;
+pub mod session;
+pub mod setup;
+pub mod supervise;

@@ -1,0 +1,88 @@
+//! The everyday commands of completion-port, run as `cargo xtask COMMAND`.
+//!
+//! On Windows they run the library's programs as they are; on Linux they make
+//! Wine ready first and run them under it.
+
+mod cargo;
+mod check;
+mod demo;
+mod runtime;
+mod test;
+mod unsafe_report;
+
+#[cfg(target_os = "linux")]
+mod linux;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about, version = None)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run all tests (on Linux under Wine)
+    Test(test::Args),
+    /// Build and run the echo demo (on Linux under Wine)
+    #[command(disable_help_flag = true)]
+    Demo {
+        /// Passed to the demo as they are; --help lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Build and run one example, optimised (on Linux under Wine)
+    RunExample {
+        /// The example's name, as in examples/NAME.rs
+        name: String,
+        /// Passed to the example as they are
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Check format, lints, documentation, the oldest Rust and all targets
+    Check,
+    /// List every use of `unsafe` in the library and why it is sound
+    UnsafeReport,
+    /// Make this machine ready for the other commands, which also do so themselves
+    Setup,
+    /// Run a Windows program under Wine: cargo's runner
+    #[cfg(target_os = "linux")]
+    #[command(hide = true, disable_help_flag = true)]
+    Wine {
+        program: OsString,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Become one of Wine's own programs, inside Wine's root folder
+    #[cfg(target_os = "linux")]
+    #[command(hide = true, disable_help_flag = true)]
+    Enter {
+        program: OsString,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Test(args) => test::run(&args),
+        Command::Demo { args } => demo::run("echo_demo", &args),
+        Command::RunExample { name, args } => demo::run(&name, &args),
+        Command::Check => check::run(),
+        Command::UnsafeReport => unsafe_report::run(),
+        Command::Setup => runtime::prepare(),
+        #[cfg(target_os = "linux")]
+        Command::Wine { program, args } => linux::runner::run(&program, &args),
+        #[cfg(target_os = "linux")]
+        Command::Enter { program, args } => linux::runner::enter(&program, &args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,112 @@
+//! Where Windows programs run: on Windows as they are, on Linux under Wine.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+
+#[cfg(windows)]
+pub use native::{Runtime, prepare};
+
+#[cfg(target_os = "linux")]
+pub use wine::{Runtime, prepare};
+
+#[cfg(not(any(windows, target_os = "linux")))]
+compile_error!("cargo xtask runs on Windows, and on Linux with Wine");
+
+#[cfg(windows)]
+mod native {
+    use super::{Command, ExitCode, Result};
+    use crate::cargo;
+
+    pub struct Runtime;
+
+    #[expect(clippy::unnecessary_wraps, reason = "on Linux there is much to do here")]
+    pub fn prepare() -> Result<ExitCode> {
+        println!("Nothing to set up on Windows.");
+        Ok(ExitCode::SUCCESS)
+    }
+
+    impl Runtime {
+        #[expect(clippy::unnecessary_wraps, reason = "on Linux there is much to do here")]
+        pub fn start() -> Result<Self> {
+            Ok(Self)
+        }
+
+        pub fn without_time_limit(self) -> Self {
+            self
+        }
+
+        #[expect(clippy::unused_self, reason = "on Linux it knows the runner")]
+        pub fn cargo(&self, subcommand: &str) -> Command {
+            let mut cargo = cargo::cargo();
+            cargo.arg(subcommand);
+            cargo
+        }
+
+        #[expect(clippy::unused_self, reason = "on Linux it holds the session")]
+        pub fn run(&mut self, command: &mut Command) -> Result<ExitCode> {
+            let code = command.status()?.code().unwrap_or(1);
+            Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod wine {
+    use std::time::Duration;
+
+    use super::{Command, ExitCode, Result};
+    use crate::cargo;
+    use crate::linux::runner::TIME_LIMIT;
+    use crate::linux::session::{self, Session};
+    use crate::linux::setup;
+    use crate::linux::supervise::Supervisor;
+
+    /// Longer than a runner's own, which ends its program within it.
+    const GRACE: Duration = Duration::from_secs(10);
+
+    pub struct Runtime {
+        session: Session,
+        supervisor: Supervisor,
+    }
+
+    pub fn prepare() -> Result<ExitCode> {
+        setup::ready()?;
+        println!("Ready: Windows programs run here under Wine.");
+        Ok(ExitCode::SUCCESS)
+    }
+
+    impl Runtime {
+        /// Makes this machine ready if it is not yet, and starts Wine.
+        pub fn start() -> Result<Self> {
+            let ready = setup::ready()?;
+            session::enter_namespace(&ready.wine)?;
+            // From here on an interruption is answered in `run`, so that
+            // the session always ends in order.
+            let supervisor = Supervisor::new(GRACE)?;
+            let session = Session::start(ready)?;
+            Ok(Self { session, supervisor })
+        }
+
+        /// Lets programs run for as long as they like, unless a limit is asked for.
+        pub fn without_time_limit(mut self) -> Self {
+            if std::env::var_os(TIME_LIMIT).is_none() {
+                self.session.set(TIME_LIMIT, "0");
+            }
+            self
+        }
+
+        /// A call of cargo whose programs are built for Windows and run under Wine.
+        pub fn cargo(&self, subcommand: &str) -> Command {
+            let mut cargo = cargo::cargo();
+            cargo.args([subcommand, "--target", cargo::WINDOWS_GNU]);
+            self.session.describe_to(&mut cargo);
+            cargo
+        }
+
+        pub fn run(&mut self, command: &mut Command) -> Result<ExitCode> {
+            let outcome = self.supervisor.run(command, None)?;
+            Ok(ExitCode::from(outcome.exit_code()))
+        }
+    }
+}
