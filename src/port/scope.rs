@@ -72,13 +72,12 @@ impl<C: Send + 'static> Iocp<C> {
     /// # }
     /// ```
     ///
-    /// ```compile_fail,E0499
+    /// ```compile_fail,E0506
     /// # fn read(port: &completion_port::Iocp, stream: &completion_port::Associated<std::net::TcpStream>) {
     /// let mut buffer = [0; 1024];
     /// port.scope(|scope| {
     ///     scope.initiate_read(stream, 456, &mut buffer).unwrap();
     ///     buffer[0] = 1; // still borrowed
-    ///     scope.initiate_read(stream, 457, &mut buffer).unwrap();
     /// });
     /// # }
     /// ```
