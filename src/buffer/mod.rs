@@ -63,7 +63,7 @@ pub unsafe trait IoBuf {
     /// use completion_port::IoBuf;
     ///
     /// let tail = b"hello world".to_vec().slice(6..);
-    /// assert_eq!(tail.as_ref(), b"world");
+    /// assert_eq!(&*tail, b"world");
     /// assert_eq!(tail.into_inner(), b"hello world");
     /// ```
     fn slice(self, range: impl std::ops::RangeBounds<usize>) -> Slice<Self>

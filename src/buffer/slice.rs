@@ -1,6 +1,6 @@
 //! A part of an owned buffer.
 
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, Deref, RangeBounds};
 use std::slice;
 
 use super::{IoBuf, IoBufMut};
@@ -40,6 +40,14 @@ impl<B: IoBuf> Slice<B> {
 
 impl<B: IoBuf> AsRef<[u8]> for Slice<B> {
     fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl<B: IoBuf> Deref for Slice<B> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
         let (start, length) = self.initialized();
         // SAFETY: The range is initialised and unchanging while `self` is
         // borrowed, by the contract of `IoBuf`.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 
 pub(crate) use status::{
-    STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE, completion_error, is_error,
+    STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE, STATUS_PENDING, completion_error, is_error,
 };
 
 /// The result of everything in this crate that can fail.
@@ -16,7 +16,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// operation that failed after it had been started, its `NTSTATUS`.
 ///
 /// It converts into [`std::io::Error`], so `?` works in functions that return
-/// one.
+/// one. (A cancelled operation has the kind `Other` there, which nothing
+/// retries; the `Error` is inside.)
 ///
 /// ```
 /// use completion_port::{ErrorKind, Iocp};
@@ -47,7 +48,7 @@ enum Repr {
 }
 
 /// What this crate refuses by itself, and what to do about it.
-#[derive(PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Misuse {
     pub kind: ErrorKind,
     pub message: &'static str,
@@ -190,6 +191,7 @@ impl Error {
     }
 
     /// The error of a call that failed with `code`.
+    #[cold]
     pub(crate) fn os(call: Call, code: u32) -> Self {
         Self::os_as(call, status::kind_of_code(code), code)
     }
@@ -199,10 +201,12 @@ impl Error {
         Self(Repr::Os { call, kind, code, status: 0 })
     }
 
+    #[cold]
     pub(crate) fn misuse(misuse: &'static Misuse) -> Self {
         Self(Repr::Misuse(misuse))
     }
 
+    #[cold]
     pub(crate) fn foreign(packet: ForeignPacket) -> Self {
         Self(Repr::Foreign(Box::new(packet)))
     }
@@ -467,6 +471,7 @@ pub(crate) mod refusal {
         NO_OFFSET: Unsupported =
             "sockets, pipes and devices have no offsets; use initiate_read or initiate_write";
         NOT_A_SOCKET: Unsupported = "this operation needs a socket";
+        NOT_LISTENING: InvalidInput = "the socket does not listen; call listen on it first";
         MESSAGE_TOO_LONG: MessageTruncated =
             "the datagram is longer than the socket's provider can send";
         SKIP_UNSAFE_LAYERED: Unsupported =

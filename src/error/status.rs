@@ -14,6 +14,8 @@ use crate::sys;
 pub(crate) const STATUS_END_OF_FILE: u32 = 0xC000_0011;
 pub(crate) const STATUS_BUFFER_OVERFLOW: u32 = 0x8000_0005;
 pub(crate) const STATUS_CONNECTION_ABORTED: u32 = 0xC000_0241;
+pub(crate) const STATUS_PENDING: u32 = 0x0000_0103;
+const STATUS_INVALID_CONNECTION: u32 = 0xC000_0140;
 const STATUS_TIMEOUT: u32 = 0x0000_0102;
 const STATUS_NOTIFY_ENUM_DIR: u32 = 0x0000_010C;
 const STATUS_HANDLES_CLOSED: u32 = 0x8000_000A;
@@ -43,7 +45,11 @@ pub(crate) fn completion_error(status: u32, call: Call) -> Result<(), Error> {
     let socket = call.is_on_socket();
     let code = match status {
         STATUS_END_OF_FILE | STATUS_PIPE_BROKEN if reads => return Ok(()),
-        STATUS_CANCELLED | STATUS_HANDLES_CLOSED => win::ERROR_OPERATION_ABORTED,
+        // A packet that came before the operation had an end, as Wine does when
+        // the thread that started it has ended: nothing has been transferred.
+        STATUS_CANCELLED | STATUS_HANDLES_CLOSED | STATUS_PENDING => win::ERROR_OPERATION_ABORTED,
+        // The client went away while it was being accepted.
+        STATUS_INVALID_CONNECTION if call == Call::AcceptEx => ws::WSAECONNABORTED as u32,
         // These two have the severity of a success.
         STATUS_TIMEOUT if socket => ws::WSAETIMEDOUT as u32,
         STATUS_TIMEOUT => win::ERROR_TIMEOUT,
@@ -88,7 +94,7 @@ fn winsock_code(status: u32) -> Option<u32> {
         0xC000_0023 /* BUFFER_TOO_SMALL */ | 0xC000_0005 /* ACCESS_VIOLATION */ => ws::WSAEFAULT,
         0xC000_0141 /* INVALID_ADDRESS_COMPONENT */ | 0xC000_0207 /* INVALID_ADDRESS */ => ws::WSAEADDRNOTAVAIL,
         0xC000_0022 /* ACCESS_DENIED */ => ws::WSAEACCES,
-        0xC000_020B /* ADDRESS_CLOSED */ | 0xC000_0239 /* ADDRESS_NOT_ASSOCIATED */ | 0xC000_0140 /* INVALID_CONNECTION */ => {
+        0xC000_020B /* ADDRESS_CLOSED */ | 0xC000_0239 /* ADDRESS_NOT_ASSOCIATED */ | STATUS_INVALID_CONNECTION => {
             ws::WSAENOTCONN
         }
         0xC000_023B /* CONNECTION_ACTIVE */ => ws::WSAEISCONN,
@@ -122,7 +128,7 @@ pub(super) fn kind_of_code(code: u32) -> ErrorKind {
             ErrorKind::ConnectionAborted
         }
         win::ERROR_CONNECTION_REFUSED => ErrorKind::ConnectionRefused,
-        win::ERROR_PIPE_NOT_CONNECTED => ErrorKind::NotConnected,
+        win::ERROR_PIPE_NOT_CONNECTED | win::ERROR_PIPE_LISTENING => ErrorKind::NotConnected,
         win::ERROR_BROKEN_PIPE | win::ERROR_NO_DATA => ErrorKind::BrokenPipe,
         win::ERROR_NETWORK_UNREACHABLE | win::ERROR_PROTOCOL_UNREACHABLE => {
             ErrorKind::NetworkUnreachable
@@ -224,11 +230,22 @@ mod tests {
 
     #[test]
     fn a_success_with_something_to_say_is_a_success() {
-        // STATUS_PENDING, which the kernel may leave behind an inline success.
-        assert_eq!(completion_error(0x103, Call::ReadFile), Ok(()));
         // STATUS_WAIT_1 and other informational ones.
         assert_eq!(completion_error(1, Call::WSARecv), Ok(()));
         assert_eq!(completion_error(0x4000_0000, Call::WSARecv), Ok(()));
+    }
+
+    #[test]
+    fn a_packet_without_an_end_of_its_operation_is_a_cancel() {
+        for call in [Call::ReadFile, Call::WSARecv, Call::AcceptEx] {
+            assert!(completion_error(STATUS_PENDING, call).unwrap_err().is_cancelled());
+        }
+    }
+
+    #[test]
+    fn a_client_that_goes_away_while_it_is_accepted_aborts_its_connection() {
+        let error = completion_error(STATUS_INVALID_CONNECTION, Call::AcceptEx).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
     }
 
     #[test]

@@ -9,14 +9,14 @@ use std::marker::PhantomData;
 use std::mem;
 use std::os::windows::io::{AsRawHandle, AsRawSocket, RawHandle, RawSocket};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 pub use adopt::{Adoptable, Socket};
 pub use mode::{Inline, Mode, Queued};
 
 use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
 
-use crate::error::{Call, Error, ErrorKind, Rejected, Result, refusal};
+use crate::error::{Call, Error, ErrorKind, Misuse, Rejected, Result, refusal};
 use crate::operation::Target;
 use crate::port::{Identity, Iocp};
 use crate::sys::{self, Handle, Nature, SocketKind};
@@ -41,6 +41,8 @@ pub struct Associated<H, M = Queued> {
     object: Object,
     /// How many operations in a row have completed without a packet.
     inline_run: AtomicU32,
+    /// Whether it is known to be a listening socket.
+    listens: AtomicBool,
     mode: PhantomData<M>,
 }
 
@@ -112,6 +114,7 @@ impl<C: Send + 'static> Iocp<C> {
                 key: context,
                 object,
                 inline_run: AtomicU32::new(0),
+                listens: AtomicBool::new(false),
                 mode: PhantomData,
             }),
             Err(error) => Err(Rejected { error, returned: handle }),
@@ -185,6 +188,7 @@ impl<H> Associated<H> {
             key: self.key,
             object: self.object,
             inline_run: self.inline_run,
+            listens: self.listens,
             mode: PhantomData,
         })
     }
@@ -238,39 +242,66 @@ impl<H, M> Associated<H, M> {
         matches!(self.object, Object::Stream | Object::Datagram(_))
     }
 
-    /// Where to start an operation, if it may be started at all. Files want an
+    /// Whether an operation may not be started here, and why. Files want an
     /// offset, and nothing else has one.
     #[inline]
-    pub(crate) fn target(&self, port: &Arc<Identity>, offset: Option<u64>) -> Result<Target>
-    where
-        M: Mode,
-    {
+    pub(crate) fn check(
+        &self,
+        port: &Arc<Identity>,
+        offset: Option<u64>,
+    ) -> Result<(), &'static Misuse> {
         if !Arc::ptr_eq(port, &self.identity) {
-            return Err(Error::misuse(&refusal::WRONG_PORT));
+            return Err(&refusal::WRONG_PORT);
         }
         if port.is_closed() {
-            return Err(Error::misuse(&refusal::CLOSED));
+            return Err(&refusal::CLOSED);
         }
         match (self.object, offset) {
-            (Object::Disk, None) => return Err(Error::misuse(&refusal::NEEDS_OFFSET)),
-            (Object::Stream | Object::Datagram(_), Some(_)) => {
-                return Err(Error::misuse(&refusal::NO_OFFSET));
-            }
-            _ => {}
+            (Object::Disk, None) => Err(&refusal::NEEDS_OFFSET),
+            (Object::Stream | Object::Datagram(_), Some(_)) => Err(&refusal::NO_OFFSET),
+            _ => Ok(()),
         }
-        Ok(Target { handle: self.raw, key: self.key, offset: offset.unwrap_or(0), skips: M::SKIPS })
+    }
+
+    /// The same for what only sockets can do.
+    pub(crate) fn check_socket(&self, port: &Arc<Identity>) -> Result<()> {
+        self.check(port, None).map_err(Error::misuse)?;
+        if self.is_socket() { Ok(()) } else { Err(Error::misuse(&refusal::NOT_A_SOCKET)) }
+    }
+
+    /// The same for accepting. A socket that does not listen is refused here,
+    /// because the system may let the operation wait for ever; one that does
+    /// has to be asked once.
+    pub(crate) fn check_listener(&self, port: &Arc<Identity>) -> Result<()> {
+        self.check_socket(port)?;
+        if !self.listens.load(Ordering::Relaxed) {
+            if !sys::is_listening(self.raw) {
+                return Err(Error::misuse(&refusal::NOT_LISTENING));
+            }
+            self.listens.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Refuses a message that the socket cannot send: what the system does
     /// with one differs in whether a packet comes of it.
     #[inline]
-    pub(crate) fn check_message(&self, length: usize) -> Result<()> {
+    pub(crate) fn check_message(&self, length: usize) -> Result<(), &'static Misuse> {
         match self.object {
             Object::Datagram(longest) if length > longest as usize => {
-                Err(Error::misuse(&refusal::MESSAGE_TOO_LONG))
+                Err(&refusal::MESSAGE_TOO_LONG)
             }
             _ => Ok(()),
         }
+    }
+
+    /// Where to start an operation that has been [checked](Self::check).
+    #[inline]
+    pub(crate) fn target(&self, offset: Option<u64>) -> Target
+    where
+        M: Mode,
+    {
+        Target { handle: self.raw, key: self.key, offset: offset.unwrap_or(0), skips: M::SKIPS }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use crate::error::{Error, Rejected, Result, refusal};
+use crate::error::{Rejected, Result};
 use crate::handle::{Associated, Mode};
 use crate::operation::Accept;
 use crate::port::Iocp;
@@ -46,15 +46,12 @@ impl<C: Send + 'static> Iocp<C> {
         listener: &Associated<H, M>,
         context: C,
     ) -> Result<M::Started<TcpStream, C>, Rejected<C>> {
-        let prepared = listener.target(&self.shared().identity, None).and_then(|target| {
-            if !listener.is_socket() {
-                return Err(Error::misuse(&refusal::NOT_A_SOCKET));
-            }
-            let socket = sys::new_socket(sys::family(target.handle)?)?;
-            Ok((target, socket))
-        });
-        let (target, socket) = match prepared {
-            Ok(prepared) => prepared,
+        let target = listener.target(None);
+        let prepared = listener
+            .check_listener(&self.shared().identity)
+            .and_then(|()| sys::new_socket(sys::family(target.handle)?));
+        let socket = match prepared {
+            Ok(socket) => socket,
             Err(error) => return Err(Rejected { error, returned: context }),
         };
         let accepted = sys::handle_of(&socket);

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 
-use crate::error::{Error, Rejected, Result, refusal};
+use crate::error::{Rejected, Result};
 use crate::handle::{Associated, Mode};
 use crate::operation::Connect;
 use crate::port::Iocp;
@@ -53,18 +53,14 @@ impl<C: Send + 'static> Iocp<C> {
         context: C,
         peer: SocketAddr,
     ) -> Result<M::Started<(), C>, Rejected<C>> {
-        let prepared = socket.target(&self.shared().identity, None).and_then(|target| {
-            if !socket.is_socket() {
-                return Err(Error::misuse(&refusal::NOT_A_SOCKET));
-            }
+        let target = socket.target(None);
+        let prepared = socket
+            .check_socket(&self.shared().identity)
             // "A specified socket must be bound", or ConnectEx fails.
-            sys::bind_to_any(target.handle, sys::family_of(peer))?;
-            Ok(target)
-        });
-        let target = match prepared {
-            Ok(target) => target,
-            Err(error) => return Err(Rejected { error, returned: context }),
-        };
+            .and_then(|()| sys::bind_to_any(target.handle, sys::family_of(peer)));
+        if let Err(error) = prepared {
+            return Err(Rejected { error, returned: context });
+        }
         self.start(socket, target, context, Connect, |_, overlapped| {
             sys::connect(target.handle, peer, overlapped)
         })

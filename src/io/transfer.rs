@@ -13,8 +13,9 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// The completion arrives with `context` and the buffer. It transfers at
     /// least one byte, unless the stream or pipe has ended or the buffer has
-    /// no room; a read with no room waits until there is something to read,
-    /// and pins no memory meanwhile. A message that does not fit arrives cut,
+    /// no room. On a stream, a read with no room waits until there is something
+    /// to read, and pins no memory meanwhile; on a datagram socket it discards
+    /// a datagram. A message that does not fit arrives cut,
     /// with [`MoreData`](crate::ErrorKind::MoreData) (pipes, which keep the
     /// rest) or [`MessageTruncated`](crate::ErrorKind::MessageTruncated)
     /// (datagrams, which lose it).
@@ -135,14 +136,14 @@ impl<C: Send + 'static> Iocp<C> {
         mut buffer: B,
         offset: Option<u64>,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
-        let target = match handle.target(&self.shared().identity, offset) {
-            Ok(_) if buffer.is_full() => Err(Error::misuse(&refusal::FULL_VECTOR)),
-            target => target,
+        let checked = match handle.check(&self.shared().identity, offset) {
+            Ok(()) if buffer.is_full() => Err(&refusal::FULL_VECTOR),
+            checked => checked,
         };
-        let target = match target {
-            Ok(target) => target,
-            Err(error) => return Err(Rejected { error, returned: (context, buffer) }),
-        };
+        if let Err(misuse) = checked {
+            return Err(Rejected { error: Error::misuse(misuse), returned: (context, buffer) });
+        }
+        let target = handle.target(offset);
         if handle.is_socket() {
             self.start(handle, target, context, Read::<B, true>(buffer), receive(target))
                 .map_err(|rejected| rejected.map(|(context, Read(buffer))| (context, buffer)))
@@ -160,13 +161,13 @@ impl<C: Send + 'static> Iocp<C> {
         buffer: B,
         offset: Option<u64>,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
-        let target = handle
-            .target(&self.shared().identity, offset)
-            .and_then(|target| handle.check_message(buffer.initialized().1).map(|()| target));
-        let target = match target {
-            Ok(target) => target,
-            Err(error) => return Err(Rejected { error, returned: (context, buffer) }),
-        };
+        let checked = handle
+            .check(&self.shared().identity, offset)
+            .and_then(|()| handle.check_message(buffer.initialized().1));
+        if let Err(misuse) = checked {
+            return Err(Rejected { error: Error::misuse(misuse), returned: (context, buffer) });
+        }
+        let target = handle.target(offset);
         if handle.is_socket() {
             self.start(handle, target, context, Write::<B, true>(buffer), send(target))
                 .map_err(|rejected| rejected.map(|(context, Write(buffer))| (context, buffer)))

@@ -11,14 +11,14 @@ use std::any::TypeId;
 use std::cell::UnsafeCell;
 use std::mem::{self, MaybeUninit};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::AtomicU32;
 
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_0, OVERLAPPED_0_0};
 
+use super::atomic::AtomicU32;
 use super::payload::{OperationKind, Payload};
 use super::slab::Slab;
-use super::state::State;
-use crate::error::Call;
+use super::state::{Holder, State};
+use crate::error::{Call, STATUS_PENDING, is_error};
 use crate::sys::{Handle, LentOverlapped};
 
 /// What fits in the cell itself.
@@ -69,13 +69,13 @@ pub(super) struct VTable {
     pub call: Call,
     pub kind: OperationKind,
     inline: bool,
-    /// The type that `take` writes, if it can be named at run time.
-    pub output_type: fn() -> Option<TypeId>,
+    /// The type that `take` writes.
+    pub output_type: fn() -> TypeId,
     /// Runs when the packet is dequeued, before anybody sees the completion.
     completed: Option<unsafe fn(*mut u8, Handle, &mut u32)>,
-    /// Moves the payload out of the body and what becomes of it to the second
+    /// Moves the payload out of the cell and what becomes of it to the second
     /// pointer; `false` if nothing does.
-    take: unsafe fn(*mut u8, *mut u8, u32, u32) -> bool,
+    take: unsafe fn(NonNull<Cell>, *mut u8) -> bool,
     drop_context: unsafe fn(*mut u8),
     drop_payload: unsafe fn(*mut u8),
 }
@@ -94,6 +94,17 @@ impl<C, P: Payload> Body<C, P> {
 
     const INLINE: bool =
         mem::size_of::<Self>() <= INLINE_SIZE && mem::align_of::<Self>() <= INLINE_ALIGN;
+
+    /// Where the body of a cell is that has been filled with one of this type.
+    ///
+    /// # Safety
+    ///
+    /// The cell is such a one.
+    #[inline]
+    unsafe fn place(cell: NonNull<Cell>) -> *mut Self {
+        // SAFETY: By the caller's promise.
+        unsafe { Cell::part(cell, Self::INLINE).cast() }
+    }
 
     pub fn new(context: C, payload: P) -> Self {
         Self { context, payload }
@@ -119,14 +130,17 @@ impl<C, P: Payload> Body<C, P> {
 
     /// # Safety
     ///
-    /// As for `completed`; `output` has room for a `P::Output`.
-    unsafe fn take(body: *mut u8, output: *mut u8, status: u32, bytes: u32) -> bool {
+    /// As for `completed`, of the body in `cell`; `output` has room for a
+    /// `P::Output`.
+    unsafe fn take(cell: NonNull<Cell>, output: *mut u8) -> bool {
         // SAFETY: By the contract above, the payload is moved out once.
-        let payload = unsafe { (&raw mut (*body.cast::<Self>()).payload).read() };
-        // SAFETY: The operation has completed with this status and count.
-        let Some(value) = (unsafe { payload.into_output(status, bytes) }) else {
-            return false;
+        let payload = unsafe { (&raw mut (*Self::place(cell)).payload).read() };
+        // SAFETY: The operation has completed, with this result.
+        let value = unsafe {
+            let (status, bytes) = Cell::result(cell);
+            payload.into_output(status, bytes)
         };
+        let Some(value) = value else { return false };
         // SAFETY: The caller has made room for a value of this type.
         unsafe { output.cast::<P::Output>().write(value) };
         true
@@ -192,7 +206,8 @@ impl Cell {
             (*this).vtable.get().write(Some(Body::<C, P>::VTABLE));
             (*this).handle.get().write(handle);
             (*this).overlapped.get().write(OVERLAPPED {
-                Internal: 0,
+                // As the system's own calls begin.
+                Internal: STATUS_PENDING as usize,
                 InternalHigh: 0,
                 Anonymous: OVERLAPPED_0 {
                     Anonymous: OVERLAPPED_0_0 {
@@ -215,7 +230,7 @@ impl Cell {
     /// The caller owns the cell alone, and filled it with this type.
     pub unsafe fn empty<C, P: Payload>(cell: NonNull<Cell>) -> Body<C, P> {
         // SAFETY: By the caller's promise.
-        unsafe { Self::body(cell).cast::<Body<C, P>>().read() }
+        unsafe { Body::<C, P>::place(cell).read() }
     }
 
     /// # Safety
@@ -257,14 +272,19 @@ impl Cell {
     /// The cell is filled, and not in the kernel's hands.
     #[inline]
     unsafe fn body(cell: NonNull<Cell>) -> *mut u8 {
+        // SAFETY: By the caller's promise.
+        unsafe { Self::part(cell, Self::vtable(cell).inline) }
+    }
+
+    /// # Safety
+    ///
+    /// As for `body`, and the body is inline or not, as it is said to be.
+    #[inline]
+    unsafe fn part(cell: NonNull<Cell>, inline: bool) -> *mut u8 {
         let this = cell.as_ptr();
         // SAFETY: By the caller's promise.
         unsafe {
-            if Self::vtable(cell).inline {
-                (*this).inline.get().cast()
-            } else {
-                (*(*this).spill.get()).start.as_ptr()
-            }
+            if inline { (*this).inline.get().cast() } else { (*(*this).spill.get()).start.as_ptr() }
         }
     }
 
@@ -329,19 +349,24 @@ impl Cell {
         overlapped.InternalHigh = bytes as usize;
     }
 
-    /// Lets the payload see its own completion; it may turn a success into an
+    /// Notes that the operation has transferred so many bytes, as its packet
+    /// says, and lets the payload see it, which may turn a success into an
     /// error.
     ///
     /// # Safety
     ///
     /// As for [`set_result`](Self::set_result).
     #[inline]
-    pub unsafe fn completed(cell: NonNull<Cell>, status: &mut u32) {
-        // SAFETY: The kernel has given the body back, and nobody else has it.
+    pub unsafe fn completed(cell: NonNull<Cell>, bytes: u32) {
+        // SAFETY: The kernel has given the cell back, and nobody else has it.
         unsafe {
+            let (mut status, _) = Self::result(cell);
             if let Some(completed) = Self::vtable(cell).completed {
-                completed(Self::body(cell), Self::handle(cell), status);
+                completed(Self::body(cell), Self::handle(cell), &mut status);
             }
+            // What a failed operation left in the buffer is not initialised
+            // for certain.
+            Self::set_result(cell, status, if is_error(status) { 0 } else { bytes });
         }
     }
 
@@ -371,16 +396,40 @@ impl Cell {
     ///
     /// The kernel has given the cell back, the caller has claimed the output
     /// ([`State::take`]), and `T` is its type.
+    #[inline]
     pub unsafe fn take_output<T>(cell: NonNull<Cell>) -> Option<T> {
         let mut output = MaybeUninit::<T>::uninit();
         // SAFETY: By the caller's promise.
-        let taken = unsafe {
-            let (status, bytes) = Self::result(cell);
-            let body = Self::body(cell);
-            (Self::vtable(cell).take)(body, output.as_mut_ptr().cast(), status, bytes)
-        };
+        let taken = unsafe { (Self::vtable(cell).take)(cell, output.as_mut_ptr().cast()) };
         // SAFETY: `take` wrote it if it says so.
         taken.then(|| unsafe { output.assume_init() })
+    }
+
+    /// Takes what the operation returns, if nobody else has, and lets the cell
+    /// go.
+    ///
+    /// # Safety
+    ///
+    /// The kernel has given the cell back, the context is gone, `holder`'s part
+    /// ends here, and `T` is the type of the output.
+    #[inline]
+    pub unsafe fn take_and_leave<T>(cell: NonNull<Cell>, holder: Holder) -> Option<T> {
+        // SAFETY: The holder holds the cell.
+        let state = &unsafe { cell.as_ref() }.state;
+        let alone = state.is_held_by_nobody_but(holder);
+        let claimed = alone || state.take();
+        // SAFETY: The output is claimed, or nobody else is there to do so.
+        let output = claimed.then(|| unsafe { Self::take_output(cell) });
+        // SAFETY: The last holder owns the cell alone, and there is nothing
+        // left in it.
+        unsafe {
+            if alone {
+                Self::free(cell);
+            } else if state.leave(holder) {
+                Self::finish(cell);
+            }
+        }
+        output.flatten()
     }
 
     /// Drops what nobody has taken, and gives the cell back to its slab.
@@ -403,6 +452,7 @@ impl Cell {
     /// # Safety
     ///
     /// The caller owns the cell alone, and nothing is left in it.
+    #[inline]
     pub unsafe fn free(cell: NonNull<Cell>) {
         // SAFETY: By the caller's promise.
         unsafe {

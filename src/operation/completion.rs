@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 use super::cell::Cell;
 use super::payload::OperationKind;
 use super::state::Holder;
-use crate::error::{Error, Result, completion_error, is_error};
+use crate::error::{Error, Result, completion_error};
 
 /// A completed operation: what [`Iocp::get_completion`](crate::Iocp::get_completion)
 /// returns.
@@ -54,6 +54,18 @@ pub struct CompletionStatus<C = usize> {
     pub operation: Finished,
 }
 
+impl<C> CompletionStatus<C> {
+    /// The number of bytes transferred, or why the operation failed: both
+    /// fields in one, as [`Pending::result`](crate::Pending::result) has them.
+    ///
+    /// # Errors
+    ///
+    /// The [`error_status`](Self::error_status).
+    pub fn result(&self) -> Result<u32> {
+        self.error_status.clone().map(|()| self.bytes_transferred)
+    }
+}
+
 /// An operation that is over, and what it was given: the buffer, until it is
 /// taken from here or from the [`Pending`](crate::Pending), whichever comes
 /// first.
@@ -81,19 +93,18 @@ impl Finished {
     ///
     /// Operations of a [scope](crate::Iocp::scope) only borrow theirs, and
     /// return it from the `Pending` alone.
+    #[inline]
     pub fn take_buffer<B: 'static>(&mut self) -> Option<B> {
         let cell = self.cell?;
         // SAFETY: While the completion holds the cell, it is filled.
         let output_type = unsafe { Cell::vtable(cell) }.output_type;
-        if output_type() != Some(TypeId::of::<B>()) {
+        if output_type() != TypeId::of::<B>() {
             return None;
         }
-        // SAFETY: As above.
-        let claimed = unsafe { cell.as_ref() }.state.take();
-        // SAFETY: The operation is over, the output is claimed, and a `B`.
-        let buffer = claimed.then(|| unsafe { Cell::take_output(cell) });
-        self.release();
-        buffer.flatten()
+        self.cell = None;
+        // SAFETY: The operation is over, its context has been moved out, and
+        // its output is a `B`.
+        unsafe { Cell::take_and_leave(cell, Holder::Completion) }
     }
 
     /// The accepted connection, after a successful
@@ -103,6 +114,7 @@ impl Finished {
         self.take_buffer()
     }
 
+    #[inline]
     fn release(&mut self) {
         if let Some(cell) = self.cell.take() {
             // SAFETY: The completion's part ends here; its context has been
@@ -117,6 +129,7 @@ impl Finished {
 }
 
 impl Drop for Finished {
+    #[inline]
     fn drop(&mut self) {
         self.release();
     }
@@ -151,11 +164,7 @@ impl<C> Dequeued<C> {
         // SAFETY: The packet is the proof that the kernel has given the cell
         // back.
         unsafe {
-            let (mut status, _) = Cell::result(cell);
-            Cell::completed(cell, &mut status);
-            // What a failed operation left in the buffer is not initialised
-            // for certain.
-            Cell::set_result(cell, status, if is_error(status) { 0 } else { bytes });
+            Cell::completed(cell, bytes);
             cell.as_ref().state.complete();
         }
         Self { cell, key, context: PhantomData }
@@ -169,13 +178,17 @@ impl<C> Dequeued<C> {
         // are `C`, and `self` is gone.
         let (context, (status, bytes), vtable) =
             unsafe { (Cell::take_context(cell), Cell::result(cell), Cell::vtable(cell)) };
-        CompletionStatus {
+        let mut completion = CompletionStatus {
             context,
             handle_context: key,
             bytes_transferred: bytes,
-            error_status: if status == 0 { Ok(()) } else { completion_error(status, vtable.call) },
+            error_status: Ok(()),
             operation: Finished { cell: Some(cell), kind: vtable.kind },
+        };
+        if status != 0 {
+            completion.error_status = completion_error(status, vtable.call);
         }
+        completion
     }
 }
 

@@ -10,7 +10,7 @@ use super::pending::Pending;
 use super::rule::{Verdict, verdict};
 use super::slab::Slab;
 use super::state::Holder;
-use crate::error::{Error, Rejected, Result};
+use crate::error::{Call, Error, Rejected, Result, STATUS_END_OF_FILE};
 use crate::sys::{self, Answer, Handle, LentOverlapped, LentRegion, Packet, Port};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
@@ -98,24 +98,61 @@ impl<C> Cells<C> {
         let overlapped = unsafe { Cell::lend(cell) };
         match verdict(call(&region, overlapped), P::CALL, target.skips) {
             Verdict::PacketComes => Ok(Launched::InFlight(Pending::new(cell))),
-            Verdict::Finished { status, bytes } => {
-                // "The kernel may leave the OVERLAPPED in the pending state if
-                // an I/O completes inline": the result is the call's.
+            Verdict::Finished { bytes } => {
                 // SAFETY: No packet will come, so the cell is ours again.
-                unsafe { Cell::set_result(cell, status, bytes) };
-                Ok(Launched::Unqueued(Unqueued {
-                    cell,
-                    key: target.key,
-                    bytes,
-                    types: PhantomData,
-                }))
+                Ok(Launched::Unqueued(unsafe { Unqueued::new(cell, target.key, 0, bytes) }))
             }
-            Verdict::NotStarted { code } => {
-                // SAFETY: No packet will come, so the cell is ours again.
-                let returned = unsafe { withdraw(cell) };
-                Err(Rejected { error: Error::os(P::CALL, code), returned })
-            }
+            // SAFETY: The cell was launched with this target and payload.
+            refused => unsafe { self.refused(cell, target, others, &refused) },
         }
+    }
+
+    /// The call has failed, and no packet will come: takes the cell back.
+    ///
+    /// # Safety
+    ///
+    /// The cell was filled with these types and given to the kernel and
+    /// `others` just now.
+    #[cold]
+    unsafe fn refused<P: Payload>(
+        &self,
+        cell: NonNull<Cell>,
+        target: Target,
+        others: u32,
+        verdict: &Verdict,
+    ) -> Result<Launched<C, P>, Rejected<(C, P)>> {
+        // SAFETY: The `Pending`'s part is still ours.
+        if !unsafe { cell.as_ref() }.state.withdraw() {
+            // A packet has come all the same, and somebody has it.
+            return Ok(Launched::InFlight(Pending::new(cell)));
+        }
+        // SAFETY: Withdrawn, so the cell is ours alone.
+        let body = unsafe { Cell::empty::<C, P>(cell) };
+        if may_leave_a_packet(P::CALL) {
+            // SAFETY: The slab keeps it until the packet comes, or never does.
+            unsafe { cell.as_ref() }.state.abandon();
+        } else {
+            // SAFETY: Ours alone, and empty.
+            unsafe { Cell::free(cell) };
+        }
+        let error = match *verdict {
+            Verdict::AtEnd => match self.slab().allocate() {
+                Ok(cell) => {
+                    // SAFETY: The cell is new; no packet will come for it,
+                    // unless it is posted.
+                    let unqueued = unsafe {
+                        Cell::fill(cell, target.handle, target.offset, body);
+                        cell.as_ref().state.begin(others);
+                        Unqueued::new(cell, target.key, STATUS_END_OF_FILE, 0)
+                    };
+                    return Ok(Launched::Unqueued(unqueued));
+                }
+                Err(error) => error,
+            },
+            Verdict::NotStarted { code } => Error::os(P::CALL, code),
+            Verdict::PacketComes | Verdict::Finished { .. } => unreachable!("not refused"),
+        };
+        Err(Rejected { error, returned: body.into_parts() })
     }
 
     /// Queues a packet of the program's own, which carries a context.
@@ -126,7 +163,10 @@ impl<C> Cells<C> {
             Err(error) => return Err(Rejected { error, returned: context }),
         };
         // SAFETY: The cell was just allocated: it is ours, and empty.
-        unsafe { Cell::fill(cell, Handle(0), 0, Body::new(context, Post)) };
+        unsafe {
+            Cell::fill(cell, Handle(0), 0, Body::new(context, Post));
+            Cell::set_result(cell, 0, bytes);
+        }
         // SAFETY: Ours until it is posted.
         unsafe { cell.as_ref() }.state.begin(0);
         port.post(key, bytes, Cell::address(cell)).map_err(|error| {
@@ -140,8 +180,14 @@ impl<C> Cells<C> {
     /// Each packet is claimed once.
     #[inline]
     pub fn claim(&self, packet: &Packet) -> Option<Dequeued<C>> {
-        let cell = self.slab().in_flight(packet.overlapped())?;
+        let cell = self.slab().claim(packet.overlapped())?;
         Some(Dequeued::new(cell, packet.key(), packet.bytes()))
+    }
+
+    /// Whether a packet is one that should not have come, and is not to be
+    /// seen.
+    pub fn swallow(&self, packet: &Packet) -> bool {
+        self.slab().swallow(packet.overlapped())
     }
 
     /// Whether a packet is one of those that wake threads when the port closes.
@@ -175,12 +221,25 @@ impl<C> Cells<C> {
 
 impl<C> Drop for Cells<C> {
     fn drop(&mut self) {
+        self.slab().recover_all();
         // SAFETY: Whoever allocates borrows `self`.
         unsafe { Slab::close(self.slab) };
     }
 }
 
 impl<C, P: Payload> Unqueued<C, P> {
+    /// # Safety
+    ///
+    /// The cell was filled with these types and given to the kernel, and no
+    /// packet will come for it.
+    unsafe fn new(cell: NonNull<Cell>, key: usize, status: u32, bytes: u32) -> Self {
+        // "The kernel may leave the OVERLAPPED in the pending state if an I/O
+        // completes inline": the result is the call's.
+        // SAFETY: The kernel is done with the cell.
+        unsafe { Cell::set_result(cell, status, bytes) };
+        Self { cell, key, bytes, types: PhantomData }
+    }
+
     /// The completion, for the caller of the call itself.
     #[inline]
     pub fn into_dequeued(self) -> Dequeued<C> {
@@ -213,7 +272,15 @@ impl<C, P: Payload> Unqueued<C, P> {
     }
 }
 
-/// Empties and frees a cell that the kernel did not take.
+/// Whether a packet may come although the call has failed at once. On Windows
+/// none does. Wine queues one for reads and writes of files and devices that it
+/// fails once it has tried them: `NtReadFile` and `NtWriteFile` in
+/// <https://gitlab.winehq.org/wine/wine/-/blob/wine-10.0/dlls/ntdll/unix/file.c>.
+fn may_leave_a_packet(call: Call) -> bool {
+    matches!(call, Call::ReadFile | Call::WriteFile) && sys::is_wine()
+}
+
+/// Empties and frees a cell that was posted to the port, in vain.
 ///
 /// # Safety
 ///

@@ -9,12 +9,16 @@
 mod borrowed;
 mod cell;
 mod completion;
+mod free_list;
 mod launch;
 mod payload;
 mod pending;
 mod rule;
 mod slab;
 mod state;
+
+/// What the protocols are made of; `loom-tests` puts loom's in their place.
+use std::sync::atomic;
 
 pub(crate) use borrowed::{Borrowing, borrow};
 pub(crate) use completion::Dequeued;

@@ -55,8 +55,9 @@ pub(crate) unsafe trait Payload: Sized {
     /// The operation has completed with this status and byte count.
     unsafe fn into_output(self, status: u32, bytes: u32) -> Option<Self::Output>;
 
-    /// The type of the output, for outputs that outlive every scope.
-    fn output_type() -> Option<TypeId>;
+    /// The type of the output, by which whoever dequeues the completion can ask
+    /// for it.
+    fn output_type() -> TypeId;
 }
 
 /// A buffer to be filled: by `WSARecv` if `SOCKET`, else by `ReadFile`.
@@ -86,8 +87,8 @@ unsafe impl<B: IoBufMut + 'static, const SOCKET: bool> Payload for Read<B, SOCKE
         Some(buffer)
     }
 
-    fn output_type() -> Option<TypeId> {
-        Some(TypeId::of::<B>())
+    fn output_type() -> TypeId {
+        TypeId::of::<B>()
     }
 }
 
@@ -112,8 +113,8 @@ unsafe impl<B: IoBuf + 'static, const SOCKET: bool> Payload for Write<B, SOCKET>
         Some(self.0)
     }
 
-    fn output_type() -> Option<TypeId> {
-        Some(TypeId::of::<B>())
+    fn output_type() -> TypeId {
+        TypeId::of::<B>()
     }
 }
 
@@ -154,8 +155,8 @@ unsafe impl Payload for Accept {
         (!is_error(status)).then(|| self.socket.into())
     }
 
-    fn output_type() -> Option<TypeId> {
-        Some(TypeId::of::<TcpStream>())
+    fn output_type() -> TypeId {
+        TypeId::of::<TcpStream>()
     }
 }
 
@@ -180,8 +181,8 @@ unsafe impl Payload for Connect {
         Some(())
     }
 
-    fn output_type() -> Option<TypeId> {
-        None
+    fn output_type() -> TypeId {
+        TypeId::of::<()>()
     }
 }
 
@@ -199,7 +200,7 @@ unsafe impl Payload for Post {
         Some(())
     }
 
-    fn output_type() -> Option<TypeId> {
-        None
+    fn output_type() -> TypeId {
+        TypeId::of::<()>()
     }
 }

@@ -70,6 +70,17 @@ pub enum Started<B, C = usize> {
     Pending(Pending<B>),
 }
 
+impl<B, C> Started<B, C> {
+    /// The completion, if the operation is over; otherwise it will come through
+    /// the port.
+    pub fn completed(self) -> Option<CompletionStatus<C>> {
+        match self {
+            Self::Completed(completion) => Some(completion),
+            Self::Pending(_) => None,
+        }
+    }
+}
+
 impl<B> Pending<B> {
     /// `cell` is in flight, has a holder for this, and its output is a `B`.
     pub(super) fn new(cell: NonNull<Cell>) -> Self {

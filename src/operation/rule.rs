@@ -6,7 +6,7 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::Networking::WinSock::WSAEMSGSIZE;
 
-use crate::error::{Call, STATUS_END_OF_FILE};
+use crate::error::Call;
 use crate::sys::Answer;
 
 /// What follows from the answer of a call that starts an operation.
@@ -15,9 +15,12 @@ pub(super) enum Verdict {
     /// A packet was queued or will be: nothing of the operation may be touched
     /// any more, because another thread may have dequeued it by now.
     PacketComes,
-    /// The operation is over, with this status and byte count, and there will
-    /// be no packet.
-    Finished { status: u32, bytes: u32 },
+    /// The operation has succeeded with this byte count, and there will be no
+    /// packet.
+    Finished { bytes: u32 },
+    /// The read has found the end of its file or pipe, and there will be no
+    /// packet.
+    AtEnd,
     /// The operation was not started.
     NotStarted { code: u32 },
 }
@@ -33,7 +36,7 @@ pub(super) fn verdict(answer: Answer, call: Call, skips: bool) -> Verdict {
         // succeeds immediately", unless the handle's mode says otherwise
         // (https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-setfilecompletionnotificationmodes).
         Answer::Finished(_) if !skips => Verdict::PacketComes,
-        Answer::Finished(bytes) => Verdict::Finished { status: 0, bytes },
+        Answer::Finished(bytes) => Verdict::Finished { bytes },
         Answer::Code(code) => refused(code, call),
     }
 }
@@ -51,9 +54,7 @@ fn refused(code: u32, call: Call) -> Verdict {
         // it is found. "If lpOverlapped is not NULL [...] and the read is
         // past the end, the function returns FALSE with ERROR_HANDLE_EOF"
         // (https://learn.microsoft.com/windows/win32/fileio/testing-for-the-end-of-a-file).
-        (ERROR_HANDLE_EOF | ERROR_BROKEN_PIPE, Call::ReadFile) => {
-            Verdict::Finished { status: STATUS_END_OF_FILE, bytes: 0 }
-        }
+        (ERROR_HANDLE_EOF | ERROR_BROKEN_PIPE, Call::ReadFile) => Verdict::AtEnd,
         // "Any other error code indicates that the overlapped operation was
         // not successfully initiated and no completion indication will occur"
         // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
@@ -89,8 +90,7 @@ mod tests {
         for call in CALLS {
             let answer = Answer::Finished(7);
             assert_eq!(verdict(answer, call, false), Verdict::PacketComes);
-            let finished = Verdict::Finished { status: 0, bytes: 7 };
-            assert_eq!(verdict(answer, call, true), finished);
+            assert_eq!(verdict(answer, call, true), Verdict::Finished { bytes: 7 });
         }
     }
 
@@ -109,10 +109,9 @@ mod tests {
 
     #[test]
     fn an_inline_end_of_file_is_finished_without_a_packet() {
-        let finished = Verdict::Finished { status: STATUS_END_OF_FILE, bytes: 0 };
         for code in [ERROR_HANDLE_EOF, ERROR_BROKEN_PIPE] {
             for skips in [false, true] {
-                assert_eq!(verdict(Answer::Code(code), Call::ReadFile, skips), finished);
+                assert_eq!(verdict(Answer::Code(code), Call::ReadFile, skips), Verdict::AtEnd);
             }
             let written = verdict(Answer::Code(code), Call::WriteFile, false);
             assert_eq!(written, Verdict::NotStarted { code });

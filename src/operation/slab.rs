@@ -2,15 +2,15 @@
 //! committed as it is needed and never moved.
 //!
 //! Whether a packet's pointer is one of ours is a range check here, which
-//! follows no pointer. Free cells form a stack whose head carries a tag
-//! against reuse under a slow reader's eyes (the ABA problem); a cell is
-//! allocated and freed with one compare-and-swap each.
+//! follows no pointer. Cells that have been used and are free wait in the
+//! [`FreeList`].
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicIsize, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::atomic::{AtomicU32, Ordering};
 use super::cell::Cell;
+use super::free_list::{FreeList, INDEX_BITS, NONE};
 use crate::error::{Error, Result, refusal};
 use crate::sys;
 
@@ -18,10 +18,10 @@ use crate::sys;
 const COMMIT_STEP: u32 = (64 * 1024 / size_of::<Cell>()) as u32;
 
 /// The index that no operation uses: its address marks the packets that wake
-/// threads when the port closes, and its number means "no more free cells".
-const RESERVED: u32 = 0;
+/// threads when the port closes.
+const RESERVED: u32 = NONE;
 
-/// The most cells that the head of the free list can number.
+/// The most cells that the free list can number.
 pub(crate) const MAX_OPERATIONS: u32 = (1 << INDEX_BITS) - 2;
 
 /// What a port is built for unless it is told: 128 MiB of address space, or 8
@@ -29,25 +29,15 @@ pub(crate) const MAX_OPERATIONS: u32 = (1 << INDEX_BITS) - 2;
 pub(crate) const DEFAULT_OPERATIONS: u32 =
     if cfg!(target_pointer_width = "64") { 1_048_575 } else { 65_535 };
 
-const INDEX_BITS: u32 = 24;
-const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
-const CLOSED: u64 = 1 << INDEX_BITS;
-/// One step of the tag, which fills the bits above; it wraps after 5 * 10^11
-/// allocations.
-const TAG: u64 = CLOSED << 1;
-
 #[derive(Debug)]
 pub(crate) struct Slab {
     base: NonNull<Cell>,
     capacity: u32,
-    /// Index of the first free cell, closed bit, tag.
-    free: AtomicU64,
+    free: FreeList,
     /// The cells from here on have never been used.
     fresh: AtomicU32,
     /// How many cells have memory behind them.
     committed: Mutex<u32>,
-    /// Once closed: the cells that are still held, as far as they are counted.
-    held: AtomicIsize,
 }
 
 // SAFETY: The cells are shared by the protocol of `State` and of the free
@@ -65,10 +55,9 @@ impl Slab {
         let slab = Box::new(Self {
             base: base.cast(),
             capacity,
-            free: AtomicU64::new(u64::from(RESERVED)),
+            free: FreeList::new(),
             fresh: AtomicU32::new(RESERVED + 1),
             committed: Mutex::new(0),
-            held: AtomicIsize::new(0),
         });
         Ok(NonNull::from(Box::leak(slab)))
     }
@@ -76,23 +65,9 @@ impl Slab {
     /// A cell that nobody else holds.
     #[inline]
     pub fn allocate(&self) -> Result<NonNull<Cell>> {
-        let mut head = self.free.load(Ordering::Acquire);
-        loop {
-            let index = (head & INDEX_MASK) as u32;
-            if index == RESERVED {
-                return self.allocate_fresh();
-            }
-            let cell = self.cell(index);
-            // SAFETY: Memory of a cell that has been used stays committed. If
-            // another thread takes this cell first, what is read here may be
-            // out of date, and the tag makes the exchange fail.
-            let next = unsafe { cell.as_ref() }.next_free.load(Ordering::Relaxed);
-            let rest = (head & !INDEX_MASK).wrapping_add(TAG) | u64::from(next);
-            match self.free.compare_exchange_weak(head, rest, Ordering::Acquire, Ordering::Acquire)
-            {
-                Ok(_) => return Ok(cell),
-                Err(now) => head = now,
-            }
+        match self.free.pop(|index| self.link(index)) {
+            Some(index) => Ok(self.cell(index)),
+            None => self.allocate_fresh(),
         }
     }
 
@@ -131,22 +106,11 @@ impl Slab {
     pub unsafe fn free(slab: NonNull<Slab>, cell: NonNull<Cell>) {
         // SAFETY: The cell keeps the slab alive until it is on the list.
         let this = unsafe { slab.as_ref() };
-        let index = this.index(cell.addr().get()).expect("a cell of this slab");
-        let mut head = this.free.load(Ordering::Relaxed);
-        loop {
-            if head & CLOSED != 0 {
-                // SAFETY: As the caller promises.
-                return unsafe { Self::free_after_close(slab) };
-            }
-            let next = (head & INDEX_MASK) as u32;
-            // SAFETY: The caller owns the cell.
-            unsafe { cell.as_ref() }.next_free.store(next, Ordering::Relaxed);
-            let with = head & !INDEX_MASK | u64::from(index);
-            match this.free.compare_exchange_weak(head, with, Ordering::Release, Ordering::Relaxed)
-            {
-                Ok(_) => return,
-                Err(now) => head = now,
-            }
+        let index = this.index(cell);
+        // SAFETY: The caller owns the cell.
+        if this.free.push(index, unsafe { &cell.as_ref().next_free }) {
+            // SAFETY: That was the last cell of a closed slab.
+            unsafe { Self::destroy(slab) };
         }
     }
 
@@ -162,31 +126,9 @@ impl Slab {
     pub unsafe fn close(slab: NonNull<Slab>) {
         // SAFETY: The slab is not closed yet, so it exists.
         let this = unsafe { slab.as_ref() };
-        let mut index = (this.free.fetch_or(CLOSED, Ordering::AcqRel) & INDEX_MASK) as u32;
         let used = this.fresh.load(Ordering::Acquire) - (RESERVED + 1);
-        let mut held = used as isize;
-        while index != RESERVED {
-            held -= 1;
-            // SAFETY: The list is closed: its cells stay as they are.
-            index = unsafe { this.cell(index).as_ref() }.next_free.load(Ordering::Relaxed);
-        }
-        // Cells that were freed since then have been counted below zero.
-        if this.held.fetch_add(held, Ordering::AcqRel) + held == 0 {
+        if this.free.close(used, |index| this.link(index)) {
             // SAFETY: Nobody holds a cell, and the caller was the last user.
-            unsafe { Self::destroy(slab) };
-        }
-    }
-
-    /// # Safety
-    ///
-    /// As for [`free`](Self::free), of a slab that is closed.
-    #[cold]
-    unsafe fn free_after_close(slab: NonNull<Slab>) {
-        // SAFETY: The caller's cell is counted as held until here.
-        let before = unsafe { slab.as_ref() }.held.fetch_sub(1, Ordering::AcqRel);
-        if before == 1 {
-            // SAFETY: That was the last cell of a closed slab. While `close`
-            // is still counting, the number is 0 or less before this.
             unsafe { Self::destroy(slab) };
         }
     }
@@ -206,16 +148,53 @@ impl Slab {
     }
 
     /// The cell whose `OVERLAPPED` is at `address`, if that is the address of
-    /// one of ours that the kernel holds. Follows no foreign pointer.
+    /// one of ours that the kernel holds: the caller has it from there on.
+    /// Follows no foreign pointer.
     #[inline]
-    pub fn in_flight(&self, address: usize) -> Option<NonNull<Cell>> {
-        let index = self.index(address)?;
-        if index == RESERVED || index >= self.fresh.load(Ordering::Acquire) {
+    pub fn claim(&self, address: usize) -> Option<NonNull<Cell>> {
+        let cell = self.find(address)?;
+        // SAFETY: Cells below `fresh` are initialised.
+        unsafe { cell.as_ref() }.state.claim().then_some(cell)
+    }
+
+    /// Whether a packet with this address is one that should not have come,
+    /// for a cell that was given up because of that. The cell is of use again.
+    pub fn swallow(&self, address: usize) -> bool {
+        let Some(cell) = self.find(address) else { return false };
+        // SAFETY: Cells below `fresh` are initialised.
+        let state = &unsafe { cell.as_ref() }.state;
+        let stale = state.is_stale();
+        if state.recover() {
+            // SAFETY: An abandoned cell is empty, and its packet has come.
+            unsafe { Self::free(NonNull::from(self), cell) };
+        }
+        stale
+    }
+
+    /// Takes back the cells whose packets have not come. The port is closed:
+    /// none will.
+    pub fn recover_all(&self) {
+        for cell in self.used_cells() {
+            // SAFETY: Cells below `fresh` are initialised; an abandoned one is
+            // empty.
+            unsafe {
+                if cell.as_ref().state.recover() {
+                    Self::free(NonNull::from(self), cell);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn find(&self, address: usize) -> Option<NonNull<Cell>> {
+        let offset = address.wrapping_sub(self.base.addr().get());
+        // One comparison asks for all: turned like this, an offset within a
+        // cell is a huge number, and the reserved cell's becomes one.
+        let index = offset.rotate_right(size_of::<Cell>().trailing_zeros()).wrapping_sub(1);
+        if index >= self.fresh.load(Ordering::Acquire) as usize - 1 {
             return None;
         }
-        let cell = self.cell(index);
-        // SAFETY: Cells below `fresh` are initialised.
-        unsafe { cell.as_ref() }.state.is_in_flight().then_some(cell)
+        Some(self.cell(index as u32 + 1))
     }
 
     /// The address that the packets carry which wake threads from a port that
@@ -230,15 +209,21 @@ impl Slab {
         self.used_cells().filter(|cell| unsafe { cell.as_ref() }.state.is_in_flight())
     }
 
+    /// Where a cell that has been used keeps the number of the next free one.
+    #[inline]
+    fn link(&self, index: u32) -> &AtomicU32 {
+        // SAFETY: Memory of a cell that has been used stays committed.
+        &unsafe { self.cell(index).as_ref() }.next_free
+    }
+
     fn used_cells(&self) -> impl Iterator<Item = NonNull<Cell>> + '_ {
         (RESERVED + 1..self.fresh.load(Ordering::Acquire)).map(|index| self.cell(index))
     }
 
+    /// The number of one of our cells.
     #[inline]
-    fn index(&self, address: usize) -> Option<u32> {
-        let offset = address.wrapping_sub(self.base.addr().get());
-        let index = offset / size_of::<Cell>();
-        (offset % size_of::<Cell>() == 0 && index < self.capacity as usize).then_some(index as u32)
+    fn index(&self, cell: NonNull<Cell>) -> u32 {
+        ((cell.addr().get() - self.base.addr().get()) / size_of::<Cell>()) as u32
     }
 
     #[inline]
@@ -248,3 +233,5 @@ impl Slab {
         unsafe { self.base.add(index as usize) }
     }
 }
+
+const _: () = assert!(size_of::<Cell>().is_power_of_two() && RESERVED == 0);

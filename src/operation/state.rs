@@ -6,7 +6,7 @@
 //! completion's when the packet is dequeued. Whoever removes the last bit owns
 //! the cell alone and frees it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use super::atomic::{AtomicU32, Ordering};
 
 /// The holders of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,15 @@ pub(crate) enum Holder {
 const HOLDERS: u32 = 15;
 /// What the operation returns has been moved out of the cell.
 const TAKEN: u32 = 16;
+/// A thread is turning the kernel's part into the completion's, or taking it
+/// back for the caller.
+const BUSY: u32 = 32;
+/// Nobody holds the cell, but a packet may still come for it.
+const STALE: u32 = 64;
 
-#[derive(Debug)]
+const KERNEL: u32 = Holder::Kernel as u32;
+
+#[derive(Debug, Default)]
 pub(crate) struct State(AtomicU32);
 
 impl State {
@@ -34,29 +41,75 @@ impl State {
     #[inline]
     pub fn begin(&self, others: u32) {
         // Release: whoever finds the kernel's bit also finds the cell filled.
-        self.0.store(Holder::Kernel as u32 | others, Ordering::Release);
+        self.0.store(KERNEL | others, Ordering::Release);
     }
 
     /// Whether the kernel still holds the cell. `false` also makes all that
     /// the dequeuing thread wrote into it visible.
     #[inline]
     pub fn is_in_flight(&self) -> bool {
-        self.0.load(Ordering::Acquire) & Holder::Kernel as u32 != 0
+        self.0.load(Ordering::Acquire) & KERNEL != 0
     }
 
-    /// The packet was dequeued: hands the kernel's part on to the completion,
-    /// and publishes what the dequeuing thread wrote.
+    /// A packet was dequeued: takes the kernel's part for this thread, which
+    /// must [complete](Self::complete) it. `false` if the kernel does not hold
+    /// the cell.
+    #[inline]
+    pub fn claim(&self) -> bool {
+        // Nobody joins a sole holder, and the call that could withdraw the
+        // cell has returned, because its `Pending` is gone.
+        self.0.load(Ordering::Acquire) == KERNEL || self.take_from_kernel(|state| state | BUSY)
+    }
+
+    /// Hands the kernel's part on to the completion, and publishes what the
+    /// dequeuing thread wrote.
     #[inline]
     pub fn complete(&self) {
-        const KERNEL: u32 = Holder::Kernel as u32;
         const COMPLETION: u32 = Holder::Completion as u32;
-        // Bits are only ever removed, so nobody can join a sole holder: an
-        // ordinary store will do for it.
         if self.0.load(Ordering::Acquire) == KERNEL {
             self.0.store(COMPLETION, Ordering::Relaxed);
         } else {
-            self.0.fetch_xor(KERNEL | COMPLETION, Ordering::AcqRel);
+            self.0.fetch_xor(KERNEL | BUSY | COMPLETION, Ordering::AcqRel);
         }
+    }
+
+    /// The call said that no packet will come: takes the cell back from all
+    /// holders, for the thread that made the call. `false` if a packet has come
+    /// all the same and another thread has claimed it.
+    pub fn withdraw(&self) -> bool {
+        // The other holders are this thread's own, not given out yet. In one
+        // step, so that a packet that comes meanwhile is never a foreign one.
+        self.take_from_kernel(|_| STALE | BUSY)
+    }
+
+    /// A withdrawn cell is empty, but a packet may still come for it.
+    pub fn abandon(&self) {
+        self.0.store(STALE, Ordering::Release);
+    }
+
+    /// Whether a packet that has come for this cell comes too late.
+    pub fn is_stale(&self) -> bool {
+        self.0.load(Ordering::Acquire) & STALE != 0
+    }
+
+    /// The packet of an abandoned cell has come: no other will, and the cell
+    /// is the caller's alone.
+    pub fn recover(&self) -> bool {
+        self.0.compare_exchange(STALE, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Turns the state of a cell that the kernel holds into another, unless
+    /// somebody else is doing so.
+    fn take_from_kernel(&self, taken: impl Fn(u32) -> u32) -> bool {
+        let mut state = self.0.load(Ordering::Acquire);
+        while state & (KERNEL | BUSY) == KERNEL {
+            let to = taken(state);
+            match self.0.compare_exchange(state, to, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        false
     }
 
     /// Removes a holder. `true` if it was the last one, who owns the cell now.
@@ -65,6 +118,13 @@ impl State {
         let bit = holder as u32;
         self.0.load(Ordering::Acquire) & HOLDERS == bit
             || self.0.fetch_and(!bit, Ordering::AcqRel) & HOLDERS == bit
+    }
+
+    /// Whether this holder is the only one left, and what the operation returns
+    /// has not been claimed. Nobody can join it, so it owns the cell alone.
+    #[inline]
+    pub fn is_held_by_nobody_but(&self, holder: Holder) -> bool {
+        self.0.load(Ordering::Acquire) == holder as u32
     }
 
     /// Claims what the operation returns for one of the holders.

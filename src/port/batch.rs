@@ -97,15 +97,20 @@ impl<C: Send + 'static> Batch<C> {
         Ok(())
     }
 
-    /// `true` if the close marker was among the packets.
+    /// Takes at least one packet that counts; `true` if the close marker was
+    /// among them.
     fn dequeue(&mut self, shared: &Shared<C>, milliseconds: u32) -> Result<bool, DequeueFailure> {
-        let count = shared.port.dequeue_batch(&mut self.entries, milliseconds)?;
+        let before = self.len();
         let mut marked = false;
-        for entry in &self.entries[..count] {
-            match shared.receive(&entry.packet()) {
-                Received::Completion(dequeued) => self.dequeued.push_back(Ok(dequeued)),
-                Received::Foreign(packet) => self.dequeued.push_back(Err(packet)),
-                Received::CloseMarker => marked = true,
+        while self.len() == before && !marked {
+            let count = shared.port.dequeue_batch(&mut self.entries, milliseconds)?;
+            for entry in &self.entries[..count] {
+                match shared.receive(&entry.packet()) {
+                    Some(Received::Completion(dequeued)) => self.dequeued.push_back(Ok(dequeued)),
+                    Some(Received::Foreign(packet)) => self.dequeued.push_back(Err(packet)),
+                    Some(Received::CloseMarker) => marked = true,
+                    None => {}
+                }
             }
         }
         Ok(marked)

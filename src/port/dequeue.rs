@@ -41,10 +41,11 @@ impl<C: Send + 'static> Iocp<C> {
     /// }
     /// # Ok::<(), completion_port::Error>(())
     /// ```
+    #[inline]
     pub fn get_completion(&self) -> Result<CompletionStatus<C>> {
         let shared = self.shared();
         match shared.dequeue(INFINITE) {
-            Ok(packet) => shared.completion_of(&packet),
+            Ok(received) => shared.completion_of(received),
             Err(DequeueFailure::Failed(error)) => Err(error),
             // Only a closed port does not wait.
             Err(DequeueFailure::TimedOut) => Err(Error::misuse(&refusal::CLOSED)),
@@ -59,8 +60,8 @@ impl<C: Send + 'static> Iocp<C> {
     /// As for [`get_completion`](Self::get_completion).
     pub fn get_completion_timeout(&self, timeout: Duration) -> Result<Option<CompletionStatus<C>>> {
         let shared = self.shared();
-        let packet = shared.until(Some(timeout), |timeout| shared.dequeue(timeout))?;
-        packet.map(|packet| shared.completion_of(&packet)).transpose()
+        let received = shared.until(Some(timeout), |timeout| shared.dequeue(timeout))?;
+        received.map(|received| shared.completion_of(received)).transpose()
     }
 
     /// The same without waiting; `None` if nothing is queued.
@@ -123,57 +124,65 @@ impl<C: Send + 'static> Iocp<C> {
 }
 
 impl<C: Send + 'static> Shared<C> {
-    /// Takes a packet off the queue. Once the port is closed, this does not
-    /// wait.
+    /// Takes a packet off the queue, and finds out whose it is. Once the port
+    /// is closed, this does not wait.
     #[inline]
-    fn dequeue(&self, milliseconds: u32) -> Result<Packet, DequeueFailure> {
+    fn dequeue(&self, milliseconds: u32) -> Result<Received<C>, DequeueFailure> {
         let milliseconds = if self.identity.is_closed() { 0 } else { milliseconds };
-        self.port.dequeue(milliseconds)
+        loop {
+            let packet = self.port.dequeue(milliseconds)?;
+            if let Some(received) = self.receive(&packet) {
+                return Ok(received);
+            }
+        }
+    }
+
+    /// Finds out whose a packet is; `None` if it is not to be seen. Each packet
+    /// is received once.
+    #[inline]
+    pub(super) fn receive(&self, packet: &Packet) -> Option<Received<C>> {
+        match self.cells.claim(packet) {
+            Some(dequeued) => Some(Received::Completion(dequeued)),
+            None => self.receive_other(packet),
+        }
+    }
+
+    #[cold]
+    fn receive_other(&self, packet: &Packet) -> Option<Received<C>> {
+        // Before the port is closed, that address is as foreign as any.
+        if self.identity.is_closed() && self.cells.is_close_marker(packet) {
+            return Some(Received::CloseMarker);
+        }
+        (!self.cells.swallow(packet)).then(|| {
+            Received::Foreign(ForeignPacket {
+                completion_key: packet.key(),
+                bytes_transferred: packet.bytes(),
+                overlapped: packet.overlapped(),
+            })
+        })
     }
 
     #[inline]
-    fn completion_of(&self, packet: &Packet) -> Result<CompletionStatus<C>> {
-        match self.receive(packet) {
+    fn completion_of(&self, received: Received<C>) -> Result<CompletionStatus<C>> {
+        match received {
             Received::Completion(dequeued) => Ok(dequeued.complete()),
             Received::Foreign(packet) => Err(Error::foreign(packet)),
             Received::CloseMarker => self.after_close_marker(),
         }
     }
 
-    /// Finds out whose a packet is. Each packet is received once.
-    #[inline]
-    pub(super) fn receive(&self, packet: &Packet) -> Received<C> {
-        match self.cells.claim(packet) {
-            Some(dequeued) => Received::Completion(dequeued),
-            None => self.receive_other(packet),
-        }
-    }
-
-    #[cold]
-    fn receive_other(&self, packet: &Packet) -> Received<C> {
-        if self.cells.is_close_marker(packet) {
-            return Received::CloseMarker;
-        }
-        Received::Foreign(ForeignPacket {
-            completion_key: packet.key(),
-            bytes_transferred: packet.bytes(),
-            overlapped: packet.overlapped(),
-        })
-    }
-
     /// A thread has taken the close marker: what is queued behind it comes
     /// first, and the marker goes back to the end for the other threads.
     #[cold]
     fn after_close_marker(&self) -> Result<CompletionStatus<C>> {
-        let behind = self.port.dequeue(0);
+        let behind = self.dequeue(0);
         self.post_close_marker();
         match behind {
-            Ok(packet) => match self.receive(&packet) {
-                Received::Completion(dequeued) => Ok(dequeued.complete()),
-                Received::Foreign(packet) => Err(Error::foreign(packet)),
-                Received::CloseMarker => Err(Error::misuse(&refusal::CLOSED)),
-            },
-            Err(DequeueFailure::TimedOut) => Err(Error::misuse(&refusal::CLOSED)),
+            Ok(Received::Completion(dequeued)) => Ok(dequeued.complete()),
+            Ok(Received::Foreign(packet)) => Err(Error::foreign(packet)),
+            Ok(Received::CloseMarker) | Err(DequeueFailure::TimedOut) => {
+                Err(Error::misuse(&refusal::CLOSED))
+            }
             Err(DequeueFailure::Failed(error)) => Err(error),
         }
     }

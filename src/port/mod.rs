@@ -197,6 +197,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// assert_eq!(port.get_completion()?.context, STOP);
     /// # Ok::<(), completion_port::Error>(())
     /// ```
+    #[inline]
     pub fn post(
         &self,
         context: C,
@@ -256,17 +257,18 @@ impl<C: Send + 'static> Shared<C> {
         }
     }
 
-    /// Dequeues and drops what is still in flight, for a bounded time. What
-    /// then remains stays the kernel's: its cells are never freed.
+    /// Dequeues and drops what is still in flight, until nothing comes any
+    /// more. What then remains stays the kernel's: its cells are never freed.
     fn drain(&self) {
         const PATIENCE: Duration = Duration::from_secs(1);
         let mut in_flight = self.cells.cancel_all();
-        let start = Instant::now();
-        while in_flight > 0 && start.elapsed() < PATIENCE {
+        let mut progress = Instant::now();
+        while in_flight > 0 && progress.elapsed() < PATIENCE {
             match self.port.dequeue(50) {
                 Ok(packet) => {
                     if self.cells.claim(&packet).is_some() {
                         in_flight -= 1;
+                        progress = Instant::now();
                     }
                 }
                 Err(DequeueFailure::TimedOut) => {}

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Iocp, Shared};
-use crate::error::Rejected;
+use crate::error::{Error, Rejected};
 use crate::handle::{Associated, Queued};
 use crate::io::{read_file, receive, send, write_file};
 use crate::operation::{Borrowing, Pending, borrow};
@@ -163,10 +163,10 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         offset: Option<u64>,
     ) -> Result<Pending<&'scope mut [u8]>, Rejected<C>> {
         let shared = self.port.shared();
-        let target = match handle.target(&shared.identity, offset) {
-            Ok(target) => target,
-            Err(error) => return Err(Rejected { error, returned: context }),
-        };
+        if let Err(misuse) = handle.check(&shared.identity, offset) {
+            return Err(Rejected { error: Error::misuse(misuse), returned: context });
+        }
+        let target = handle.target(offset);
         let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
         if handle.is_socket() {
             borrowing.read::<C, true>(cells, port, target, context, buffer, receive(target))
@@ -183,13 +183,13 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         offset: Option<u64>,
     ) -> Result<Pending<&'scope [u8]>, Rejected<C>> {
         let shared = self.port.shared();
-        let target = handle
-            .target(&shared.identity, offset)
-            .and_then(|target| handle.check_message(buffer.len()).map(|()| target));
-        let target = match target {
-            Ok(target) => target,
-            Err(error) => return Err(Rejected { error, returned: context }),
-        };
+        let checked = handle
+            .check(&shared.identity, offset)
+            .and_then(|()| handle.check_message(buffer.len()));
+        if let Err(misuse) = checked {
+            return Err(Rejected { error: Error::misuse(misuse), returned: context });
+        }
+        let target = handle.target(offset);
         let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
         if handle.is_socket() {
             borrowing.write::<C, true>(cells, port, target, context, buffer, send(target))

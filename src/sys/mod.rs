@@ -12,6 +12,7 @@ mod memory;
 mod port;
 mod raw;
 mod socket;
+mod wine;
 
 pub(crate) use file::{
     Nature, is_message_pipe, is_synchronous, nature, read_file, skip_completion_port_on_success,
@@ -25,9 +26,11 @@ pub(crate) use port::{
 pub use raw::{RawOverlapped, RawValue};
 pub(crate) use socket::{
     ADDRESS_SPACE, SocketKind, accept, bind_to_any, connect, family, family_of, handle_of,
-    has_kernel_handles, max_message_size, new_socket, receive, send, socket_kind,
+    has_kernel_handles, is_listening, max_message_size, new_socket, receive, send, socket_kind,
     update_accept_context, update_connect_context,
 };
+
+pub(crate) use wine::is_wine;
 
 /// A handle or socket by value, which other threads may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

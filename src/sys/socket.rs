@@ -275,6 +275,10 @@ pub(crate) fn socket_kind(handle: Handle) -> Option<SocketKind> {
     }
 }
 
+pub(crate) fn is_listening(socket: Handle) -> bool {
+    get_option::<i32>(socket, ws::SO_ACCEPTCONN).is_ok_and(|listening| listening != 0)
+}
+
 /// The longest datagram that the socket can send, in bytes.
 pub(crate) fn max_message_size(socket: Handle) -> Option<u32> {
     get_option(socket, ws::SO_MAX_MSG_SIZE).ok()

@@ -6,10 +6,14 @@
 mod cargo;
 mod check;
 mod demo;
+mod loom;
 mod runtime;
+mod sabotage;
 mod test;
 mod unsafe_report;
 
+#[cfg(target_os = "linux")]
+mod cost;
 #[cfg(target_os = "linux")]
 mod linux;
 
@@ -44,10 +48,17 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Explore the library's lock-free protocols in all orders
+    Loom(loom::Args),
+    /// Break the library one line at a time, to see that the tests notice
+    Sabotage(sabotage::Args),
     /// Check format, lints, documentation, the oldest Rust and all targets
     Check,
     /// List every use of `unsafe` in the library and why it is sound
     UnsafeReport,
+    /// Count the instructions of each operation, on the library and by hand
+    #[cfg(target_os = "linux")]
+    Cost(cost::Args),
     /// Make this machine ready for the other commands, which also do so themselves
     Setup,
     /// Run a Windows program under Wine: cargo's runner
@@ -73,8 +84,12 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Demo { args } => demo::run("echo_demo", &args),
         Command::RunExample { name, args } => demo::run(&name, &args),
+        Command::Loom(args) => loom::run(&args),
+        Command::Sabotage(args) => sabotage::run(&args),
         Command::Check => check::run(),
         Command::UnsafeReport => unsafe_report::run(),
+        #[cfg(target_os = "linux")]
+        Command::Cost(args) => cost::run(&args),
         Command::Setup => runtime::prepare(),
         #[cfg(target_os = "linux")]
         Command::Wine { program, args } => linux::runner::run(&program, &args),

@@ -15,6 +15,9 @@ compile_error!("cargo xtask runs on Windows, and on Linux with Wine");
 
 #[cfg(windows)]
 mod native {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
     use super::{Command, ExitCode, Result};
     use crate::cargo;
 
@@ -48,19 +51,47 @@ mod native {
             let code = command.status()?.code().unwrap_or(1);
             Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
         }
+
+        /// The same for at most this long; whether it ended well, or `None` if
+        /// it had to be ended.
+        #[expect(clippy::unused_self, reason = "on Linux it holds the session")]
+        pub fn run_within(
+            &mut self,
+            command: &mut Command,
+            limit: Duration,
+        ) -> Result<Option<bool>> {
+            let mut child = command.spawn()?;
+            let deadline = Instant::now() + limit;
+            loop {
+                if let Some(status) = child.try_wait()? {
+                    return Ok(Some(status.success()));
+                }
+                if Instant::now() > deadline {
+                    // With all that it has started.
+                    let id = child.id().to_string();
+                    Command::new("taskkill").args(["/T", "/F", "/PID", &id]).output()?;
+                    child.wait()?;
+                    return Ok(None);
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
     }
 }
 
 #[cfg(target_os = "linux")]
 mod wine {
+    use std::path::Path;
     use std::time::Duration;
+
+    use anyhow::bail;
 
     use super::{Command, ExitCode, Result};
     use crate::cargo;
     use crate::linux::runner::TIME_LIMIT;
     use crate::linux::session::{self, Session};
     use crate::linux::setup;
-    use crate::linux::supervise::Supervisor;
+    use crate::linux::supervise::{Outcome, Supervisor, TIMED_OUT};
 
     /// Longer than a runner's own, which ends its program within it.
     const GRACE: Duration = Duration::from_secs(10);
@@ -104,9 +135,30 @@ mod wine {
             cargo
         }
 
+        /// A Windows program, to be started in the session without a runner.
+        pub fn wine(&self, program: &Path) -> Command {
+            self.session.program(program)
+        }
+
         pub fn run(&mut self, command: &mut Command) -> Result<ExitCode> {
             let outcome = self.supervisor.run(command, None)?;
             Ok(ExitCode::from(outcome.exit_code()))
+        }
+
+        /// The same for at most this long; whether it ended well, or `None` if
+        /// it had to be ended.
+        pub fn run_within(
+            &mut self,
+            command: &mut Command,
+            limit: Duration,
+        ) -> Result<Option<bool>> {
+            // The runner ends its program sooner and better than we do.
+            command.env(TIME_LIMIT, limit.as_secs().to_string());
+            match self.supervisor.run(command, Some(limit + GRACE))? {
+                Outcome::Interrupted(signal, _) => bail!("interrupted by {signal}"),
+                outcome if outcome.exit_code() == TIMED_OUT => Ok(None),
+                outcome => Ok(Some(outcome.exit_code() == 0)),
+            }
         }
     }
 }

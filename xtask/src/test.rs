@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use crate::check::LIBRARY;
 use crate::runtime::Runtime;
 
 #[derive(clap::Args)]
@@ -20,6 +21,6 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let mut runtime = Runtime::start()?;
     let mut cargo = runtime.cargo("test");
-    cargo.args(["--workspace", "--exclude", "xtask"]).args(&args.cargo).arg("--").args(&args.tests);
+    cargo.args(LIBRARY).args(&args.cargo).arg("--").args(&args.tests);
     runtime.run(&mut cargo)
 }

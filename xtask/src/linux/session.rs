@@ -87,6 +87,15 @@ impl Session {
         Ok(())
     }
 
+    /// A Windows program, started by Wine itself.
+    pub fn program(&self, program: &Path) -> Command {
+        // By number, because the command may be started by another program.
+        let mut command = Command::new(format!("/proc/{}/exe", std::process::id()));
+        command.arg("enter").arg(&self.ready.wine.loader).arg(program);
+        self.describe_to(&mut command);
+        command
+    }
+
     /// One of Wine's own programs, with no input or output.
     fn enter(&self, program: &Path, args: &[&OsStr]) -> Command {
         let mut command = Command::new("/proc/self/exe");

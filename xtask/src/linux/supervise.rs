@@ -16,6 +16,9 @@ use signal_hook::iterator::Signals;
 /// All that Unix shows of a Windows program's `STATUS_CONTROL_C_EXIT`.
 const CONTROL_C_EXIT: i32 = 0x3a;
 
+/// The exit code that says that the time limit was over.
+pub const TIMED_OUT: u8 = 124;
+
 /// How a supervised program ended.
 pub enum Outcome {
     Ended(ExitStatus),
@@ -36,7 +39,7 @@ impl Outcome {
                 Some(code) if code != CONTROL_C_EXIT => code,
                 _ => 128 + *signal as i32,
             },
-            Self::TimedOut => 124,
+            Self::TimedOut => TIMED_OUT.into(),
         };
         u8::try_from(code).unwrap_or(1)
     }

@@ -1,0 +1,170 @@
+//! The same rows on the library.
+
+use std::hint::black_box;
+use std::os::windows::io::{AsRawHandle, AsRawSocket};
+
+use completion_port::{Associated, Batch, CompletionStatus, Error, Iocp};
+
+use crate::measure;
+use crate::objects::{SIZE, file, pipes, streams};
+
+/// A context with data.
+enum Event {
+    Message([u64; 3]),
+    Number(u64),
+}
+
+pub fn run() {
+    post();
+    sockets();
+    files();
+    pipe();
+}
+
+fn post() {
+    let port = Iocp::new().unwrap();
+    measure(1, || {
+        port.post(5, 0, 3).unwrap();
+        let completion = port.get_completion().unwrap();
+        black_box((completion.context, completion.bytes_transferred));
+    });
+
+    let typed: Iocp<Event> = Iocp::builder().build().unwrap();
+    measure(11, || {
+        typed
+            .post(if black_box(true) { Event::Message([1, 2, 3]) } else { Event::Number(4) }, 0, 0)
+            .unwrap();
+        match typed.get_completion().unwrap().context {
+            Event::Message(message) => black_box(message),
+            Event::Number(number) => black_box([number; 3]),
+        };
+    });
+
+    let mut batch = Batch::with_capacity(64);
+    measure(13, || {
+        for key in 0..64 {
+            port.post(key, 0, 3).unwrap();
+        }
+        let mut left = 64;
+        while left > 0 {
+            left -= port.get_completions(&mut batch, None).unwrap();
+            for completion in &mut batch {
+                let completion = completion.unwrap();
+                black_box((completion.context, completion.bytes_transferred));
+            }
+        }
+    });
+}
+
+/// Waits for one operation, counts for its connection, and checks it.
+#[inline]
+fn dequeue(port: &Iocp, transferred: &mut [usize]) -> CompletionStatus {
+    let completion = port.get_completion().unwrap();
+    transferred[completion.context] += completion.bytes_transferred as usize;
+    completion
+}
+
+fn buffer() -> Vec<u8> {
+    vec![7; SIZE]
+}
+
+/// The buffer of an operation that succeeded, for the next one.
+#[inline]
+fn reclaim(mut completion: CompletionStatus) -> Option<Vec<u8>> {
+    assert!(completion.error_status.is_ok());
+    completion.operation.take_buffer()
+}
+
+fn sockets() {
+    let port = Iocp::new().unwrap();
+    let (client, server) = streams();
+    let client = port.add_handle(client, 0).unwrap();
+    let server = port.add_handle(server, 1).unwrap();
+    let mut transferred = [0; 2];
+    let (mut sent, mut received) = (Some(buffer()), Some(buffer()));
+    measure(3, || {
+        let mut into = received.take().unwrap();
+        into.clear();
+        let _ = port.initiate_read(&server, 1, into).unwrap();
+        let _ = port.initiate_write(&client, 0, sent.take().unwrap()).unwrap();
+        for _ in 0..2 {
+            let completion = dequeue(&port, &mut transferred);
+            if completion.context == 0 {
+                sent = reclaim(completion);
+            } else {
+                received = reclaim(completion);
+            }
+        }
+    });
+    measure(9, || {
+        let mut into = received.take().unwrap();
+        into.clear();
+        let pending = port.initiate_read(&server, 1, into).unwrap();
+        assert!(pending.cancel().unwrap());
+        drop(pending);
+        let mut completion = dequeue(&port, &mut transferred);
+        assert!(completion.error_status.as_ref().is_err_and(Error::is_cancelled));
+        received = completion.operation.take_buffer();
+    });
+    black_box((client.as_raw_socket(), server.as_raw_socket()));
+}
+
+fn files() {
+    let port = Iocp::new().unwrap();
+    let file = port.add_handle(file(), 0).unwrap();
+    let mut transferred = [0];
+    let mut kept = Some(buffer());
+    measure(5, || {
+        let mut into = kept.take().unwrap();
+        into.clear();
+        let _ = port.initiate_read_at(&file, 0, into, black_box(128)).unwrap();
+        kept = reclaim(dequeue(&port, &mut transferred));
+    });
+
+    let mut borrowed = [0; SIZE];
+    measure(15, || {
+        port.scope(|scope| {
+            let _ = scope.initiate_read_at(&file, 0, &mut borrowed, black_box(128)).unwrap();
+            assert!(dequeue(&port, &mut transferred).error_status.is_ok());
+        });
+        black_box(&borrowed);
+    });
+    black_box(file.as_raw_handle());
+}
+
+fn pipe() {
+    let port = Iocp::new().unwrap();
+    let (server, client) = pipes("library");
+    let server = port.add_handle(server, 0).unwrap();
+    let client = port.add_handle(client, 1).unwrap();
+    let mut transferred = [0; 4];
+    let (mut written, mut read) = (Some(buffer()), Some(buffer()));
+    measure(7, || {
+        transfer(&port, &server, &client, &mut transferred, &mut written, &mut read);
+        transfer(&port, &client, &server, &mut transferred, &mut written, &mut read);
+    });
+}
+
+/// One direction of the round trip.
+#[inline]
+fn transfer<From, To>(
+    port: &Iocp,
+    from: &Associated<From>,
+    to: &Associated<To>,
+    transferred: &mut [usize; 4],
+    written: &mut Option<Vec<u8>>,
+    read: &mut Option<Vec<u8>>,
+) {
+    let mut into = read.take().unwrap();
+    into.clear();
+    let _ = port.initiate_read(to, 2, into).unwrap();
+    let _ = port.initiate_write(from, 3, written.take().unwrap()).unwrap();
+    for _ in 0..2 {
+        let completion = dequeue(port, transferred);
+        if completion.context == 2 {
+            *read = reclaim(completion);
+        } else {
+            *written = reclaim(completion);
+        }
+    }
+}

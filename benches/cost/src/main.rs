@@ -1,0 +1,56 @@
+//! Each row of the cost table, on the library and by hand, between two marks.
+//!
+//! The program does little of its own: `cargo xtask cost` runs it under a
+//! tracer, which counts the instructions between the marks that belong to this
+//! program's image. Region `2 * row` is by hand, `2 * row + 1` the library.
+#![cfg_attr(not(windows), allow(unused))]
+
+#[cfg(windows)]
+mod by_hand;
+#[cfg(windows)]
+mod library;
+#[cfg(windows)]
+mod marks;
+#[cfg(windows)]
+mod objects;
+
+/// What is compared, in the order of the table.
+const ROWS: [&str; 8] = [
+    "post + dequeue",
+    "socket send + receive",
+    "file read",
+    "pipe round trip",
+    "cancel",
+    "typed context",
+    "batch of 64",
+    "scope read",
+];
+
+/// How often a row runs before it is counted, and how often it is counted.
+const WARM_UP: usize = 100;
+const COUNTED: usize = 5;
+
+fn main() {
+    // The tracer reads the names here, so that they stand in one place.
+    for row in ROWS {
+        println!("{row}");
+    }
+    #[cfg(windows)]
+    {
+        by_hand::run();
+        library::run();
+    }
+}
+
+/// Runs one row: first uncounted, then between the marks.
+#[cfg(windows)]
+fn measure(region: usize, mut operation: impl FnMut()) {
+    for _ in 0..WARM_UP {
+        operation();
+    }
+    for _ in 0..COUNTED {
+        marks::begin(region);
+        operation();
+        marks::end();
+    }
+}

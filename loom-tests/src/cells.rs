@@ -1,0 +1,77 @@
+//! Cells, from the free list and back to it.
+
+use loom::thread;
+
+use crate::explore;
+use crate::model::Port;
+
+#[test]
+fn a_cell_is_given_to_one_of_two_threads() {
+    explore::all(|| {
+        let port = Port::new(1);
+        let other = port.clone();
+        let there = thread::spawn(move || other.allocate());
+        let here = port.allocate();
+        assert_eq!(there.join().unwrap().xor(here), Some(1));
+    });
+}
+
+#[test]
+fn two_threads_that_take_and_put_back_lose_no_cell() {
+    explore::all(|| {
+        let port = Port::new(2);
+        let other = port.clone();
+        let there = thread::spawn(move || {
+            let index = other.allocate().expect("a cell for each");
+            other.free(index);
+        });
+        let index = port.allocate().expect("a cell for each");
+        port.free(index);
+        there.join().unwrap();
+        port.assert_all_free();
+    });
+}
+
+/// The ABA problem: one thread looks at the first cell and what comes after
+/// it; until it acts, the other takes both and puts the first back.
+#[test]
+fn a_cell_that_came_back_does_not_bring_its_old_successor() {
+    explore::all(|| {
+        let port = Port::new(2);
+        let other = port.clone();
+        let there = thread::spawn(move || {
+            let (first, second) = (other.allocate(), other.allocate());
+            if let Some(first) = first {
+                other.free(first);
+            }
+            second
+        });
+        let here = port.allocate();
+        let held = [there.join().unwrap(), here];
+        for index in held.into_iter().flatten() {
+            port.free(index);
+        }
+        port.assert_all_free();
+    });
+}
+
+#[test]
+fn three_threads_never_hold_the_same_cell() {
+    explore::with_interruptions(3, || {
+        let port = Port::new(2);
+        let threads = [port.clone(), port.clone()].map(|port| {
+            thread::spawn(move || {
+                if let Some(index) = port.allocate() {
+                    port.free(index);
+                }
+            })
+        });
+        if let Some(index) = port.allocate() {
+            port.free(index);
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        port.assert_all_free();
+    });
+}

@@ -1,0 +1,281 @@
+//! The library around its protocols: what it does with a cell, step by step,
+//! and nothing else. Each function names the one that it stands for.
+
+use std::cell::Cell as Flag;
+use std::rc::Rc;
+
+use loom::cell::UnsafeCell;
+use loom::sync::atomic::{AtomicU32, Ordering};
+
+use crate::free_list::{FreeList, NONE};
+use crate::state::{Holder, State};
+
+/// A port, its slab, and its queue.
+pub struct Port {
+    free: FreeList,
+    cells: Vec<Cell>,
+    /// One packet at most. The kernel orders what comes before it is queued
+    /// before what comes after it is dequeued.
+    queue: AtomicU32,
+    /// Whether the memory has been released. No part of the
+    /// protocols, so not loom's, whose threads are all of one real thread.
+    destroyed: Flag<bool>,
+}
+
+/// A cell. What its state protects is in `UnsafeCell`s.
+pub struct Cell {
+    state: State,
+    next_free: AtomicU32,
+    /// What to cancel on; here it is the cell's number.
+    handle: UnsafeCell<u32>,
+    /// Written by the dequeuer; here it is the operation's payload.
+    result: UnsafeCell<u32>,
+    /// What the kernel transfers into; `None` once moved out or dropped.
+    payload: UnsafeCell<Option<u32>>,
+    /// `None` once moved out.
+    context: UnsafeCell<Option<u32>>,
+}
+
+/// A part in a cell: a `Pending`, a `Finished`, or a scope's `Held`.
+pub struct Part {
+    port: Rc<Port>,
+    index: u32,
+    holder: Holder,
+    /// Whether it has let go already.
+    gone: Flag<bool>,
+}
+
+/// What the kernel adds to the payload.
+pub const TRANSFER: u32 = 100;
+
+impl Port {
+    /// A port whose cells have all been used before.
+    pub fn new(cells: u32) -> Rc<Self> {
+        let cell = |_| Cell {
+            state: State::default(),
+            next_free: AtomicU32::new(NONE),
+            handle: UnsafeCell::new(0),
+            result: UnsafeCell::new(0),
+            payload: UnsafeCell::new(None),
+            context: UnsafeCell::new(None),
+        };
+        let port = Self {
+            free: FreeList::new(),
+            cells: (0..cells).map(cell).collect(),
+            queue: AtomicU32::new(NONE),
+            destroyed: Flag::new(false),
+        };
+        for index in (1..=cells).rev() {
+            port.free(index);
+        }
+        Rc::new(port)
+    }
+
+    pub fn cell(&self, index: u32) -> &Cell {
+        assert!(!self.is_destroyed(), "the memory is gone");
+        &self.cells[index as usize - 1]
+    }
+
+    pub fn is_destroyed(&self) -> bool {
+        self.destroyed.get()
+    }
+
+    /// `Slab::allocate`; the cell is nobody else's.
+    pub fn allocate(&self) -> Option<u32> {
+        let index = self.free.pop(|index| &self.cell(index).next_free)?;
+        self.cell(index).own();
+        Some(index)
+    }
+
+    /// `Slab::free`.
+    pub fn free(&self, index: u32) {
+        self.cell(index).own();
+        if self.free.push(index, &self.cell(index).next_free) {
+            self.destroy();
+        }
+    }
+
+    /// `Slab::close`.
+    pub fn close(&self) {
+        if self.free.close(self.cells.len() as u32, |index| &self.cell(index).next_free) {
+            self.destroy();
+        }
+    }
+
+    /// `Slab::destroy`: nobody uses any cell at this time or later.
+    fn destroy(&self) {
+        self.cells.iter().for_each(Cell::own);
+        assert!(!self.destroyed.replace(true), "destroyed twice");
+    }
+
+    /// Takes all cells, to see that each is there once.
+    pub fn assert_all_free(&self) {
+        let mut found: Vec<_> = std::iter::from_fn(|| self.allocate()).collect();
+        found.sort_unstable();
+        assert_eq!(found, (1..=self.cells.len() as u32).collect::<Vec<_>>());
+    }
+
+    /// `Cells::launch` of an operation that the kernel completes at once.
+    pub fn launch(self: &Rc<Self>, index: u32, payload: u32) -> Part {
+        self.begin(index, payload, 0);
+        self.part(index, Holder::Pending)
+    }
+
+    /// `Borrowing::launch`.
+    pub fn launch_scoped(self: &Rc<Self>, index: u32, payload: u32) -> (Part, Part) {
+        self.begin(index, payload, Holder::Scope as u32);
+        (self.part(index, Holder::Pending), self.part(index, Holder::Scope))
+    }
+
+    fn begin(&self, index: u32, payload: u32, others: u32) {
+        let cell = self.cell(index);
+        cell.handle.with_mut(|handle| unsafe { *handle = index });
+        let before = replace(&cell.payload, Some(payload));
+        assert_eq!(before, None, "a free cell with a payload in it");
+        let before = replace(&cell.context, Some(payload));
+        assert_eq!(before, None, "a free cell with a context in it");
+        cell.state.begin(Holder::Pending as u32 | others);
+        let before = self.queue.swap(index, Ordering::Release);
+        assert_eq!(before, NONE, "the test has two packets");
+    }
+
+    fn part(self: &Rc<Self>, index: u32, holder: Holder) -> Part {
+        Part { port: Rc::clone(self), index, holder, gone: Flag::new(false) }
+    }
+
+    /// `Cells::launch` of an operation whose call fails, but whose packet comes
+    /// all the same, perhaps before the call returns. If it was claimed first,
+    /// the operation is in flight.
+    pub fn launch_in_vain(self: &Rc<Self>, index: u32, payload: u32) -> Option<Part> {
+        self.begin(index, payload, 0);
+        let cell = self.cell(index);
+        if !cell.state.withdraw() {
+            return Some(self.part(index, Holder::Pending));
+        }
+        assert_eq!(replace(&cell.payload, None), Some(payload), "what was given comes back");
+        assert_eq!(replace(&cell.context, None), Some(payload), "what was given comes back");
+        cell.state.abandon();
+        None
+    }
+
+    /// `Slab::recover_all`.
+    pub fn recover_all(&self) {
+        for index in 1..=self.cells.len() as u32 {
+            self.recover(index);
+        }
+    }
+
+    fn recover(&self, index: u32) {
+        if self.cell(index).state.recover() {
+            self.free(index);
+        }
+    }
+
+    /// `Cells::claim`, `Dequeued::new` and `Dequeued::complete`, if there is a
+    /// packet, and it is not one that `Slab::swallow` hides.
+    pub fn dequeue(self: &Rc<Self>) -> Option<Part> {
+        let index = self.queue.swap(NONE, Ordering::Acquire);
+        if index == NONE {
+            return None;
+        }
+        let cell = self.cell(index);
+        if !cell.state.claim() {
+            assert!(cell.state.is_stale(), "a packet that is taken for a foreign one");
+            self.recover(index);
+            return None;
+        }
+        let payload = replace(&cell.payload, None).expect("a payload in flight");
+        replace(&cell.payload, Some(payload + TRANSFER));
+        cell.result.with_mut(|result| unsafe { *result = payload });
+        cell.state.complete();
+        assert_eq!(replace(&cell.context, None), Some(payload), "another operation's context");
+        Some(self.part(index, Holder::Completion))
+    }
+}
+
+fn replace(place: &UnsafeCell<Option<u32>>, value: Option<u32>) -> Option<u32> {
+    // SAFETY: loom fails the test if anybody else uses the place.
+    place.with_mut(|place| unsafe { std::mem::replace(&mut *place, value) })
+}
+
+fn read(place: &UnsafeCell<u32>) -> u32 {
+    // SAFETY: loom fails the test if anybody else writes the place.
+    place.with(|place| unsafe { *place })
+}
+
+impl Cell {
+    /// Fails the test if anybody else uses the cell.
+    fn own(&self) {
+        self.handle.with_mut(|_| ());
+        self.result.with_mut(|_| ());
+        self.payload.with_mut(|_| ());
+        self.context.with_mut(|_| ());
+    }
+}
+
+impl Part {
+    fn cell(&self) -> &Cell {
+        self.port.cell(self.index)
+    }
+
+    pub fn is_in_flight(&self) -> bool {
+        self.cell().state.is_in_flight()
+    }
+
+    /// `Pending::take_buffer`.
+    pub fn take_buffer(&self) -> Option<u32> {
+        let state = &self.cell().state;
+        (!state.is_in_flight() && state.take()).then(|| self.take_output())
+    }
+
+    /// `Finished::take_buffer`, which is `Cell::take_and_leave`.
+    pub fn take_and_leave(self) -> Option<u32> {
+        let state = &self.cell().state;
+        let alone = state.is_held_by_nobody_but(self.holder);
+        let output = (alone || state.take()).then(|| self.take_output());
+        if alone {
+            self.gone.set(true);
+            state.free();
+            self.port.free(self.index);
+        }
+        output
+    }
+
+    /// `Cell::take_output`.
+    fn take_output(&self) -> u32 {
+        let output = replace(&self.cell().payload, None).expect("a payload that is there");
+        assert_eq!(output, read(&self.cell().result) + TRANSFER, "another operation's result");
+        output
+    }
+
+    /// `Pending::result`: the operation's payload before the transfer.
+    pub fn result(&self) -> Option<u32> {
+        (!self.is_in_flight()).then(|| read(&self.cell().result))
+    }
+
+    /// `cancel` of `Pending` and of `Borrowing`: on what.
+    pub fn cancel(&self) {
+        if self.is_in_flight() {
+            assert_eq!(read(&self.cell().handle), self.index, "another operation's handle");
+        }
+    }
+
+    /// The scope has ended, and its buffer is the program's again.
+    pub fn use_buffer(&self) -> u32 {
+        self.cell().payload.with(|payload| unsafe { (*payload).expect("it is only borrowed") })
+    }
+}
+
+/// `Drop` of `Pending`, `Finished` and `Held`, and `Cell::finish`.
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.gone.get() && self.cell().state.leave(self.holder) {
+            let cell = self.cell();
+            if !cell.state.is_taken() {
+                replace(&cell.payload, None).expect("a payload that nobody has taken");
+            }
+            cell.state.free();
+            self.port.free(self.index);
+        }
+    }
+}

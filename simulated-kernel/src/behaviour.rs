@@ -1,0 +1,119 @@
+//! What the kernel may decide one way or the other, and how a test decides it.
+
+use std::collections::VecDeque;
+
+use crate::kernel::enter;
+
+/// Whether something happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chance {
+    Never,
+    Sometimes,
+    Always,
+}
+
+/// What the kernel may do. The default is all that a sound kernel does, by
+/// chance.
+#[derive(Clone, Debug)]
+pub struct Behaviour {
+    /// Operations that can finish within their call do.
+    pub inline: Chance,
+    /// What fails within its call fails later, with a packet, instead.
+    pub fail_late: Chance,
+    /// A call that starts an operation that has a packet does not return
+    /// before another thread has dequeued it (or a while has passed).
+    pub dequeued_first: Chance,
+    /// After an inline success without a packet the `OVERLAPPED` says that the
+    /// operation is pending.
+    pub leave_pending: Chance,
+    /// Data that is there when a cancel takes effect is delivered all the same.
+    pub cancel_loses: Chance,
+    /// Cancels are accepted, and nothing happens; closing a handle does not
+    /// end its operations either. See [`heed_cancels`].
+    pub ignore_cancels: bool,
+    /// How many scheduling steps may pass before the kernel goes to work.
+    pub delay: u32,
+    /// The next operations are refused with these Win32 codes.
+    pub refuse: VecDeque<u32>,
+    /// The next operations that succeed fail with these statuses instead.
+    pub fail: VecDeque<u32>,
+    /// So many of the next posts find no memory.
+    pub refuse_posts: u32,
+    /// A broken provider: transfers report so many bytes more than there were.
+    pub over_report: u32,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Behaviour {
+    pub(crate) const fn new() -> Self {
+        Self {
+            inline: Chance::Sometimes,
+            fail_late: Chance::Sometimes,
+            dequeued_first: Chance::Never,
+            leave_pending: Chance::Sometimes,
+            cancel_loses: Chance::Sometimes,
+            ignore_cancels: false,
+            delay: 8,
+            refuse: VecDeque::new(),
+            fail: VecDeque::new(),
+            refuse_posts: 0,
+            over_report: 0,
+        }
+    }
+}
+
+/// The kernel behaves as it was told until this is dropped.
+#[must_use]
+#[derive(Debug)]
+pub struct Behaving(());
+
+/// Makes the kernel behave in a certain way.
+pub fn behave(change: impl FnOnce(&mut Behaviour)) -> Behaving {
+    change(&mut enter().behaviour);
+    Behaving(())
+}
+
+impl Drop for Behaving {
+    fn drop(&mut self) {
+        enter().behaviour = Behaviour::new();
+    }
+}
+
+/// Takes note of all cancels that were ignored, and ignores no more.
+pub fn heed_cancels() {
+    enter().heed_cancels();
+}
+
+/// Chance, reproducible from Miri's seed.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub const fn new() -> Self {
+        Self(0)
+    }
+
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: u32) -> u32 {
+        if self.0 == 0 {
+            // Miri draws addresses from its seed.
+            let drawn = Box::new(0u64);
+            self.0 = (&raw const *drawn).addr() as u64 | 1;
+        }
+        // Knuth's multiplier; the high bits are the random ones.
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) % u64::from(limit.max(1))) as u32
+    }
+
+    pub fn draw(&mut self, chance: Chance) -> bool {
+        match chance {
+            Chance::Never => false,
+            Chance::Sometimes => self.below(2) == 0,
+            Chance::Always => true,
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Cancelling.
+
+use windows_sys::Win32::Foundation::{ERROR_INVALID_HANDLE, ERROR_NOT_FOUND, HANDLE};
+use windows_sys::Win32::System::IO::OVERLAPPED;
+
+use crate::handle::truth;
+use crate::kernel::{Id, Kernel, enter};
+use crate::operation::Cancel;
+
+#[unsafe(no_mangle)]
+extern "system" fn CancelIoEx(handle: HANDLE, overlapped: *const OVERLAPPED) -> i32 {
+    let mut kernel = enter();
+    let answer = match kernel.find(handle.addr()) {
+        None => Err(ERROR_INVALID_HANDLE),
+        Some(id) if kernel.cancel(id, overlapped.addr()) => Ok(()),
+        Some(_) => Err(ERROR_NOT_FOUND),
+    };
+    drop(kernel);
+    truth(answer)
+}
+
+impl Kernel {
+    /// Asks for one operation to be cancelled, or for all if the address is 0.
+    fn cancel(&mut self, id: Id, address: usize) -> bool {
+        let asked =
+            if self.behaviour.ignore_cancels { Cancel::Ignored } else { Cancel::Heeded };
+        let object = self.objects.get_mut(&id).expect("an object");
+        let mut any = false;
+        for operation in &mut object.pending {
+            if address == 0 || operation.address() == address {
+                operation.cancel = asked;
+                any = true;
+            }
+        }
+        if any {
+            self.look(id);
+        }
+        any
+    }
+
+    pub fn heed_cancels(&mut self) {
+        self.behaviour.ignore_cancels = false;
+        for finished in std::mem::take(&mut self.hung) {
+            self.finish(finished);
+        }
+        for object in self.objects.values_mut() {
+            for operation in &mut object.pending {
+                if operation.cancel == Cancel::Ignored {
+                    operation.cancel = Cancel::Heeded;
+                }
+            }
+        }
+        let ids: Vec<Id> = self.objects.keys().copied().collect();
+        for id in ids {
+            self.look(id);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Files, opened for overlapped I/O.
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::windows::io::AsRawHandle;
+use std::path::Path;
+
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE, HANDLE,
+};
+use windows_sys::Win32::System::IO::OVERLAPPED;
+
+use crate::handle::{fail, open_real};
+use crate::kernel::enter;
+use crate::memory::put;
+use crate::object::{Body, Object};
+use crate::operation::{Kind, Operation, Outcome, pending_code, start};
+use crate::status::{STATUS_END_OF_FILE, win32_code};
+
+pub struct File {
+    /// What it is on the host.
+    contents: std::fs::File,
+    is_readable: bool,
+    is_writable: bool,
+}
+
+/// Opens a file for overlapped I/O, as `FILE_FLAG_OVERLAPPED` does, which Miri
+/// does not know.
+///
+/// # Errors
+///
+/// As opening it otherwise.
+pub fn open(path: impl AsRef<Path>, read: bool, write: bool) -> io::Result<std::fs::File> {
+    let path = path.as_ref();
+    let token = open_real(path, read, write)?;
+    let contents = open_real(path, read, write)?;
+    let mut kernel = enter();
+    let file = File { contents, is_readable: read, is_writable: write };
+    let id = kernel.add(Object::new(Body::File(file)));
+    kernel.make_token(token.as_raw_handle(), id);
+    Ok(token)
+}
+
+impl File {
+    pub fn transfer(&mut self, operation: &Operation) -> Outcome {
+        match operation.kind {
+            Kind::Read => self.read(operation).expect("a read of the file"),
+            Kind::Write(_) => self.write(operation).expect("a write to the file"),
+            _ => unreachable!("files are read and written"),
+        }
+    }
+
+    fn read(&mut self, operation: &Operation) -> io::Result<Outcome> {
+        if operation.length == 0 {
+            return Ok(Outcome::read(Vec::new()));
+        }
+        self.contents.seek(SeekFrom::Start(operation.offset))?;
+        let mut data = vec![0; operation.length];
+        let mut length = 0;
+        while length < data.len() {
+            match self.contents.read(&mut data[length..])? {
+                0 => break,
+                count => length += count,
+            }
+        }
+        data.truncate(length);
+        if data.is_empty() {
+            return Ok(Outcome::status(STATUS_END_OF_FILE));
+        }
+        Ok(Outcome::read(data))
+    }
+
+    fn write(&mut self, operation: &Operation) -> io::Result<Outcome> {
+        let place = match operation.offset {
+            u64::MAX => SeekFrom::End(0),
+            offset => SeekFrom::Start(offset),
+        };
+        if operation.length > 0 {
+            self.contents.seek(place)?;
+            self.contents.write_all(&operation.source(0, operation.length))?;
+        }
+        Ok(Outcome::wrote(operation.length))
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn ReadFile(
+    file: HANDLE,
+    buffer: *mut u8,
+    length: u32,
+    count: *mut u32,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    // SAFETY: As the caller promises.
+    unsafe { transfer(file, Kind::Read, buffer, length, count, overlapped) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn WriteFile(
+    file: HANDLE,
+    buffer: *const u8,
+    length: u32,
+    count: *mut u32,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    // SAFETY: As the caller promises.
+    unsafe { transfer(file, Kind::Write(0), buffer.cast_mut(), length, count, overlapped) }
+}
+
+/// # Safety
+///
+/// As for the two calls.
+unsafe fn transfer(
+    file: HANDLE,
+    kind: Kind,
+    buffer: *mut u8,
+    length: u32,
+    count: *mut u32,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    assert!(!overlapped.is_null(), "the model's files are overlapped");
+    let mut kernel = enter();
+    let Some(id) = kernel.resolve(file.addr()) else {
+        drop(kernel);
+        return fail(ERROR_INVALID_HANDLE, 0);
+    };
+    let refused = match &kernel.objects[&id].body {
+        Body::File(file) => match kind {
+            Kind::Read if !file.is_readable => Some(ERROR_ACCESS_DENIED),
+            Kind::Write(_) if !file.is_writable => Some(ERROR_ACCESS_DENIED),
+            _ => None,
+        },
+        Body::Pipe(_) => None,
+        Body::Port(_) | Body::Socket(_) => Some(ERROR_INVALID_FUNCTION),
+    };
+    let refused = refused.or_else(|| kernel.behaviour.refuse.pop_front());
+    if let Some(code) = refused {
+        drop(kernel);
+        return fail(code, 0);
+    }
+    // SAFETY: As the caller promises.
+    let operation = unsafe { Operation::new(kind, buffer, length as usize, overlapped) };
+    match start(kernel, id, operation) {
+        Ok(bytes) => {
+            // SAFETY: The count is null or writable.
+            unsafe { put(count, bytes) };
+            1
+        }
+        Err(status) => fail(pending_code(status, win32_code), 0),
+    }
+}

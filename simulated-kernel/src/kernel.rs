@@ -1,0 +1,176 @@
+//! The kernel's state, and the thread that works in it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::behaviour::{Behaviour, Random};
+use crate::object::Object;
+use crate::operation::{Finished, settle};
+
+/// What a handle or a packet's way leads to: never used twice.
+pub type Id = u64;
+
+pub struct Kernel {
+    pub objects: BTreeMap<Id, Object>,
+    /// Handles of ports, files and pipes: real ones of Miri's.
+    pub tokens: BTreeMap<usize, Id>,
+    pub sockets: BTreeMap<usize, Id>,
+    /// Addresses of the `OVERLAPPED`s that were lent, until their packets are
+    /// dequeued.
+    pub lent: BTreeSet<usize>,
+    /// Operations whose handles are closed, and whose cancels are ignored.
+    pub hung: Vec<Finished>,
+    pub behaviour: Behaviour,
+    pub random: Random,
+    work: VecDeque<Work>,
+    is_working: bool,
+    clients: usize,
+    last_id: Id,
+}
+
+enum Work {
+    /// Look whether operations of the object can be finished.
+    Look(Id),
+    Finish(Finished),
+}
+
+static KERNEL: Mutex<Kernel> = Mutex::new(Kernel {
+    objects: BTreeMap::new(),
+    tokens: BTreeMap::new(),
+    sockets: BTreeMap::new(),
+    lent: BTreeSet::new(),
+    hung: Vec::new(),
+    behaviour: Behaviour::new(),
+    random: Random::new(),
+    work: VecDeque::new(),
+    is_working: false,
+    clients: 0,
+    last_id: 0,
+});
+
+/// There is something to do for the kernel's thread.
+static WORK: Condvar = Condvar::new();
+
+/// Something has happened that a blocking call may be waiting for.
+static CHANGED: Condvar = Condvar::new();
+
+pub type Entered = MutexGuard<'static, Kernel>;
+
+/// A system call begins.
+pub fn enter() -> Entered {
+    CLIENT.with(|_| ());
+    lock()
+}
+
+/// The kernel's own thread goes on.
+pub fn lock() -> Entered {
+    KERNEL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A thread that makes system calls. When the last one ends, so does the
+/// kernel's thread, because Miri wants none to be left at the end of the program.
+struct Client;
+
+thread_local! {
+    static CLIENT: Client = Client::new();
+}
+
+impl Client {
+    fn new() -> Self {
+        lock().clients += 1;
+        Self
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        lock().clients -= 1;
+        WORK.notify_one();
+    }
+}
+
+/// Waits until something has happened, or a little while.
+pub fn wait(kernel: Entered) -> Entered {
+    wait_on(&CHANGED, kernel)
+}
+
+/// The same for what only one thread is told of.
+///
+/// Nobody tells the kernel when a handle is closed, so nobody waits long
+/// without looking.
+pub fn wait_on(condition: &Condvar, kernel: Entered) -> Entered {
+    const GLANCE: Duration = Duration::from_millis(10);
+    condition.wait_timeout(kernel, GLANCE).unwrap_or_else(PoisonError::into_inner).0
+}
+
+impl Kernel {
+    pub fn add(&mut self, object: Object) -> Id {
+        self.last_id += 1;
+        self.objects.insert(self.last_id, object);
+        self.last_id
+    }
+
+    /// Something has happened to the object: its operations may go on.
+    pub fn look(&mut self, id: Id) {
+        CHANGED.notify_all();
+        let has_work = self.objects.get(&id).is_some_and(|object| !object.pending.is_empty());
+        let is_known = || self.work.iter().any(|work| matches!(work, Work::Look(it) if *it == id));
+        if has_work && !is_known() {
+            self.work.push_back(Work::Look(id));
+            self.go_to_work();
+        }
+    }
+
+    /// The operation is over; its memory is written later.
+    pub fn finish(&mut self, finished: Finished) {
+        self.work.push_back(Work::Finish(finished));
+        self.go_to_work();
+    }
+
+    fn go_to_work(&mut self) {
+        WORK.notify_one();
+        if !self.is_working {
+            self.is_working = true;
+            thread::Builder::new().name("kernel".into()).spawn(work).expect("the kernel's thread");
+        }
+    }
+}
+
+/// The kernel's thread.
+fn work() {
+    let mut kernel = lock();
+    loop {
+        while kernel.work.is_empty() {
+            if kernel.clients == 0 {
+                kernel.is_working = false;
+                return;
+            }
+            kernel = WORK.wait(kernel).unwrap_or_else(PoisonError::into_inner);
+        }
+        let delay = kernel.behaviour.delay;
+        let delay = kernel.random.below(delay + 1);
+        drop(kernel);
+        for _ in 0..delay {
+            thread::yield_now();
+        }
+        kernel = lock();
+        let finished = match kernel.work.pop_front() {
+            Some(Work::Look(id)) => kernel.progress(id),
+            Some(Work::Finish(finished)) => vec![finished],
+            None => continue,
+        };
+        // What follows is not in order with other threads' calls.
+        drop(kernel);
+        for finished in finished {
+            settle(finished);
+        }
+        kernel = lock();
+    }
+}
+
+/// Tells blocking calls that something has happened.
+pub fn announce() {
+    CHANGED.notify_all();
+}

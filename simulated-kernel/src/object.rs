@@ -1,0 +1,69 @@
+//! What handles stand for.
+
+use crate::file::File;
+use crate::kernel::{Id, Kernel};
+use crate::operation::{Operation, Outcome};
+use crate::pipe::PipeEnd;
+use crate::port::Port;
+use crate::socket::Socket;
+
+/// A file object, in the system's words: what duplicates share.
+pub struct Object {
+    pub body: Body,
+    /// The port and the completion key, once and for all.
+    pub association: Option<(Id, usize)>,
+    pub skips: bool,
+    pub is_overlapped: bool,
+    /// In flight, oldest first.
+    pub pending: Vec<Operation>,
+    /// How many handles are open.
+    pub handles: usize,
+}
+
+pub enum Body {
+    Port(Port),
+    File(File),
+    Pipe(PipeEnd),
+    Socket(Socket),
+}
+
+impl Object {
+    pub fn new(body: Body) -> Self {
+        Self {
+            body,
+            association: None,
+            skips: false,
+            is_overlapped: true,
+            pending: Vec::new(),
+            handles: 0,
+        }
+    }
+}
+
+impl Kernel {
+    /// What comes of an operation that nobody disturbs.
+    pub fn attempt_soundly(&mut self, id: Id, operation: &mut Operation) -> Option<Outcome> {
+        match &mut self.objects.get_mut(&id)?.body {
+            Body::Port(_) => unreachable!("ports have no operations"),
+            Body::File(file) => Some(file.transfer(operation)),
+            Body::Pipe(_) => self.transfer_pipe(id, operation),
+            Body::Socket(_) => self.transfer_socket(id, operation),
+        }
+    }
+
+    /// The last handle is closed.
+    pub fn destroy(&mut self, id: Id) {
+        let Some(mut object) = self.objects.remove(&id) else { return };
+        match std::mem::replace(&mut object.body, Body::Port(Port::default())) {
+            Body::Port(port) => {
+                for packet in port.abandon() {
+                    self.lent.remove(&packet.overlapped);
+                }
+            }
+            Body::File(_) => {}
+            Body::Pipe(end) => self.close_pipe(end),
+            Body::Socket(socket) => self.close_socket(socket),
+        }
+        self.abandon(object);
+    }
+}

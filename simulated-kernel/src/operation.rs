@@ -1,0 +1,334 @@
+//! Overlapped operations: from the call to the packet.
+
+use std::ptr;
+use std::thread;
+
+use windows_sys::Win32::Foundation::ERROR_IO_PENDING;
+use windows_sys::Win32::System::IO::OVERLAPPED;
+
+use crate::kernel::{Entered, Id, Kernel, announce, enter, lock};
+use crate::port::Packet;
+use crate::status::{
+    STATUS_CANCELLED, STATUS_CONNECTION_RESET, STATUS_END_OF_FILE, STATUS_PENDING,
+    STATUS_PIPE_BROKEN, STATUS_SUCCESS, is_error,
+};
+
+/// Memory of the caller's, which the kernel may use from any thread.
+#[derive(Clone, Copy)]
+pub struct Lent<T>(*mut T);
+
+// SAFETY: Whoever makes the call lends the memory to the kernel, not to a
+// thread of it.
+unsafe impl<T> Send for Lent<T> {}
+
+impl<T> Lent<T> {
+    pub fn new(start: *mut T) -> Self {
+        Self(start)
+    }
+
+    pub fn address(self) -> usize {
+        self.0.addr()
+    }
+}
+
+pub enum Kind {
+    Read,
+    /// With the number of bytes that are on their way already.
+    Write(usize),
+    /// With the socket that becomes the connection.
+    Accept(Id),
+    Connect(std::net::SocketAddr),
+}
+
+/// An operation in the kernel's hands.
+pub struct Operation {
+    pub kind: Kind,
+    pub length: usize,
+    pub offset: u64,
+    /// Somebody has asked for it to be cancelled.
+    pub cancel: Cancel,
+    buffer: Lent<u8>,
+    overlapped: Lent<OVERLAPPED>,
+    has_packet: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Cancel {
+    NotAsked,
+    Ignored,
+    Heeded,
+}
+
+/// What an operation results in.
+pub struct Outcome {
+    pub status: u32,
+    pub bytes: usize,
+    /// What goes into the buffer.
+    pub data: Vec<u8>,
+}
+
+/// An operation that is over, but whose memory has not been written yet.
+pub struct Finished {
+    pub operation: Operation,
+    pub outcome: Outcome,
+    pub packet: Option<(Id, usize)>,
+}
+
+impl Outcome {
+    pub fn status(status: u32) -> Self {
+        Self { status, bytes: 0, data: Vec::new() }
+    }
+
+    pub fn wrote(bytes: usize) -> Self {
+        Self { status: STATUS_SUCCESS, bytes, data: Vec::new() }
+    }
+
+    pub fn read(data: Vec<u8>) -> Self {
+        Self::read_with(STATUS_SUCCESS, data)
+    }
+
+    pub fn read_with(status: u32, data: Vec<u8>) -> Self {
+        Self { status, bytes: data.len(), data }
+    }
+}
+
+impl Operation {
+    /// # Safety
+    ///
+    /// The `OVERLAPPED` is lent until the packet is dequeued, or the call
+    /// answers that there will be none; and the buffer with it.
+    pub unsafe fn new(
+        kind: Kind,
+        buffer: *mut u8,
+        length: usize,
+        overlapped: *mut OVERLAPPED,
+    ) -> Self {
+        // SAFETY: Not in flight yet: the caller has just filled it in.
+        let (event, offset) = unsafe {
+            let place = (*overlapped).Anonymous.Anonymous;
+            ((*overlapped).hEvent, u64::from(place.OffsetHigh) << 32 | u64::from(place.Offset))
+        };
+        Self {
+            kind,
+            length,
+            offset,
+            cancel: Cancel::NotAsked,
+            buffer: Lent::new(buffer),
+            overlapped: Lent::new(overlapped),
+            // "Set the low-order bit of hEvent [...] to prevent an I/O
+            // completion packet from being added to the port".
+            has_packet: event.addr() & 1 == 0,
+        }
+    }
+
+    pub fn address(&self) -> usize {
+        self.overlapped.address()
+    }
+
+    /// Operations in the same direction wait for each other.
+    pub fn is_inbound(&self) -> bool {
+        matches!(self.kind, Kind::Read | Kind::Accept(_))
+    }
+
+    /// The bytes to be written, from `start` on.
+    pub fn source(&self, start: usize, length: usize) -> Vec<u8> {
+        assert!(start + length <= self.length);
+        let mut bytes = vec![0; length];
+        if length > 0 {
+            // SAFETY: The buffer is lent, and has `self.length` bytes.
+            unsafe { ptr::copy_nonoverlapping(self.buffer.0.add(start), bytes.as_mut_ptr(), length) };
+        }
+        bytes
+    }
+
+    fn mark_pending(&self) {
+        // SAFETY: The OVERLAPPED is lent.
+        unsafe { (&raw mut (*self.overlapped.0).Internal).write(STATUS_PENDING as usize) };
+    }
+
+    fn write(&self, outcome: &Outcome) {
+        assert!(outcome.data.len() <= self.length, "more data than room");
+        // SAFETY: Buffer and OVERLAPPED are lent.
+        unsafe {
+            if !outcome.data.is_empty() {
+                let data = &outcome.data;
+                ptr::copy_nonoverlapping(data.as_ptr(), self.buffer.0, data.len());
+            }
+            let overlapped = self.overlapped.0;
+            (&raw mut (*overlapped).InternalHigh).write(outcome.bytes);
+            (&raw mut (*overlapped).Internal).write(outcome.status as usize);
+        }
+    }
+
+    /// The result is the call's; the `OVERLAPPED` tells another story.
+    fn leave_pending(&self, outcome: &Outcome) {
+        self.write(outcome);
+        self.mark_pending();
+        // SAFETY: The OVERLAPPED is lent.
+        unsafe { (&raw mut (*self.overlapped.0).InternalHigh).write(0xDEAD) };
+    }
+}
+
+/// Starts an operation: `Ok` with the bytes if it succeeds at once, `Err` with
+/// the status otherwise, of which `STATUS_PENDING` and warnings are no errors.
+/// All of the packet rule is here.
+pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u32, u32> {
+    let address = operation.address();
+    let fresh = kernel.lent.insert(address);
+    assert!(fresh, "the OVERLAPPED at {address:#x} is in use for two operations");
+
+    let behaviour = kernel.behaviour.clone();
+    let inbound = operation.is_inbound();
+    let object = kernel.objects.get(&id).expect("an object");
+    let waits = object.pending.iter().any(|other| other.is_inbound() == inbound);
+    let (association, skips) = (object.association, object.skips);
+    let packet = association.filter(|_| operation.has_packet);
+    let linger = kernel.random.draw(behaviour.dequeued_first);
+
+    // A refused connect takes its time.
+    let can_be_inline = !waits && !matches!(operation.kind, Kind::Connect(_));
+    let mut outcome = None;
+    if can_be_inline && kernel.random.draw(behaviour.inline) {
+        outcome = kernel.attempt(id, &mut operation);
+    }
+    match outcome {
+        Some(outcome) if is_error(outcome.status) => {
+            // What is no use of the connection fails at once.
+            let may_be_late =
+                matches!(outcome.status, STATUS_CONNECTION_RESET | STATUS_END_OF_FILE | STATUS_PIPE_BROKEN);
+            if !(may_be_late && kernel.random.draw(behaviour.fail_late)) {
+                kernel.lent.remove(&address);
+                return Err(outcome.status);
+            }
+            operation.mark_pending();
+            kernel.finish(Finished { operation, outcome, packet });
+        }
+        Some(outcome) => {
+            let leave_pending = kernel.random.draw(behaviour.leave_pending);
+            drop(kernel);
+            let (status, bytes) = (outcome.status, outcome.bytes as u32);
+            let answer = if status == STATUS_SUCCESS { Ok(bytes) } else { Err(status) };
+            if skips {
+                if leave_pending && status == STATUS_SUCCESS {
+                    operation.leave_pending(&outcome);
+                } else {
+                    operation.write(&outcome);
+                }
+                enter().lent.remove(&address);
+                return answer;
+            }
+            settle(Finished { operation, outcome, packet });
+            if linger {
+                wait_for_dequeue(address);
+            }
+            return answer;
+        }
+        None => {
+            operation.mark_pending();
+            kernel.objects.get_mut(&id).expect("an object").pending.push(operation);
+            kernel.look(id);
+        }
+    }
+    drop(kernel);
+    if linger {
+        wait_for_dequeue(address);
+    }
+    Err(STATUS_PENDING)
+}
+
+/// The packet of an operation is dequeued before its call returns, if there is
+/// a thread that does so.
+fn wait_for_dequeue(address: usize) {
+    const PATIENCE: u32 = 2000;
+    for _ in 0..PATIENCE {
+        if !enter().lent.contains(&address) {
+            return;
+        }
+        thread::yield_now();
+    }
+}
+
+/// Writes the result of an operation where it belongs, and queues the packet.
+pub fn settle(finished: Finished) {
+    let Finished { operation, outcome, packet } = finished;
+    operation.write(&outcome);
+    let address = operation.address();
+    drop(operation);
+    let mut kernel = lock();
+    match packet {
+        Some((port, key)) if kernel.objects.contains_key(&port) => {
+            let Outcome { status, bytes, .. } = outcome;
+            let packet = Packet { overlapped: address, key, bytes: bytes as u32, status };
+            kernel.queue(port, packet);
+        }
+        _ => {
+            kernel.lent.remove(&address);
+        }
+    }
+    drop(kernel);
+    announce();
+}
+
+impl Kernel {
+    /// What the operation results in, if it need not wait.
+    pub fn attempt(&mut self, id: Id, operation: &mut Operation) -> Option<Outcome> {
+        let mut outcome = self.attempt_soundly(id, operation)?;
+        if !is_error(outcome.status) {
+            if let Some(status) = self.behaviour.fail.pop_front() {
+                return Some(Outcome::status(status));
+            }
+            outcome.bytes += self.behaviour.over_report as usize;
+        }
+        Some(outcome)
+    }
+
+    /// Finishes those operations of an object that can be.
+    pub fn progress(&mut self, id: Id) -> Vec<Finished> {
+        let Some(object) = self.objects.get_mut(&id) else { return Vec::new() };
+        let association = object.association;
+        let pending = std::mem::take(&mut object.pending);
+        let (mut finished, mut left) = (Vec::new(), Vec::new());
+        let mut waits = [false; 2];
+        for mut operation in pending {
+            let waits = &mut waits[usize::from(operation.is_inbound())];
+            let cancelled = operation.cancel == Cancel::Heeded;
+            let loses = self.behaviour.cancel_loses;
+            let tried = !*waits && (!cancelled || self.random.draw(loses));
+            let outcome = if tried { self.attempt(id, &mut operation) } else { None };
+            let outcome = outcome.or_else(|| cancelled.then(|| Outcome::status(STATUS_CANCELLED)));
+            match outcome {
+                Some(outcome) => {
+                    let packet = association.filter(|_| operation.has_packet);
+                    finished.push(Finished { operation, outcome, packet });
+                }
+                None => {
+                    *waits = true;
+                    left.push(operation);
+                }
+            }
+        }
+        if let Some(object) = self.objects.get_mut(&id) {
+            object.pending = left;
+        }
+        finished
+    }
+
+    /// What is in flight on an object that is gone.
+    pub fn abandon(&mut self, object: crate::object::Object) {
+        for operation in object.pending {
+            let packet = object.association.filter(|_| operation.has_packet);
+            let finished =
+                Finished { operation, outcome: Outcome::status(STATUS_CANCELLED), packet };
+            if self.behaviour.ignore_cancels {
+                self.hung.push(finished);
+            } else {
+                self.finish(finished);
+            }
+        }
+    }
+}
+
+/// The answer of a call that starts an operation: `BOOL`, last error, bytes.
+pub fn pending_code(status: u32, code: fn(u32) -> u32) -> u32 {
+    if status == STATUS_PENDING { ERROR_IO_PENDING } else { code(status) }
+}

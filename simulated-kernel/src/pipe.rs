@@ -1,0 +1,270 @@
+//! Named pipes, of bytes and of messages.
+
+use std::collections::VecDeque;
+use std::os::windows::io::{FromRawHandle, OwnedHandle};
+use std::io;
+
+use windows_sys::Win32::Foundation::{
+    ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE, HANDLE,
+};
+use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
+use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OVERLAPPED;
+use windows_sys::Win32::System::Pipes::{PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE};
+
+use crate::handle::truth;
+use crate::kernel::{Id, Kernel, enter};
+use crate::memory::put;
+use crate::object::{Body, Object};
+use crate::operation::{Kind, Operation, Outcome};
+use crate::status::{
+    STATUS_BUFFER_OVERFLOW, STATUS_PIPE_BROKEN, STATUS_PIPE_CLOSING, STATUS_PIPE_DISCONNECTED,
+    STATUS_PIPE_LISTENING, STATUS_SUCCESS,
+};
+
+/// One end of a pipe.
+pub struct PipeEnd {
+    /// Only the server's.
+    name: Option<String>,
+    has_messages: bool,
+    reads_messages: bool,
+    link: Link,
+    /// What has come and was not read: messages, or bytes in pieces.
+    incoming: VecDeque<Vec<u8>>,
+    capacity: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Listening,
+    Connected(Id),
+    /// The other end is closed.
+    Broken,
+    Disconnected,
+}
+
+impl PipeEnd {
+    fn filled(&self) -> usize {
+        self.incoming.iter().map(Vec::len).sum()
+    }
+
+    fn read(&mut self, length: usize) -> Option<Outcome> {
+        let broken = match self.link {
+            Link::Disconnected => return Some(Outcome::status(STATUS_PIPE_DISCONNECTED)),
+            Link::Listening => return Some(Outcome::status(STATUS_PIPE_LISTENING)),
+            Link::Broken => Some(Outcome::status(STATUS_PIPE_BROKEN)),
+            Link::Connected(_) => None,
+        };
+        let Some(first) = self.incoming.front_mut() else { return broken };
+        if self.reads_messages {
+            let is_cut = first.len() > length;
+            let data = if is_cut { first.drain(..length).collect() } else { std::mem::take(first) };
+            if is_cut {
+                return Some(Outcome::read_with(STATUS_BUFFER_OVERFLOW, data));
+            }
+            self.incoming.pop_front();
+            return Some(Outcome::read_with(STATUS_SUCCESS, data));
+        }
+        let mut data = Vec::new();
+        while let Some(piece) = self.incoming.front_mut()
+            && data.len() < length
+        {
+            let count = piece.len().min(length - data.len());
+            data.extend(piece.drain(..count));
+            if piece.is_empty() {
+                self.incoming.pop_front();
+            }
+        }
+        Some(Outcome::read(data))
+    }
+}
+
+impl Kernel {
+    fn pipe(&mut self, id: Id) -> Option<&mut PipeEnd> {
+        match &mut self.objects.get_mut(&id)?.body {
+            Body::Pipe(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    pub fn transfer_pipe(&mut self, id: Id, operation: &mut Operation) -> Option<Outcome> {
+        let end = self.pipe(id)?;
+        let link = end.link;
+        if let Kind::Read = operation.kind {
+            let outcome = end.read(operation.length)?;
+            if let Link::Connected(other) = link {
+                self.look(other);
+            }
+            return Some(outcome);
+        }
+        match link {
+            Link::Connected(other) => self.write_pipe(other, operation),
+            Link::Disconnected => Some(Outcome::status(STATUS_PIPE_DISCONNECTED)),
+            Link::Listening => Some(Outcome::status(STATUS_PIPE_LISTENING)),
+            Link::Broken => Some(Outcome::status(STATUS_PIPE_CLOSING)),
+        }
+    }
+
+    /// Puts as much as there is room for at the other end.
+    fn write_pipe(&mut self, other: Id, operation: &mut Operation) -> Option<Outcome> {
+        let is_awaited = self.objects[&other].pending.iter().any(Operation::is_inbound);
+        let length = operation.length;
+        let Kind::Write(done) = &mut operation.kind else { unreachable!("pipes carry bytes") };
+        let end = self.pipe(other)?;
+        let room = end.capacity.saturating_sub(end.filled());
+        if end.has_messages {
+            // A reader takes a long message straight from the writer.
+            if length > room && !(is_awaited && end.incoming.is_empty()) {
+                return None;
+            }
+            let message = operation.source(0, length);
+            self.pipe(other)?.incoming.push_back(message);
+        } else {
+            let (start, count) = (*done, room.min(length - *done));
+            *done += count;
+            let is_done = *done == length;
+            if count > 0 {
+                let bytes = operation.source(start, count);
+                self.pipe(other)?.incoming.push_back(bytes);
+                self.look(other);
+            }
+            if !is_done {
+                return None;
+            }
+        }
+        self.look(other);
+        Some(Outcome::wrote(length))
+    }
+
+    pub fn close_pipe(&mut self, end: PipeEnd) {
+        if let Link::Connected(other) = end.link {
+            if let Some(end) = self.pipe(other) {
+                end.link = Link::Broken;
+            }
+            self.look(other);
+        }
+    }
+}
+
+/// Opens the client's end of a pipe of the model's, as `CreateFileW` does,
+/// which is Miri's.
+///
+/// # Errors
+///
+/// If there is no such pipe that is free.
+pub fn open(name: &str) -> io::Result<OwnedHandle> {
+    let mut kernel = enter();
+    let server = kernel.objects.iter().find_map(|(id, object)| match &object.body {
+        Body::Pipe(end) if end.name.as_deref() == Some(name) && end.link == Link::Listening => {
+            Some((*id, end.has_messages, end.capacity))
+        }
+        _ => None,
+    });
+    let Some((server, has_messages, capacity)) = server else {
+        return Err(io::Error::from_raw_os_error(ERROR_FILE_NOT_FOUND as i32));
+    };
+    let link = Link::Connected(server);
+    let client = PipeEnd {
+        name: None,
+        has_messages,
+        reads_messages: false,
+        link,
+        incoming: VecDeque::new(),
+        capacity,
+    };
+    let client = kernel.add(Object::new(Body::Pipe(client)));
+    kernel.pipe(server).expect("a pipe").link = Link::Connected(client);
+    let handle = kernel.open_token(client);
+    // SAFETY: The handle is new.
+    Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn CreateNamedPipeW(
+    name: *const u16,
+    access: u32,
+    mode: u32,
+    _instances: u32,
+    _out_size: u32,
+    in_size: u32,
+    _timeout: u32,
+    _security: *const SECURITY_ATTRIBUTES,
+) -> HANDLE {
+    // SAFETY: The name ends with a zero.
+    let name = unsafe {
+        let length = (0..).take_while(|&index| *name.add(index) != 0).count();
+        String::from_utf16_lossy(std::slice::from_raw_parts(name, length))
+    };
+    let mut object = Object::new(Body::Pipe(PipeEnd {
+        name: Some(name),
+        has_messages: mode & PIPE_TYPE_MESSAGE != 0,
+        reads_messages: mode & PIPE_READMODE_MESSAGE != 0,
+        link: Link::Listening,
+        incoming: VecDeque::new(),
+        capacity: in_size as usize,
+    }));
+    object.is_overlapped = access & FILE_FLAG_OVERLAPPED != 0;
+    let mut kernel = enter();
+    let id = kernel.add(object);
+    kernel.open_token(id)
+}
+
+/// Does something with the pipe that a handle stands for.
+fn with_pipe<T>(
+    handle: HANDLE,
+    body: impl FnOnce(&mut Kernel, Id) -> T,
+) -> Result<T, u32> {
+    let mut kernel = enter();
+    let id = kernel.resolve(handle.addr()).ok_or(ERROR_INVALID_HANDLE)?;
+    kernel.pipe(id).ok_or(ERROR_INVALID_FUNCTION)?;
+    Ok(body(&mut kernel, id))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn SetNamedPipeHandleState(
+    pipe: HANDLE,
+    mode: *const u32,
+    _collected: *const u32,
+    _timeout: *const u32,
+) -> i32 {
+    // SAFETY: The caller gives a mode.
+    let reads_messages = unsafe { *mode } & PIPE_READMODE_MESSAGE != 0;
+    truth(with_pipe(pipe, |kernel, id| {
+        kernel.pipe(id).expect("a pipe").reads_messages = reads_messages;
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn GetNamedPipeInfo(
+    pipe: HANDLE,
+    flags: *mut u32,
+    out_size: *mut u32,
+    in_size: *mut u32,
+    instances: *mut u32,
+) -> i32 {
+    truth(with_pipe(pipe, |kernel, id| {
+        let end = kernel.pipe(id).expect("a pipe");
+        // SAFETY: The out-parameters are null or writable.
+        unsafe {
+            put(flags, if end.has_messages { PIPE_TYPE_MESSAGE } else { 0 });
+            put(out_size, end.capacity as u32);
+            put(in_size, end.capacity as u32);
+            put(instances, 1);
+        }
+    }))
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn DisconnectNamedPipe(server: HANDLE) -> i32 {
+    truth(with_pipe(server, |kernel, id| {
+        let end = kernel.pipe(id).expect("a pipe");
+        let link = std::mem::replace(&mut end.link, Link::Disconnected);
+        end.incoming.clear();
+        kernel.look(id);
+        if let Link::Connected(client) = link {
+            let end = kernel.pipe(client).expect("a pipe");
+            end.link = Link::Disconnected;
+            end.incoming.clear();
+            kernel.look(client);
+        }
+    }))
+}

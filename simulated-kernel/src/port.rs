@@ -1,0 +1,252 @@
+//! Completion ports.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar};
+use std::time::{Duration, Instant};
+
+use windows_sys::Win32::Foundation::{
+    ERROR_ABANDONED_WAIT_0, ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER,
+    ERROR_NO_SYSTEM_RESOURCES, HANDLE, INVALID_HANDLE_VALUE, WAIT_TIMEOUT,
+};
+use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_ENTRY};
+
+use crate::handle::{fail, truth};
+use crate::kernel::{Entered, Id, Kernel, enter, wait_on};
+use crate::memory::put;
+use crate::object::{Body, Object};
+use crate::status::{STATUS_SUCCESS, win32_code};
+
+#[derive(Clone, Copy)]
+pub struct Packet {
+    pub overlapped: usize,
+    pub key: usize,
+    pub bytes: u32,
+    pub status: u32,
+}
+
+#[derive(Default)]
+pub struct Port {
+    queue: VecDeque<Packet>,
+    /// The last to come is the first to be served.
+    waiters: Vec<Arc<Waiter>>,
+    last_waiter: u64,
+}
+
+struct Waiter {
+    number: u64,
+    served: Condvar,
+}
+
+impl Port {
+    /// Takes packets off the queue, oldest first.
+    fn take(&mut self, count: usize) -> Vec<Packet> {
+        let count = count.min(self.queue.len());
+        self.queue.drain(..count).collect()
+    }
+
+    /// Wakes those who wait on a port that is gone, and returns what is left.
+    pub fn abandon(self) -> impl Iterator<Item = Packet> {
+        for waiter in self.waiters {
+            waiter.served.notify_one();
+        }
+        self.queue.into_iter()
+    }
+}
+
+impl Kernel {
+    fn port(&mut self, id: Id) -> Option<&mut Port> {
+        match &mut self.objects.get_mut(&id)?.body {
+            Body::Port(port) => Some(port),
+            _ => None,
+        }
+    }
+
+    /// Queues a packet, and wakes a thread for it.
+    pub fn queue(&mut self, port: Id, packet: Packet) {
+        let port = self.port(port).expect("a port");
+        port.queue.push_back(packet);
+        if let Some(waiter) = port.waiters.last() {
+            waiter.served.notify_one();
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn CreateIoCompletionPort(
+    file: HANDLE,
+    existing: HANDLE,
+    key: usize,
+    _concurrency: u32,
+) -> HANDLE {
+    let mut kernel = enter();
+    if file == INVALID_HANDLE_VALUE {
+        assert!(existing.is_null(), "a port is made, or a file associated with one");
+        let id = kernel.add(Object::new(Body::Port(Port::default())));
+        return kernel.open_token(id);
+    }
+    let answer = kernel.associate(file.addr(), existing.addr(), key);
+    drop(kernel);
+    match answer {
+        Ok(()) => existing,
+        Err(code) => fail(code, std::ptr::null_mut()),
+    }
+}
+
+impl Kernel {
+    fn associate(&mut self, file: usize, port: usize, key: usize) -> Result<(), u32> {
+        let port = self.resolve(port).ok_or(ERROR_INVALID_HANDLE)?;
+        self.port(port).ok_or(ERROR_INVALID_HANDLE)?;
+        let Some(file) = self.resolve(file) else {
+            return Err(if self.is_ordinary_file(file) {
+                ERROR_INVALID_PARAMETER
+            } else {
+                ERROR_INVALID_HANDLE
+            });
+        };
+        let object = self.objects.get_mut(&file).expect("an object");
+        if matches!(object.body, Body::Port(_)) || !object.is_overlapped {
+            return Err(ERROR_INVALID_PARAMETER);
+        }
+        if object.association.is_some() {
+            return Err(ERROR_INVALID_PARAMETER);
+        }
+        object.association = Some((port, key));
+        Ok(())
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn PostQueuedCompletionStatus(
+    port: HANDLE,
+    bytes: u32,
+    key: usize,
+    overlapped: *const OVERLAPPED,
+) -> i32 {
+    let mut kernel = enter();
+    let answer = match kernel.find(port.addr()) {
+        Some(port) if kernel.port(port).is_some() => {
+            if kernel.behaviour.refuse_posts > 0 {
+                kernel.behaviour.refuse_posts -= 1;
+                Err(ERROR_NO_SYSTEM_RESOURCES)
+            } else {
+                let overlapped = overlapped.addr();
+                kernel.queue(port, Packet { overlapped, key, bytes, status: STATUS_SUCCESS });
+                Ok(())
+            }
+        }
+        _ => Err(ERROR_INVALID_HANDLE),
+    };
+    drop(kernel);
+    truth(answer)
+}
+
+/// Waits for at least one packet, and takes up to `count`.
+fn dequeue(port: HANDLE, count: usize, milliseconds: u32) -> Result<Vec<Packet>, u32> {
+    let deadline = (milliseconds != u32::MAX)
+        .then(|| Instant::now() + Duration::from_millis(milliseconds.into()));
+    let mut kernel = enter();
+    let id = kernel.find(port.addr()).ok_or(ERROR_INVALID_HANDLE)?;
+    let mut packets = kernel.port(id).ok_or(ERROR_INVALID_HANDLE)?.take(count);
+    if packets.is_empty() && milliseconds != 0 {
+        (kernel, packets) = wait_for_packets(kernel, id, count, deadline)?;
+    }
+    if packets.is_empty() {
+        return Err(WAIT_TIMEOUT);
+    }
+    for packet in &packets {
+        kernel.lent.remove(&packet.overlapped);
+    }
+    Ok(packets)
+}
+
+fn wait_for_packets(
+    mut kernel: Entered,
+    id: Id,
+    count: usize,
+    deadline: Option<Instant>,
+) -> Result<(Entered, Vec<Packet>), u32> {
+    let port = kernel.port(id).expect("a port");
+    port.last_waiter += 1;
+    let waiter = Arc::new(Waiter { number: port.last_waiter, served: Condvar::new() });
+    port.waiters.push(Arc::clone(&waiter));
+    loop {
+        kernel = wait_on(&waiter.served, kernel);
+        kernel.sweep();
+        let Some(port) = kernel.port(id) else { return Err(ERROR_ABANDONED_WAIT_0) };
+        let packets = port.take(count);
+        let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if !packets.is_empty() || is_late {
+            port.waiters.retain(|other| other.number != waiter.number);
+            // There may be more than one thread's worth.
+            if !port.queue.is_empty()
+                && let Some(next) = port.waiters.last()
+            {
+                next.served.notify_one();
+            }
+            return Ok((kernel, packets));
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn GetQueuedCompletionStatus(
+    port: HANDLE,
+    bytes: *mut u32,
+    key: *mut usize,
+    overlapped: *mut *mut OVERLAPPED,
+    milliseconds: u32,
+) -> i32 {
+    let dequeued = dequeue(port, 1, milliseconds);
+    // SAFETY: The out-parameters are writable.
+    unsafe {
+        match dequeued {
+            Err(code) => {
+                put(overlapped, std::ptr::null_mut());
+                fail(code, 0)
+            }
+            Ok(packets) => {
+                let packet = packets[0];
+                put(bytes, packet.bytes);
+                put(key, packet.key);
+                put(overlapped, std::ptr::without_provenance_mut(packet.overlapped));
+                if packet.status == STATUS_SUCCESS {
+                    return 1;
+                }
+                fail(win32_code(packet.status), 0)
+            }
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn GetQueuedCompletionStatusEx(
+    port: HANDLE,
+    entries: *mut OVERLAPPED_ENTRY,
+    count: u32,
+    removed: *mut u32,
+    milliseconds: u32,
+    _alertable: i32,
+) -> i32 {
+    if count == 0 {
+        return fail(ERROR_INVALID_PARAMETER, 0);
+    }
+    match dequeue(port, count as usize, milliseconds) {
+        Err(code) => fail(code, 0),
+        Ok(packets) => {
+            for (index, packet) in packets.iter().enumerate() {
+                let entry = OVERLAPPED_ENTRY {
+                    lpCompletionKey: packet.key,
+                    lpOverlapped: std::ptr::without_provenance_mut(packet.overlapped),
+                    // Reserved: nothing to rely on.
+                    Internal: 0xDEAD,
+                    dwNumberOfBytesTransferred: packet.bytes,
+                };
+                // SAFETY: `count` entries are writable.
+                unsafe { entries.add(index).write(entry) };
+            }
+            // SAFETY: The out-parameter is writable.
+            unsafe { put(removed, packets.len() as u32) };
+            1
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Sockets: what they are, and what operations on them come to.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use windows_sys::Win32::Networking::WinSock as ws;
+
+use crate::address;
+use crate::kernel::{Id, Kernel};
+use crate::object::{Body, Object};
+use crate::operation::{Kind, Operation, Outcome};
+use crate::status::{
+    STATUS_BUFFER_OVERFLOW, STATUS_CONNECTION_INVALID, STATUS_CONNECTION_REFUSED,
+    STATUS_PORT_UNREACHABLE, STATUS_SUCCESS,
+};
+use crate::stream::Stream;
+
+pub struct Socket {
+    pub family: i32,
+    pub local: Option<SocketAddr>,
+    pub peer: Option<SocketAddr>,
+    pub role: Role,
+    pub is_nonblocking: bool,
+    /// Accepted or connected by an extension function, it does not know its
+    /// addresses before it is told to update its context.
+    pub knows_context: bool,
+    pub options: BTreeMap<(i32, i32), Vec<u8>>,
+}
+
+pub enum Role {
+    /// A stream socket that is not connected.
+    Fresh,
+    Listener(VecDeque<Id>),
+    Stream(Stream),
+    Datagram(Datagrams),
+}
+
+#[derive(Default)]
+pub struct Datagrams {
+    incoming: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// What was sent last had no receiver.
+    is_unreachable: bool,
+    /// Nobody wants to know.
+    pub ignores_unreachable: bool,
+}
+
+pub const LONGEST_DATAGRAM: usize = 65507;
+const MOST_DATAGRAMS: usize = 64;
+
+impl Socket {
+    pub fn new(family: i32, kind: i32) -> Self {
+        let role = match kind {
+            ws::SOCK_DGRAM => Role::Datagram(Datagrams::default()),
+            _ => Role::Fresh,
+        };
+        Self {
+            family,
+            local: None,
+            peer: None,
+            role,
+            is_nonblocking: false,
+            knows_context: true,
+            options: BTreeMap::new(),
+        }
+    }
+
+    pub fn is_datagram(&self) -> bool {
+        matches!(self.role, Role::Datagram(_))
+    }
+
+    /// An option's value that is a number.
+    pub fn number(&self, option: i32) -> Option<u32> {
+        let value = self.options.get(&(ws::SOL_SOCKET, option))?;
+        Some(u32::from_ne_bytes(value.get(..4)?.try_into().ok()?))
+    }
+
+    pub fn receive_buffer(&self) -> usize {
+        self.number(ws::SO_RCVBUF).unwrap_or(65536) as usize
+    }
+
+    pub fn send_buffer(&self) -> usize {
+        self.number(ws::SO_SNDBUF).unwrap_or(65536) as usize
+    }
+
+    /// Closing it resets the connection.
+    fn closes_hard(&self) -> bool {
+        let linger = self.options.get(&(ws::SOL_SOCKET, ws::SO_LINGER));
+        linger.is_some_and(|linger| linger[..2] != [0, 0] && linger[2..4] == [0, 0])
+    }
+
+    pub fn unspecified(&self) -> IpAddr {
+        if self.family == i32::from(ws::AF_INET6) {
+            Ipv6Addr::UNSPECIFIED.into()
+        } else {
+            Ipv4Addr::UNSPECIFIED.into()
+        }
+    }
+}
+
+/// The address that packets to `to` come from.
+fn source_for(local: SocketAddr, to: SocketAddr) -> SocketAddr {
+    if local.ip().is_unspecified() { SocketAddr::new(to.ip(), local.port()) } else { local }
+}
+
+impl Kernel {
+    pub fn socket(&mut self, id: Id) -> Option<&mut Socket> {
+        match &mut self.objects.get_mut(&id)?.body {
+            Body::Socket(socket) => Some(socket),
+            _ => None,
+        }
+    }
+
+    /// The socket that is bound to an address.
+    fn bound(&self, address: SocketAddr, wanted: impl Fn(&Role) -> bool) -> Option<Id> {
+        self.objects.iter().find_map(|(id, object)| {
+            let Body::Socket(socket) = &object.body else { return None };
+            let local = socket.local?;
+            let matches = local.port() == address.port()
+                && local.is_ipv4() == address.is_ipv4()
+                && (local.ip() == address.ip()
+                    || local.ip().is_unspecified()
+                    || address.ip().is_unspecified());
+            (matches && wanted(&socket.role)).then_some(*id)
+        })
+    }
+
+    /// Binds a socket; to a port of its own if that is 0.
+    pub fn bind_socket(&mut self, id: Id, mut address: SocketAddr) -> Result<(), i32> {
+        let socket = self.socket(id).ok_or(ws::WSAENOTSOCK)?;
+        if socket.local.is_some() {
+            return Err(ws::WSAEINVAL);
+        }
+        let is_datagram = socket.is_datagram();
+        let is_rival = |role: &Role| match role {
+            Role::Datagram(_) => is_datagram,
+            Role::Fresh | Role::Listener(_) => !is_datagram,
+            Role::Stream(_) => false,
+        };
+        if address.port() == 0 {
+            let mut port = 49152 + self.random.below(8192) as u16;
+            while self.bound(SocketAddr::new(address.ip(), port), |_| true).is_some() {
+                port += 1;
+            }
+            address.set_port(port);
+        } else if self.bound(address, is_rival).is_some() {
+            return Err(ws::WSAEADDRINUSE);
+        }
+        self.socket(id).expect("a socket").local = Some(address);
+        Ok(())
+    }
+
+    fn bind_if_unbound(&mut self, id: Id) {
+        let socket = self.socket(id).expect("a socket");
+        if socket.local.is_none() {
+            let any = SocketAddr::new(socket.unspecified(), 0);
+            self.bind_socket(id, any).expect("a free port");
+        }
+    }
+
+    /// Connects a stream socket, or sets a datagram socket's peer.
+    pub fn connect_socket(&mut self, id: Id, to: SocketAddr) -> Result<(), u32> {
+        self.bind_if_unbound(id);
+        let socket = self.socket(id).expect("a socket");
+        let local = source_for(socket.local.expect("bound"), to);
+        if socket.is_datagram() {
+            socket.local = Some(local);
+            socket.peer = Some(to);
+            return Ok(());
+        }
+        let listener = self.bound(to, |role| matches!(role, Role::Listener(_)));
+        let Some(listener) = listener else { return Err(STATUS_CONNECTION_REFUSED) };
+        let family = self.socket(listener).expect("a socket").family;
+        let mut server = Socket::new(family, ws::SOCK_STREAM);
+        server.options = self.socket(listener).expect("a socket").options.clone();
+        (server.local, server.peer) = (Some(to), Some(local));
+        server.role = Role::Stream(Stream::new(id));
+        let server = self.add(Object::new(Body::Socket(server)));
+        let socket = self.socket(id).expect("a socket");
+        (socket.local, socket.peer) = (Some(local), Some(to));
+        socket.role = Role::Stream(Stream::new(server));
+        if let Role::Listener(backlog) = &mut self.socket(listener).expect("a socket").role {
+            backlog.push_back(server);
+        }
+        self.look(listener);
+        Ok(())
+    }
+
+    /// The next connection that waits at a listener.
+    pub fn next_connection(&mut self, listener: Id) -> Option<Id> {
+        match &mut self.socket(listener)?.role {
+            Role::Listener(backlog) => backlog.pop_front(),
+            _ => None,
+        }
+    }
+
+    /// Makes one socket into what another was.
+    fn become_connection(&mut self, id: Id, connection: Id) {
+        let Body::Socket(from) = self.objects.remove(&connection).expect("an object").body else {
+            unreachable!("connections are sockets");
+        };
+        if let Role::Stream(stream) = &from.role
+            && let Some(peer) = stream.peer
+            && let Some(peer) = self.stream(peer)
+        {
+            peer.peer = Some(id);
+        }
+        let socket = self.socket(id).expect("a socket");
+        (socket.local, socket.peer, socket.role) = (from.local, from.peer, from.role);
+        socket.knows_context = false;
+        self.look(id);
+    }
+
+    pub fn transfer_socket(&mut self, id: Id, operation: &mut Operation) -> Option<Outcome> {
+        match operation.kind {
+            Kind::Read => {
+                let (status, data) = match self.receive_from(id, operation.length, false)? {
+                    Ok((data, _, is_cut)) if is_cut => (STATUS_BUFFER_OVERFLOW, data),
+                    Ok((data, ..)) => (STATUS_SUCCESS, data),
+                    Err(status) => return Some(Outcome::status(status)),
+                };
+                Some(Outcome::read_with(status, data))
+            }
+            Kind::Write(done) => self.write_socket(id, operation, done),
+            Kind::Accept(socket) => {
+                let connection = self.next_connection(id)?;
+                if self.socket(socket).is_none() {
+                    self.destroy(connection);
+                    return Some(Outcome::status(STATUS_CONNECTION_INVALID));
+                }
+                self.become_connection(socket, connection);
+                let socket = self.socket(socket).expect("a socket");
+                let mut data = Vec::new();
+                for address in [socket.local, socket.peer] {
+                    let mut bytes = address::bytes(address.expect("connected"));
+                    bytes.resize(operation.length / 2, 0);
+                    data.extend(bytes);
+                }
+                Some(Outcome { status: STATUS_SUCCESS, bytes: 0, data })
+            }
+            Kind::Connect(to) => {
+                let status = self.connect_socket(id, to).err().unwrap_or(STATUS_SUCCESS);
+                self.socket(id)?.knows_context = false;
+                Some(Outcome::status(status))
+            }
+        }
+    }
+
+    fn write_socket(&mut self, id: Id, operation: &mut Operation, done: usize) -> Option<Outcome> {
+        let length = operation.length;
+        if self.socket(id)?.is_datagram() {
+            let bytes = operation.source(0, length);
+            let sent = self.send_datagram(id, None, bytes);
+            return Some(sent.map_or_else(Outcome::status, |()| Outcome::wrote(length)));
+        }
+        if self.stream(id).is_none() {
+            return Some(Outcome::status(STATUS_CONNECTION_INVALID));
+        }
+        match self.room_to_send(id, length - done)? {
+            Err(status) => Some(Outcome::status(status)),
+            Ok(count) => {
+                self.send(id, &operation.source(done, count));
+                operation.kind = Kind::Write(done + count);
+                (done + count == length).then(|| Outcome::wrote(length))
+            }
+        }
+    }
+
+    /// What there is to receive, from whom, and whether it was cut; `None`
+    /// while there is nothing.
+    pub fn receive_from(
+        &mut self,
+        id: Id,
+        length: usize,
+        peeks: bool,
+    ) -> Option<Result<(Vec<u8>, Option<SocketAddr>, bool), u32>> {
+        let socket = self.socket(id)?;
+        match &mut socket.role {
+            Role::Stream(stream) => {
+                let peer = stream.peer;
+                let received = stream.receive(length, peeks)?;
+                if let Some(peer) = peer {
+                    // There is room for more.
+                    self.look(peer);
+                }
+                Some(received.map(|data| (data, None, false)))
+            }
+            Role::Datagram(datagrams) => {
+                if std::mem::take(&mut datagrams.is_unreachable) {
+                    return Some(Err(STATUS_PORT_UNREACHABLE));
+                }
+                let (from, mut data) = match peeks {
+                    true => datagrams.incoming.front()?.clone(),
+                    false => datagrams.incoming.pop_front()?,
+                };
+                let is_cut = data.len() > length;
+                data.truncate(length);
+                Some(Ok((data, Some(from), is_cut)))
+            }
+            Role::Fresh | Role::Listener(_) => Some(Err(STATUS_CONNECTION_INVALID)),
+        }
+    }
+
+    pub fn send_datagram(
+        &mut self,
+        id: Id,
+        to: Option<SocketAddr>,
+        bytes: Vec<u8>,
+    ) -> Result<(), u32> {
+        self.bind_if_unbound(id);
+        let socket = self.socket(id).expect("a socket");
+        let to = to.or(socket.peer).ok_or(STATUS_CONNECTION_INVALID)?;
+        let from = source_for(socket.local.expect("bound"), to);
+        let receiver = self.bound(to, |role| matches!(role, Role::Datagram(_)));
+        let Some(receiver) = receiver else {
+            let Role::Datagram(datagrams) = &mut self.socket(id).expect("a socket").role else {
+                unreachable!("datagrams are sent by datagram sockets");
+            };
+            datagrams.is_unreachable = !datagrams.ignores_unreachable;
+            self.look(id);
+            return Ok(());
+        };
+        let socket = self.socket(receiver).expect("a socket");
+        if socket.peer.is_none_or(|peer| peer == from)
+            && let Role::Datagram(datagrams) = &mut socket.role
+            && datagrams.incoming.len() < MOST_DATAGRAMS
+        {
+            datagrams.incoming.push_back((from, bytes));
+        }
+        self.look(receiver);
+        Ok(())
+    }
+
+    pub fn close_socket(&mut self, socket: Socket) {
+        let resets = socket.closes_hard();
+        match socket.role {
+            Role::Fresh | Role::Datagram(_) => {}
+            Role::Stream(stream) => self.close_stream(&stream, resets),
+            Role::Listener(backlog) => {
+                for id in backlog {
+                    if let Some(stream) = self.stream(id) {
+                        // Nobody has read it.
+                        stream.incoming.push_back(0);
+                    }
+                    self.destroy(id);
+                }
+            }
+        }
+    }
+}

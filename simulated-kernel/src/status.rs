@@ -1,0 +1,54 @@
+//! Statuses and their codes.
+
+use windows_sys::Win32::Foundation as win32;
+use windows_sys::Win32::Networking::WinSock as ws;
+
+macro_rules! statuses {
+    ($($name:ident)*) => {
+        $(pub const $name: u32 = win32::$name as u32;)*
+    };
+}
+
+statuses! {
+    STATUS_SUCCESS STATUS_PENDING STATUS_BUFFER_OVERFLOW STATUS_END_OF_FILE STATUS_CANCELLED
+    STATUS_PIPE_BROKEN STATUS_PIPE_DISCONNECTED STATUS_PIPE_CLOSING
+    STATUS_CONNECTION_RESET STATUS_CONNECTION_REFUSED STATUS_CONNECTION_ABORTED
+    STATUS_CONNECTION_INVALID STATUS_PORT_UNREACHABLE STATUS_PIPE_LISTENING
+}
+
+/// An error, not a success, information or warning.
+pub fn is_error(status: u32) -> bool {
+    status >> 30 == 3
+}
+
+/// What the call answers that a file or pipe operation fails with.
+pub fn win32_code(status: u32) -> u32 {
+    match status {
+        STATUS_BUFFER_OVERFLOW => win32::ERROR_MORE_DATA,
+        STATUS_END_OF_FILE => win32::ERROR_HANDLE_EOF,
+        STATUS_CANCELLED => win32::ERROR_OPERATION_ABORTED,
+        STATUS_PIPE_BROKEN => win32::ERROR_BROKEN_PIPE,
+        STATUS_PIPE_DISCONNECTED => win32::ERROR_PIPE_NOT_CONNECTED,
+        STATUS_PIPE_CLOSING => win32::ERROR_NO_DATA,
+        STATUS_PIPE_LISTENING => win32::ERROR_PIPE_LISTENING,
+        STATUS_CONNECTION_REFUSED => win32::ERROR_CONNECTION_REFUSED,
+        STATUS_CONNECTION_ABORTED => win32::ERROR_CONNECTION_ABORTED,
+        STATUS_CONNECTION_RESET => win32::ERROR_NETNAME_DELETED,
+        STATUS_PORT_UNREACHABLE => win32::ERROR_PORT_UNREACHABLE,
+        _ => win32::ERROR_GEN_FAILURE,
+    }
+}
+
+/// What the call answers that a socket operation fails with.
+pub fn winsock_code(status: u32) -> u32 {
+    (match status {
+        STATUS_BUFFER_OVERFLOW => ws::WSAEMSGSIZE,
+        STATUS_CONNECTION_RESET | STATUS_PORT_UNREACHABLE => ws::WSAECONNRESET,
+        STATUS_CONNECTION_REFUSED => ws::WSAECONNREFUSED,
+        STATUS_CONNECTION_ABORTED => ws::WSAECONNABORTED,
+        STATUS_CONNECTION_INVALID => ws::WSAENOTCONN,
+        STATUS_PIPE_DISCONNECTED => ws::WSAESHUTDOWN,
+        STATUS_CANCELLED => return win32::ERROR_OPERATION_ABORTED,
+        _ => ws::WSAEINVAL,
+    }) as u32
+}

@@ -1,0 +1,658 @@
+//! Winsock's functions.
+
+use std::ffi::c_void;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use windows_sys::Win32::Foundation::GetLastError;
+use windows_sys::Win32::Networking::WinSock as ws;
+use windows_sys::Win32::System::IO::OVERLAPPED;
+use windows_sys::core::GUID;
+
+use crate::address;
+use crate::handle::fail;
+use crate::kernel::{Entered, Id, Kernel, announce, enter, wait};
+use crate::memory::put;
+use crate::object::{Body, Object};
+use crate::operation::{Kind, Operation, pending_code, start};
+use crate::socket::{LONGEST_DATAGRAM, Role, Socket};
+use crate::status::winsock_code;
+
+type Answer<T> = Result<T, i32>;
+
+/// Zero, or `SOCKET_ERROR` with the code for `WSAGetLastError`.
+fn zero(answer: Answer<()>) -> i32 {
+    answer.map_or_else(|code| fail(code as u32, ws::SOCKET_ERROR), |()| 0)
+}
+
+fn count(answer: Answer<usize>) -> i32 {
+    answer.map_or_else(|code| fail(code as u32, ws::SOCKET_ERROR), |count| count as i32)
+}
+
+fn code_of(status: u32) -> i32 {
+    winsock_code(status) as i32
+}
+
+/// Enters the kernel for a call on a socket.
+fn enter_for(socket: ws::SOCKET) -> Answer<(Entered, Id)> {
+    let kernel = enter();
+    let id = *kernel.sockets.get(&socket).ok_or(ws::WSAENOTSOCK)?;
+    Ok((kernel, id))
+}
+
+impl Kernel {
+    fn the_socket(&mut self, id: Id) -> &mut Socket {
+        self.socket(id).expect("a socket")
+    }
+
+    /// A new value for an object: the lowest that is free, as values are
+    /// recycled.
+    fn open_socket(&mut self, id: Id) -> ws::SOCKET {
+        let value = (0x100..).step_by(4).find(|value| !self.sockets.contains_key(value));
+        let value = value.expect("a free value");
+        self.sockets.insert(value, id);
+        self.objects.get_mut(&id).expect("an object").handles += 1;
+        value
+    }
+}
+
+/// Tries until there is an answer, unless the socket must not block.
+fn block<T>(
+    socket: ws::SOCKET,
+    timeout: i32,
+    mut attempt: impl FnMut(&mut Kernel, Id) -> Option<Answer<T>>,
+) -> Answer<T> {
+    let (mut kernel, id) = enter_for(socket)?;
+    let limit = kernel.the_socket(id).number(timeout).filter(|limit| *limit > 0);
+    let deadline = limit.map(|limit| Instant::now() + Duration::from_millis(limit.into()));
+    loop {
+        if kernel.sockets.get(&socket) != Some(&id) {
+            return Err(ws::WSAEINTR);
+        }
+        if let Some(answer) = attempt(&mut kernel, id) {
+            return answer;
+        }
+        if kernel.the_socket(id).is_nonblocking {
+            return Err(ws::WSAEWOULDBLOCK);
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(ws::WSAETIMEDOUT);
+        }
+        kernel = wait(kernel);
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn WSAStartup(_version: u16, _data: *mut ws::WSADATA) -> i32 {
+    0
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn WSACleanup() -> i32 {
+    0
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn WSAGetLastError() -> i32 {
+    // SAFETY: Reads the calling thread's last error.
+    unsafe { GetLastError() as i32 }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn WSASocketW(
+    family: i32,
+    kind: i32,
+    _protocol: i32,
+    information: *const ws::WSAPROTOCOL_INFOW,
+    _group: u32,
+    flags: u32,
+) -> ws::SOCKET {
+    let mut kernel = enter();
+    // SAFETY: Null, or from `WSADuplicateSocketW`.
+    if let Some(information) = unsafe { information.as_ref() } {
+        let id = Id::from(information.dwProviderReserved);
+        return kernel.open_socket(id);
+    }
+    let mut object = Object::new(Body::Socket(Socket::new(family, kind)));
+    object.is_overlapped = flags & ws::WSA_FLAG_OVERLAPPED != 0;
+    let id = kernel.add(object);
+    kernel.open_socket(id)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn WSADuplicateSocketW(
+    socket: ws::SOCKET,
+    _process: u32,
+    information: *mut ws::WSAPROTOCOL_INFOW,
+) -> i32 {
+    zero(enter_for(socket).map(|(_, id)| {
+        let described =
+            ws::WSAPROTOCOL_INFOW { dwProviderReserved: id as u32, ..Default::default() };
+        // SAFETY: The out-parameter is writable.
+        unsafe { information.write(described) };
+    }))
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn closesocket(socket: ws::SOCKET) -> i32 {
+    zero(enter_for(socket).map(|(mut kernel, id)| {
+        kernel.sockets.remove(&socket);
+        kernel.close(id);
+        announce();
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn bind(socket: ws::SOCKET, name: *const ws::SOCKADDR, length: i32) -> i32 {
+    // SAFETY: As the caller promises.
+    let address = unsafe { address::read(name, length) }.ok_or(ws::WSAEFAULT);
+    zero(address.and_then(|address| {
+        let (mut kernel, id) = enter_for(socket)?;
+        kernel.bind_socket(id, address)
+    }))
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn listen(socket: ws::SOCKET, _backlog: i32) -> i32 {
+    zero(enter_for(socket).and_then(|(mut kernel, id)| {
+        let socket = kernel.the_socket(id);
+        if socket.local.is_none() || !matches!(socket.role, Role::Fresh | Role::Listener(_)) {
+            return Err(ws::WSAEINVAL);
+        }
+        if let Role::Fresh = socket.role {
+            socket.role = Role::Listener(std::collections::VecDeque::new());
+        }
+        Ok(())
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn accept(
+    listener: ws::SOCKET,
+    name: *mut ws::SOCKADDR,
+    length: *mut i32,
+) -> ws::SOCKET {
+    let accepted = block(listener, ws::SO_RCVTIMEO, |kernel, id| {
+        if !matches!(kernel.the_socket(id).role, Role::Listener(_)) {
+            return Some(Err(ws::WSAEINVAL));
+        }
+        let connection = kernel.next_connection(id)?;
+        let peer = kernel.the_socket(connection).peer.expect("connected");
+        Some(Ok((kernel.open_socket(connection), peer)))
+    });
+    match accepted {
+        Ok((socket, peer)) => {
+            // SAFETY: As the caller promises.
+            unsafe { address::write(peer, name, length) };
+            socket
+        }
+        Err(code) => fail(code as u32, ws::INVALID_SOCKET),
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn connect(
+    socket: ws::SOCKET,
+    name: *const ws::SOCKADDR,
+    length: i32,
+) -> i32 {
+    // SAFETY: As the caller promises.
+    let address = unsafe { address::read(name, length) }.ok_or(ws::WSAEFAULT);
+    zero(address.and_then(|address| {
+        let (mut kernel, id) = enter_for(socket)?;
+        if let Role::Stream(_) = kernel.the_socket(id).role {
+            return Err(ws::WSAEISCONN);
+        }
+        kernel.connect_socket(id, address).map_err(code_of)
+    }))
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn shutdown(socket: ws::SOCKET, how: i32) -> i32 {
+    zero(enter_for(socket).and_then(|(mut kernel, id)| {
+        if !kernel.the_socket(id).knows_context {
+            return Err(ws::WSAENOTCONN);
+        }
+        let stream = kernel.stream(id).ok_or(ws::WSAENOTCONN)?;
+        stream.receives_no_more |= how != ws::SD_SEND;
+        if how == ws::SD_RECEIVE {
+            return Ok(());
+        }
+        stream.sends_no_more = true;
+        if let Some(peer) = stream.peer {
+            if let Some(stream) = kernel.stream(peer) {
+                stream.is_ended = true;
+            }
+            kernel.look(peer);
+        }
+        Ok(())
+    }))
+}
+
+/// Writes a socket's address out.
+unsafe fn name_out(
+    socket: ws::SOCKET,
+    name: *mut ws::SOCKADDR,
+    length: *mut i32,
+    which: impl FnOnce(&Socket) -> Answer<SocketAddr>,
+) -> i32 {
+    zero(enter_for(socket).and_then(|(mut kernel, id)| {
+        let address = which(kernel.the_socket(id))?;
+        // SAFETY: As the caller promises.
+        let fits = unsafe { address::write(address, name, length) };
+        if fits { Ok(()) } else { Err(ws::WSAEFAULT) }
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn getsockname(
+    socket: ws::SOCKET,
+    name: *mut ws::SOCKADDR,
+    length: *mut i32,
+) -> i32 {
+    // SAFETY: As the caller promises.
+    unsafe { name_out(socket, name, length, |socket| socket.local.ok_or(ws::WSAEINVAL)) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn getpeername(
+    socket: ws::SOCKET,
+    name: *mut ws::SOCKADDR,
+    length: *mut i32,
+) -> i32 {
+    // SAFETY: As the caller promises.
+    unsafe {
+        name_out(socket, name, length, |socket| {
+            socket.peer.filter(|_| socket.knows_context).ok_or(ws::WSAENOTCONN)
+        })
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn setsockopt(
+    socket: ws::SOCKET,
+    level: i32,
+    option: i32,
+    value: *const u8,
+    length: i32,
+) -> i32 {
+    zero(enter_for(socket).and_then(|(mut kernel, id)| {
+        let bytes = match length {
+            0 => Vec::new(),
+            // SAFETY: As the caller promises.
+            _ => unsafe { std::slice::from_raw_parts(value, length as usize) }.to_vec(),
+        };
+        if level == ws::SOL_SOCKET && option == ws::SO_UPDATE_ACCEPT_CONTEXT {
+            let listener = bytes.as_slice().try_into().map_err(|_| ws::WSAEFAULT)?;
+            // The listener must still be there.
+            kernel.sockets.get(&usize::from_ne_bytes(listener)).ok_or(ws::WSAENOTSOCK)?;
+        }
+        let socket = kernel.the_socket(id);
+        if level == ws::SOL_SOCKET
+            && matches!(option, ws::SO_UPDATE_ACCEPT_CONTEXT | ws::SO_UPDATE_CONNECT_CONTEXT)
+        {
+            if !matches!(socket.role, Role::Stream(_)) {
+                return Err(ws::WSAENOTCONN);
+            }
+            socket.knows_context = true;
+            return Ok(());
+        }
+        socket.options.insert((level, option), bytes);
+        Ok(())
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn getsockopt(
+    socket: ws::SOCKET,
+    level: i32,
+    option: i32,
+    value: *mut u8,
+    length: *mut i32,
+) -> i32 {
+    zero(enter_for(socket).and_then(|(mut kernel, id)| {
+        let socket = kernel.the_socket(id);
+        // SAFETY: As the caller promises.
+        let room = unsafe { *length } as usize;
+        let is_datagram = socket.is_datagram();
+        let kind = if is_datagram { ws::SOCK_DGRAM } else { ws::SOCK_STREAM };
+        if (level, option) == (ws::SOL_SOCKET, ws::SO_PROTOCOL_INFOW) {
+            let information = ws::WSAPROTOCOL_INFOW {
+                dwServiceFlags1: ws::XP1_IFS_HANDLES,
+                iAddressFamily: socket.family,
+                iSocketType: kind,
+                ..Default::default()
+            };
+            // SAFETY: The caller gives room for one.
+            unsafe { value.cast::<ws::WSAPROTOCOL_INFOW>().write(information) };
+            return Ok(());
+        }
+        let mut bytes = match (level, option) {
+            (ws::SOL_SOCKET, ws::SO_TYPE) => kind.to_ne_bytes().to_vec(),
+            (ws::SOL_SOCKET, ws::SO_MAX_MSG_SIZE) if is_datagram => {
+                (LONGEST_DATAGRAM as u32).to_ne_bytes().to_vec()
+            }
+            key => socket.options.get(&key).cloned().unwrap_or_default(),
+        };
+        bytes.resize(room, 0);
+        // SAFETY: The caller gives that much room.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), value, room) };
+        Ok(())
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn ioctlsocket(socket: ws::SOCKET, command: i32, value: *mut u32) -> i32 {
+    zero(enter_for(socket).and_then(|(mut kernel, id)| {
+        if command != ws::FIONBIO {
+            return Err(ws::WSAEOPNOTSUPP);
+        }
+        // SAFETY: As the caller promises.
+        kernel.the_socket(id).is_nonblocking = unsafe { *value } != 0;
+        Ok(())
+    }))
+}
+
+/// Receives without an `OVERLAPPED`.
+///
+/// # Safety
+///
+/// As for the calls that it is for.
+unsafe fn receive(
+    socket: ws::SOCKET,
+    buffer: *mut u8,
+    length: usize,
+    flags: i32,
+    from: (*mut ws::SOCKADDR, *mut i32),
+) -> Answer<usize> {
+    let peeks = flags & ws::MSG_PEEK != 0;
+    let (data, sender, is_cut) = block(socket, ws::SO_RCVTIMEO, |kernel, id| {
+        Some(kernel.receive_from(id, length, peeks)?.map_err(code_of))
+    })?;
+    // SAFETY: The buffer has `length` bytes; the address has room or is null.
+    unsafe {
+        if !data.is_empty() {
+            std::ptr::copy_nonoverlapping(data.as_ptr(), buffer, data.len());
+        }
+        if let Some(sender) = sender {
+            address::write(sender, from.0, from.1);
+        }
+    }
+    if is_cut { Err(ws::WSAEMSGSIZE) } else { Ok(data.len()) }
+}
+
+/// Sends all bytes, without an `OVERLAPPED`.
+fn send_all(socket: ws::SOCKET, to: Option<SocketAddr>, bytes: &[u8]) -> Answer<usize> {
+    let mut sent = 0;
+    block(socket, ws::SO_SNDTIMEO, |kernel, id| {
+        let whole = kernel.the_socket(id);
+        if whole.is_datagram() {
+            if bytes.len() > LONGEST_DATAGRAM {
+                return Some(Err(ws::WSAEMSGSIZE));
+            }
+            let result = kernel.send_datagram(id, to, bytes.to_vec());
+            return Some(result.map(|()| bytes.len()).map_err(code_of));
+        }
+        if kernel.stream(id).is_none() {
+            return Some(Err(ws::WSAENOTCONN));
+        }
+        let room = match kernel.room_to_send(id, bytes.len() - sent) {
+            None if sent > 0 && kernel.the_socket(id).is_nonblocking => return Some(Ok(sent)),
+            None => return None,
+            Some(Err(status)) => return Some(Err(code_of(status))),
+            Some(Ok(room)) => room,
+        };
+        kernel.send(id, &bytes[sent..sent + room]);
+        sent += room;
+        (sent == bytes.len()).then_some(Ok(sent))
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn recv(socket: ws::SOCKET, buffer: *mut u8, length: i32, flags: i32) -> i32 {
+    let nowhere = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: As the caller promises.
+    count(unsafe { receive(socket, buffer, length as usize, flags, nowhere) })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn recvfrom(
+    socket: ws::SOCKET,
+    buffer: *mut u8,
+    length: i32,
+    flags: i32,
+    from: *mut ws::SOCKADDR,
+    from_length: *mut i32,
+) -> i32 {
+    // SAFETY: As the caller promises.
+    count(unsafe { receive(socket, buffer, length as usize, flags, (from, from_length)) })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn send(
+    socket: ws::SOCKET,
+    buffer: *const u8,
+    length: i32,
+    _flags: i32,
+) -> i32 {
+    // SAFETY: As the caller promises.
+    let bytes = unsafe { std::slice::from_raw_parts(buffer, length as usize) };
+    count(send_all(socket, None, bytes))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn sendto(
+    socket: ws::SOCKET,
+    buffer: *const u8,
+    length: i32,
+    _flags: i32,
+    to: *const ws::SOCKADDR,
+    to_length: i32,
+) -> i32 {
+    // SAFETY: As the caller promises.
+    let (bytes, to) = unsafe {
+        (std::slice::from_raw_parts(buffer, length as usize), address::read(to, to_length))
+    };
+    count(send_all(socket, to, bytes))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn WSARecv(
+    socket: ws::SOCKET,
+    buffers: *const ws::WSABUF,
+    buffer_count: u32,
+    bytes: *mut u32,
+    flags: *mut u32,
+    overlapped: *mut OVERLAPPED,
+    _routine: ws::LPWSAOVERLAPPED_COMPLETION_ROUTINE,
+) -> i32 {
+    // SAFETY: As the caller promises; the structures are captured here.
+    unsafe {
+        let buffer = one_buffer(buffers, buffer_count);
+        if overlapped.is_null() {
+            let nowhere = (std::ptr::null_mut(), std::ptr::null_mut());
+            let (length, flags) = (buffer.len as usize, *flags as i32);
+            let received = receive(socket, buffer.buf, length, flags, nowhere);
+            return zero(received.map(|count| put(bytes, count as u32)));
+        }
+        overlap(socket, Kind::Read, buffer, bytes, overlapped)
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn WSASend(
+    socket: ws::SOCKET,
+    buffers: *const ws::WSABUF,
+    buffer_count: u32,
+    bytes: *mut u32,
+    _flags: u32,
+    overlapped: *mut OVERLAPPED,
+    _routine: ws::LPWSAOVERLAPPED_COMPLETION_ROUTINE,
+) -> i32 {
+    // SAFETY: As the caller promises; the structures are captured here.
+    unsafe {
+        let buffer = one_buffer(buffers, buffer_count);
+        if overlapped.is_null() {
+            let data = std::slice::from_raw_parts(buffer.buf, buffer.len as usize);
+            let sent = send_all(socket, None, data);
+            return zero(sent.map(|count| put(bytes, count as u32)));
+        }
+        overlap(socket, Kind::Write(0), buffer, bytes, overlapped)
+    }
+}
+
+/// # Safety
+///
+/// There are so many buffers.
+unsafe fn one_buffer(buffers: *const ws::WSABUF, count: u32) -> ws::WSABUF {
+    assert_eq!(count, 1, "the model has no scattered buffers");
+    // SAFETY: By the caller's promise.
+    unsafe { *buffers }
+}
+
+/// Starts an operation: zero, or `SOCKET_ERROR` with the code.
+///
+/// # Safety
+///
+/// As for the calls that it is for.
+unsafe fn overlap(
+    socket: ws::SOCKET,
+    kind: Kind,
+    buffer: ws::WSABUF,
+    bytes: *mut u32,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    let started = enter_for(socket).and_then(|(mut kernel, id)| {
+        if let Some(code) = kernel.behaviour.refuse.pop_front() {
+            return Err(code as i32);
+        }
+        let length = buffer.len as usize;
+        let is_datagram = kernel.the_socket(id).is_datagram();
+        if is_datagram && matches!(kind, Kind::Write(_)) && length > LONGEST_DATAGRAM {
+            return Err(ws::WSAEMSGSIZE);
+        }
+        // SAFETY: As the caller promises.
+        let operation = unsafe { Operation::new(kind, buffer.buf, length, overlapped) };
+        start(kernel, id, operation).map_err(|status| pending_code(status, winsock_code) as i32)
+    });
+    // SAFETY: The count is null or writable.
+    zero(started.map(|count| unsafe { put(bytes, count) }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn WSAIoctl(
+    socket: ws::SOCKET,
+    control: u32,
+    input: *const c_void,
+    _input_length: u32,
+    output: *mut c_void,
+    output_length: u32,
+    returned: *mut u32,
+    overlapped: *mut OVERLAPPED,
+    _routine: ws::LPWSAOVERLAPPED_COMPLETION_ROUTINE,
+) -> i32 {
+    assert!(overlapped.is_null(), "the model has no overlapped WSAIoctl");
+    zero(enter_for(socket).and_then(|(mut kernel, id)| match control {
+        ws::SIO_GET_EXTENSION_FUNCTION_POINTER => {
+            if kernel.the_socket(id).is_datagram() {
+                return Err(ws::WSAEINVAL);
+            }
+            // SAFETY: The input is a GUID.
+            let wanted = unsafe { input.cast::<GUID>().read() };
+            let function = match wanted.data1 {
+                data if data == ws::WSAID_ACCEPTEX.data1 => AcceptEx as *const c_void,
+                data if data == ws::WSAID_CONNECTEX.data1 => ConnectEx as *const c_void,
+                _ => return Err(ws::WSAEINVAL),
+            };
+            assert_eq!(output_length as usize, size_of_val(&function));
+            // SAFETY: There is room for a pointer.
+            unsafe {
+                output.cast::<*const c_void>().write(function);
+                put(returned, output_length);
+            }
+            Ok(())
+        }
+        ws::SIO_UDP_CONNRESET | ws::SIO_UDP_NETRESET => {
+            if let Role::Datagram(datagrams) = &mut kernel.the_socket(id).role {
+                // SAFETY: The input is a BOOL.
+                datagrams.ignores_unreachable = unsafe { input.cast::<i32>().read() } == 0;
+            }
+            Ok(())
+        }
+        _ => Err(ws::WSAEOPNOTSUPP),
+    }))
+}
+
+unsafe extern "system" fn AcceptEx(
+    listener: ws::SOCKET,
+    accepted: ws::SOCKET,
+    output: *mut c_void,
+    data_length: u32,
+    local_length: u32,
+    remote_length: u32,
+    bytes: *mut u32,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    assert_eq!(data_length, 0, "the model does not wait for data");
+    assert!(local_length == remote_length && local_length >= 16 + 16);
+    let started = enter_for(listener).and_then(|(mut kernel, id)| {
+        let accepted = *kernel.sockets.get(&accepted).ok_or(ws::WSAENOTSOCK)?;
+        if let Some(code) = kernel.behaviour.refuse.pop_front() {
+            return Err(code as i32);
+        }
+        if !matches!(kernel.the_socket(id).role, Role::Listener(_))
+            || !matches!(kernel.the_socket(accepted).role, Role::Fresh)
+        {
+            return Err(ws::WSAEINVAL);
+        }
+        let length = (local_length + remote_length) as usize;
+        let kind = Kind::Accept(accepted);
+        // SAFETY: As the caller promises.
+        let operation = unsafe { Operation::new(kind, output.cast(), length, overlapped) };
+        start(kernel, id, operation).map_err(|status| pending_code(status, winsock_code) as i32)
+    });
+    finish(started, bytes)
+}
+
+unsafe extern "system" fn ConnectEx(
+    socket: ws::SOCKET,
+    name: *const ws::SOCKADDR,
+    length: i32,
+    _data: *const c_void,
+    data_length: u32,
+    bytes: *mut u32,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    assert_eq!(data_length, 0, "the model does not send data with a connect");
+    // SAFETY: As the caller promises.
+    let address = unsafe { address::read(name, length) }.ok_or(ws::WSAEFAULT);
+    let started = address.and_then(|address| {
+        let (mut kernel, id) = enter_for(socket)?;
+        if let Some(code) = kernel.behaviour.refuse.pop_front() {
+            return Err(code as i32);
+        }
+        let state = kernel.the_socket(id);
+        match state.role {
+            Role::Stream(_) => return Err(ws::WSAEISCONN),
+            Role::Fresh if state.local.is_some() => {}
+            _ => return Err(ws::WSAEINVAL),
+        }
+        let kind = Kind::Connect(address);
+        // SAFETY: As the caller promises.
+        let operation = unsafe { Operation::new(kind, std::ptr::null_mut(), 0, overlapped) };
+        start(kernel, id, operation).map_err(|status| pending_code(status, winsock_code) as i32)
+    });
+    finish(started, bytes)
+}
+
+/// The answer of an extension function: a `BOOL`.
+fn finish(started: Answer<u32>, bytes: *mut u32) -> i32 {
+    match started {
+        Ok(count) => {
+            // SAFETY: The count is null or writable.
+            unsafe { put(bytes, count) };
+            1
+        }
+        Err(code) => fail(code as u32, 0),
+    }
+}

@@ -1,0 +1,289 @@
+//! In the steady state, operations allocate nothing.
+#![cfg(windows)]
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use completion_port::{Associated, Batch, Inline, IoBufMut, Iocp, Started};
+use support::{complete, overlapped_file, pipe_pair, port, stream_pair, temp_file};
+
+/// The system's allocator, and how often a thread asks it for memory.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+/// The thread that is counted: the test harness has its own affairs.
+static COUNTED: AtomicU32 = AtomicU32::new(0);
+
+#[link(name = "kernel32")]
+unsafe extern "system" {
+    // The standard library's way to ask may itself allocate.
+    safe fn GetCurrentThreadId() -> u32;
+}
+
+fn count() {
+    if COUNTED.load(Ordering::Relaxed) == GetCurrentThreadId() {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: The system's allocator does the work.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: The caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: The caller's promise.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: The caller's promise.
+        unsafe { System.realloc(start, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        // SAFETY: The caller's promise.
+        unsafe { System.dealloc(start, layout) };
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One thread is counted at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Runs a step a few times to warm up, then `count` times, in which nothing
+/// may be allocated.
+#[track_caller]
+fn assert_steady(count: usize, mut step: impl FnMut(usize)) {
+    (0..64).for_each(&mut step);
+    COUNTED.store(GetCurrentThreadId(), Ordering::Relaxed);
+    // It does count.
+    let start = ALLOCATIONS.load(Ordering::Relaxed);
+    drop(std::hint::black_box(Box::new(count)));
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    assert_eq!(before, start + 1);
+    (0..count).for_each(&mut step);
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    COUNTED.store(0, Ordering::Relaxed);
+    assert_eq!(allocations, 0, "allocations in {count} steps");
+}
+
+/// `buffer` goes from one end to the other and back in, with the `Pending`s
+/// dropped.
+fn round<H, B: IoBufMut + Send + 'static>(
+    port: &Iocp,
+    from: &Associated<H>,
+    to: &Associated<H>,
+    context: usize,
+    buffers: &mut (Option<&'static [u8]>, Option<B>),
+    empty: impl Fn(&mut B),
+) {
+    port.initiate_write(from, context, buffers.0.take().unwrap()).unwrap();
+    let mut write = complete(port);
+    assert_eq!(write.error_status, Ok(()));
+    buffers.0 = write.operation.take_buffer();
+    assert_eq!(buffers.0.map(<[u8]>::len), Some(write.bytes_transferred as usize));
+    let mut buffer = buffers.1.take().unwrap();
+    empty(&mut buffer);
+    drop(port.initiate_read(to, context + 1, buffer).unwrap());
+    let mut read = complete(port);
+    assert_eq!(read.error_status, Ok(()));
+    assert!(read.bytes_transferred > 0);
+    assert_eq!(read.context, context + 1);
+    buffers.1 = read.operation.take_buffer();
+}
+
+const BYTES: &[u8] = &[7; 100];
+
+#[test]
+fn sockets_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let (one, other) = stream_pair();
+    let (one, other) = (port.add_handle(one, 1).unwrap(), port.add_handle(other, 2).unwrap());
+    let mut vector = (Some(BYTES), Some(Vec::with_capacity(4096)));
+    assert_steady(1250, |i| round(&port, &one, &other, i, &mut vector, Vec::clear));
+    let mut array = (Some(BYTES), Some([0_u8; 4096]));
+    assert_steady(1250, |i| round(&port, &one, &other, i, &mut array, |_| ()));
+}
+
+#[test]
+fn pipes_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let (one, other) = pipe_pair(false);
+    let (one, other) = (port.add_handle(one, 1).unwrap(), port.add_handle(other, 2).unwrap());
+    let mut vector = (Some(BYTES), Some(Vec::with_capacity(4096)));
+    assert_steady(1250, |i| round(&port, &one, &other, i, &mut vector, Vec::clear));
+    let mut array = (Some(BYTES), Some([0_u8; 4096]));
+    assert_steady(1250, |i| round(&port, &one, &other, i, &mut array, |_| ()));
+}
+
+#[test]
+fn files_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let temp = temp_file("allocation", [5; 8192]);
+    let file = port.add_handle(overlapped_file(temp.path(), true, true), 3).unwrap();
+    let mut vector = Some(Vec::with_capacity(4096));
+    let mut array = Some([0_u8; 4096]);
+    assert_steady(1000, |i| {
+        let mut buffer = vector.take().unwrap();
+        buffer.clear();
+        let mut pending = port.initiate_read_at(&file, i, buffer, 8192 - 100).unwrap();
+        assert_eq!(complete(&port).bytes_transferred, 100);
+        // This time from the `Pending`.
+        let buffer = pending.take_buffer().unwrap();
+        port.initiate_write_at(&file, i, buffer, 0).unwrap();
+        vector = complete(&port).operation.take_buffer();
+
+        port.initiate_read_at(&file, i, array.take().unwrap(), 4096).unwrap();
+        let array_read = complete(&port).operation.take_buffer::<[u8; 4096]>().unwrap();
+        port.initiate_write_at(&file, i, array_read, 4096).unwrap();
+        array = complete(&port).operation.take_buffer();
+        // The end of the file, too.
+        port.initiate_read_at(&file, i, Vec::new(), 1 << 20).unwrap();
+        assert_eq!(complete(&port).error_status, Ok(()));
+    });
+}
+
+#[test]
+fn posts_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    assert_steady(2500, |i| {
+        port.post(i, 0, 0).unwrap();
+        assert_eq!(complete(&port).context, i);
+    });
+}
+
+#[test]
+fn posts_with_contexts_beyond_what_a_cell_holds_allocate_nothing_once_it_has_room() {
+    let _turn = TURN.lock();
+    let port: Iocp<[usize; 100]> = Iocp::builder().build().unwrap();
+    assert_steady(1000, |i| {
+        port.post([i; 100], 0, 0).unwrap();
+        assert_eq!(complete(&port).context, [i; 100]);
+    });
+}
+
+#[test]
+fn batches_allocate_nothing() {
+    const DEPTH: usize = 16;
+    let _turn = TURN.lock();
+    let port = port();
+    let temp = temp_file("allocation-batch", [5; 8192]);
+    let file = port.add_handle(overlapped_file(temp.path(), true, true), 3).unwrap();
+    let mut batch = Batch::with_capacity(DEPTH);
+    let mut buffers: Vec<Vec<u8>> = (0..DEPTH).map(|_| Vec::with_capacity(512)).collect();
+    assert_steady(200, |_| {
+        for i in 0..DEPTH {
+            let mut buffer = buffers.pop().unwrap();
+            buffer.clear();
+            port.initiate_read_at(&file, i, buffer, 512 * i as u64).unwrap();
+            port.post(i, 0, 0).unwrap();
+        }
+        let mut found = 0;
+        while found < 2 * DEPTH {
+            found += port.get_completions(&mut batch, None).unwrap();
+            for completion in &mut batch {
+                buffers.extend(completion.unwrap().operation.take_buffer());
+            }
+        }
+    });
+}
+
+#[test]
+fn operations_in_flight_together_allocate_nothing() {
+    const DEPTH: usize = 32;
+    let _turn = TURN.lock();
+    let port = port();
+    let (one, other) = pipe_pair(false);
+    let (one, other) = (port.add_handle(one, 1).unwrap(), port.add_handle(other, 2).unwrap());
+    assert_steady(40, |_| {
+        for i in 0..DEPTH {
+            port.initiate_read(&one, i, [0; 4]).unwrap();
+        }
+        for i in 0..DEPTH {
+            port.initiate_write(&other, DEPTH + i, [i as u8; 4]).unwrap();
+        }
+        for _ in 0..2 * DEPTH {
+            assert_eq!(complete(&port).bytes_transferred, 4);
+        }
+    });
+}
+
+#[test]
+fn cancelled_operations_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let (one, _other) = pipe_pair(false);
+    let one = port.add_handle(one, 1).unwrap();
+    let mut buffer = Some(Vec::with_capacity(64));
+    assert_steady(1000, |i| {
+        let mut pending = port.initiate_read(&one, i, buffer.take().unwrap()).unwrap();
+        assert_eq!(pending.cancel(), Ok(true));
+        assert!(complete(&port).error_status.unwrap_err().is_cancelled());
+        buffer = pending.take_buffer();
+    });
+}
+
+#[test]
+fn refused_operations_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let (one, _other) = pipe_pair(false);
+    let one = port.add_handle(one, 1).unwrap();
+    port.close();
+    let mut buffer = Some(Vec::with_capacity(64));
+    assert_steady(1000, |i| {
+        let rejected = port.initiate_read(&one, i, buffer.take().unwrap()).map(drop).unwrap_err();
+        buffer = Some(rejected.returned.1);
+        assert!(port.post(i, 0, 0).is_err());
+    });
+}
+
+/// What `started` transferred, wherever its completion comes from.
+fn finish<B>(port: &Iocp, started: Started<B>) -> u32 {
+    match started {
+        Started::Completed(completion) => completion.bytes_transferred,
+        Started::Pending(_) => complete(port).bytes_transferred,
+    }
+}
+
+#[test]
+fn operations_that_complete_at_once_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let (one, other) = stream_pair();
+    let skip = |stream| -> Associated<_, Inline> {
+        port.add_handle(stream, 1).unwrap().skip_on_success().unwrap()
+    };
+    let (one, other) = (skip(one), skip(other));
+    assert_steady(1250, |i| {
+        assert_eq!(finish(&port, port.initiate_write(&one, i, BYTES).unwrap()), 100);
+        assert_eq!(finish(&port, port.initiate_read(&other, i, [0; 100]).unwrap()), 100);
+    });
+}
+
+#[test]
+fn waiting_in_vain_allocates_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let mut batch = Batch::with_capacity(16);
+    assert_steady(1000, |_| {
+        assert!(port.try_get_completion().unwrap().is_none());
+        assert_eq!(port.get_completions(&mut batch, Some(std::time::Duration::ZERO)), Ok(0));
+    });
+}

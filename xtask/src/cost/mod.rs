@@ -1,0 +1,82 @@
+//! `cargo xtask cost`: how many instructions an operation takes, on the library
+//! and by hand.
+//!
+//! Counted, not timed: the program in `benches/cost` is stepped one instruction
+//! at a time between its marks, and those in its own image are counted. So the
+//! numbers are the same on every run and on every machine, for one compiler.
+#![allow(clippy::cast_precision_loss, reason = "the counts are small")]
+
+mod image;
+mod table;
+mod tracer;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+use crate::cargo;
+use crate::runtime::Runtime;
+use image::Image;
+use table::Table;
+
+#[derive(Parser)]
+pub struct Args {
+    /// Write the table into docs/performance.md, rather than compare with it
+    #[arg(long)]
+    write: bool,
+    /// Also show the functions that take the most instructions, so many a row
+    #[arg(long, default_value_t = 0, value_name = "COUNT")]
+    functions: usize,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    // Stepping goes back and forth between two processes: many times faster
+    // on one processor.
+    let mut one = CpuSet::new();
+    one.set(0)?;
+    sched_setaffinity(Pid::this(), &one)?;
+
+    let mut runtime = Runtime::start()?;
+    let mut build = runtime.cargo("build");
+    let outcome = runtime.run(build.args(["--release", "--package", "cost"]))?;
+    if outcome != ExitCode::SUCCESS {
+        return Ok(outcome);
+    }
+    let program = program(&runtime)?;
+    let image = Image::read(&program)?;
+    let trace = tracer::trace(&runtime.wine(&program), &image)?;
+    let table = Table::new(&trace.output, &trace.regions, compiler()?)?;
+    println!("{table}");
+    if args.functions > 0 {
+        for (name, region) in table.regions(&trace.regions) {
+            println!("{name}: {} instructions", region.instructions());
+            for (function, count) in image.functions(region).into_iter().take(args.functions) {
+                println!("  {count:8.1}  {function}");
+            }
+        }
+    }
+    if args.write { table.write() } else { table.compare() }
+}
+
+/// Where cargo has put the program.
+fn program(runtime: &Runtime) -> Result<std::path::PathBuf> {
+    let mut metadata = runtime.cargo("build");
+    metadata.args(["--release", "--package", "cost", "--message-format=json", "--quiet"]);
+    let output = metadata.output().context("cannot run cargo")?;
+    let messages = String::from_utf8(output.stdout)?;
+    let Some(path) = messages.lines().find_map(|line| {
+        let (_, rest) = line.split_once("\"executable\":\"")?;
+        rest.split_once('"').map(|(path, _)| path.to_owned())
+    }) else {
+        bail!("cargo does not say where it has put the program")
+    };
+    Ok(path.into())
+}
+
+fn compiler() -> Result<String> {
+    let output = cargo::rustc().arg("--version").output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}

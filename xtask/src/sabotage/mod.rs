@@ -1,0 +1,71 @@
+//! `cargo xtask sabotage`: breaks the library on purpose, one line at a time,
+//! to see that the tests notice.
+//!
+//! All happens in a copy of the workspace below the target folder, which is
+//! kept for the next time, so that the builds are short. A mutation is caught
+//! if its test fails, crashes, or hangs; one that survives is a missing test.
+
+mod mutations;
+mod workbench;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use mutations::{MUTATIONS, Mutation};
+use workbench::{Verdict, Workbench};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only the mutations with this in their names
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Show the mutations and what has to catch them, and do nothing
+    #[arg(long)]
+    list: bool,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let chosen = |mutation: &&Mutation| match &args.only {
+        Some(part) => mutation.name.contains(part.as_str()),
+        None => true,
+    };
+    let mutations: Vec<_> = MUTATIONS.iter().filter(chosen).collect();
+    if mutations.is_empty() {
+        bail!("no mutation has such a name: see `cargo xtask sabotage --list`");
+    }
+    if args.list {
+        mutations.into_iter().for_each(Mutation::describe);
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let start = Instant::now();
+    let mut workbench = Workbench::new()?;
+    // All at once, so that a table that has fallen behind is told of in full,
+    // and before anything is built.
+    workbench.check_texts(&mutations)?;
+    println!("Each test alone, on the library as it is:");
+    workbench.check_tests(&mutations)?;
+    println!("All pass. Now with a line changed:");
+
+    let mut survivors = Vec::new();
+    for &mutation in &mutations {
+        let begin = Instant::now();
+        let verdict = workbench.try_out(mutation)?;
+        let seconds = begin.elapsed().as_secs_f64();
+        println!("{verdict:9} {:4.1} s  {} ({})", seconds, mutation.name, mutation.test);
+        if verdict == Verdict::Survived {
+            survivors.push(mutation);
+        }
+    }
+
+    let (all, minutes) = (mutations.len(), start.elapsed().as_secs_f64() / 60.0);
+    println!("\n{} of {all} mutations caught ({minutes:.1} minutes)", all - survivors.len());
+    if survivors.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("\nNot noticed:");
+    survivors.into_iter().for_each(Mutation::describe);
+    Ok(ExitCode::FAILURE)
+}

@@ -1,0 +1,636 @@
+//! What is broken, and which test has to notice.
+
+use std::fmt;
+
+/// One line of the library, made wrong.
+pub struct Mutation {
+    pub name: &'static str,
+    pub file: &'static str,
+    /// What stands there: a line, or as much of it as is unique in the file.
+    pub before: &'static str,
+    pub after: &'static str,
+    /// What is wrong then.
+    pub why: &'static str,
+    pub test: Test,
+}
+
+/// The test that has to notice.
+pub struct Test(pub Program, pub &'static str);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Program {
+    /// The library's own tests.
+    Unit,
+    /// `cargo xtask loom`.
+    Loom,
+    /// A file in `tests`.
+    Integration(&'static str),
+}
+
+const fn unit(name: &'static str) -> Test {
+    Test(Program::Unit, name)
+}
+
+const fn loom(name: &'static str) -> Test {
+    Test(Program::Loom, name)
+}
+
+const fn integration(file: &'static str, name: &'static str) -> Test {
+    Test(Program::Integration(file), name)
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unit => f.write_str("unit tests"),
+            Self::Loom => f.write_str("loom-tests"),
+            Self::Integration(file) => write!(f, "tests/{file}.rs"),
+        }
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0, self.1)
+    }
+}
+
+impl Mutation {
+    pub fn describe(&self) {
+        let Self { name, file, before, after, why, test } = self;
+        println!("{name}: {why}\n  {file}\n  - {before}\n  + {after}\n  {test}\n");
+    }
+}
+
+#[rustfmt::skip] // A line each, however long the code on it is.
+pub const MUTATIONS: &[Mutation] = &[
+    // Who holds a cell.
+    Mutation {
+        name: "completing-publishes-nothing",
+        file: "src/operation/state.rs",
+        before: "self.0.fetch_xor(KERNEL | BUSY | COMPLETION, Ordering::AcqRel);",
+        after: "self.0.fetch_xor(KERNEL | BUSY | COMPLETION, Ordering::Relaxed);",
+        why: "the `Pending` may see the end of the operation before its bytes",
+        test: loom("operations::the_buffer_goes_to_one_of_pending_and_completion"),
+    },
+    Mutation {
+        name: "completing-evicts-the-pending",
+        file: "src/operation/state.rs",
+        before: "if self.0.load(Ordering::Acquire) == KERNEL {",
+        after: "if self.0.load(Ordering::Acquire) != 0 {",
+        why: "a `Pending` that is still there is no longer counted as a holder",
+        test: loom("operations::the_last_of_pending_and_completion_frees_the_cell_once"),
+    },
+    Mutation {
+        name: "completing-holds-nothing",
+        file: "src/operation/state.rs",
+        before: "self.0.fetch_xor(KERNEL | BUSY | COMPLETION, Ordering::AcqRel);",
+        after: "self.0.fetch_and(!(KERNEL | BUSY), Ordering::AcqRel);",
+        why: "a `Pending` that goes frees the cell under the completion",
+        test: loom("operations::the_last_of_pending_and_completion_frees_the_cell_once"),
+    },
+    Mutation {
+        name: "looking-synchronises-nothing",
+        file: "src/operation/state.rs",
+        before: "self.0.load(Ordering::Acquire) & KERNEL != 0",
+        after: "self.0.load(Ordering::Relaxed) & KERNEL != 0",
+        why: "the result is read before it is known to be there",
+        test: loom("operations::a_result_that_can_be_seen_is_the_operations_own"),
+    },
+    Mutation {
+        name: "leaving-synchronises-nothing",
+        file: "src/operation/state.rs",
+        before: "self.0.fetch_and(!bit, Ordering::AcqRel)",
+        after: "self.0.fetch_and(!bit, Ordering::Relaxed)",
+        why: "the last holder empties the cell while the one before still reads it",
+        test: loom("operations::a_pending_that_takes_and_goes_leaves_nothing_to_the_completion"),
+    },
+    Mutation {
+        name: "two-are-the-last",
+        file: "src/operation/state.rs",
+        before: "self.0.fetch_and(!bit, Ordering::AcqRel) & HOLDERS == bit",
+        after: "self.0.fetch_and(!bit, Ordering::AcqRel) & bit != 0",
+        why: "every holder that leaves frees the cell",
+        test: loom("operations::the_last_of_pending_completion_and_scope_frees_the_cell_once"),
+    },
+    Mutation {
+        name: "taken-is-not-checked",
+        file: "src/operation/state.rs",
+        before: "self.0.fetch_or(TAKEN, Ordering::AcqRel) & TAKEN == 0",
+        after: "self.0.fetch_or(TAKEN, Ordering::AcqRel) != 0",
+        why: "`Pending` and completion both get the buffer",
+        test: integration("buffer", "a_buffer_is_given_out_once_whoever_asks_first"),
+    },
+    Mutation {
+        name: "alone-although-taken",
+        file: "src/operation/state.rs",
+        before: "self.0.load(Ordering::Acquire) == holder as u32",
+        after: "self.0.load(Ordering::Acquire) & HOLDERS == holder as u32",
+        why: "the completion takes a buffer that a `Pending` took before it went",
+        test: loom("operations::a_completion_that_is_left_alone_takes_nothing_twice"),
+    },
+
+    // The list of free cells.
+    Mutation {
+        name: "no-tag",
+        file: "src/operation/free_list.rs",
+        before: "(head & !INDEX_MASK).wrapping_add(TAG) | u64::from(next)",
+        after: "(head & !INDEX_MASK) | u64::from(next)",
+        why: "the ABA problem: a cell that came back brings its old successor",
+        test: loom("cells::a_cell_that_came_back_does_not_bring_its_old_successor"),
+    },
+    Mutation {
+        name: "putting-back-publishes-nothing",
+        file: "src/operation/free_list.rs",
+        before: "compare_exchange_weak(head, with, Ordering::Release, Ordering::Relaxed)",
+        after: "compare_exchange_weak(head, with, Ordering::Relaxed, Ordering::Relaxed)",
+        why: "the next user fills the cell while the last one still empties it",
+        test: loom("cells::two_threads_that_take_and_put_back_lose_no_cell"),
+    },
+    Mutation {
+        name: "the-closed-bit-is-ignored",
+        file: "src/operation/free_list.rs",
+        before: "if head & CLOSED != 0 {",
+        after: "if head & CLOSED == u64::MAX {",
+        why: "cells that come back after the port is gone are not counted",
+        test: loom("port::the_memory_goes_once_with_the_last_cell"),
+    },
+    Mutation {
+        name: "free-cells-count-as-held",
+        file: "src/operation/free_list.rs",
+        before: "held -= 1;",
+        after: "held -= 0;",
+        why: "the memory of a port is never released",
+        test: loom("port::a_port_without_operations_goes_at_once"),
+    },
+    Mutation {
+        name: "gone-before-it-is-counted",
+        file: "src/operation/free_list.rs",
+        before: "self.held.fetch_sub(1, Ordering::AcqRel) == 1",
+        after: "self.held.fetch_sub(1, Ordering::AcqRel) <= 1",
+        why: "the memory is released while the port still counts its cells",
+        test: loom("port::the_memory_goes_once_with_the_last_cell"),
+    },
+    Mutation {
+        name: "the-last-cell-synchronises-nothing",
+        file: "src/operation/free_list.rs",
+        before: "self.held.fetch_sub(1, Ordering::AcqRel) == 1",
+        after: "self.held.fetch_sub(1, Ordering::Relaxed) == 1",
+        why: "the memory is released while another holder still empties its cell",
+        test: loom("port::the_memory_goes_once_with_the_last_cell"),
+    },
+
+    // Whose a packet is.
+    Mutation {
+        name: "no-check-within-the-range",
+        file: "src/operation/slab.rs",
+        before: "offset.rotate_right(size_of::<Cell>().trailing_zeros())",
+        after: "(offset / size_of::<Cell>())",
+        why: "addresses within a cell are taken for the cell's",
+        test: integration("foreign", "addresses_within_and_around_a_live_operation_are_foreign"),
+    },
+    Mutation {
+        name: "no-range-check",
+        file: "src/operation/slab.rs",
+        before: "if index >= self.fresh.load(Ordering::Acquire) as usize - 1 {",
+        after: "if index == usize::MAX {",
+        why: "any address is followed, to where there may be no memory",
+        test: integration("foreign", "addresses_within_and_around_a_live_operation_are_foreign"),
+    },
+    Mutation {
+        name: "no-state-check",
+        file: "src/operation/slab.rs",
+        before: ".state.claim().then_some(cell)",
+        after: ".state.claim().then_some(cell).or(Some(cell))",
+        why: "a packet with the address of an operation that is over completes it again",
+        test: integration("foreign", "the_address_of_an_operation_that_is_over_is_foreign"),
+    },
+    Mutation {
+        name: "zero-closes-the-port",
+        file: "src/operation/launch.rs",
+        before: "packet.overlapped() == self.close_marker()",
+        after: "packet.overlapped() == 0 || packet.overlapped() == self.close_marker()",
+        why: "a packet that other code posts closes the port",
+        test: integration("foreign", "no_value_closes_a_port_that_is_open"),
+    },
+
+    // From the start of an operation to its end.
+    Mutation {
+        name: "touched-after-the-call",
+        file: "src/operation/launch.rs",
+        before: "Verdict::PacketComes => Ok(Launched::InFlight(Pending::new(cell))),",
+        after: "Verdict::PacketComes => { unsafe { Cell::set_result(cell, 0xC000_0120, 0) }; Ok(Launched::InFlight(Pending::new(cell))) }",
+        why: "the cell is the kernel's, or another thread's, once the call has been made",
+        test: integration("stream", "data_that_is_there_before_the_read_completes_it_once"),
+    },
+    Mutation {
+        name: "given-away-after-the-call",
+        file: "src/operation/launch.rs",
+        before: "Verdict::PacketComes => Ok(Launched::InFlight(Pending::new(cell))),",
+        after: "Verdict::PacketComes => { unsafe { cell.as_ref() }.state.begin(others); Ok(Launched::InFlight(Pending::new(cell))) }",
+        why: "another thread may have dequeued the packet before the call returns",
+        test: integration("stream", "a_completion_dequeued_before_the_start_returns_is_whole"),
+    },
+    Mutation {
+        name: "the-scope-holds-nothing",
+        file: "src/operation/launch.rs",
+        before: "if scoped { Holder::Scope as u32 } else { 0 }",
+        after: "if scoped { 0 } else { 0 }",
+        why: "a scope looks at a cell that may be another operation's",
+        test: integration("scope", "a_forgotten_completion_does_not_keep_the_scope_open"),
+    },
+    Mutation {
+        name: "a-failed-start-keeps-its-cell",
+        file: "src/operation/launch.rs",
+        before: "Cell::free(cell);",
+        after: "let _ = Cell::free;",
+        why: "each failure to start takes up a place for good",
+        test: integration("error", "a_failed_start_takes_up_no_place"),
+    },
+    Mutation {
+        name: "two-packets-for-one-completion",
+        file: "src/operation/launch.rs",
+        before: "match port.post(self.key, self.bytes, Cell::address(self.cell)) {",
+        after: "match port.post(self.key, self.bytes, Cell::address(self.cell)).and(port.post(self.key, self.bytes, Cell::address(self.cell))) {",
+        why: "what completes once is dequeued twice",
+        test: integration("stream", "a_stream_that_is_always_ready_comes_back_to_the_port_now_and_then"),
+    },
+    Mutation {
+        name: "an-inline-completion-waits-for-its-pending",
+        file: "src/operation/launch.rs",
+        before: "unsafe { self.cell.as_ref() }.state.begin(0);",
+        after: "let _ = &self;",
+        why: "the cell is held for a `Pending` that nobody got",
+        test: integration("context", "inline_completions_give_their_place_back"),
+    },
+    Mutation {
+        name: "the-port-cancels-nothing",
+        file: "src/operation/launch.rs",
+        before: "let _ = sys::cancel(handle, Cell::address(cell));",
+        after: "let _ = handle;",
+        why: "what is in flight when a port is dropped stays so",
+        test: integration("context", "contexts_in_flight_are_dropped_with_the_port"),
+    },
+    Mutation {
+        name: "low-offset-only",
+        file: "src/operation/cell.rs",
+        before: "OffsetHigh: (offset >> 32) as u32,",
+        after: "OffsetHigh: 0,",
+        why: "beyond 4 GiB the wrong part of the file is read and written",
+        test: integration("file", "offsets_around_4_gib_are_not_cut_to_32_bits"),
+    },
+    Mutation {
+        name: "an-event-is-set",
+        file: "src/operation/cell.rs",
+        before: "hEvent: ptr::null_mut(),",
+        after: "hEvent: ptr::without_provenance_mut(1),",
+        why: "an odd event keeps the packet from the port",
+        test: integration("stream", "a_read_gets_what_the_peer_wrote"),
+    },
+    Mutation {
+        name: "everything-fits-in-a-cell",
+        file: "src/operation/cell.rs",
+        before: "mem::size_of::<Self>() <= INLINE_SIZE && mem::align_of::<Self>() <= INLINE_ALIGN",
+        after: "mem::align_of::<Self>() <= INLINE_ALIGN",
+        why: "a large context or buffer is written over the next cell",
+        test: integration("context", "large_contexts_come_back_whole"),
+    },
+    Mutation {
+        name: "a-spill-block-too-small",
+        file: "src/operation/cell.rs",
+        before: "if (spill.size as usize) < layout.size() || (spill.align as usize) < layout.align() {",
+        after: "if spill.size == 0 || (spill.align as usize) < layout.align() {",
+        why: "a large body is written past the end of the block of a smaller one",
+        test: integration("buffer", "buffers_of_every_size_and_alignment_take_turns_in_the_same_memory"),
+    },
+    Mutation {
+        name: "a-spill-block-out-of-line",
+        file: "src/operation/cell.rs",
+        before: "if (spill.size as usize) < layout.size() || (spill.align as usize) < layout.align() {",
+        after: "if (spill.size as usize) < layout.size() {",
+        why: "a body is placed where its alignment does not allow",
+        test: integration("buffer", "buffers_of_every_size_and_alignment_take_turns_in_the_same_memory"),
+    },
+    Mutation {
+        name: "what-nobody-takes-is-leaked",
+        file: "src/operation/cell.rs",
+        before: "if !cell.as_ref().state.is_taken() {",
+        after: "if !cell.as_ref().state.is_taken() && false {",
+        why: "a buffer that nobody asks for is never dropped",
+        test: integration("buffer", "a_buffer_that_nobody_takes_is_dropped_with_the_last_who_could"),
+    },
+    Mutation {
+        name: "what-was-taken-is-dropped",
+        file: "src/operation/cell.rs",
+        before: "if !cell.as_ref().state.is_taken() {",
+        after: "if !cell.as_ref().state.is_taken() || true {",
+        why: "a buffer that the program has is freed under it",
+        test: integration("buffer", "a_buffer_that_nobody_takes_is_dropped_with_the_last_who_could"),
+    },
+    Mutation {
+        name: "more-bytes-than-there-is-room",
+        file: "src/operation/payload.rs",
+        before: "(bytes as usize).min(buffer.writable().1)",
+        after: "(bytes as usize)",
+        why: "a provider that reports too much makes the vector longer than its memory",
+        test: integration("buffer", "a_count_beyond_the_buffer_is_cut_to_it"),
+    },
+
+    // The packet rule.
+    Mutation {
+        name: "a-cut-datagram-has-no-packet",
+        file: "src/operation/rule.rs",
+        before: "(ERROR_MORE_DATA, Call::ReadFile) | (MESSAGE_TRUNCATED, Call::WSARecv) => {",
+        after: "(ERROR_MORE_DATA, Call::ReadFile) => {",
+        why: "a warning is taken for an error: the cell is freed before its packet comes",
+        test: integration("datagram", "a_datagram_that_is_cut_keeps_its_bytes_when_it_came_first"),
+    },
+    Mutation {
+        name: "a-cut-message-has-no-packet",
+        file: "src/operation/rule.rs",
+        before: "(ERROR_MORE_DATA, Call::ReadFile) | (MESSAGE_TRUNCATED, Call::WSARecv) => {",
+        after: "(MESSAGE_TRUNCATED, Call::WSARecv) => {",
+        why: "the same on a pipe",
+        test: integration("pipe", "the_rest_of_a_message_that_was_there_already_comes_with_the_next_reads"),
+    },
+    Mutation {
+        name: "a-long-message-has-a-packet",
+        file: "src/operation/rule.rs",
+        before: "(MESSAGE_TRUNCATED, Call::WSARecv) => {",
+        after: "(MESSAGE_TRUNCATED, _) => {",
+        why: "an error is taken for a warning: the operation never completes",
+        test: unit("operation::rule::tests::a_message_too_long_to_send_is_an_error_not_a_warning"),
+    },
+    Mutation {
+        name: "a-success-has-no-packet",
+        file: "src/operation/rule.rs",
+        before: "Answer::Finished(_) if !skips => Verdict::PacketComes,",
+        after: "Answer::Finished(_) if skips => Verdict::PacketComes,",
+        why: "the packet of an operation that succeeds at once comes all the same",
+        test: unit("operation::rule::tests::an_inline_success_has_a_packet_unless_it_is_skipped"),
+    },
+    Mutation {
+        name: "the-end-of-a-file-is-an-error",
+        file: "src/operation/rule.rs",
+        before: "(ERROR_HANDLE_EOF | ERROR_BROKEN_PIPE, Call::ReadFile) =>",
+        after: "(ERROR_BROKEN_PIPE, Call::ReadFile) =>",
+        why: "the end of a file that is found at once is not a completion",
+        test: unit("operation::rule::tests::an_inline_end_of_file_is_finished_without_a_packet"),
+    },
+    Mutation {
+        name: "every-failure-is-an-end",
+        file: "src/operation/rule.rs",
+        before: "(ERROR_HANDLE_EOF | ERROR_BROKEN_PIPE, Call::ReadFile) =>",
+        after: "(_, Call::ReadFile) =>",
+        why: "a read that could not be started looks like the end of the file",
+        test: unit("operation::rule::tests::every_other_error_has_no_packet"),
+    },
+
+    // What the program holds.
+    Mutation {
+        name: "the-buffer-is-given-while-in-flight",
+        file: "src/operation/pending.rs",
+        before: "if state.is_in_flight() || !state.take() {",
+        after: "if !state.take() {",
+        why: "the program gets a buffer that the kernel writes to",
+        test: integration("stream", "an_operation_is_over_when_its_packet_is_dequeued_and_not_before"),
+    },
+    Mutation {
+        name: "cancelling-frees-the-cell",
+        file: "src/operation/pending.rs",
+        before: "match sys::cancel(handle, Cell::address(self.cell)) {",
+        after: "match sys::cancel(handle, Cell::address(self.cell)).inspect(|_| unsafe { Cell::finish(self.cell) }) {",
+        why: "a cancelled operation is in flight until its packet is dequeued",
+        test: integration("cancel", "a_cancelled_read_completes_as_cancelled_with_its_buffer"),
+    },
+    Mutation {
+        name: "dropping-a-pending-frees-the-cell",
+        file: "src/operation/pending.rs",
+        before: "if self.cell.as_ref().state.leave(Holder::Pending) {",
+        after: "if self.cell.as_ref().state.leave(Holder::Pending) || true {",
+        why: "the kernel, or the completion, still has it",
+        test: integration("cancel", "dropping_a_pending_does_not_cancel"),
+    },
+    Mutation {
+        name: "dropping-a-pending-does-nothing",
+        file: "src/operation/pending.rs",
+        before: "if self.cell.as_ref().state.leave(Holder::Pending) {",
+        after: "if false {",
+        why: "no cell is ever free again",
+        test: integration("buffer", "a_buffer_that_nobody_takes_is_dropped_with_the_last_who_could"),
+    },
+    Mutation {
+        name: "dropping-a-completion-does-nothing",
+        file: "src/operation/completion.rs",
+        before: "if cell.as_ref().state.leave(Holder::Completion) {",
+        after: "if false {",
+        why: "the cell of a completion that is not asked for its buffer is never free again",
+        test: integration("buffer", "a_buffer_that_nobody_takes_is_dropped_with_the_last_who_could"),
+    },
+    Mutation {
+        name: "a-buffer-of-any-type",
+        file: "src/operation/completion.rs",
+        before: "if output_type() != TypeId::of::<B>() {",
+        after: "if output_type() != TypeId::of::<B>() && false {",
+        why: "a buffer is read as what it is not",
+        test: integration("buffer", "a_buffer_is_not_given_out_as_another_type"),
+    },
+    Mutation {
+        name: "the-context-is-dropped-twice",
+        file: "src/operation/completion.rs",
+        before: "mem::forget(self);",
+        after: "let _ = mem::forget::<Self>;",
+        why: "the completion's context is dropped while the program has it",
+        test: integration("context", "a_context_that_is_taken_is_dropped_once_by_its_taker"),
+    },
+    Mutation {
+        name: "the-context-is-not-dropped",
+        file: "src/operation/completion.rs",
+        before: "unsafe { Cell::drop_context(self.cell) };",
+        after: "let _ = Cell::drop_context;",
+        why: "contexts of completions that nobody looks at are leaked",
+        test: integration("context", "contexts_in_an_undrained_batch_are_dropped_with_it"),
+    },
+    Mutation {
+        name: "a-failed-read-counts-its-bytes",
+        file: "src/operation/cell.rs",
+        before: "if is_error(status) { 0 } else { bytes }",
+        after: "if is_error(status) && false { 0 } else { bytes }",
+        why: "bytes that may not be there are counted",
+        test: integration("buffer", "a_count_of_an_operation_that_failed_is_none"),
+    },
+
+    // Scopes.
+    Mutation {
+        name: "a-scope-does-not-wait",
+        file: "src/operation/borrowed.rs",
+        before: "while borrowing.is_in_flight() {",
+        after: "while borrowing.is_in_flight() && false {",
+        why: "the borrowed buffer is used by the kernel after it is gone",
+        test: integration("scope", "what_is_in_flight_at_the_end_of_the_scope_is_cancelled_and_touches_the_buffer_no_more"),
+    },
+    Mutation {
+        name: "a-scope-does-not-cancel",
+        file: "src/operation/borrowed.rs",
+        before: "borrowing.cancel();",
+        after: "let _ = Borrowing::cancel;",
+        why: "a scope whose operations never complete never ends",
+        test: integration("scope", "what_is_in_flight_at_the_end_of_the_scope_is_cancelled_and_touches_the_buffer_no_more"),
+    },
+    Mutation {
+        name: "a-scope-forgets-what-is-in-flight",
+        file: "src/operation/borrowed.rs",
+        before: "held.retain(Held::is_in_flight);",
+        after: "held.retain(|held| !held.is_in_flight());",
+        why: "operations that are in flight are not waited for",
+        test: integration("scope", "a_thousand_operations_are_cancelled_at_the_end_of_one_scope"),
+    },
+    Mutation {
+        name: "a-scope-remembers-what-is-over",
+        file: "src/operation/borrowed.rs",
+        before: "held.retain(Held::is_in_flight);",
+        after: "held.retain(|_| true);",
+        why: "a long scope keeps the memory of all its operations",
+        test: integration("scope", "a_long_scope_uses_the_memory_of_operations_that_are_over_again"),
+    },
+    Mutation {
+        name: "a-scope-swallows-others-packets",
+        file: "src/port/scope.rs",
+        before: "if borrowing.owns(&packet) {",
+        after: "if borrowing.owns(&packet) || true {",
+        why: "completions of other operations are lost",
+        test: integration("scope", "completions_of_others_that_a_scope_finds_are_not_lost_or_doubled"),
+    },
+
+    // The port.
+    Mutation {
+        name: "a-short-time-out-is-none",
+        file: "src/port/dequeue.rs",
+        before: "timeout.as_nanos().div_ceil(1_000_000)",
+        after: "timeout.as_nanos() / 1_000_000",
+        why: "a wait of less than a millisecond spins",
+        test: unit("port::dequeue::tests::a_timeout_is_rounded_up_and_never_infinite"),
+    },
+    Mutation {
+        name: "a-long-time-out-is-forever",
+        file: "src/port/dequeue.rs",
+        before: "unwrap_or(INFINITE).min(INFINITE - 1)",
+        after: "unwrap_or(INFINITE)",
+        why: "a wait of 50 days never ends",
+        test: unit("port::dequeue::tests::a_timeout_is_rounded_up_and_never_infinite"),
+    },
+    Mutation {
+        name: "the-port-is-not-drained",
+        file: "src/port/mod.rs",
+        before: "self.drain();",
+        after: "let _ = Self::drain;",
+        why: "what is in flight when a port is dropped is never given back",
+        test: integration("context", "contexts_in_flight_are_dropped_with_the_port"),
+    },
+    Mutation {
+        name: "draining-counts-foreign-packets",
+        file: "src/port/mod.rs",
+        before: "if self.cells.claim(&packet).is_some() {",
+        after: "if self.cells.claim(&packet).is_some() || true {",
+        why: "a port that is dropped leaves operations behind",
+        test: integration("foreign", "a_port_dropped_among_foreign_packets_gives_the_buffers_back"),
+    },
+    Mutation {
+        name: "closing-wakes-nobody",
+        file: "src/port/mod.rs",
+        before: "if !shared.identity.closed.swap(true, Ordering::SeqCst) {",
+        after: "if shared.identity.closed.swap(true, Ordering::SeqCst) {",
+        why: "threads that wait are not told that the port is closed",
+        test: integration("error", "closing_the_port_wakes_waits_of_every_length"),
+    },
+    Mutation {
+        name: "failed-packets-are-no-packets",
+        file: "src/sys/port.rs",
+        before: "if succeeded == 0 && overlapped.is_null() {",
+        after: "if succeeded == 0 {",
+        why: "the packet of an operation that failed is lost",
+        test: integration("cancel", "the_buffer_of_a_cancelled_read_comes_back_from_the_completion"),
+    },
+    Mutation {
+        name: "any-port-will-do",
+        file: "src/handle/mod.rs",
+        before: "if !Arc::ptr_eq(port, &self.identity) {",
+        after: "if !Arc::ptr_eq(port, &self.identity) && false {",
+        why: "the completion arrives at a port that does not know the operation",
+        test: integration("error", "another_ports_handle_is_refused_with_everything_returned"),
+    },
+    Mutation {
+        name: "dropping-a-handle-does-not-cancel",
+        file: "src/handle/mod.rs",
+        before: "CancelOnDrop(H::OWNS.then_some(raw))",
+        after: "CancelOnDrop(H::OWNS.then_some(raw).filter(|_| false))",
+        why: "a duplicate keeps operations in flight",
+        test: integration("cancel", "dropping_the_handle_cancels_though_a_duplicate_keeps_it_open"),
+    },
+    Mutation {
+        name: "no-inline-limit",
+        file: "src/handle/mode.rs",
+        before: "Launched::Unqueued(done) if run >= INLINE_LIMIT => {",
+        after: "Launched::Unqueued(done) if run == u32::MAX => {",
+        why: "a stream that is always ready never comes back to the port",
+        test: integration("stream", "a_stream_that_is_always_ready_comes_back_to_the_port_now_and_then"),
+    },
+    Mutation {
+        name: "datagrams-skip-the-port",
+        file: "src/handle/mode.rs",
+        before: "Some(SocketKind::Datagram) => Err(",
+        after: "Some(SocketKind::Datagram) if false => Err(",
+        why: "whether a cut datagram has a packet is not known then",
+        test: integration("datagram", "datagram_sockets_do_not_skip_the_port_and_go_on_without"),
+    },
+    Mutation {
+        name: "inline-reads-do-not-count",
+        file: "src/io/transfer.rs",
+        before: "sys::receive(target.handle, region, overlapped, target.skips)",
+        after: "sys::receive(target.handle, region, overlapped, false)",
+        why: "a read that completes at once seems to have read nothing",
+        test: integration("stream", "a_read_that_skips_has_its_buffer_at_once"),
+    },
+
+    // Buffers.
+    Mutation {
+        name: "lengths-are-cut-to-32-bits",
+        file: "src/sys/lent.rs",
+        before: "u32::try_from(length).unwrap_or(u32::MAX)",
+        after: "length as u32",
+        why: "a buffer of 4 GiB is one of no bytes",
+        test: integration("buffer", "a_buffer_beyond_4_gib_is_sent_as_far_as_one_call_can"),
+    },
+    Mutation {
+        name: "a-read-overwrites-the-length",
+        file: "src/buffer/mod.rs",
+        before: "self.set_len(self.len() + bytes)",
+        after: "self.set_len(bytes)",
+        why: "a vector loses what it held",
+        test: integration("buffer", "a_read_appends_to_a_vector_and_keeps_what_it_held"),
+    },
+    Mutation {
+        name: "full-vectors-are-read-into",
+        file: "src/io/transfer.rs",
+        before: "Ok(()) if buffer.is_full() =>",
+        after: "Ok(()) if buffer.is_full() && false =>",
+        why: "a read without room reports the end of the stream",
+        test: integration("buffer", "a_read_into_a_full_vector_is_refused"),
+    },
+    Mutation {
+        name: "slices-end-anywhere",
+        file: "src/buffer/slice.rs",
+        before: "assert!(end <= whole,",
+        after: "assert!(end <= whole || true,",
+        why: "the kernel is given memory past the end of a buffer",
+        test: integration("buffer", "slices_out_of_bounds_panic"),
+    },
+    Mutation {
+        name: "slices-start-anywhere",
+        file: "src/buffer/slice.rs",
+        before: "assert!(start <= end,",
+        after: "assert!(start <= end || true,",
+        why: "a slice has a length below zero, which is a very large one",
+        test: integration("buffer", "slices_out_of_bounds_panic"),
+    },
+];
