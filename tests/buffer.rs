@@ -705,3 +705,73 @@ fn a_count_of_an_operation_that_failed_is_none() {
     assert_eq!(completion.bytes_transferred, 0);
     assert_eq!(pending.take_buffer().unwrap(), b"");
 }
+
+/// A buffer that panics when it is asked for its bytes, after so many times.
+struct Panics(std::cell::Cell<u32>, Counted);
+
+impl Panics {
+    fn ask(&self) {
+        assert_ne!(self.0.get(), 0, "a buffer panics for the test");
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+// SAFETY: What the inner buffer vouches for, or a panic.
+unsafe impl IoBuf for Panics {
+    fn initialized(&self) -> (*const u8, usize) {
+        self.ask();
+        self.1.initialized()
+    }
+}
+
+// SAFETY: As above.
+unsafe impl IoBufMut for Panics {
+    fn initialized_mut(&mut self) -> (*mut u8, usize) {
+        self.ask();
+        self.1.initialized_mut()
+    }
+    fn writable(&mut self) -> (*mut u8, usize) {
+        self.ask();
+        self.1.writable()
+    }
+    unsafe fn advance(&mut self, _bytes: usize) {
+        self.ask();
+    }
+}
+
+#[test]
+fn a_buffer_that_panics_is_never_dropped_twice_and_does_not_spoil_the_port() {
+    const TIMES: u32 = 6;
+    let temp = temp_file("panics", "hello");
+    for writes in [false, true] {
+        let ledger = Ledger::new(TIMES as usize);
+        let mut calm = 0;
+        {
+            let port = port();
+            let file = port.add_handle(overlapped_file(temp.path(), true, true), 0).unwrap();
+            for times in 0..TIMES {
+                let buffer = Panics(times.into(), Counted::new(&ledger, times as usize));
+                let caught = catch_unwind(AssertUnwindSafe(|| {
+                    if writes {
+                        port.initiate_write_at(&file, 1, buffer, 0).unwrap();
+                    } else {
+                        port.initiate_read_at(&file, 1, buffer, 0).unwrap();
+                    }
+                    let mut completion = complete(&port);
+                    drop(completion.operation.take_buffer::<Panics>().unwrap());
+                }));
+                calm += u32::from(caught.is_ok());
+                // Whatever it did, nothing was started that does not come, and
+                // the next operation is as good as ever.
+                while port.try_get_completion().unwrap().is_some() {}
+                port.initiate_read_at(&file, 2, [0; 4], 0).unwrap();
+                assert_eq!(complete(&port).context, 2);
+            }
+        }
+        assert!((1..TIMES).contains(&calm), "{calm} of {TIMES} did not panic");
+        // In the middle of an operation it may be leaked.
+        assert!(ledger.drops().iter().all(|&count| count <= 1), "{:?}", ledger.drops());
+        let dropped: u32 = ledger.drops().iter().sum();
+        assert!(dropped > calm, "{:?}", ledger.drops());
+    }
+}

@@ -9,7 +9,11 @@ fn example(name: &str) -> Command {
     let test = std::env::current_exe().expect("a test knows itself");
     let folder = test.parent().and_then(|deps| deps.parent()).expect("target/.../deps");
     let program: PathBuf = folder.join("examples").join(format!("{name}.exe"));
-    assert!(program.exists(), "build the examples first: cargo build --examples ({})", program.display());
+    assert!(
+        program.exists(),
+        "build the examples first: cargo build --examples ({})",
+        program.display()
+    );
     Command::new(program)
 }
 

@@ -692,3 +692,97 @@ fn handles_of_every_kind_are_closed_when_they_are_dropped() {
     std::os::windows::fs::OpenOptionsExt::share_mode(&mut exclusive, 0);
     exclusive.write(true).open(temp.path()).unwrap();
 }
+
+#[test]
+fn the_last_clone_of_a_port_goes_with_a_context_in_its_own_batch() {
+    #[expect(dead_code, reason = "they are dropped")]
+    struct KeepsPort(Option<Iocp<Self>>, Entry);
+    let ledger = Ledger::new(3);
+    let port: Iocp<KeepsPort> = small_port();
+    let (handle, _client) = quiet_pipe(&port);
+    port.post(KeepsPort(Some(port.clone()), ledger.entry(0)), 0, 0).unwrap();
+    port.post(KeepsPort(None, ledger.entry(1)), 0, 0).unwrap();
+    port.initiate_read(&handle, KeepsPort(None, ledger.entry(2)), [0; 8]).unwrap();
+    let mut batch = Batch::with_capacity(4);
+    assert_eq!(port.get_completions(&mut batch, None), Ok(2));
+    drop(port);
+    ledger.assert_none_dropped();
+    drop(batch);
+    ledger.assert_each_dropped_once();
+}
+
+#[test]
+fn the_last_clone_of_a_port_goes_with_the_context_of_its_own_completion() {
+    #[expect(dead_code, reason = "they are dropped")]
+    struct KeepsPort(Option<Iocp<Self>>, Entry);
+    let ledger = Ledger::new(2);
+    let port: Iocp<KeepsPort> = small_port();
+    let (handle, mut client) = quiet_pipe(&port);
+    let keeps = KeepsPort(Some(port.clone()), ledger.entry(0));
+    port.initiate_read(&handle, keeps, Vec::with_capacity(8)).unwrap();
+    client.write_all(b"hello").unwrap();
+    let mut completion = complete(&port);
+    port.initiate_read(&handle, KeepsPort(None, ledger.entry(1)), [0; 8]).unwrap();
+    drop(port);
+    ledger.assert_none_dropped();
+    drop(completion.context);
+    ledger.assert_each_dropped_once();
+    assert_eq!(completion.operation.take_buffer::<Vec<u8>>().unwrap(), b"hello");
+}
+
+#[test]
+fn the_port_and_the_last_holders_of_its_operations_go_at_the_same_time() {
+    const ROUNDS: usize = 300;
+    const OPERATIONS: usize = 6;
+    for _ in 0..ROUNDS {
+        let ledger = Ledger::new(2 * OPERATIONS);
+        let port = small_port();
+        let (handle, mut client) = quiet_pipe(&port);
+        let mut pendings = Vec::new();
+        for i in 0..OPERATIONS {
+            let buffer = Counted([0; 16], ledger.entry(2 * i));
+            pendings.push(port.initiate_read(&handle, ledger.entry(2 * i + 1), buffer).unwrap());
+            if i < OPERATIONS / 2 {
+                client.write_all(b"hello").unwrap();
+            }
+        }
+        let completions = complete_all(&port, OPERATIONS / 2);
+        let start = std::sync::Barrier::new(3);
+        thread::scope(|threads| {
+            let start = &start;
+            threads.spawn(move || {
+                start.wait();
+                drop(pendings);
+            });
+            threads.spawn(move || {
+                start.wait();
+                drop(completions);
+            });
+            start.wait();
+            drop(port);
+        });
+        ledger.assert_each_dropped_once();
+        drop(handle);
+    }
+}
+
+#[test]
+fn a_reset_socket_dropped_with_reads_and_writes_in_flight_completes_them_all() {
+    let port = port();
+    let (stream, peer) = stream_pair();
+    let stream = port.add_handle(stream, 1).unwrap();
+    for i in 0..3 {
+        port.initiate_read(&stream, i, Vec::with_capacity(8)).unwrap();
+    }
+    // More than fits between here and there.
+    for i in 3..6 {
+        port.initiate_write(&stream, i, vec![0; 4 << 20]).unwrap();
+    }
+    support::reset(peer);
+    drop(stream);
+    let mut contexts: Vec<_> =
+        complete_all(&port, 6).into_iter().map(|completion| completion.context).collect();
+    contexts.sort_unstable();
+    assert_eq!(contexts, [0, 1, 2, 3, 4, 5]);
+    nothing_more(&port);
+}

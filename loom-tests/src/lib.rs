@@ -8,13 +8,12 @@
 //! them.
 #![cfg(test)]
 
-use loom::sync::atomic;
-
 #[path = "../../src/operation/free_list.rs"]
 mod free_list;
 #[path = "../../src/operation/state.rs"]
 mod state;
 
+mod atomic;
 mod explore;
 mod model;
 

@@ -5,8 +5,8 @@ use std::cell::Cell as Flag;
 use std::rc::Rc;
 
 use loom::cell::UnsafeCell;
-use loom::sync::atomic::{AtomicU32, Ordering};
 
+use crate::atomic::{AtomicU32, Ordering};
 use crate::free_list::{FreeList, NONE};
 use crate::state::{Holder, State};
 

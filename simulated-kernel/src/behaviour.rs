@@ -39,7 +39,8 @@ pub struct Behaviour {
     pub fail: VecDeque<u32>,
     /// So many of the next posts find no memory.
     pub refuse_posts: u32,
-    /// A broken provider: transfers report so many bytes more than there were.
+    /// A broken provider: transfers that fill their buffers report so many bytes
+    /// more.
     pub over_report: u32,
 }
 
@@ -89,6 +90,22 @@ pub fn heed_cancels() {
     enter().heed_cancels();
 }
 
+/// Writes to the memory of all operations whose handles are closed and whose
+/// cancels are ignored, from a thread of its own, and returns how many they are.
+///
+/// # Panics
+///
+/// If that thread does.
+#[must_use]
+pub fn scribble() -> usize {
+    let write = || {
+        let kernel = enter();
+        kernel.hung.iter().for_each(|finished| finished.operation.scribble());
+        kernel.hung.len()
+    };
+    std::thread::spawn(write).join().expect("the kernel's thread")
+}
+
 /// Chance, reproducible from Miri's seed.
 pub(crate) struct Random(u64);
 
@@ -105,7 +122,8 @@ impl Random {
             self.0 = (&raw const *drawn).addr() as u64 | 1;
         }
         // Knuth's multiplier; the high bits are the random ones.
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) % u64::from(limit.max(1))) as u32
     }
 

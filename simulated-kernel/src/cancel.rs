@@ -22,8 +22,7 @@ extern "system" fn CancelIoEx(handle: HANDLE, overlapped: *const OVERLAPPED) -> 
 impl Kernel {
     /// Asks for one operation to be cancelled, or for all if the address is 0.
     fn cancel(&mut self, id: Id, address: usize) -> bool {
-        let asked =
-            if self.behaviour.ignore_cancels { Cancel::Ignored } else { Cancel::Heeded };
+        let asked = if self.behaviour.ignore_cancels { Cancel::Ignored } else { Cancel::Heeded };
         let object = self.objects.get_mut(&id).expect("an object");
         let mut any = false;
         for operation in &mut object.pending {

@@ -240,7 +240,9 @@ unsafe extern "system" fn NtQueryInformationFile(
     };
     let mode = if is_overlapped { 0 } else { FILE_SYNCHRONOUS_IO_NONALERT };
     // SAFETY: The caller gives room for it.
-    unsafe { information.cast::<FILE_MODE_INFORMATION>().write(FILE_MODE_INFORMATION { Mode: mode }) };
+    unsafe {
+        information.cast::<FILE_MODE_INFORMATION>().write(FILE_MODE_INFORMATION { Mode: mode })
+    };
     0
 }
 

@@ -30,10 +30,10 @@ mod operation;
 mod pipe;
 mod port;
 mod socket;
-mod stream;
 mod status;
+mod stream;
 mod winsock;
 
-pub use behaviour::{Behaviour, Behaving, Chance, behave, heed_cancels};
+pub use behaviour::{Behaving, Behaviour, Chance, behave, heed_cancels, scribble};
 pub use file::open as open_file;
 pub use pipe::open as open_pipe;

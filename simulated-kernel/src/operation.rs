@@ -136,7 +136,9 @@ impl Operation {
         let mut bytes = vec![0; length];
         if length > 0 {
             // SAFETY: The buffer is lent, and has `self.length` bytes.
-            unsafe { ptr::copy_nonoverlapping(self.buffer.0.add(start), bytes.as_mut_ptr(), length) };
+            unsafe {
+                ptr::copy_nonoverlapping(self.buffer.0.add(start), bytes.as_mut_ptr(), length)
+            };
         }
         bytes
     }
@@ -158,6 +160,19 @@ impl Operation {
             (&raw mut (*overlapped).InternalHigh).write(outcome.bytes);
             (&raw mut (*overlapped).Internal).write(outcome.status as usize);
         }
+    }
+
+    /// Writes to all memory of the operation, which the kernel may as long as it
+    /// is not over.
+    pub fn scribble(&self) {
+        // SAFETY: Buffer and OVERLAPPED are lent.
+        unsafe {
+            if self.is_inbound() && self.length > 0 {
+                ptr::write_bytes(self.buffer.0, 0xA5, self.length);
+            }
+            (&raw mut (*self.overlapped.0).InternalHigh).write(0xDEAD);
+        }
+        self.mark_pending();
     }
 
     /// The result is the call's; the `OVERLAPPED` tells another story.
@@ -194,8 +209,10 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
     match outcome {
         Some(outcome) if is_error(outcome.status) => {
             // What is no use of the connection fails at once.
-            let may_be_late =
-                matches!(outcome.status, STATUS_CONNECTION_RESET | STATUS_END_OF_FILE | STATUS_PIPE_BROKEN);
+            let may_be_late = matches!(
+                outcome.status,
+                STATUS_CONNECTION_RESET | STATUS_END_OF_FILE | STATUS_PIPE_BROKEN
+            );
             if !(may_be_late && kernel.random.draw(behaviour.fail_late)) {
                 kernel.lent.remove(&address);
                 return Err(outcome.status);
@@ -277,7 +294,8 @@ impl Kernel {
             if let Some(status) = self.behaviour.fail.pop_front() {
                 return Some(Outcome::status(status));
             }
-            outcome.bytes += self.behaviour.over_report as usize;
+            let is_full = outcome.bytes == operation.length;
+            outcome.bytes += if is_full { self.behaviour.over_report as usize } else { 0 };
         }
         Some(outcome)
     }

@@ -1,8 +1,8 @@
 //! Named pipes, of bytes and of messages.
 
 use std::collections::VecDeque;
-use std::os::windows::io::{FromRawHandle, OwnedHandle};
 use std::io;
+use std::os::windows::io::{FromRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::{
     ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE, HANDLE,
@@ -209,10 +209,7 @@ unsafe extern "system" fn CreateNamedPipeW(
 }
 
 /// Does something with the pipe that a handle stands for.
-fn with_pipe<T>(
-    handle: HANDLE,
-    body: impl FnOnce(&mut Kernel, Id) -> T,
-) -> Result<T, u32> {
+fn with_pipe<T>(handle: HANDLE, body: impl FnOnce(&mut Kernel, Id) -> T) -> Result<T, u32> {
     let mut kernel = enter();
     let id = kernel.resolve(handle.addr()).ok_or(ERROR_INVALID_HANDLE)?;
     kernel.pipe(id).ok_or(ERROR_INVALID_FUNCTION)?;

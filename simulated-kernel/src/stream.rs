@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 
 use crate::kernel::{Id, Kernel};
 use crate::socket::Role;
-use crate::status::{
-    STATUS_CONNECTION_RESET, STATUS_PIPE_DISCONNECTED,
-};
+use crate::status::{STATUS_CONNECTION_RESET, STATUS_PIPE_DISCONNECTED};
 
 /// One end of a connection.
 pub struct Stream {

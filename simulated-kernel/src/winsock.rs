@@ -409,7 +409,12 @@ fn send_all(socket: ws::SOCKET, to: Option<SocketAddr>, bytes: &[u8]) -> Answer<
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "system" fn recv(socket: ws::SOCKET, buffer: *mut u8, length: i32, flags: i32) -> i32 {
+unsafe extern "system" fn recv(
+    socket: ws::SOCKET,
+    buffer: *mut u8,
+    length: i32,
+    flags: i32,
+) -> i32 {
     let nowhere = (std::ptr::null_mut(), std::ptr::null_mut());
     // SAFETY: As the caller promises.
     count(unsafe { receive(socket, buffer, length as usize, flags, nowhere) })
