@@ -1,5 +1,5 @@
-//! Windows I/O completion ports: safe, idiomatic, and as cheap as calling the
-//! API by hand.
+//! Windows I/O completion ports: safe and idiomatic, without an allocation, a
+//! lock or an extra system call per operation.
 //!
 //! ```
 //! use std::io::Write;
