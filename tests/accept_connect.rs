@@ -10,7 +10,7 @@ use completion_port::{
     Associated, ErrorKind, Iocp, OperationKind, Pending, Started, unconnected_stream,
 };
 use support::{
-    complete, complete_all, nothing_more, overlapped_file, pipe_pair, port, port_of, reset,
+    complete, complete_all, few, nothing_more, overlapped_file, pipe_pair, port, port_of, reset,
     temp_file,
 };
 use windows_sys::Win32::Networking::WinSock as ws;
@@ -161,7 +161,7 @@ fn a_listener_serves_many_clients_one_after_the_other() {
     let port = port();
     let (listener, address) = listening(&port);
     port.initiate_accept(&listener, 0).unwrap();
-    for i in 0..100 {
+    for i in 0..few(100) {
         let client = TcpStream::connect(address).unwrap();
         let mut completion = complete(&port);
         assert_eq!(completion.context, i);
@@ -641,7 +641,7 @@ fn accepts_and_connects_work_on_handles_that_skip_the_port() {
 
 #[test]
 fn many_connects_in_flight_complete_once_each() {
-    const COUNT: usize = 100;
+    const COUNT: usize = few(100);
     let port = port();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

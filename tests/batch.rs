@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use completion_port::{Batch, ErrorKind, Iocp, OperationKind, Started};
 use support::ledger::Ledger;
 use support::{
-    PATIENCE, complete, eventually, nothing_more, overlapped_file, pattern, pattern_from,
+    PATIENCE, complete, eventually, few, nothing_more, overlapped_file, pattern, pattern_from,
     pipe_pair, port, port_of, post_raw, stream_pair, temp_file,
 };
 
@@ -330,7 +330,7 @@ fn a_batch_is_worked_off_on_another_thread() {
             }
             assert_eq!(seen, 100);
         });
-        for i in 0..100 {
+        for i in 0..few(100) {
             port.initiate_read_at(&file, i, Vec::with_capacity(80), 80 * i as u64).unwrap();
         }
         let mut found = 0;
@@ -346,7 +346,7 @@ fn a_batch_is_worked_off_on_another_thread() {
 #[test]
 fn several_threads_with_batches_get_each_packet_once() {
     const POSTERS: usize = 4;
-    const EACH: usize = 5000;
+    const EACH: usize = few(5000);
     let port = port();
     let seen: Vec<_> = (0..POSTERS * EACH).map(|_| AtomicUsize::new(0)).collect();
     let left = AtomicUsize::new(POSTERS * EACH);

@@ -12,8 +12,8 @@ use std::thread;
 
 use completion_port::{Associated, ErrorKind, Iocp, Pending, Started};
 use support::{
-    close_raw, close_raw_socket, complete, complete_all, nothing_more, overlapped_file, pattern,
-    pipe_pair, port, reset, stream_pair, temp_file,
+    close_raw, close_raw_socket, complete, complete_all, few, nothing_more, overlapped_file,
+    pattern, pipe_pair, port, reset, stream_pair, temp_file,
 };
 
 /// A connection whose server side is associated, with handle context 7.
@@ -170,7 +170,7 @@ fn an_operation_outlives_the_thread_that_started_it() {
 #[test]
 fn a_thread_that_ends_early_does_not_end_the_stream() {
     let port = port();
-    for _ in 0..300 {
+    for _ in 0..few(300) {
         let (mut client, server) = served(&port);
         let mut pending = thread::scope(|scope| {
             let (sender, receiver) = mpsc::channel();
@@ -356,7 +356,7 @@ fn dropping_a_pending_does_not_cancel() {
 /// is lost, doubled or out of order.
 #[test]
 fn a_cancel_racing_with_data_ends_in_one_of_two_ways() {
-    const ROUNDS: usize = 2000;
+    const ROUNDS: usize = few(2000);
     let port = port();
     let (mut client, server) = served(&port);
     let start = Barrier::new(2);
@@ -449,7 +449,7 @@ fn cancels_in_the_middle_of_a_stream_lose_no_byte() {
 
 #[test]
 fn a_cancel_racing_with_the_dequeue_is_harmless() {
-    const ROUNDS: usize = 1000;
+    const ROUNDS: usize = few(1000);
     let port = port();
     let (mut client, server) = served(&port);
     let dequeuer = thread::spawn({

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use completion_port::{Associated, Batch, Iocp};
 use support::{
-    PATIENCE, complete, eventually, nothing_more, overlapped_file, pipe_pair, port, port_of,
+    PATIENCE, complete, eventually, few, nothing_more, overlapped_file, pipe_pair, port, port_of,
     temp_file,
 };
 
@@ -70,11 +70,11 @@ fn threads_that_have_waited_long_are_woken() {
 #[test]
 fn what_is_queued_comes_before_closed() {
     let port = port();
-    for i in 0..100 {
+    for i in 0..few(100) {
         port.post(i, 0, 0).unwrap();
     }
     port.close();
-    for i in 0..100 {
+    for i in 0..few(100) {
         assert_eq!(port.get_completion().unwrap().context, i);
     }
     for _ in 0..10 {
@@ -264,7 +264,7 @@ fn operations_in_flight_can_be_cancelled_and_collected_after_the_close() {
 
 #[test]
 fn several_threads_empty_a_closed_port_between_them() {
-    const POSTS: usize = 2000;
+    const POSTS: usize = few(2000);
     const THREADS: usize = 4;
     let port = port();
     for i in 0..POSTS {
@@ -307,7 +307,7 @@ fn several_threads_empty_a_closed_port_between_them() {
 
 #[test]
 fn a_post_races_with_the_close_and_is_either_delivered_or_given_back() {
-    for _ in 0..100 {
+    for _ in 0..few(100) {
         let port = port();
         thread::scope(|threads| {
             let poster = threads.spawn(|| {

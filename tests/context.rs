@@ -13,8 +13,8 @@ use std::time::Duration;
 use completion_port::{Associated, Batch, ErrorKind, IoBuf, Iocp, Started};
 use support::ledger::{Entry, Ledger};
 use support::{
-    complete, complete_all, nothing_more, overlapped_file, pipe_pair, port, port_of, stream_pair,
-    temp_file,
+    complete, complete_all, few, nothing_more, overlapped_file, pipe_pair, port, port_of,
+    stream_pair, temp_file,
 };
 
 /// A pipe end on the port that nothing can be read from until the other end,
@@ -286,7 +286,7 @@ fn contexts_in_flight_are_dropped_with_the_port() {
 #[test]
 fn contexts_of_many_queued_posts_are_dropped_with_the_port() {
     // However long that takes: each packet that comes is progress.
-    const POSTS: usize = 20_000;
+    const POSTS: usize = few(20_000);
     let counter = Arc::new(());
     let port = port_of();
     for _ in 0..POSTS {
@@ -382,7 +382,7 @@ fn contexts_of_a_scopes_operations_are_dropped_at_its_end() {
 
 #[test]
 fn contexts_of_inline_completions_are_handed_over_once() {
-    const WRITES: usize = 100;
+    const WRITES: usize = few(100);
     let ledger = Ledger::new(WRITES);
     let port = port_of();
     let (one, _other) = stream_pair();
@@ -407,7 +407,7 @@ fn inline_completions_give_their_place_back() {
     let port = Iocp::builder().max_operations(1).build().unwrap();
     let (one, _other) = stream_pair();
     let one = port.add_handle(one, 0).unwrap().skip_on_success().unwrap();
-    for i in 0..100 {
+    for i in 0..few(100) {
         match port.initiate_write(&one, i, "x").unwrap() {
             Started::Completed(completion) => assert_eq!(completion.context, i),
             Started::Pending(_) => assert_eq!(complete(&port).context, i),
@@ -417,7 +417,7 @@ fn inline_completions_give_their_place_back() {
 
 #[test]
 fn a_started_operation_that_is_ignored_drops_its_context_once() {
-    const WRITES: usize = 100;
+    const WRITES: usize = few(100);
     let ledger = Ledger::new(WRITES);
     let port = port_of();
     let (one, _other) = stream_pair();

@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use std::os::windows::io::AsRawSocket;
 
 use completion_port::{Associated, ErrorKind, IoBuf, Iocp, OperationKind, Pending};
-use support::{complete, complete_all, datagram_pair, nothing_more, pattern, port};
+use support::{complete, complete_all, datagram_pair, few, nothing_more, pattern, port};
 
 /// A pair whose second socket is associated, with handle context 7.
 fn served(port: &Iocp) -> (UdpSocket, Associated<UdpSocket>) {
@@ -88,7 +88,7 @@ fn the_bounds_of_messages_are_kept() {
 
 #[test]
 fn reads_in_flight_get_a_datagram_each_in_order() {
-    const COUNT: usize = 50;
+    const COUNT: usize = few(50);
     let port = port();
     let (peer, socket) = served(&port);
     let mut pendings: Vec<Pending<Vec<u8>>> = (0..COUNT)
@@ -142,7 +142,7 @@ fn a_cut_datagram_comes_with_its_bytes_from_the_completion_too() {
 fn the_rest_of_a_cut_datagram_is_lost_and_the_next_is_whole() {
     let port = port();
     let (peer, socket) = served(&port);
-    for _ in 0..100 {
+    for _ in 0..few(100) {
         peer.send(b"too long").unwrap();
         peer.send(b"next").unwrap();
         let pending = port.initiate_read(&socket, 1, Vec::with_capacity(3)).unwrap();
@@ -256,7 +256,7 @@ fn both_ends_on_one_port_exchange_messages() {
     let port = port();
     let (one, other) = datagram_pair();
     let (one, other) = (port.add_handle(one, 1).unwrap(), port.add_handle(other, 2).unwrap());
-    for i in 0..200 {
+    for i in 0..few(200) {
         port.initiate_read(&other, i, Vec::with_capacity(300)).unwrap();
         port.initiate_write(&one, i, pattern(i)).unwrap();
         for mut completion in complete_all(&port, 2) {

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use completion_port::{Batch, Error, ErrorKind, IoBuf, Iocp, Rejected, unconnected_stream};
 use support::{
-    FILE_FLAG_OVERLAPPED, complete, datagram_pair, nothing_more, overlapped_file, pipe_pair, port,
-    port_of, reset, stream_pair, temp_file,
+    FILE_FLAG_OVERLAPPED, complete, datagram_pair, few, nothing_more, overlapped_file, pipe_pair,
+    port, port_of, reset, stream_pair, temp_file,
 };
 use windows_sys::Win32::System::Pipes::CreatePipe;
 
@@ -376,7 +376,7 @@ fn a_failed_start_takes_up_no_place() {
     let port: Iocp = Iocp::builder().max_operations(1).build().unwrap();
     let socket = unconnected_stream("127.0.0.1:1".parse().unwrap()).unwrap();
     let socket = port.add_handle(socket, 1).unwrap();
-    for _ in 0..100 {
+    for _ in 0..few(100) {
         let error = port.initiate_read(&socket, 1, [0; 8]).unwrap_err().error;
         assert_eq!(error.kind(), ErrorKind::NotConnected);
     }

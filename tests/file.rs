@@ -12,8 +12,8 @@ use std::os::windows::io::AsRawHandle;
 
 use completion_port::{Associated, ErrorKind, IoBuf, Iocp, OperationKind};
 use support::{
-    FILE_FLAG_OVERLAPPED, TempFile, complete, complete_all, nothing_more, overlapped_file, pattern,
-    pattern_from, port, temp_file,
+    FILE_FLAG_OVERLAPPED, TempFile, complete, complete_all, few, nothing_more, overlapped_file,
+    pattern, pattern_from, port, temp_file,
 };
 use windows_sys::Win32::System::IO::DeviceIoControl;
 
@@ -102,7 +102,7 @@ fn reads_at_random_offsets_return_what_is_there() {
     let port = port();
     let (_temp, file) = on_port(&port, "random", pattern(LENGTH));
     let mut random = 12345_u32;
-    for _ in 0..200 {
+    for _ in 0..few(200) {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let offset = (random >> 8) as usize % LENGTH;
         let length = (random >> 3) as usize % 5000 + 1;
@@ -113,7 +113,7 @@ fn reads_at_random_offsets_return_what_is_there() {
 
 #[test]
 fn writes_in_any_order_make_up_the_file() {
-    const PARTS: usize = 40;
+    const PARTS: usize = few(40);
     let port = port();
     let (temp, file) = on_port(&port, "parts", "");
     for i in 0..PARTS {
@@ -255,7 +255,7 @@ fn a_write_at_the_largest_offset_appends() {
 #[test]
 fn many_reads_overlap_and_each_gets_its_own_bytes() {
     const DEPTH: usize = 64;
-    const READS: usize = 640;
+    const READS: usize = few(640);
     const LENGTH: usize = 4096;
     let port = port();
     let (_temp, file) = on_port(&port, "depth", pattern(READS * LENGTH / 2 + LENGTH));
@@ -302,7 +302,7 @@ fn many_writes_overlap_and_each_puts_its_own_bytes() {
 #[test]
 fn threads_read_one_file_through_one_port() {
     const THREADS: usize = 4;
-    const READS: usize = 100;
+    const READS: usize = few(100);
     let port = port();
     let (_temp, file) = on_port(&port, "threads", pattern(THREADS * READS * 64));
     std::thread::scope(|threads| {

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use completion_port::{Batch, CompletionStatus, Error, ErrorKind, ForeignPacket, Iocp};
-use support::{PATIENCE, complete, dequeue_raw, nothing_more, port, post_raw, stream_pair};
+use support::{PATIENCE, complete, dequeue_raw, few, nothing_more, port, post_raw, stream_pair};
 use windows_sys::Win32::Networking::WinSock as ws;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::Win32::System::JobObjects::{
@@ -425,7 +425,7 @@ fn blocking_calls_on_a_duplicate_leave_no_packet() {
 
 #[test]
 fn foreign_packets_that_come_while_a_scope_ends_are_not_lost() {
-    const COUNT: usize = 50;
+    const COUNT: usize = few(50);
     let port = port();
     let (_client, server) = stream_pair();
     let server = port.add_handle(server, 1).unwrap();
@@ -445,7 +445,7 @@ fn foreign_packets_that_come_while_a_scope_ends_are_not_lost() {
 
 #[test]
 fn foreign_packets_in_a_storm_are_counted_right() {
-    const EACH: usize = 2000;
+    const EACH: usize = few(2000);
     let port = port();
     let ours = |completion: CompletionStatus| assert_eq!(completion.handle_context, 1);
     let theirs = |error: Error| match error.foreign_packet() {

@@ -16,8 +16,8 @@ use completion_port::{
 };
 use support::ledger::{Entry, Ledger};
 use support::{
-    PATIENCE, child, close_raw, complete, complete_all, eventually, nothing_more, overlapped_file,
-    pattern, pattern_from, pipe_pair, port, port_of, stream_pair, temp_file,
+    PATIENCE, child, close_raw, complete, complete_all, eventually, few, nothing_more,
+    overlapped_file, pattern, pattern_from, pipe_pair, port, port_of, stream_pair, temp_file,
 };
 
 type Pipe = Associated<OwnedHandle>;
@@ -381,7 +381,7 @@ fn forgotten_operations_count_towards_the_most_that_a_port_takes() {
 #[test]
 fn a_thousand_ports_with_operations_in_flight_are_dropped_in_good_time() {
     let start = Instant::now();
-    for i in 0..1000 {
+    for i in 0..few(1000) {
         let port: Iocp = small_port();
         let (handle, client) = quiet_pipe(&port);
         for _ in 0..3 {
@@ -403,7 +403,7 @@ fn a_thousand_ports_with_operations_in_flight_are_dropped_in_good_time() {
 #[test]
 fn ports_of_the_default_size_are_dropped_without_leaking_address_space() {
     // Each has 128 MiB of it.
-    for i in 0..3000 {
+    for i in 0..few(3000) {
         let port = port();
         port.post(i, 0, 0).unwrap();
         if i % 2 == 0 {
@@ -445,7 +445,7 @@ fn an_operation_goes_on_when_the_thread_that_started_it_ends() {
 
 #[test]
 fn a_pending_is_dropped_by_another_thread_while_its_completion_is_dequeued() {
-    const ROUNDS: usize = 3000;
+    const ROUNDS: usize = few(3000);
     let ledger = Ledger::new(2 * ROUNDS);
     let port = port_of();
     let (handle, mut client) = quiet_pipe(&port);
@@ -491,7 +491,7 @@ fn a_pending_is_dropped_by_another_thread_while_its_completion_is_dequeued() {
 
 #[test]
 fn pendings_and_completions_are_dropped_on_other_threads_than_they_came_to() {
-    const OPERATIONS: usize = 2000;
+    const OPERATIONS: usize = few(2000);
     let ledger = Ledger::new(2 * OPERATIONS);
     let temp = temp_file("threads", "hello");
     let port = port_of();
@@ -536,7 +536,7 @@ fn the_last_clone_is_dropped_on_any_thread() {
 
 #[test]
 fn a_handle_dropped_while_others_dequeue_completes_what_was_in_flight() {
-    const ROUNDS: usize = 200;
+    const ROUNDS: usize = few(200);
     let port = port();
     let done = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
@@ -568,7 +568,7 @@ fn a_handle_dropped_while_others_dequeue_completes_what_was_in_flight() {
 fn operations_on_a_handle_that_was_reused_for_another_object_do_not_mix() {
     let port = port();
     let temp = temp_file("reused", pattern(1000));
-    for i in 0..200 {
+    for i in 0..few(200) {
         // The system hands out the values of closed handles again.
         let file = port.add_handle(overlapped_file(temp.path(), true, false), i).unwrap();
         let old = port.initiate_read_at(&file, i, [0; 10], 0).unwrap();
@@ -732,7 +732,7 @@ fn the_last_clone_of_a_port_goes_with_the_context_of_its_own_completion() {
 
 #[test]
 fn the_port_and_the_last_holders_of_its_operations_go_at_the_same_time() {
-    const ROUNDS: usize = 300;
+    const ROUNDS: usize = few(300);
     const OPERATIONS: usize = 6;
     for _ in 0..ROUNDS {
         let ledger = Ledger::new(2 * OPERATIONS);

@@ -10,7 +10,7 @@ use std::{io, ptr};
 
 use completion_port::{Associated, CompletionStatus, ErrorKind, IoBuf, Iocp, OperationKind};
 use support::{
-    child, complete, complete_all, nothing_more, pattern, pattern_from, pipe_pair, port,
+    child, complete, complete_all, few, nothing_more, pattern, pattern_from, pipe_pair, port,
 };
 use windows_sys::Win32::System::Pipes::{CreatePipe, DisconnectNamedPipe};
 
@@ -521,7 +521,7 @@ fn a_message_larger_than_the_pipes_buffer_goes_through() {
 
 #[test]
 fn both_ends_read_and_write_at_once() {
-    const ROUNDS: usize = 50;
+    const ROUNDS: usize = few(50);
     let port = port();
     let (server, client) = pair(&port, BYTES);
     for round in 0..ROUNDS {

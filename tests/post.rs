@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use completion_port::{Batch, ErrorKind, Iocp, OperationKind};
-use support::{complete, complete_all, nothing_more, overlapped_file, port, port_of, temp_file};
+use support::{
+    complete, complete_all, few, nothing_more, overlapped_file, port, port_of, temp_file,
+};
 
 #[test]
 fn the_three_values_of_a_post_come_back() {
@@ -40,10 +42,10 @@ fn a_post_is_of_its_own_kind_and_has_no_buffer() {
 #[test]
 fn posts_of_one_thread_come_in_order() {
     let port = port();
-    for i in 0..1000 {
+    for i in 0..few(1000) {
         port.post(i, 0, 0).unwrap();
     }
-    for i in 0..1000 {
+    for i in 0..few(1000) {
         assert_eq!(complete(&port).context, i);
     }
     nothing_more(&port);
@@ -79,7 +81,7 @@ fn one_post_for_each_thread_wakes_them_all() {
 #[test]
 fn posts_of_many_threads_reach_many_threads_once_each() {
     const POSTERS: usize = 4;
-    const EACH: usize = 5000;
+    const EACH: usize = few(5000);
     let port = port();
     let seen: Vec<_> = (0..POSTERS * EACH).map(|_| AtomicUsize::new(0)).collect();
     let left = AtomicUsize::new(POSTERS * EACH);
@@ -111,7 +113,7 @@ fn posts_of_many_threads_reach_many_threads_once_each() {
 
 #[test]
 fn threads_post_to_each_other_and_themselves() {
-    const ROUNDS: usize = 2000;
+    const ROUNDS: usize = few(2000);
     let (there, back) = (port(), port());
     thread::scope(|threads| {
         threads.spawn(|| {
@@ -131,7 +133,7 @@ fn threads_post_to_each_other_and_themselves() {
 
 #[test]
 fn tens_of_thousands_of_posts_are_queued_at_once() {
-    const POSTS: usize = 40_000;
+    const POSTS: usize = few(40_000);
     let port = port();
     for i in 0..POSTS {
         port.post(i, 0, i as u32).unwrap();

@@ -16,7 +16,7 @@ use std::time::Duration;
 use completion_port::{Associated, Batch, ErrorKind, Iocp, OperationKind};
 use support::ledger::Ledger;
 use support::{
-    PATIENCE, complete, complete_all, eventually, nothing_more, overlapped_file, pattern,
+    PATIENCE, complete, complete_all, eventually, few, nothing_more, overlapped_file, pattern,
     pattern_from, pipe_pair, port, port_of, post_raw, stream_pair, temp_file,
 };
 
@@ -347,7 +347,7 @@ fn scopes_of_two_ports_nest() {
 
 #[test]
 fn a_scope_ends_while_other_threads_dequeue() {
-    const ROUNDS: usize = 100;
+    const ROUNDS: usize = few(100);
     let port = port();
     let (pipe, _peer) = quiet_pipe(&port);
     let stop = AtomicBool::new(false);
@@ -381,7 +381,7 @@ fn a_scope_ends_while_other_threads_dequeue() {
 
 #[test]
 fn completions_of_others_that_a_scope_finds_are_not_lost_or_doubled() {
-    const OTHERS: usize = 200;
+    const OTHERS: usize = few(200);
     let port = port();
     let temp = temp_file("others", pattern(OTHERS * 8));
     let file = port.add_handle(overlapped_file(temp.path(), true, false), 3).unwrap();
@@ -532,7 +532,7 @@ fn a_scope_returns_what_its_body_does() {
 
 #[test]
 fn a_thousand_operations_run_in_one_scope() {
-    const OPERATIONS: usize = 1000;
+    const OPERATIONS: usize = few(1000);
     let port = port();
     let temp = temp_file("thousand", pattern(OPERATIONS * 16));
     let file = port.add_handle(overlapped_file(temp.path(), true, false), 3).unwrap();
@@ -557,7 +557,7 @@ fn a_thousand_operations_run_in_one_scope() {
 
 #[test]
 fn a_thousand_operations_are_cancelled_at_the_end_of_one_scope() {
-    const OPERATIONS: usize = 1000;
+    const OPERATIONS: usize = few(1000);
     let port = port();
     let (pipe, mut peer) = quiet_pipe(&port);
     let mut buffer = vec![b'.'; OPERATIONS];
@@ -729,7 +729,7 @@ fn a_long_scope_uses_the_memory_of_operations_that_are_over_again() {
     let mut buffer = [b'.'; 8];
     port.scope(|scope| {
         let mut borrowed = &mut buffer[..];
-        for i in 0..2000 {
+        for i in 0..few(2000) {
             let mut pending = scope.initiate_read_at(&file, i, borrowed, 0).unwrap();
             complete(&port).error_status.unwrap();
             borrowed = pending.take_buffer().unwrap();
@@ -752,7 +752,7 @@ fn a_read_and_a_write_that_race_with_the_end_of_the_scope_leave_a_whole_or_an_un
         }
     });
     let mut unread = 0;
-    for _ in 0..300 {
+    for _ in 0..few(300) {
         let mut buffer = [b'.'; 8];
         port.scope(|scope| {
             scope.initiate_read(&pipe, 1, &mut buffer).unwrap();

@@ -15,7 +15,7 @@ use completion_port::{
     Associated, Batch, CompletionStatus, ErrorKind, Inline, Iocp, OperationKind, Started,
 };
 use support::{
-    PATIENCE, complete, datagram_pair, eventually, nothing_more, overlapped_file, pattern,
+    PATIENCE, complete, datagram_pair, eventually, few, nothing_more, overlapped_file, pattern,
     pattern_from, pipe_pair, port, stream_pair, temp_file,
 };
 
@@ -117,7 +117,7 @@ fn the_end_of_a_stream_is_a_success_with_no_bytes() {
 
 #[test]
 fn every_operation_on_a_socket_has_one_completion() {
-    const ROUNDS: usize = 3000;
+    const ROUNDS: usize = few(3000);
     let port = port();
     let (one, other) = stream_pair();
     let one = port.add_handle(one, 1).unwrap().skip_on_success().unwrap();
@@ -178,7 +178,7 @@ impl<B> ToCompletion for Started<B> {
 
 #[test]
 fn twenty_thousand_operations_are_never_delivered_twice_or_lost() {
-    const WRITES: usize = 20_000;
+    const WRITES: usize = few(20_000);
     let port = port();
     let (stream, mut peer) = skipping_stream(&port, 8);
     let queued = AtomicUsize::new(0);
@@ -275,7 +275,7 @@ fn the_limit_is_counted_for_each_handle() {
 
 #[test]
 fn a_busy_connection_does_not_starve_what_comes_through_the_port() {
-    const ROUNDS: usize = 200;
+    const ROUNDS: usize = few(200);
     let port = port();
     let (busy, mut peer) = skipping_stream(&port, 1);
     peer.write_all(&[b'b'; ROUNDS + 1]).unwrap();
@@ -307,7 +307,7 @@ fn files_may_complete_at_once_and_never_twice() {
     let temp = temp_file("skip", pattern(10_000));
     let file = port.add_handle(overlapped_file(temp.path(), true, true), 3).unwrap();
     let file = file.skip_on_success().unwrap();
-    for i in 0..200 {
+    for i in 0..few(200) {
         let offset = 49 * i as u64;
         let started = port.initiate_read_at(&file, i, Vec::with_capacity(49), offset).unwrap();
         // Whether it does is the system's choice; Wine's files never do.
@@ -339,7 +339,7 @@ fn skipping_pipe(
 
 #[test]
 fn pipes_of_bytes_complete_at_once_and_through_the_port_and_never_twice() {
-    const ROUNDS: usize = 1000;
+    const ROUNDS: usize = few(1000);
     let port = port();
     let (server, client) = skipping_pipe(&port);
     let (mut at_once, mut queued) = (0, 0);

@@ -15,8 +15,8 @@ use completion_port::{
     unconnected_stream,
 };
 use support::{
-    complete, complete_all, eventually, nothing_more, pattern, pattern_from, port, port_of, reset,
-    stream_pair, stream_pair_on,
+    complete, complete_all, eventually, few, nothing_more, pattern, pattern_from, port, port_of,
+    reset, stream_pair, stream_pair_on,
 };
 
 /// A connection whose server side is associated, with handle context 7.
@@ -227,7 +227,7 @@ fn writes_in_flight_keep_the_order_of_their_starts() {
     let port = port();
     let (mut client, server) = served(&port);
     let mut sent = 0;
-    for i in 0..100 {
+    for i in 0..few(100) {
         let length = 1 + i * 37 % 2000;
         port.initiate_write(&server, length, pattern_from(sent, length)).unwrap();
         sent += length;
@@ -577,7 +577,7 @@ fn writes_to_a_peer_that_is_gone_fail_in_the_end() {
 
 #[test]
 fn a_thousand_reads_in_flight_on_one_socket_complete_once_each() {
-    const COUNT: usize = 1000;
+    const COUNT: usize = few(1000);
     let port = port();
     let (mut client, server) = served(&port);
     let mut pendings: Vec<Pending<[u8; 2]>> =
@@ -599,7 +599,7 @@ fn a_thousand_reads_in_flight_on_one_socket_complete_once_each() {
 
 #[test]
 fn a_thousand_connections_share_a_port() {
-    const COUNT: usize = 1000;
+    const COUNT: usize = few(1000);
     let port = port();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -630,7 +630,7 @@ fn a_thousand_connections_share_a_port() {
 
 #[test]
 fn each_completion_goes_to_one_of_several_threads() {
-    const COUNT: usize = 4000;
+    const COUNT: usize = few(4000);
     let port = port();
     let seen: Arc<Vec<AtomicUsize>> = Arc::new((0..COUNT).map(|_| AtomicUsize::new(0)).collect());
     let threads: Vec<_> = (0..4)
@@ -669,7 +669,7 @@ fn each_completion_goes_to_one_of_several_threads() {
 /// completion's, and never both's or nobody's.
 #[test]
 fn a_completion_dequeued_before_the_start_returns_is_whole() {
-    const COUNT: usize = 20_000;
+    const COUNT: usize = few(20_000);
     let port = port();
     let (client, server) = stream_pair();
     let writer = port.add_handle(client, 1).unwrap();
@@ -730,7 +730,7 @@ fn a_completion_dequeued_before_the_start_returns_is_whole() {
 
 #[test]
 fn operations_can_be_started_on_one_handle_from_several_threads() {
-    const EACH: usize = 500;
+    const EACH: usize = few(500);
     let port = port();
     let (mut client, server) = served(&port);
     let start = Barrier::new(4);
@@ -970,7 +970,7 @@ fn skipping(port: &Iocp) -> (TcpStream, Associated<TcpStream, Inline>) {
 fn skipping_the_port_gives_each_completion_once() {
     let port = port();
     let (mut client, server) = skipping(&port);
-    for i in 0..100 {
+    for i in 0..few(100) {
         let completion = match port.initiate_write(&server, i, "x").unwrap() {
             Started::Completed(completion) => completion,
             Started::Pending(_) => complete(&port),
@@ -1017,7 +1017,7 @@ fn a_stream_that_is_always_ready_comes_back_to_the_port_now_and_then() {
     let port = port();
     let (mut client, server) = skipping(&port);
     let (mut inline, mut longest) = (0, 0);
-    for i in 0..200 {
+    for i in 0..few(200) {
         match port.initiate_write(&server, i, "x").unwrap() {
             Started::Completed(_) => inline += 1,
             Started::Pending(_) => {

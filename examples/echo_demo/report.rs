@@ -154,6 +154,10 @@ impl fmt::Display for Report {
         row("cancelled", get(&server.cancelled).to_string())?;
         row("errors", get(&server.errors).to_string())?;
         row("operations left in flight", server.in_flight().to_string())?;
-        write!(f, "{}", if self.is_clean() { "every byte came back" } else { "NOT CLEAN" })
+        f.write_str(match (self.is_clean(), &self.verified) {
+            (true, Some(_)) => "every byte came back",
+            (true, None) => "nothing was left in flight",
+            (false, _) => "NOT CLEAN",
+        })
     }
 }

@@ -7,7 +7,7 @@ use crate::model::Port;
 
 #[test]
 fn a_cell_is_given_to_one_of_two_threads() {
-    explore::all(|| {
+    explore::two_threads(|| {
         let port = Port::new(1);
         let other = port.clone();
         let there = thread::spawn(move || other.allocate());
@@ -18,7 +18,7 @@ fn a_cell_is_given_to_one_of_two_threads() {
 
 #[test]
 fn two_threads_that_take_and_put_back_lose_no_cell() {
-    explore::all(|| {
+    explore::two_threads(|| {
         let port = Port::new(2);
         let other = port.clone();
         let there = thread::spawn(move || {
@@ -36,7 +36,7 @@ fn two_threads_that_take_and_put_back_lose_no_cell() {
 /// it; until it acts, the other takes both and puts the first back.
 #[test]
 fn a_cell_that_came_back_does_not_bring_its_old_successor() {
-    explore::all(|| {
+    explore::two_threads(|| {
         let port = Port::new(2);
         let other = port.clone();
         let there = thread::spawn(move || {
@@ -57,7 +57,7 @@ fn a_cell_that_came_back_does_not_bring_its_old_successor() {
 
 #[test]
 fn three_threads_never_hold_the_same_cell() {
-    explore::with_interruptions(3, || {
+    explore::three_threads(|| {
         let port = Port::new(2);
         let threads = [port.clone(), port.clone()].map(|port| {
             thread::spawn(move || {

@@ -2,19 +2,20 @@
 
 use loom::model::Builder;
 
-/// Runs `test` in every order there is.
-pub fn all(test: impl Fn() + Send + Sync + 'static) {
-    run(None, test);
+/// Runs `test` in every order in which two threads interrupt each other at most
+/// three times, with every value that a load may return; or as many times as
+/// `LOOM_MAX_PREEMPTIONS` says.
+pub fn two_threads(test: impl Fn() + Send + Sync + 'static) {
+    run(3, test);
 }
 
-/// Runs `test` in every order in which the threads interrupt one another at
-/// most `interruptions` times: for tests whose orders are too many.
-pub fn with_interruptions(interruptions: usize, test: impl Fn() + Send + Sync + 'static) {
-    run(Some(interruptions), test);
+/// The same for three threads, and two interruptions.
+pub fn three_threads(test: impl Fn() + Send + Sync + 'static) {
+    run(2, test);
 }
 
-fn run(bound: Option<usize>, test: impl Fn() + Send + Sync + 'static) {
+fn run(interruptions: usize, test: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
-    builder.preemption_bound = bound;
+    builder.preemption_bound.get_or_insert(interruptions);
     builder.check(test);
 }

@@ -7,7 +7,7 @@ use crate::model::{Part, Port, TRANSFER};
 
 #[test]
 fn the_buffer_goes_to_one_of_pending_and_completion() {
-    explore::all(|| {
+    explore::two_threads(|| {
         let port = Port::new(1);
         let pending = port.launch(port.allocate().unwrap(), 7);
         let dequeuer = port.clone();
@@ -22,7 +22,7 @@ fn the_buffer_goes_to_one_of_pending_and_completion() {
 
 #[test]
 fn the_last_of_pending_and_completion_frees_the_cell_once() {
-    explore::all(|| {
+    explore::two_threads(|| {
         let port = Port::new(1);
         let pending = port.launch(port.allocate().unwrap(), 7);
         let dequeuer = port.clone();
@@ -35,7 +35,7 @@ fn the_last_of_pending_and_completion_frees_the_cell_once() {
 
 #[test]
 fn a_pending_that_takes_and_goes_leaves_nothing_to_the_completion() {
-    explore::all(|| {
+    explore::two_threads(|| {
         let port = Port::new(1);
         let pending = port.launch(port.allocate().unwrap(), 7);
         let dequeuer = port.clone();
@@ -50,7 +50,7 @@ fn a_pending_that_takes_and_goes_leaves_nothing_to_the_completion() {
 
 #[test]
 fn a_result_that_can_be_seen_is_the_operations_own() {
-    explore::all(|| {
+    explore::two_threads(|| {
         let port = Port::new(1);
         let pending = port.launch(port.allocate().unwrap(), 7);
         let dequeuer = port.clone();
@@ -66,7 +66,7 @@ fn a_result_that_can_be_seen_is_the_operations_own() {
 /// As long as the `Pending` is there, its cell is not another operation's.
 #[test]
 fn a_cancel_finds_its_own_operation_or_none() {
-    explore::all(|| {
+    explore::two_threads(|| {
         let port = Port::new(2);
         let pending = port.launch(port.allocate().unwrap(), 7);
         let dequeuer = port.clone();
@@ -87,7 +87,7 @@ fn a_cancel_finds_its_own_operation_or_none() {
 
 #[test]
 fn a_cell_that_is_free_starts_another_operation_from_nothing() {
-    explore::all(|| {
+    explore::two_threads(|| {
         let port = Port::new(1);
         let pending = port.launch(port.allocate().unwrap(), 7);
         let dequeuer = port.clone();
@@ -107,7 +107,7 @@ fn a_cell_that_is_free_starts_another_operation_from_nothing() {
 
 #[test]
 fn a_dequeue_before_the_call_has_returned_is_no_different() {
-    explore::all(|| {
+    explore::two_threads(|| {
         let port = Port::new(1);
         let dequeuer = port.clone();
         let there = thread::spawn(move || {
@@ -126,7 +126,7 @@ fn a_dequeue_before_the_call_has_returned_is_no_different() {
 
 #[test]
 fn a_scope_that_sees_the_end_sees_the_bytes() {
-    explore::all(|| {
+    explore::two_threads(|| {
         let port = Port::new(1);
         let (pending, scope) = port.launch_scoped(port.allocate().unwrap(), 7);
         // Leaked, or dropped long ago: the scope must do without it.
@@ -146,7 +146,7 @@ fn a_scope_that_sees_the_end_sees_the_bytes() {
 
 #[test]
 fn a_pending_that_goes_while_the_completion_takes_leaves_one_to_free_the_cell() {
-    explore::all(|| {
+    explore::two_threads(|| {
         let port = Port::new(1);
         let pending = port.launch(port.allocate().unwrap(), 7);
         let completion = port.dequeue().expect("a packet");
@@ -159,7 +159,7 @@ fn a_pending_that_goes_while_the_completion_takes_leaves_one_to_free_the_cell() 
 
 #[test]
 fn the_last_of_pending_completion_and_scope_frees_the_cell_once() {
-    explore::all(|| {
+    explore::three_threads(|| {
         let port = Port::new(1);
         let (pending, scope) = port.launch_scoped(port.allocate().unwrap(), 7);
         let dequeuer = port.clone();
@@ -176,7 +176,7 @@ fn the_last_of_pending_completion_and_scope_frees_the_cell_once() {
 /// Two operations on one cell after the other, each with its own holders.
 #[test]
 fn threads_that_pass_a_cell_on_keep_their_operations_apart() {
-    explore::with_interruptions(3, || {
+    explore::three_threads(|| {
         let port = Port::new(2);
         let pending = port.launch(port.allocate().unwrap(), 7);
         let completion = port.dequeue().expect("a packet");
@@ -197,7 +197,7 @@ fn threads_that_pass_a_cell_on_keep_their_operations_apart() {
 
 #[test]
 fn a_completion_that_is_left_alone_takes_nothing_twice() {
-    explore::all(|| {
+    explore::two_threads(|| {
         let port = Port::new(1);
         let pending = port.launch(port.allocate().unwrap(), 7);
         let completion = port.dequeue().expect("a packet");
@@ -212,7 +212,7 @@ fn a_completion_that_is_left_alone_takes_nothing_twice() {
 /// the operation, and there is no trace of the other.
 #[test]
 fn a_packet_of_a_call_that_failed_wins_or_is_swallowed() {
-    explore::all(|| {
+    explore::two_threads(|| {
         let port = Port::new(1);
         let index = port.allocate().unwrap();
         let dequeuer = port.clone();

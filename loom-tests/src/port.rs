@@ -7,7 +7,7 @@ use crate::model::Port;
 
 #[test]
 fn a_port_without_operations_goes_at_once() {
-    explore::all(|| {
+    explore::two_threads(|| {
         let port = Port::new(2);
         port.close();
         assert!(port.is_destroyed());
@@ -16,7 +16,7 @@ fn a_port_without_operations_goes_at_once() {
 
 #[test]
 fn the_memory_goes_once_with_the_last_cell() {
-    explore::all(|| {
+    explore::three_threads(|| {
         let port = Port::new(3);
         let threads = [(); 2].map(|()| {
             let (index, other) = (port.allocate().unwrap(), port.clone());
@@ -32,7 +32,7 @@ fn the_memory_goes_once_with_the_last_cell() {
 
 #[test]
 fn a_cell_that_never_comes_back_keeps_the_memory() {
-    explore::all(|| {
+    explore::two_threads(|| {
         let port = Port::new(3);
         let kept = port.allocate().unwrap();
         let (index, other) = (port.allocate().unwrap(), port.clone());
@@ -47,7 +47,7 @@ fn a_cell_that_never_comes_back_keeps_the_memory() {
 
 #[test]
 fn holders_outlive_their_port() {
-    explore::all(|| {
+    explore::three_threads(|| {
         let port = Port::new(2);
         let pending = port.launch(port.allocate().unwrap(), 7);
         let completion = port.dequeue().expect("a packet");

@@ -1,6 +1,7 @@
 //! What the behaviour tests share: ports, connected pairs, files, waits with a
 //! bound, and the few raw calls that this crate does not make.
 #![allow(dead_code, reason = "each test program uses a part of it")]
+#![cfg_attr(miri, allow(unused_imports, reason = "the model opens files and pipes"))]
 
 // The foreign functions under Miri.
 #[cfg(miri)]
@@ -90,6 +91,12 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(start.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// How often a test repeats itself: seldom under Miri, which is slow and tries
+/// other schedules in other runs.
+pub const fn few(count: usize) -> usize {
+    if cfg!(miri) && count > 12 { 12 } else { count }
 }
 
 /// Bytes that differ at every offset that could be mixed up.
