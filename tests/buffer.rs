@@ -159,6 +159,7 @@ fn on_a_large_stack(test: fn()) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn an_array_beyond_the_largest_block_that_is_kept_moves_in_and_out() {
     on_a_large_stack(|| {
         let (buffer, count) = read_with([0; LARGE], &pattern(LARGE));
@@ -176,6 +177,7 @@ fn an_empty_array_is_a_read_and_a_write_of_no_bytes() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "leaks on purpose: run apart, without the leak check")]
 fn leaked_memory_is_read_into() {
     let buffer: &'static mut [u8] = Box::leak(vec![b'.'; 8].into_boxed_slice());
     let (buffer, count) = read_with(buffer, b"hello");
@@ -295,6 +297,7 @@ fn take_turns() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
 fn an_aligned_buffer_reads_past_the_systems_cache() {
     const FILE_FLAG_NO_BUFFERING: u32 = 0x2000_0000;
     let temp = temp_file("unbuffered", pattern(12_000));
@@ -480,6 +483,7 @@ fn a_full_buffer_of_ones_own_is_refused() {
 
 #[test]
 #[cfg(target_pointer_width = "64")]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn a_buffer_beyond_4_gib_is_sent_as_far_as_one_call_can() {
     // Cut to 32 bits this would be 1.
     const LENGTH: usize = (4 << 30) + 1;
@@ -774,4 +778,55 @@ fn a_buffer_that_panics_is_never_dropped_twice_and_does_not_spoil_the_port() {
         let dropped: u32 = ledger.drops().iter().sum();
         assert!(dropped > calm, "{:?}", ledger.drops());
     }
+}
+
+#[test]
+fn an_over_aligned_buffer_takes_the_place_of_a_larger_one() {
+    #[repr(align(4096))]
+    struct Page([u8; 4096]);
+
+    // SAFETY: The bytes are initialised, and the value's own.
+    unsafe impl IoBuf for Page {
+        fn initialized(&self) -> (*const u8, usize) {
+            // What the compiler takes for granted of the type is looked up.
+            assert_eq!(std::hint::black_box(self.0.as_ptr().addr()) % 4096, 0);
+            (self.0.as_ptr(), self.0.len())
+        }
+    }
+
+    on_a_large_stack(|| {
+        let temp = temp_file("place", "");
+        // One operation at a time, so the same cell each time.
+        let port: Iocp = Iocp::builder().max_operations(1).build().unwrap();
+        let file = port.add_handle(overlapped_file(temp.path(), false, true), 0).unwrap();
+        port.initiate_write_at(&file, 1, [1; 20_000], 0).unwrap();
+        drop(complete(&port));
+        let pending = port.initiate_write_at(&file, 2, Page([2; 4096]), 0).unwrap();
+        assert_eq!(complete(&port).bytes_transferred, 4096);
+        drop((pending, file));
+        assert!(temp.contents()[..4096] == [2; 4096]);
+    });
+}
+
+#[test]
+fn a_buffer_that_is_taken_is_dropped_once_by_its_taker() {
+    let ledger = Ledger::new(2);
+    let temp = temp_file("taker", "hello");
+    let port = port();
+    let file = port.add_handle(overlapped_file(temp.path(), true, false), 0).unwrap();
+
+    let pending = port.initiate_read_at(&file, 1, Counted::new(&ledger, 0), 0).unwrap();
+    let taken = complete(&port).operation.take_buffer::<Counted>().unwrap();
+    drop(pending);
+    assert_eq!(ledger.drops(), [0, 0]);
+    drop(taken);
+
+    let mut pending = port.initiate_read_at(&file, 1, Counted::new(&ledger, 1), 0).unwrap();
+    let completion = complete(&port);
+    let taken = pending.take_buffer().unwrap();
+    drop(pending);
+    drop(completion);
+    assert_eq!(ledger.drops(), [1, 0]);
+    drop(taken);
+    ledger.assert_each_dropped_once();
 }

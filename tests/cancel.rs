@@ -215,6 +215,7 @@ fn a_cancel_hits_the_operation_it_is_for_and_no_other() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn cancelling_a_read_leaves_the_write_alone() {
     const COUNT: usize = 24;
     let port = port();
@@ -411,6 +412,7 @@ fn a_cancel_racing_with_data_ends_in_one_of_two_ways() {
 /// The same with every handle's operations cancelled at once, and a stream of
 /// data that does not wait.
 #[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn cancels_in_the_middle_of_a_stream_lose_no_byte() {
     const TOTAL: usize = 200_000;
     let port = port();
@@ -494,6 +496,7 @@ fn a_cancel_racing_with_the_dequeue_is_harmless() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn writes_in_flight_are_cancelled_too() {
     const COUNT: usize = 24;
     let port = port();

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use completion_port::{Associated, Batch, Iocp};
 use support::{
-    PATIENCE, complete, eventually, few, nothing_more, overlapped_file, pipe_pair, port, port_of,
-    temp_file,
+    BlockingPipe, PATIENCE, complete, eventually, few, nothing_more, overlapped_file, pipe_pair,
+    port, port_of, temp_file,
 };
 
 /// A pipe end on the port, and the other end for blocking writes.
-fn quiet_pipe<C: Send>(port: &Iocp<C>) -> (Associated<OwnedHandle>, std::fs::File) {
+fn quiet_pipe<C: Send>(port: &Iocp<C>) -> (Associated<OwnedHandle>, BlockingPipe) {
     let (server, client) = pipe_pair(false);
     (port.add_handle(server, 9).unwrap(), client.into())
 }

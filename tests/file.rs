@@ -97,6 +97,7 @@ fn sequential_reads_cover_the_file_and_end_with_no_bytes() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn reads_at_random_offsets_return_what_is_there() {
     const LENGTH: usize = 300_000;
     let port = port();
@@ -194,6 +195,7 @@ fn a_read_larger_than_the_file_returns_the_file() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn a_megabyte_is_written_and_read_at_once() {
     let port = port();
     let (_temp, file) = on_port(&port, "megabyte", "");
@@ -225,6 +227,7 @@ fn make_sparse(temp: &TempFile) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
 fn offsets_around_4_gib_are_not_cut_to_32_bits() {
     let port = port();
     let temp = temp_file("sparse", "start");
@@ -588,6 +591,7 @@ fn reads_and_writes_of_different_buffer_types_mix_on_one_handle() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
 fn what_other_handles_write_synchronously_is_read() {
     let port = port();
     let (temp, file) = on_port(&port, "synchronous", "hello");
@@ -598,6 +602,7 @@ fn what_other_handles_write_synchronously_is_read() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
 fn a_file_opened_to_append_appends_at_any_offset() {
     let port = port();
     let temp = temp_file("append-mode", "hello");

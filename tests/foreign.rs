@@ -196,10 +196,10 @@ fn addresses_within_and_around_a_live_operation_are_foreign() {
     let address = own_address(&port);
     // It gets the memory of the one before.
     let mut pending = port.initiate_read(&server, 5, Vec::with_capacity(8)).unwrap();
-    for offset in (1..=1024).chain([64 * 1024, 1 << 20, 64 << 20]) {
+    for offset in (1..=few(1024)).chain([64 * 1024, 1 << 20, 64 << 20]) {
         assert_foreign(&port, address + offset);
     }
-    for offset in 1..128 {
+    for offset in 1..few(128) {
         assert_foreign(&port, address - offset);
     }
     assert!(!pending.is_completed());
@@ -212,6 +212,7 @@ fn addresses_within_and_around_a_live_operation_are_foreign() {
 /// All addresses of the pages around an operation, among them whatever the
 /// port uses to wake its threads when it closes.
 #[test]
+#[cfg_attr(miri, ignore = "posts thousands of packets, which takes Miri minutes")]
 fn no_value_closes_a_port_that_is_open() {
     let port = port();
     let page = own_address(&port) & !0xFFFF;
@@ -362,6 +363,7 @@ fn cancelling_everything_cancels_other_codes_receive_too() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
 fn a_receive_of_other_code_with_its_own_event_can_stay_off_the_port() {
     let port = port();
     let (mut client, server) = stream_pair();
@@ -489,11 +491,11 @@ fn a_port_dropped_among_foreign_packets_gives_the_buffers_back() {
     let port = port();
     let (_client, server) = stream_pair();
     let server = port.add_handle(server, 1).unwrap();
-    for _ in 0..50 {
+    for _ in 0..few(50) {
         post_raw(&port, 1, 2, 0);
     }
     let mut pending = port.initiate_read(&server, 5, *b"buffer").unwrap();
-    for _ in 0..50 {
+    for _ in 0..few(50) {
         post_raw(&port, 1, 2, usize::MAX);
     }
     drop(port);
@@ -504,6 +506,7 @@ fn a_port_dropped_among_foreign_packets_gives_the_buffers_back() {
 
 /// A job object posts messages, whose `OVERLAPPED` is a process id.
 #[test]
+#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
 fn the_messages_of_a_job_object_are_foreign() {
     const KEY: usize = 0x10B;
     let port = port();

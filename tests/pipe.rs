@@ -122,6 +122,7 @@ fn a_pipe_of_bytes_has_no_boundaries() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn a_pipe_of_bytes_carries_much_in_order() {
     const LENGTH: usize = 500_000;
     let port = port();
@@ -507,6 +508,7 @@ fn a_pipe_dropped_with_operations_in_flight_cancels_them() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn a_message_larger_than_the_pipes_buffer_goes_through() {
     const LENGTH: usize = 200_000;
     let port = port();
@@ -541,6 +543,7 @@ fn both_ends_read_and_write_at_once() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
 fn an_anonymous_pipe_is_refused_and_comes_back_working() {
     let (mut reader, mut writer) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: Both handles are locals.
@@ -563,6 +566,7 @@ fn an_anonymous_pipe_is_refused_and_comes_back_working() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "needs a process of its own")]
 fn the_output_of_a_child_process_is_read_to_its_end() {
     const NAME: &str = "the_output_of_a_child_process_is_read_to_its_end";
     const TEXT: &str = "words from the child process";

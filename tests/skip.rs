@@ -15,8 +15,8 @@ use completion_port::{
     Associated, Batch, CompletionStatus, ErrorKind, Inline, Iocp, OperationKind, Started,
 };
 use support::{
-    PATIENCE, complete, datagram_pair, eventually, few, nothing_more, overlapped_file, pattern,
-    pattern_from, pipe_pair, port, stream_pair, temp_file,
+    BlockingPipe, PATIENCE, complete, datagram_pair, eventually, few, nothing_more,
+    overlapped_file, pattern, pattern_from, pipe_pair, port, stream_pair, temp_file,
 };
 
 /// A socket that skips the port, and its peer for blocking calls.
@@ -465,7 +465,7 @@ fn a_skipping_handle_is_cancelled_and_closed_when_it_is_dropped() {
     drop(server);
     assert!(complete(&port).error_status.unwrap_err().is_cancelled());
     nothing_more(&port);
-    let mut client = std::fs::File::from(client);
+    let mut client = BlockingPipe::from(client);
     eventually("the pipe is closed", || client.write_all(b"hello").is_err());
 }
 

@@ -86,6 +86,7 @@ fn data_that_is_there_before_the_read_completes_it_once() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn transfers_of_every_size_arrive_whole() {
     let port = port();
     let (client, server) = stream_pair();
@@ -159,6 +160,7 @@ fn a_read_appends_to_what_a_vector_holds() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "leaks on purpose: run apart, without the leak check")]
 fn a_read_overwrites_fixed_buffers_and_slices_from_their_start() {
     let port = port();
     let (mut client, server) = served(&port);
@@ -243,6 +245,7 @@ fn writes_in_flight_keep_the_order_of_their_starts() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn both_directions_move_at_the_same_time() {
     const TOTAL: usize = 2 << 20;
     const CHUNK: usize = 64 << 10;
@@ -434,6 +437,7 @@ fn overfill(port: &Iocp, stream: &Associated<TcpStream>) -> Vec<Pending<Vec<u8>>
 const OVERFILL: usize = 24;
 
 #[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn writes_that_do_not_fit_wait_until_the_peer_reads() {
     let port = port();
     let (mut client, server) = served(&port);
@@ -463,6 +467,7 @@ fn writes_that_do_not_fit_wait_until_the_peer_reads() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn writes_in_flight_fail_when_the_peer_resets() {
     let port = port();
     let (client, server) = served(&port);
@@ -882,6 +887,7 @@ fn a_dropped_completion_leaves_its_buffer_to_the_pending() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn buffers_of_a_megabyte_cross_in_one_write() {
     let port = port();
     let (mut client, server) = served(&port);

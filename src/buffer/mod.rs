@@ -78,8 +78,8 @@ pub unsafe trait IoBuf {
 ///
 /// Implemented for `Vec<u8>` (reads append to the spare capacity, which need
 /// not be zeroed), and for `Box<[u8]>`, `[u8; N]` and `&'static mut [u8]`, and
-/// [`Slice`]s of any of them (reads overwrite). See [`IoBuf`] for an
-/// implementation of one's own.
+/// [`Slice`]s of any of them (reads overwrite). Box large arrays: they move in
+/// and out by value. See [`IoBuf`] for an implementation of one's own.
 ///
 /// # Safety
 ///

@@ -216,7 +216,9 @@ impl<C: Send + 'static> Iocp<C> {
     /// handed out before [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     ///
     /// Operations that are in flight go on, and their completions can be
-    /// dequeued as long as a clone of the port is left.
+    /// dequeued as long as a clone of the port is left, though no longer waited
+    /// for. To end in order, cancel what is in flight, dequeue its completions,
+    /// and close then; or drop the port, which does the same.
     ///
     /// ```
     /// # let port = completion_port::Iocp::new()?;

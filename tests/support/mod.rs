@@ -227,6 +227,12 @@ pub fn pipe_pair(message: bool) -> (OwnedHandle, OwnedHandle) {
     (server, client)
 }
 
+/// One end of a pipe for reads and writes that block.
+#[cfg(not(miri))]
+pub type BlockingPipe = File;
+#[cfg(miri)]
+pub use simulated_kernel::BlockingPipe;
+
 /// The first instance of a named pipe, not connected yet.
 pub fn pipe_server(name: &str, message: bool) -> OwnedHandle {
     let wide = wide(name);

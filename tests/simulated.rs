@@ -1,0 +1,399 @@
+//! What a kernel may do at any time, but seldom does: the simulated kernel does
+//! it when it is told to. So these run under Miri only, by `cargo xtask miri`.
+#![cfg(miri)]
+
+mod support;
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::windows::io::AsRawSocket;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use completion_port::{Associated, ErrorKind, Iocp, Started, unconnected_stream};
+use simulated_kernel::{Behaviour, Chance, behave, heed_cancels, scribble};
+use support::{complete, complete_all, nothing_more, pipe_pair, port, post_raw, stream_pair};
+use windows_sys::Win32::Foundation as win32;
+use windows_sys::Win32::Networking::WinSock as ws;
+use windows_sys::Win32::System::IO::OVERLAPPED;
+
+const READ: usize = 1;
+const WRITE: usize = 2;
+
+/// A peer, and a stream that is associated with the port.
+fn served(port: &Iocp) -> (TcpStream, Associated<TcpStream>) {
+    let (client, server) = stream_pair();
+    (client, port.add_handle(server, 7).unwrap())
+}
+
+/// Both ways of completing: within the call, and later.
+fn both(test: impl Fn(fn(&mut Behaviour))) {
+    test(|kernel| kernel.inline = Chance::Always);
+    test(|kernel| kernel.inline = Chance::Never);
+}
+
+#[test]
+fn more_bytes_than_were_asked_for_fill_the_buffer_and_no_more() {
+    both(|inline| {
+        let _behaving = behave(|kernel| {
+            inline(kernel);
+            kernel.over_report = 100;
+        });
+        let port = port();
+        let (mut client, server) = served(&port);
+        client.write_all(&[7; 16]).unwrap();
+        let mut buffer = Vec::with_capacity(20);
+        buffer.extend_from_slice(b"abcd");
+        port.initiate_read(&server, READ, buffer).unwrap();
+        let buffer: Vec<u8> = complete(&port).operation.take_buffer().unwrap();
+        assert_eq!(buffer, [&b"abcd"[..], &[7; 16]].concat());
+
+        port.initiate_write(&server, WRITE, b"hello").unwrap();
+        let buffer: &[u8; 5] = complete(&port).operation.take_buffer().unwrap();
+        assert_eq!(buffer, b"hello");
+        drop(client);
+    });
+}
+
+#[test]
+fn an_operation_can_be_over_before_its_start_returns() {
+    both(|inline| {
+        let _behaving = behave(|kernel| {
+            inline(kernel);
+            kernel.dequeued_first = Chance::Always;
+        });
+        let port = port();
+        let (mut client, server) = served(&port);
+        client.write_all(b"hello").unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut read = complete(&port);
+                assert_eq!(read.context, READ);
+                assert_eq!(read.operation.take_buffer::<Vec<u8>>().unwrap(), b"hello");
+                assert_eq!(complete(&port).context, WRITE);
+            });
+            let mut pending = port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap();
+            support::eventually("dequeued", || pending.is_completed());
+            assert_eq!(pending.result().unwrap().unwrap(), 5);
+            assert!(!pending.cancel().unwrap());
+            // Either may take it; the completion has, or will have.
+            drop(pending.take_buffer());
+            drop(port.initiate_write(&server, WRITE, vec![1, 2, 3]).unwrap());
+        });
+        nothing_more(&port);
+    });
+}
+
+#[test]
+fn a_cancel_that_comes_too_late_delivers_the_data() {
+    let _behaving = behave(|kernel| kernel.cancel_loses = Chance::Always);
+    let port = port();
+    let (mut client, server) = served(&port);
+    let reset = behave(|kernel| kernel.ignore_cancels = true);
+    let pending = port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap();
+    assert!(pending.cancel().unwrap());
+    client.write_all(b"hello").unwrap();
+    let mut completion = complete(&port);
+    completion.error_status.unwrap();
+    assert_eq!(completion.operation.take_buffer::<Vec<u8>>().unwrap(), b"hello");
+    assert!(!pending.cancel().unwrap());
+    drop(reset);
+    nothing_more(&port);
+}
+
+#[test]
+fn a_cancel_that_is_ignored_for_a_while_cancels_in_the_end() {
+    let _behaving = behave(|kernel| kernel.ignore_cancels = true);
+    let port = port();
+    let (_client, server) = served(&port);
+    let mut pending = port.initiate_read(&server, READ, vec![0; 8].into_boxed_slice()).unwrap();
+    assert!(pending.cancel().unwrap());
+    assert!(pending.cancel().unwrap());
+    nothing_more(&port);
+    assert!(!pending.is_completed());
+    heed_cancels();
+    assert!(complete(&port).error_status.unwrap_err().is_cancelled());
+    assert_eq!(pending.take_buffer().unwrap().len(), 8);
+}
+
+#[test]
+fn what_the_kernel_refuses_comes_back() {
+    let port = port();
+    let (client, server) = served(&port);
+    let listener = port.add_handle(TcpListener::bind("127.0.0.1:0").unwrap(), 8).unwrap();
+    let peer = listener.get_ref().local_addr().unwrap();
+    let fresh = port.add_handle(unconnected_stream(peer).unwrap(), 9).unwrap();
+    let _behaving = behave(|kernel| kernel.refuse.extend([ws::WSAENOBUFS as u32; 5]));
+
+    let rejected = port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::ResourceExhausted);
+    assert_eq!((rejected.returned.0, rejected.returned.1.capacity()), (READ, 8));
+    let rejected = port.initiate_write(&server, WRITE, vec![1; 100]).unwrap_err();
+    assert_eq!(rejected.returned, (WRITE, vec![1; 100]));
+    assert_eq!(port.initiate_accept(&listener, 3).unwrap_err().returned, 3);
+    assert_eq!(port.initiate_connect(&fresh, 4, peer).unwrap_err().returned, 4);
+    let mut buffer = [0; 8];
+    port.scope(|scope| {
+        assert_eq!(scope.initiate_read(&server, 5, &mut buffer).unwrap_err().returned, 5);
+    });
+    nothing_more(&port);
+    drop(client);
+}
+
+#[test]
+fn what_fails_after_it_started_completes_with_the_error_and_the_buffer() {
+    const STATUS_INSUFFICIENT_RESOURCES: u32 = 0xC000_009A;
+    let port = port();
+    let (mut client, server) = served(&port);
+    client.write_all(b"hello").unwrap();
+    let _behaving = behave(|kernel| {
+        kernel.inline = Chance::Never;
+        kernel.fail.extend([STATUS_INSUFFICIENT_RESOURCES; 2]);
+    });
+    port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap();
+    let mut completion = complete(&port);
+    let error = completion.error_status.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
+    assert_eq!(completion.bytes_transferred, 0);
+    assert!(completion.operation.take_buffer::<Vec<u8>>().unwrap().is_empty());
+    port.initiate_write(&server, WRITE, "hello").unwrap();
+    assert!(complete(&port).error_status.is_err());
+    nothing_more(&port);
+}
+
+#[test]
+fn a_post_without_room_gives_its_context_back() {
+    let port: Iocp<String> = Iocp::builder().build().unwrap();
+    let _behaving = behave(|kernel| kernel.refuse_posts = 1);
+    let rejected = port.post("hello".into(), 0, 0).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::ResourceExhausted);
+    port.post(rejected.returned, 0, 0).unwrap();
+    assert_eq!(complete(&port).context, "hello");
+}
+
+#[test]
+fn closing_wakes_every_thread_though_posts_are_refused() {
+    let port = port();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| assert!(port.get_completion().unwrap_err().is_closed()));
+        }
+        let _behaving = behave(|kernel| kernel.refuse_posts = 3);
+        port.close();
+    });
+}
+
+#[test]
+fn an_end_found_at_once_without_room_for_its_packet_gives_everything_back() {
+    let _behaving = behave(|kernel| {
+        kernel.inline = Chance::Always;
+        kernel.fail_late = Chance::Never;
+    });
+    let port = port();
+    let (server, client) = pipe_pair(false);
+    let server = port.add_handle(server, 7).unwrap();
+    drop(client);
+    let reset = behave(|kernel| kernel.refuse_posts = 2);
+    let rejected = port.initiate_read(&server, READ, vec![1, 2]).err();
+    // A full vector is refused by the library.
+    assert_eq!(rejected.unwrap().returned, (READ, vec![1, 2]));
+    let rejected = port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::ResourceExhausted);
+    assert_eq!((rejected.returned.0, rejected.returned.1.capacity()), (READ, 8));
+    let mut buffer = [0; 8];
+    port.scope(|scope| {
+        assert_eq!(scope.initiate_read(&server, 5, &mut buffer).unwrap_err().returned, 5);
+    });
+    drop(reset);
+    nothing_more(&port);
+}
+
+#[test]
+fn the_calls_own_count_is_used_where_the_packet_is_skipped() {
+    let _behaving = behave(|kernel| {
+        kernel.inline = Chance::Always;
+        kernel.leave_pending = Chance::Always;
+    });
+    let port = port();
+    let (mut client, server) = stream_pair();
+    let server = port.add_handle(server, 7).unwrap().skip_on_success().unwrap();
+    client.write_all(b"hello").unwrap();
+    match port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap() {
+        Started::Completed(mut completion) => {
+            completion.error_status.unwrap();
+            assert_eq!((completion.context, completion.bytes_transferred), (READ, 5));
+            assert_eq!(completion.operation.take_buffer::<Vec<u8>>().unwrap(), b"hello");
+        }
+        Started::Pending(_) => panic!("the data is there"),
+    }
+    nothing_more(&port);
+}
+
+#[test]
+fn memory_that_the_kernel_keeps_outlives_the_port() {
+    let _behaving = behave(|kernel| {
+        kernel.ignore_cancels = true;
+        kernel.inline = Chance::Never;
+    });
+    let port = port();
+    let (client, server) = served(&port);
+    let pending = port.initiate_read(&server, READ, Vec::with_capacity(64)).unwrap();
+    port.initiate_read(&server, READ, vec![0; 64].into_boxed_slice()).unwrap();
+    drop(server);
+    // Gives up waiting after a second.
+    drop(port);
+    assert_eq!(scribble(), 2);
+    assert!(!pending.is_completed());
+    drop(pending);
+    // The peer goes on, and so may the kernel.
+    drop(client);
+    assert_eq!(scribble(), 2);
+}
+
+#[test]
+fn a_scope_waits_for_a_cancel_that_is_ignored_for_a_while() {
+    let _behaving = behave(|kernel| kernel.ignore_cancels = true);
+    let port = port();
+    let (_client, server) = served(&port);
+    let mut buffer = [1; 16];
+    thread::scope(|threads| {
+        port.scope(|scope| {
+            std::mem::forget(scope.initiate_read(&server, READ, &mut buffer).unwrap());
+            threads.spawn(|| {
+                thread::sleep(Duration::from_millis(20));
+                heed_cancels();
+            });
+        });
+        buffer.fill(2);
+    });
+    assert_eq!(buffer, [2; 16]);
+    nothing_more(&port);
+}
+
+#[test]
+fn packets_of_others_are_told_apart_wherever_they_point() {
+    let port = port();
+    let (mut client, server) = served(&port);
+    let pending = port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap();
+    // A duplicate's operation arrives at the port of the file object.
+    let mut overlapped = Box::new(OVERLAPPED::default());
+    let mut bytes = Box::new([0u8; 4]);
+    let duplicate = server.get_ref().try_clone().unwrap();
+    let buffer = ws::WSABUF { len: 4, buf: bytes.as_mut_ptr() };
+    let address = &raw mut *overlapped;
+    // SAFETY: Everything lives until the packet is dequeued.
+    let started = unsafe {
+        ws::WSARecv(
+            duplicate.as_raw_socket() as ws::SOCKET,
+            &raw const buffer,
+            1,
+            std::ptr::null_mut(),
+            &raw mut (*(&raw mut FLAGS)),
+            address,
+            None,
+        )
+    };
+    assert_ne!(started, 0, "there is a read before it");
+    client.write_all(b"helloyou").unwrap();
+    let mut completion = complete(&port);
+    assert_eq!(completion.operation.take_buffer::<Vec<u8>>().unwrap().len(), 8);
+    drop(pending);
+    client.write_all(b"four").unwrap();
+    let foreign = port.get_completion().unwrap_err();
+    let packet = foreign.foreign_packet().unwrap();
+    assert_eq!((packet.completion_key, packet.bytes_transferred), (7, 4));
+    assert_eq!(packet.overlapped, address.addr());
+    assert_eq!(*bytes, *b"four");
+
+    for overlapped in [0, 1, 128, usize::MAX, address.addr()] {
+        post_raw(&port, 5, 6, overlapped);
+        let foreign = port.get_completion().unwrap_err();
+        assert_eq!(foreign.foreign_packet().unwrap().overlapped, overlapped);
+    }
+    nothing_more(&port);
+}
+
+static mut FLAGS: u32 = 0;
+
+/// For many seeds: everything by chance, on three threads.
+#[test]
+fn races_of_data_cancels_and_drops_end_with_one_completion_each() {
+    const OPERATIONS: usize = 3;
+    let _behaving = behave(|kernel| kernel.dequeued_first = Chance::Sometimes);
+    let port = port();
+    let (mut client, server) = served(&port);
+    let completed = AtomicUsize::new(0);
+    let received = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while completed.load(Ordering::Relaxed) < OPERATIONS {
+                    let Ok(completion) = port.get_completion_timeout(Duration::from_millis(200))
+                    else {
+                        return;
+                    };
+                    if let Some(mut completion) = completion {
+                        completed.fetch_add(1, Ordering::Relaxed);
+                        let bytes = completion.bytes_transferred as usize;
+                        received.fetch_add(bytes, Ordering::Relaxed);
+                        if let Some(buffer) = completion.operation.take_buffer::<Vec<u8>>() {
+                            assert_eq!(buffer, [9].repeat(bytes));
+                        }
+                    }
+                }
+            });
+        }
+        scope.spawn(|| client.write_all(&[9; 2]).unwrap());
+        for index in 0..OPERATIONS {
+            let mut pending = port.initiate_read(&server, index, Vec::with_capacity(1)).unwrap();
+            match index % 3 {
+                0 => drop(pending),
+                1 => {
+                    pending.cancel().unwrap();
+                }
+                _ => {
+                    if let Some(buffer) = pending.take_buffer() {
+                        assert!(buffer.len() <= 1);
+                    }
+                }
+            }
+        }
+        drop(server);
+    });
+    assert_eq!(completed.load(Ordering::Relaxed), OPERATIONS);
+    assert!(received.load(Ordering::Relaxed) <= 2);
+    nothing_more(&port);
+}
+
+/// For many seeds: a port that goes while completions come in.
+#[test]
+fn a_port_that_is_dropped_amid_completions_frees_what_it_can() {
+    let port = port();
+    let (mut client, server) = served(&port);
+    let reads: Vec<_> = (0..3)
+        .map(|index| port.initiate_read(&server, index, Vec::with_capacity(100)).unwrap())
+        .collect();
+    thread::scope(|scope| {
+        scope.spawn(|| client.write_all(b"hello").unwrap());
+        scope.spawn(move || drop(server));
+        scope.spawn(move || drop(port));
+    });
+    for mut pending in reads {
+        assert!(pending.is_completed());
+        assert!(pending.take_buffer().unwrap().len() <= 5);
+    }
+}
+
+#[test]
+fn a_refused_call_on_a_file_gives_everything_back() {
+    let file = support::temp_file("refused", "hello");
+    let port = port();
+    let opened = port.add_handle(support::overlapped_file(file.path(), true, false), 1).unwrap();
+    let _behaving = behave(|kernel| kernel.refuse.push_back(win32::ERROR_INVALID_USER_BUFFER));
+    let rejected = port.initiate_read_at(&opened, READ, Vec::with_capacity(8), 0).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::ResourceExhausted);
+    port.initiate_read_at(&opened, READ, rejected.returned.1, 0).unwrap();
+    let mut completions = complete_all(&port, 1);
+    assert_eq!(completions[0].operation.take_buffer::<Vec<u8>>().unwrap(), b"hello");
+}
