@@ -1,4 +1,5 @@
 //! The example programs run, and say what they should.
+#![cfg(not(miri))] // Miri starts no processes
 #![cfg(windows)]
 
 use std::path::PathBuf;

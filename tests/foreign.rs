@@ -491,11 +491,11 @@ fn a_port_dropped_among_foreign_packets_gives_the_buffers_back() {
     let port = port();
     let (_client, server) = stream_pair();
     let server = port.add_handle(server, 1).unwrap();
-    for _ in 0..few(50) {
+    for _ in 0..few(50) / 4 {
         post_raw(&port, 1, 2, 0);
     }
     let mut pending = port.initiate_read(&server, 5, *b"buffer").unwrap();
-    for _ in 0..few(50) {
+    for _ in 0..few(50) / 4 {
         post_raw(&port, 1, 2, usize::MAX);
     }
     drop(port);

@@ -176,8 +176,9 @@ fn a_queued_completion_survives_every_order_of_drops_and_leaks() {
 
 #[test]
 fn a_dequeued_completion_survives_every_order_of_drops() {
-    for order in orders(5) {
-        let_go_of(Stage::Dequeued, &order, 0);
+    // Under Miri one in ten.
+    for order in orders(5).iter().step_by(if cfg!(miri) { 10 } else { 1 }) {
+        let_go_of(Stage::Dequeued, order, 0);
     }
 }
 

@@ -380,6 +380,7 @@ fn a_write_after_the_other_end_has_closed_is_a_broken_pipe() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn a_write_in_flight_when_the_other_end_closes_is_a_broken_pipe() {
     const MUCH: usize = 1 << 20;
     let port = port();
@@ -458,6 +459,7 @@ fn a_cancelled_read_gives_its_buffer_back_and_the_pipe_goes_on() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn a_cancelled_write_is_a_completion_with_its_buffer() {
     const MUCH: usize = 1 << 20;
     let port = port();
@@ -471,6 +473,7 @@ fn a_cancelled_write_is_a_completion_with_its_buffer() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn cancel_all_cancels_reads_and_writes_of_this_end_only() {
     let port = port();
     let (server, client) = pair(&port, BYTES);

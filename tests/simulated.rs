@@ -259,7 +259,7 @@ fn a_scope_waits_for_a_cancel_that_is_ignored_for_a_while() {
     let mut buffer = [1; 16];
     thread::scope(|threads| {
         port.scope(|scope| {
-            std::mem::forget(scope.initiate_read(&server, READ, &mut buffer).unwrap());
+            scope.initiate_read(&server, READ, &mut buffer).unwrap();
             threads.spawn(|| {
                 thread::sleep(Duration::from_millis(20));
                 heed_cancels();

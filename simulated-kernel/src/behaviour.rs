@@ -35,7 +35,7 @@ pub struct Behaviour {
     pub delay: u32,
     /// The next operations are refused with these Win32 codes.
     pub refuse: VecDeque<u32>,
-    /// The next operations that succeed fail with these statuses instead.
+    /// The next operations that succeed late fail with these statuses instead.
     pub fail: VecDeque<u32>,
     /// So many of the next posts find no memory.
     pub refuse_posts: u32,

@@ -14,8 +14,8 @@ use windows_sys::Wdk::Storage::FileSystem::{
     FileModeInformation,
 };
 use windows_sys::Win32::Foundation::{
-    CloseHandle, ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER, GENERIC_READ, HANDLE,
-    INVALID_HANDLE_VALUE, STATUS_INVALID_HANDLE, SetLastError,
+    CloseHandle, ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER, ERROR_MOD_NOT_FOUND, GENERIC_READ,
+    HANDLE, INVALID_HANDLE_VALUE, STATUS_INVALID_HANDLE, SetLastError,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     CreateFileW, FILE_ATTRIBUTE_NORMAL, FILE_BEGIN, FILE_CURRENT, FILE_SHARE_DELETE,
@@ -222,6 +222,12 @@ extern "system" fn GetFileType(handle: HANDLE) -> u32 {
     fail(0, kind)
 }
 
+/// No module is loaded, Wine's neither.
+#[unsafe(no_mangle)]
+extern "system" fn GetModuleHandleW(_name: *const u16) -> HANDLE {
+    fail(ERROR_MOD_NOT_FOUND, ptr::null_mut())
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "system" fn NtQueryInformationFile(
     handle: HANDLE,
@@ -241,7 +247,7 @@ unsafe extern "system" fn NtQueryInformationFile(
     let mode = if is_overlapped { 0 } else { FILE_SYNCHRONOUS_IO_NONALERT };
     // SAFETY: The caller gives room for it.
     unsafe {
-        information.cast::<FILE_MODE_INFORMATION>().write(FILE_MODE_INFORMATION { Mode: mode })
+        information.cast::<FILE_MODE_INFORMATION>().write(FILE_MODE_INFORMATION { Mode: mode });
     };
     0
 }

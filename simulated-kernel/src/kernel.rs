@@ -101,7 +101,7 @@ pub fn wait(kernel: Entered) -> Entered {
 /// Nobody tells the kernel when a handle is closed, so nobody waits long
 /// without looking.
 pub fn wait_on(condition: &Condvar, kernel: Entered) -> Entered {
-    const GLANCE: Duration = Duration::from_millis(10);
+    const GLANCE: Duration = Duration::from_millis(50);
     condition.wait_timeout(kernel, GLANCE).unwrap_or_else(PoisonError::into_inner).0
 }
 

@@ -10,7 +10,7 @@
 //! own, at times drawn from Miri's seed; so Miri sees whatever the library does
 //! with that memory too early or too late.
 //!
-//! What the model does by chance a test can make it do: see [`behave`].
+//! What the model does by chance a test can make it do: see `behave`.
 //!
 //! Not modelled: the concurrency value (all waiting threads may run), events
 //! (`hEvent` is only looked at for its lowest bit), child processes.
@@ -36,4 +36,4 @@ mod winsock;
 
 pub use behaviour::{Behaving, Behaviour, Chance, behave, heed_cancels, scribble};
 pub use file::open as open_file;
-pub use pipe::open as open_pipe;
+pub use pipe::{BlockingPipe, open as open_pipe};

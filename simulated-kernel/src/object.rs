@@ -61,7 +61,7 @@ impl Kernel {
                 }
             }
             Body::File(_) => {}
-            Body::Pipe(end) => self.close_pipe(end),
+            Body::Pipe(end) => self.close_pipe(&end),
             Body::Socket(socket) => self.close_socket(socket),
         }
         self.abandon(object);

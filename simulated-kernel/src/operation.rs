@@ -137,7 +137,7 @@ impl Operation {
         if length > 0 {
             // SAFETY: The buffer is lent, and has `self.length` bytes.
             unsafe {
-                ptr::copy_nonoverlapping(self.buffer.0.add(start), bytes.as_mut_ptr(), length)
+                ptr::copy_nonoverlapping(self.buffer.0.add(start), bytes.as_mut_ptr(), length);
             };
         }
         bytes
@@ -200,12 +200,9 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
     let packet = association.filter(|_| operation.has_packet);
     let linger = kernel.random.draw(behaviour.dequeued_first);
 
-    // A refused connect takes its time.
+    // A connect takes its time.
     let can_be_inline = !waits && !matches!(operation.kind, Kind::Connect(_));
-    let mut outcome = None;
-    if can_be_inline && kernel.random.draw(behaviour.inline) {
-        outcome = kernel.attempt(id, &mut operation);
-    }
+    let outcome = if can_be_inline { kernel.attempt(id, &mut operation) } else { None };
     match outcome {
         Some(outcome) if is_error(outcome.status) => {
             // What is no use of the connection fails at once.
@@ -217,6 +214,12 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
                 kernel.lent.remove(&address);
                 return Err(outcome.status);
             }
+            operation.mark_pending();
+            kernel.finish(Finished { operation, outcome, packet });
+        }
+        Some(outcome) if !kernel.random.draw(behaviour.inline) => {
+            // It is over, and only its memory and its packet are late.
+            let outcome = kernel.fail_if_told(outcome);
             operation.mark_pending();
             kernel.finish(Finished { operation, outcome, packet });
         }
@@ -256,7 +259,7 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
 /// The packet of an operation is dequeued before its call returns, if there is
 /// a thread that does so.
 fn wait_for_dequeue(address: usize) {
-    const PATIENCE: u32 = 2000;
+    const PATIENCE: u32 = 40;
     for _ in 0..PATIENCE {
         if !enter().lent.contains(&address) {
             return;
@@ -270,7 +273,6 @@ pub fn settle(finished: Finished) {
     let Finished { operation, outcome, packet } = finished;
     operation.write(&outcome);
     let address = operation.address();
-    drop(operation);
     let mut kernel = lock();
     match packet {
         Some((port, key)) if kernel.objects.contains_key(&port) => {
@@ -291,13 +293,17 @@ impl Kernel {
     pub fn attempt(&mut self, id: Id, operation: &mut Operation) -> Option<Outcome> {
         let mut outcome = self.attempt_soundly(id, operation)?;
         if !is_error(outcome.status) {
-            if let Some(status) = self.behaviour.fail.pop_front() {
-                return Some(Outcome::status(status));
-            }
             let is_full = outcome.bytes == operation.length;
             outcome.bytes += if is_full { self.behaviour.over_report as usize } else { 0 };
         }
         Some(outcome)
+    }
+
+    /// What an operation results in that has succeeded late.
+    fn fail_if_told(&mut self, outcome: Outcome) -> Outcome {
+        let fails = !is_error(outcome.status);
+        let status = if fails { self.behaviour.fail.pop_front() } else { None };
+        status.map_or(outcome, Outcome::status)
     }
 
     /// Finishes those operations of an object that can be.
@@ -314,15 +320,13 @@ impl Kernel {
             let tried = !*waits && (!cancelled || self.random.draw(loses));
             let outcome = if tried { self.attempt(id, &mut operation) } else { None };
             let outcome = outcome.or_else(|| cancelled.then(|| Outcome::status(STATUS_CANCELLED)));
-            match outcome {
-                Some(outcome) => {
-                    let packet = association.filter(|_| operation.has_packet);
-                    finished.push(Finished { operation, outcome, packet });
-                }
-                None => {
-                    *waits = true;
-                    left.push(operation);
-                }
+            if let Some(outcome) = outcome {
+                let outcome = self.fail_if_told(outcome);
+                let packet = association.filter(|_| operation.has_packet);
+                finished.push(Finished { operation, outcome, packet });
+            } else {
+                *waits = true;
+                left.push(operation);
             }
         }
         if let Some(object) = self.objects.get_mut(&id) {

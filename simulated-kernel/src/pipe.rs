@@ -2,23 +2,24 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::windows::io::{FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::{
     ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE, HANDLE,
 };
 use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
 use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OVERLAPPED;
+use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::Win32::System::Pipes::{PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE};
 
 use crate::handle::truth;
-use crate::kernel::{Id, Kernel, enter};
+use crate::kernel::{Id, Kernel, enter, wait};
 use crate::memory::put;
 use crate::object::{Body, Object};
 use crate::operation::{Kind, Operation, Outcome};
 use crate::status::{
     STATUS_BUFFER_OVERFLOW, STATUS_PIPE_BROKEN, STATUS_PIPE_CLOSING, STATUS_PIPE_DISCONNECTED,
-    STATUS_PIPE_LISTENING, STATUS_SUCCESS,
+    STATUS_PIPE_LISTENING, STATUS_SUCCESS, is_error, win32_code,
 };
 
 /// One end of a pipe.
@@ -135,7 +136,7 @@ impl Kernel {
         Some(Outcome::wrote(length))
     }
 
-    pub fn close_pipe(&mut self, end: PipeEnd) {
+    pub fn close_pipe(&mut self, end: &PipeEnd) {
         if let Link::Connected(other) = end.link {
             if let Some(end) = self.pipe(other) {
                 end.link = Link::Broken;
@@ -172,7 +173,9 @@ pub fn open(name: &str) -> io::Result<OwnedHandle> {
         capacity,
     };
     let client = kernel.add(Object::new(Body::Pipe(client)));
-    kernel.pipe(server).expect("a pipe").link = Link::Connected(client);
+    if let Some(end) = kernel.pipe(server) {
+        end.link = Link::Connected(client);
+    }
     let handle = kernel.open_token(client);
     // SAFETY: The handle is new.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
@@ -191,7 +194,10 @@ unsafe extern "system" fn CreateNamedPipeW(
 ) -> HANDLE {
     // SAFETY: The name ends with a zero.
     let name = unsafe {
-        let length = (0..).take_while(|&index| *name.add(index) != 0).count();
+        let mut length = 0;
+        while *name.add(length) != 0 {
+            length += 1;
+        }
         String::from_utf16_lossy(std::slice::from_raw_parts(name, length))
     };
     let mut object = Object::new(Body::Pipe(PipeEnd {
@@ -264,4 +270,78 @@ extern "system" fn DisconnectNamedPipe(server: HANDLE) -> i32 {
             kernel.look(client);
         }
     }))
+}
+
+/// One end of a pipe of the model's, for reads and writes that block, as the
+/// standard library's `File` does them; that one's are Miri's.
+#[derive(Debug)]
+pub struct BlockingPipe(OwnedHandle);
+
+impl From<OwnedHandle> for BlockingPipe {
+    fn from(handle: OwnedHandle) -> Self {
+        Self(handle)
+    }
+}
+
+impl From<BlockingPipe> for OwnedHandle {
+    fn from(pipe: BlockingPipe) -> Self {
+        pipe.0
+    }
+}
+
+impl AsRawHandle for BlockingPipe {
+    fn as_raw_handle(&self) -> HANDLE {
+        self.0.as_raw_handle()
+    }
+}
+
+impl BlockingPipe {
+    /// Tries until there is an outcome.
+    fn block(&self, mut operation: Operation) -> io::Result<Outcome> {
+        let mut kernel = enter();
+        let id = kernel.resolve(self.0.as_raw_handle().addr()).expect("a pipe");
+        loop {
+            match kernel.transfer_pipe(id, &mut operation) {
+                Some(outcome) if is_error(outcome.status) => {
+                    let code = win32_code(outcome.status);
+                    return Err(io::Error::from_raw_os_error(code as i32));
+                }
+                Some(outcome) => return Ok(outcome),
+                None => kernel = wait(kernel),
+            }
+        }
+    }
+}
+
+impl io::Read for BlockingPipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut overlapped = OVERLAPPED::default();
+        // SAFETY: The operation is over when this returns.
+        let operation = unsafe {
+            Operation::new(Kind::Read, buffer.as_mut_ptr(), buffer.len(), &raw mut overlapped)
+        };
+        match self.block(operation) {
+            Ok(outcome) => {
+                buffer[..outcome.data.len()].copy_from_slice(&outcome.data);
+                Ok(outcome.data.len())
+            }
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl io::Write for BlockingPipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut overlapped = OVERLAPPED::default();
+        let start = bytes.as_ptr().cast_mut();
+        // SAFETY: As for `read`.
+        let operation =
+            unsafe { Operation::new(Kind::Write(0), start, bytes.len(), &raw mut overlapped) };
+        self.block(operation).map(|outcome| outcome.bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -44,6 +44,12 @@ pub struct Datagrams {
     pub ignores_unreachable: bool,
 }
 
+pub struct Received {
+    pub data: Vec<u8>,
+    pub from: Option<SocketAddr>,
+    pub is_cut: bool,
+}
+
 pub const LONGEST_DATAGRAM: usize = 65507;
 const MOST_DATAGRAMS: usize = 64;
 
@@ -214,8 +220,8 @@ impl Kernel {
         match operation.kind {
             Kind::Read => {
                 let (status, data) = match self.receive_from(id, operation.length, false)? {
-                    Ok((data, _, is_cut)) if is_cut => (STATUS_BUFFER_OVERFLOW, data),
-                    Ok((data, ..)) => (STATUS_SUCCESS, data),
+                    Ok(received) if received.is_cut => (STATUS_BUFFER_OVERFLOW, received.data),
+                    Ok(received) => (STATUS_SUCCESS, received.data),
                     Err(status) => return Some(Outcome::status(status)),
                 };
                 Some(Outcome::read_with(status, data))
@@ -265,14 +271,13 @@ impl Kernel {
         }
     }
 
-    /// What there is to receive, from whom, and whether it was cut; `None`
-    /// while there is nothing.
+    /// What there is to receive; `None` while there is nothing.
     pub fn receive_from(
         &mut self,
         id: Id,
         length: usize,
         peeks: bool,
-    ) -> Option<Result<(Vec<u8>, Option<SocketAddr>, bool), u32>> {
+    ) -> Option<Result<Received, u32>> {
         let socket = self.socket(id)?;
         match &mut socket.role {
             Role::Stream(stream) => {
@@ -282,19 +287,20 @@ impl Kernel {
                     // There is room for more.
                     self.look(peer);
                 }
-                Some(received.map(|data| (data, None, false)))
+                Some(received.map(|data| Received { data, from: None, is_cut: false }))
             }
             Role::Datagram(datagrams) => {
                 if std::mem::take(&mut datagrams.is_unreachable) {
                     return Some(Err(STATUS_PORT_UNREACHABLE));
                 }
-                let (from, mut data) = match peeks {
-                    true => datagrams.incoming.front()?.clone(),
-                    false => datagrams.incoming.pop_front()?,
+                let (from, mut data) = if peeks {
+                    datagrams.incoming.front()?.clone()
+                } else {
+                    datagrams.incoming.pop_front()?
                 };
                 let is_cut = data.len() > length;
                 data.truncate(length);
-                Some(Ok((data, Some(from), is_cut)))
+                Some(Ok(Received { data, from: Some(from), is_cut }))
             }
             Role::Fresh | Role::Listener(_) => Some(Err(STATUS_CONNECTION_INVALID)),
         }

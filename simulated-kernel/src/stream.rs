@@ -7,6 +7,7 @@ use crate::socket::Role;
 use crate::status::{STATUS_CONNECTION_RESET, STATUS_PIPE_DISCONNECTED};
 
 /// One end of a connection.
+#[allow(clippy::struct_excessive_bools, reason = "the two directions end independently")]
 pub struct Stream {
     pub incoming: VecDeque<u8>,
     /// The other end, while it is open.

@@ -15,7 +15,7 @@ use crate::kernel::{Entered, Id, Kernel, announce, enter, wait};
 use crate::memory::put;
 use crate::object::{Body, Object};
 use crate::operation::{Kind, Operation, pending_code, start};
-use crate::socket::{LONGEST_DATAGRAM, Role, Socket};
+use crate::socket::{LONGEST_DATAGRAM, Received, Role, Socket};
 use crate::status::winsock_code;
 
 type Answer<T> = Result<T, i32>;
@@ -310,7 +310,7 @@ unsafe extern "system" fn getsockopt(
     value: *mut u8,
     length: *mut i32,
 ) -> i32 {
-    zero(enter_for(socket).and_then(|(mut kernel, id)| {
+    zero(enter_for(socket).map(|(mut kernel, id)| {
         let socket = kernel.the_socket(id);
         // SAFETY: As the caller promises.
         let room = unsafe { *length } as usize;
@@ -324,8 +324,8 @@ unsafe extern "system" fn getsockopt(
                 ..Default::default()
             };
             // SAFETY: The caller gives room for one.
-            unsafe { value.cast::<ws::WSAPROTOCOL_INFOW>().write(information) };
-            return Ok(());
+            unsafe { value.cast::<ws::WSAPROTOCOL_INFOW>().write_unaligned(information) };
+            return;
         }
         let mut bytes = match (level, option) {
             (ws::SOL_SOCKET, ws::SO_TYPE) => kind.to_ne_bytes().to_vec(),
@@ -337,7 +337,6 @@ unsafe extern "system" fn getsockopt(
         bytes.resize(room, 0);
         // SAFETY: The caller gives that much room.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), value, room) };
-        Ok(())
     }))
 }
 
@@ -366,7 +365,7 @@ unsafe fn receive(
     from: (*mut ws::SOCKADDR, *mut i32),
 ) -> Answer<usize> {
     let peeks = flags & ws::MSG_PEEK != 0;
-    let (data, sender, is_cut) = block(socket, ws::SO_RCVTIMEO, |kernel, id| {
+    let Received { data, from: sender, is_cut } = block(socket, ws::SO_RCVTIMEO, |kernel, id| {
         Some(kernel.receive_from(id, length, peeks)?.map_err(code_of))
     })?;
     // SAFETY: The buffer has `length` bytes; the address has room or is null.

@@ -7,8 +7,10 @@ mod cargo;
 mod check;
 mod demo;
 mod loom;
+mod miri;
 mod runtime;
 mod sabotage;
+mod soak;
 mod test;
 mod unsafe_report;
 
@@ -50,6 +52,15 @@ enum Command {
     },
     /// Explore the library's lock-free protocols in all orders
     Loom(loom::Args),
+    /// Run the tests under Miri, over a simulated kernel
+    Miri(miri::Args),
+    /// Do random work for a long time (on Linux under Wine)
+    #[command(disable_help_flag = true)]
+    Soak {
+        /// Passed to the program as they are; --help lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Break the library one line at a time, to see that the tests notice
     Sabotage(sabotage::Args),
     /// Check format, lints, documentation, the oldest Rust and all targets
@@ -85,6 +96,8 @@ fn main() -> ExitCode {
         Command::Demo { args } => demo::run("echo_demo", &args),
         Command::RunExample { name, args } => demo::run(&name, &args),
         Command::Loom(args) => loom::run(&args),
+        Command::Miri(args) => miri::run(&args),
+        Command::Soak { args } => soak::run(&args),
         Command::Sabotage(args) => sabotage::run(&args),
         Command::Check => check::run(),
         Command::UnsafeReport => unsafe_report::run(),
