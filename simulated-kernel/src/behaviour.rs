@@ -16,7 +16,8 @@ pub enum Chance {
 /// chance.
 #[derive(Clone, Debug)]
 pub struct Behaviour {
-    /// Operations that can finish within their call do.
+    /// Operations that can finish within their call do; sometimes means files'
+    /// at times and all others always.
     pub inline: Chance,
     /// What fails within its call fails later, with a packet, instead.
     pub fail_late: Chance,

@@ -6,7 +6,9 @@ use std::thread;
 use windows_sys::Win32::Foundation::ERROR_IO_PENDING;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
+use crate::behaviour::Chance;
 use crate::kernel::{Entered, Id, Kernel, announce, enter, lock};
+use crate::object::Body;
 use crate::port::Packet;
 use crate::status::{
     STATUS_CANCELLED, STATUS_CONNECTION_RESET, STATUS_END_OF_FILE, STATUS_PENDING,
@@ -200,6 +202,12 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
     let packet = association.filter(|_| operation.has_packet);
     let linger = kernel.random.draw(behaviour.dequeued_first);
 
+    // Whatever is ready completes at once, but for files.
+    let is_file = matches!(kernel.objects[&id].body, Body::File(_));
+    let inline = match behaviour.inline {
+        Chance::Sometimes if !is_file => Chance::Always,
+        chance => chance,
+    };
     // A connect takes its time.
     let can_be_inline = !waits && !matches!(operation.kind, Kind::Connect(_));
     let outcome = if can_be_inline { kernel.attempt(id, &mut operation) } else { None };
@@ -217,7 +225,7 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
             operation.mark_pending();
             kernel.finish(Finished { operation, outcome, packet });
         }
-        Some(outcome) if !kernel.random.draw(behaviour.inline) => {
+        Some(outcome) if !kernel.random.draw(inline) => {
             // It is over, and only its memory and its packet are late.
             let outcome = kernel.fail_if_told(outcome);
             operation.mark_pending();

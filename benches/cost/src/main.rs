@@ -3,15 +3,15 @@
 //! The program does little of its own: `cargo xtask cost` runs it under a
 //! tracer, which counts the instructions between the marks that belong to this
 //! program's image. Region `2 * row` is by hand, `2 * row + 1` the library.
-#![cfg_attr(not(windows), allow(unused))]
+#![cfg_attr(not(all(windows, target_arch = "x86_64")), allow(unused))]
 
-#[cfg(windows)]
+#[cfg(all(windows, target_arch = "x86_64"))]
 mod by_hand;
-#[cfg(windows)]
+#[cfg(all(windows, target_arch = "x86_64"))]
 mod library;
-#[cfg(windows)]
+#[cfg(all(windows, target_arch = "x86_64"))]
 mod marks;
-#[cfg(windows)]
+#[cfg(all(windows, target_arch = "x86_64"))]
 mod objects;
 
 /// What is compared, in the order of the table.
@@ -35,7 +35,7 @@ fn main() {
     for row in ROWS {
         println!("{row}");
     }
-    #[cfg(windows)]
+    #[cfg(all(windows, target_arch = "x86_64"))]
     {
         by_hand::run();
         library::run();
@@ -43,7 +43,7 @@ fn main() {
 }
 
 /// Runs one row: first uncounted, then between the marks.
-#[cfg(windows)]
+#[cfg(all(windows, target_arch = "x86_64"))]
 fn measure(region: usize, mut operation: impl FnMut()) {
     for _ in 0..WARM_UP {
         operation();
