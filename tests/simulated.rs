@@ -87,10 +87,9 @@ fn an_operation_can_be_over_before_its_start_returns() {
 
 #[test]
 fn a_cancel_that_comes_too_late_delivers_the_data() {
-    let _behaving = behave(|kernel| kernel.cancel_loses = Chance::Always);
     let port = port();
     let (mut client, server) = served(&port);
-    let reset = behave(|kernel| kernel.ignore_cancels = true);
+    let behaving = behave(|kernel| kernel.ignore_cancels = true);
     let pending = port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap();
     assert!(pending.cancel().unwrap());
     client.write_all(b"hello").unwrap();
@@ -98,7 +97,7 @@ fn a_cancel_that_comes_too_late_delivers_the_data() {
     completion.error_status.unwrap();
     assert_eq!(completion.operation.take_buffer::<Vec<u8>>().unwrap(), b"hello");
     assert!(!pending.cancel().unwrap());
-    drop(reset);
+    drop(behaving);
     nothing_more(&port);
 }
 
@@ -320,7 +319,11 @@ static mut FLAGS: u32 = 0;
 #[test]
 fn races_of_data_cancels_and_drops_end_with_one_completion_each() {
     const OPERATIONS: usize = 3;
-    let _behaving = behave(|kernel| kernel.dequeued_first = Chance::Sometimes);
+    let _behaving = behave(|kernel| {
+        kernel.dequeued_first = Chance::Sometimes;
+        kernel.inline = Chance::Never;
+        kernel.cancel_loses = Chance::Sometimes;
+    });
     let port = port();
     let (mut client, server) = served(&port);
     let completed = AtomicUsize::new(0);

@@ -27,7 +27,8 @@ pub struct Behaviour {
     /// After an inline success without a packet the `OVERLAPPED` says that the
     /// operation is pending.
     pub leave_pending: Chance,
-    /// Data that is there when a cancel takes effect is delivered all the same.
+    /// A cancel takes effect a little later, and data that comes until then is
+    /// delivered all the same.
     pub cancel_loses: Chance,
     /// Cancels are accepted, and nothing happens; closing a handle does not
     /// end its operations either. See [`heed_cancels`].
@@ -58,7 +59,7 @@ impl Behaviour {
             fail_late: Chance::Sometimes,
             dequeued_first: Chance::Never,
             leave_pending: Chance::Sometimes,
-            cancel_loses: Chance::Sometimes,
+            cancel_loses: Chance::Never,
             ignore_cancels: false,
             delay: 8,
             refuse: VecDeque::new(),

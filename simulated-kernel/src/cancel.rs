@@ -22,18 +22,29 @@ extern "system" fn CancelIoEx(handle: HANDLE, overlapped: *const OVERLAPPED) -> 
 impl Kernel {
     /// Asks for one operation to be cancelled, or for all if the address is 0.
     fn cancel(&mut self, id: Id, address: usize) -> bool {
-        let asked = if self.behaviour.ignore_cancels { Cancel::Ignored } else { Cancel::Heeded };
+        // What is ready was faster.
+        self.finish_what_is_ready(id);
+        let ignores = self.behaviour.ignore_cancels;
+        let chance = self.behaviour.cancel_loses;
+        let may_lose = !ignores && self.random.draw(chance);
         let object = self.objects.get_mut(&id).expect("an object");
+        let association = object.association;
         let mut any = false;
-        for operation in &mut object.pending {
-            if address == 0 || operation.address() == address {
-                operation.cancel = asked;
-                any = true;
+        let mut left = Vec::new();
+        for mut operation in std::mem::take(&mut object.pending) {
+            let is_asked = address == 0 || operation.address() == address;
+            any |= is_asked;
+            if is_asked && !ignores && !may_lose {
+                self.finish(operation.cancelled(association));
+                continue;
             }
+            if is_asked {
+                operation.cancel = if ignores { Cancel::Ignored } else { Cancel::Heeded };
+            }
+            left.push(operation);
         }
-        if any {
-            self.look(id);
-        }
+        self.objects.get_mut(&id).expect("an object").pending = left;
+        self.look(id);
         any
     }
 

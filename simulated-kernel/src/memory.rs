@@ -59,7 +59,7 @@ unsafe extern "system" fn VirtualFree(address: *mut c_void, bytes: usize, kind: 
         .unwrap_or_else(PoisonError::into_inner)
         .remove(&address.addr())
         .expect("a reservation");
-    let range = address.addr()..address.addr() + size;
+    let range = address.addr()..address.addr() + layout(size).size();
     let lent = enter().lent.range(range).next().copied();
     assert_eq!(lent, None, "memory was released of which the kernel has an OVERLAPPED");
     // SAFETY: Allocated with this layout, and of no more use.

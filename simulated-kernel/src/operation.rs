@@ -8,7 +8,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use crate::behaviour::Chance;
 use crate::kernel::{Entered, Id, Kernel, announce, enter, lock};
-use crate::object::Body;
+use crate::object::{Body, Object};
 use crate::port::Packet;
 use crate::status::{
     STATUS_CANCELLED, STATUS_CONNECTION_RESET, STATUS_END_OF_FILE, STATUS_PENDING,
@@ -143,6 +143,11 @@ impl Operation {
             };
         }
         bytes
+    }
+
+    pub fn cancelled(self, association: Option<(Id, usize)>) -> Finished {
+        let packet = association.filter(|_| self.has_packet);
+        Finished { operation: self, outcome: Outcome::status(STATUS_CANCELLED), packet }
     }
 
     fn mark_pending(&self) {
@@ -343,12 +348,16 @@ impl Kernel {
         finished
     }
 
+    pub fn finish_what_is_ready(&mut self, id: Id) {
+        for finished in self.progress(id) {
+            self.finish(finished);
+        }
+    }
+
     /// What is in flight on an object that is gone.
-    pub fn abandon(&mut self, object: crate::object::Object) {
+    pub fn abandon(&mut self, object: Object) {
         for operation in object.pending {
-            let packet = object.association.filter(|_| operation.has_packet);
-            let finished =
-                Finished { operation, outcome: Outcome::status(STATUS_CANCELLED), packet };
+            let finished = operation.cancelled(object.association);
             if self.behaviour.ignore_cancels {
                 self.hung.push(finished);
             } else {

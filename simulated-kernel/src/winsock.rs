@@ -329,6 +329,9 @@ unsafe extern "system" fn getsockopt(
         }
         let mut bytes = match (level, option) {
             (ws::SOL_SOCKET, ws::SO_TYPE) => kind.to_ne_bytes().to_vec(),
+            (ws::SOL_SOCKET, ws::SO_ACCEPTCONN) => {
+                i32::from(matches!(socket.role, Role::Listener(_))).to_ne_bytes().to_vec()
+            }
             (ws::SOL_SOCKET, ws::SO_MAX_MSG_SIZE) if is_datagram => {
                 (LONGEST_DATAGRAM as u32).to_ne_bytes().to_vec()
             }
@@ -636,6 +639,9 @@ unsafe extern "system" fn ConnectEx(
             return Err(code as i32);
         }
         let state = kernel.the_socket(id);
+        if state.unspecified().is_ipv4() != address.is_ipv4() {
+            return Err(ws::WSAEAFNOSUPPORT);
+        }
         match state.role {
             Role::Stream(_) => return Err(ws::WSAEISCONN),
             Role::Fresh if state.local.is_some() => {}

@@ -239,17 +239,20 @@ impl Cell {
     #[cold]
     unsafe fn spill_for(cell: NonNull<Cell>, layout: Layout) -> NonNull<u8> {
         // SAFETY: The caller owns the cell, spill included.
-        let spill = unsafe { &mut *(*cell.as_ptr()).spill.get() };
-        if (spill.size as usize) < layout.size() || (spill.align as usize) < layout.align() {
-            // SAFETY: As above.
-            unsafe { Self::release_spill(cell) };
-            let size = u32::try_from(layout.size()).expect("a body under 4 GiB");
-            // SAFETY: The size is not zero, or the body would be inline.
-            let start = unsafe { alloc::alloc(layout) };
-            let Some(start) = NonNull::new(start) else { alloc::handle_alloc_error(layout) };
-            *spill = Spill { start, size, align: layout.align() as u32 };
+        let Spill { start, size, align } = unsafe { (*cell.as_ptr()).spill.get().read() };
+        if size as usize >= layout.size() && align as usize >= layout.align() {
+            return start;
         }
-        spill.start
+        // SAFETY: As above; nothing is in the block.
+        unsafe { Self::release_spill(cell) };
+        let size = u32::try_from(layout.size()).expect("a body under 4 GiB");
+        // SAFETY: The size is not zero, or the body would be inline.
+        let start = unsafe { alloc::alloc(layout) };
+        let Some(start) = NonNull::new(start) else { alloc::handle_alloc_error(layout) };
+        let spill = Spill { start, size, align: layout.align() as u32 };
+        // SAFETY: The caller owns the cell.
+        unsafe { (*cell.as_ptr()).spill.get().write(spill) };
+        start
     }
 
     /// Frees the spill block, if there is one.

@@ -31,6 +31,9 @@ pub(crate) const DEFAULT_OPERATIONS: u32 =
 
 #[derive(Debug)]
 pub(crate) struct Slab {
+    /// The allocation's own pointer: whoever frees the last cell frees the slab
+    /// through it, which a pointer made from a reference would not allow.
+    own: NonNull<Slab>,
     base: NonNull<Cell>,
     capacity: u32,
     free: FreeList,
@@ -52,14 +55,20 @@ impl Slab {
     pub fn reserve(operations: u32) -> Result<NonNull<Slab>> {
         let capacity = operations + 1;
         let base = sys::reserve(capacity as usize * size_of::<Cell>())?;
-        let slab = Box::new(Self {
+        let slab = Box::into_raw(Box::new(Self {
+            own: NonNull::dangling(),
             base: base.cast(),
             capacity,
             free: FreeList::new(),
             fresh: AtomicU32::new(RESERVED + 1),
             committed: Mutex::new(0),
-        });
-        Ok(NonNull::from(Box::leak(slab)))
+        }));
+        // SAFETY: The allocation is new: not null, and nobody else's yet.
+        unsafe {
+            let own = NonNull::new_unchecked(slab);
+            (*slab).own = own;
+            Ok(own)
+        }
     }
 
     /// A cell that nobody else holds.
@@ -90,7 +99,7 @@ impl Slab {
         let cell = self.cell(index);
         // SAFETY: The memory is committed, zeroed, aligned, and nobody else's
         // until `fresh` is stored.
-        unsafe { Cell::initialize(cell, NonNull::from(self)) };
+        unsafe { Cell::initialize(cell, self.own) };
         self.fresh.store(index + 1, Ordering::Release);
         Ok(cell)
     }
@@ -166,7 +175,7 @@ impl Slab {
         let stale = state.is_stale();
         if state.recover() {
             // SAFETY: An abandoned cell is empty, and its packet has come.
-            unsafe { Self::free(NonNull::from(self), cell) };
+            unsafe { Self::free(self.own, cell) };
         }
         stale
     }
@@ -179,7 +188,7 @@ impl Slab {
             // empty.
             unsafe {
                 if cell.as_ref().state.recover() {
-                    Self::free(NonNull::from(self), cell);
+                    Self::free(self.own, cell);
                 }
             }
         }
