@@ -130,7 +130,7 @@ fn data_that_the_client_sent_first_is_not_lost() {
 
 #[test]
 fn accepts_in_flight_each_take_a_client_of_their_own() {
-    const COUNT: usize = 20;
+    const COUNT: usize = few(20);
     let port = port();
     let (listener, address) = listening(&port);
     for i in 0..COUNT {
@@ -356,7 +356,7 @@ fn dropping_the_listener_cancels_its_accepts() {
 /// is the system's choice; that the outcome is one and consistent is not.
 #[test]
 fn a_listener_dropped_with_a_client_at_the_door_completes_its_accept_once() {
-    for _ in 0..50 {
+    for _ in 0..few(50) {
         let port = port();
         let (listener, address) = listening(&port);
         port.initiate_accept(&listener, 1).unwrap();

@@ -73,7 +73,7 @@ fn the_buffer_of_a_cancelled_read_comes_back_from_the_completion() {
 fn the_stream_is_as_before_after_a_cancelled_read() {
     let port = port();
     let (mut client, server) = served(&port);
-    for _ in 0..20 {
+    for _ in 0..few(20) {
         let pending = port.initiate_read(&server, 1, Vec::with_capacity(64)).unwrap();
         assert_eq!(pending.cancel(), Ok(true));
         assert_cancelled(&port, 1);
@@ -107,7 +107,7 @@ fn cancelling_a_completed_operation_does_nothing() {
 fn a_cancel_that_lost_the_race_delivers_its_data() {
     let port = port();
     let (mut client, server) = served(&port);
-    for _ in 0..50 {
+    for _ in 0..few(50) {
         // What is there when the read starts has completed it before the cancel.
         client.write_all(b"hello").unwrap();
         server.get_ref().peek(&mut [0; 8]).unwrap();

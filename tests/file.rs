@@ -473,7 +473,7 @@ fn a_file_dropped_with_operations_in_flight_completes_them_all() {
 fn a_cancelled_read_has_its_bytes_or_says_that_it_was_cancelled() {
     let port = port();
     let (_temp, file) = on_port(&port, "cancel", pattern(1000));
-    for i in 0..50 {
+    for i in 0..few(50) {
         let mut pending = port.initiate_read_at(&file, i, Vec::with_capacity(1000), 0).unwrap();
         pending.cancel().unwrap();
         let completion = complete(&port);

@@ -421,7 +421,7 @@ fn ports_of_the_default_size_are_dropped_without_leaking_address_space() {
         }
     }
     // That many at a time are possible, too.
-    let ports: Vec<_> = (0..100).map(|_| port()).collect();
+    let ports: Vec<_> = (0..few(100)).map(|_| port()).collect();
     for (i, port) in ports.iter().enumerate() {
         port.post(i, 0, 0).unwrap();
     }
@@ -644,7 +644,7 @@ fn a_process_ends_well_with_operations_in_flight() {
     let stream = port.add_handle(stream, 1).unwrap();
     let temp = temp_file("exit", pattern(100_000));
     let file = port.add_handle(overlapped_file(temp.path(), true, true), 2).unwrap();
-    for i in 0..50 {
+    for i in 0..few(50) {
         port.initiate_read(&pipe, i, Vec::with_capacity(64)).unwrap();
         port.initiate_read(&stream, i, [0; 64]).unwrap();
         port.initiate_read_at(&file, i, [0; 4096], 0).unwrap();
