@@ -313,6 +313,7 @@ fn an_undrained_batch_frees_everything_in_it() {
 
 #[test]
 fn a_batch_is_worked_off_on_another_thread() {
+    const COUNT: usize = few(100);
     let port = port();
     let temp = temp_file("thread", pattern(8000));
     let file = port.add_handle(overlapped_file(temp.path(), true, false), 0).unwrap();
@@ -328,13 +329,13 @@ fn a_batch_is_worked_off_on_another_thread() {
                     seen += 1;
                 }
             }
-            assert_eq!(seen, 100);
+            assert_eq!(seen, COUNT);
         });
-        for i in 0..few(100) {
+        for i in 0..COUNT {
             port.initiate_read_at(&file, i, Vec::with_capacity(80), 80 * i as u64).unwrap();
         }
         let mut found = 0;
-        while found < 100 {
+        while found < COUNT {
             let mut batch = Batch::with_capacity(16);
             found += port.get_completions(&mut batch, Some(PATIENCE)).unwrap();
             send.send(batch).unwrap();

@@ -257,8 +257,8 @@ fn a_write_at_the_largest_offset_appends() {
 
 #[test]
 fn many_reads_overlap_and_each_gets_its_own_bytes() {
-    const DEPTH: usize = 64;
-    const READS: usize = few(640);
+    const DEPTH: usize = few(64);
+    const READS: usize = 10 * DEPTH;
     const LENGTH: usize = 4096;
     let port = port();
     let (_temp, file) = on_port(&port, "depth", pattern(READS * LENGTH / 2 + LENGTH));
@@ -286,7 +286,7 @@ fn many_reads_overlap_and_each_gets_its_own_bytes() {
 
 #[test]
 fn many_writes_overlap_and_each_puts_its_own_bytes() {
-    const DEPTH: usize = 64;
+    const DEPTH: usize = few(64);
     let port = port();
     let (temp, file) = on_port(&port, "write-depth", "");
     for i in (0..DEPTH).rev() {

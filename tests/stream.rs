@@ -226,10 +226,11 @@ fn reads_in_flight_are_filled_in_the_order_of_their_starts() {
 
 #[test]
 fn writes_in_flight_keep_the_order_of_their_starts() {
+    const COUNT: usize = few(100);
     let port = port();
     let (mut client, server) = served(&port);
     let mut sent = 0;
-    for i in 0..few(100) {
+    for i in 0..COUNT {
         let length = 1 + i * 37 % 2000;
         port.initiate_write(&server, length, pattern_from(sent, length)).unwrap();
         sent += length;
@@ -237,7 +238,7 @@ fn writes_in_flight_keep_the_order_of_their_starts() {
     let mut received = vec![0; sent];
     client.read_exact(&mut received).unwrap();
     assert!(received == pattern(sent), "the bytes are out of order");
-    for completion in complete_all(&port, 100) {
+    for completion in complete_all(&port, COUNT) {
         completion.error_status.unwrap();
         assert_eq!(completion.bytes_transferred as usize, completion.context);
     }
@@ -973,9 +974,10 @@ fn skipping(port: &Iocp) -> (TcpStream, Associated<TcpStream, Inline>) {
 
 #[test]
 fn skipping_the_port_gives_each_completion_once() {
+    const COUNT: usize = few(100);
     let port = port();
     let (mut client, server) = skipping(&port);
-    for i in 0..few(100) {
+    for i in 0..COUNT {
         let completion = match port.initiate_write(&server, i, "x").unwrap() {
             Started::Completed(completion) => completion,
             Started::Pending(_) => complete(&port),
@@ -986,7 +988,7 @@ fn skipping_the_port_gives_each_completion_once() {
         assert_eq!(completion.operation.kind(), OperationKind::Write);
         nothing_more(&port);
     }
-    client.read_exact(&mut [0; 100]).unwrap();
+    client.read_exact(&mut [0; COUNT]).unwrap();
 }
 
 #[test]
@@ -1019,10 +1021,11 @@ fn a_read_that_skips_has_its_buffer_at_once() {
 
 #[test]
 fn a_stream_that_is_always_ready_comes_back_to_the_port_now_and_then() {
+    const COUNT: usize = if cfg!(miri) { 80 } else { 200 };
     let port = port();
     let (mut client, server) = skipping(&port);
     let (mut inline, mut longest) = (0, 0);
-    for i in 0..few(200) {
+    for i in 0..COUNT {
         match port.initiate_write(&server, i, "x").unwrap() {
             Started::Completed(_) => inline += 1,
             Started::Pending(_) => {
@@ -1034,7 +1037,7 @@ fn a_stream_that_is_always_ready_comes_back_to_the_port_now_and_then() {
     }
     assert!(longest <= Associated::<TcpStream>::INLINE_LIMIT, "{longest} in a row");
     assert!(longest > 0, "nothing was skipped");
-    client.read_exact(&mut [0; 200]).unwrap();
+    client.read_exact(&mut [0; COUNT]).unwrap();
     nothing_more(&port);
 }
 

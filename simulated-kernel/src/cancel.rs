@@ -23,7 +23,7 @@ impl Kernel {
     /// Asks for one operation to be cancelled, or for all if the address is 0.
     fn cancel(&mut self, id: Id, address: usize) -> bool {
         // What is ready was faster.
-        self.finish_what_is_ready(id);
+        self.look(id);
         let ignores = self.behaviour.ignore_cancels;
         let chance = self.behaviour.cancel_loses;
         let may_lose = !ignores && self.random.draw(chance);
@@ -44,7 +44,12 @@ impl Kernel {
             left.push(operation);
         }
         self.objects.get_mut(&id).expect("an object").pending = left;
-        self.look(id);
+        if may_lose {
+            self.look_later(id);
+        } else {
+            // There may be others behind.
+            self.look(id);
+        }
         any
     }
 

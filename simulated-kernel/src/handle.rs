@@ -113,7 +113,7 @@ impl Kernel {
         let Some(object) = self.objects.get_mut(&id) else { return };
         object.handles -= 1;
         if object.handles == 0 {
-            self.finish_what_is_ready(id);
+            self.look(id);
             self.destroy(id);
         }
     }

@@ -24,6 +24,8 @@ pub struct Kernel {
     pub hung: Vec<Finished>,
     pub behaviour: Behaviour,
     pub random: Random,
+    to_look: VecDeque<Id>,
+    is_looking: bool,
     work: VecDeque<Work>,
     is_working: bool,
     clients: usize,
@@ -44,6 +46,8 @@ static KERNEL: Mutex<Kernel> = Mutex::new(Kernel {
     hung: Vec::new(),
     behaviour: Behaviour::new(),
     random: Random::new(),
+    to_look: VecDeque::new(),
+    is_looking: false,
     work: VecDeque::new(),
     is_working: false,
     clients: 0,
@@ -112,15 +116,27 @@ impl Kernel {
         self.last_id
     }
 
-    /// Something has happened to the object: its operations may go on.
+    /// Something has happened to the object: which of its operations are over is
+    /// decided now.
     pub fn look(&mut self, id: Id) {
         CHANGED.notify_all();
-        let has_work = self.objects.get(&id).is_some_and(|object| !object.pending.is_empty());
-        let is_known = || self.work.iter().any(|work| matches!(work, Work::Look(it) if *it == id));
-        if has_work && !is_known() {
-            self.work.push_back(Work::Look(id));
-            self.go_to_work();
+        self.to_look.push_back(id);
+        // What comes of it may be something for other objects, and for this.
+        if !self.is_looking {
+            self.is_looking = true;
+            while let Some(id) = self.to_look.pop_front() {
+                for finished in self.progress(id) {
+                    self.finish(finished);
+                }
+            }
+            self.is_looking = false;
         }
+    }
+
+    /// The same, but at a time of the kernel's choice.
+    pub fn look_later(&mut self, id: Id) {
+        self.work.push_back(Work::Look(id));
+        self.go_to_work();
     }
 
     /// The operation is over; its memory is written later.
@@ -156,17 +172,16 @@ fn work() {
             thread::yield_now();
         }
         kernel = lock();
-        let finished = match kernel.work.pop_front() {
-            Some(Work::Look(id)) => kernel.progress(id),
-            Some(Work::Finish(finished)) => vec![finished],
-            None => continue,
-        };
-        // What follows is not in order with other threads' calls.
-        drop(kernel);
-        for finished in finished {
-            settle(finished);
+        match kernel.work.pop_front() {
+            Some(Work::Look(id)) => kernel.look(id),
+            Some(Work::Finish(finished)) => {
+                // What follows is not in order with other threads' calls.
+                drop(kernel);
+                settle(finished);
+                kernel = lock();
+            }
+            None => {}
         }
-        kernel = lock();
     }
 }
 

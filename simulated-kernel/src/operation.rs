@@ -319,7 +319,7 @@ impl Kernel {
         status.map_or(outcome, Outcome::status)
     }
 
-    /// Finishes those operations of an object that can be.
+    /// Takes those operations of an object that are over. Only for `look`.
     pub fn progress(&mut self, id: Id) -> Vec<Finished> {
         let Some(object) = self.objects.get_mut(&id) else { return Vec::new() };
         let association = object.association;
@@ -346,12 +346,6 @@ impl Kernel {
             object.pending = left;
         }
         finished
-    }
-
-    pub fn finish_what_is_ready(&mut self, id: Id) {
-        for finished in self.progress(id) {
-            self.finish(finished);
-        }
     }
 
     /// What is in flight on an object that is gone.

@@ -96,7 +96,7 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 /// How often a test repeats itself: seldom under Miri, which is slow and tries
 /// other schedules in other runs.
 pub const fn few(count: usize) -> usize {
-    if cfg!(miri) && count > 12 { 12 } else { count }
+    if cfg!(miri) && count > 6 { 6 } else { count }
 }
 
 /// Bytes that differ at every offset that could be mixed up.
