@@ -5,6 +5,8 @@ mod status;
 use std::fmt;
 use std::io;
 
+use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
+
 pub(crate) use status::{
     STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE, STATUS_PENDING, completion_error, is_error,
 };
@@ -31,16 +33,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error(Repr);
 
+// Two words, the first of which is the tag: a success moves cheaply.
 #[derive(Clone, PartialEq, Eq)]
+#[repr(usize)]
 enum Repr {
-    /// The system refused a call or failed an operation.
-    Os {
-        call: Call,
-        kind: ErrorKind,
-        code: u32,
-        /// 0 where the call itself failed, because then no status was written.
-        status: u32,
-    },
+    /// The system refused a call.
+    Call { call: Call, kind: ErrorKind, code: u32 },
+    /// An operation was started by this call, and failed later.
+    Operation { call: Call, kind: ErrorKind, status: u32 },
     /// This crate refused, before any call was made.
     Misuse(&'static Misuse),
     /// A packet that belongs to no operation of the port that dequeued it.
@@ -130,7 +130,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match &self.0 {
-            Repr::Os { kind, .. } => *kind,
+            Repr::Call { kind, .. } | Repr::Operation { kind, .. } => *kind,
             Repr::Misuse(misuse) => misuse.kind,
             Repr::Foreign(_) => ErrorKind::ForeignPacket,
         }
@@ -140,7 +140,10 @@ impl Error {
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         match &self.0 {
-            Repr::Os { code, .. } => Some(*code as i32),
+            Repr::Call { code, .. } => Some(*code as i32),
+            Repr::Operation { call, status, .. } => {
+                status::code_of(*status, *call).map(|code| code as i32)
+            }
             Repr::Misuse(_) | Repr::Foreign(_) => None,
         }
     }
@@ -150,7 +153,7 @@ impl Error {
     #[must_use]
     pub fn ntstatus(&self) -> Option<u32> {
         match &self.0 {
-            Repr::Os { status, .. } if *status != 0 => Some(*status),
+            Repr::Operation { status, .. } => Some(*status),
             _ => None,
         }
     }
@@ -160,7 +163,7 @@ impl Error {
     #[must_use]
     pub fn call(&self) -> Option<&'static str> {
         match &self.0 {
-            Repr::Os { call, .. } => Some(call.name()),
+            Repr::Call { call, .. } | Repr::Operation { call, .. } => Some(call.name()),
             Repr::Misuse(_) | Repr::Foreign(_) => None,
         }
     }
@@ -190,6 +193,11 @@ impl Error {
         }
     }
 
+    /// Whether it says that nothing was dequeued in the time that a dequeue had.
+    pub(crate) fn is_dequeue_timeout(&self) -> bool {
+        matches!(&self.0, Repr::Call { code: WAIT_TIMEOUT, .. })
+    }
+
     /// The error of a call that failed with `code`.
     #[cold]
     pub(crate) fn os(call: Call, code: u32) -> Self {
@@ -198,7 +206,7 @@ impl Error {
 
     /// The same, where the code alone does not tell the cause.
     pub(crate) fn os_as(call: Call, kind: ErrorKind, code: u32) -> Self {
-        Self(Repr::Os { call, kind, code, status: 0 })
+        Self(Repr::Call { call, kind, code })
     }
 
     #[cold]
@@ -215,7 +223,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Repr::Os { call, kind, code, status } => {
+            Repr::Call { call, kind, .. } | Repr::Operation { call, kind, .. } => {
+                let code = self.raw_os_error().unwrap_or_default();
+                let status = self.ntstatus().unwrap_or_default();
                 write!(f, "{}: ", call.name())?;
                 match kind {
                     ErrorKind::Cancelled => f.write_str("the operation was cancelled")?,
@@ -228,9 +238,9 @@ impl fmt::Display for Error {
                     ErrorKind::Console => f.write_str(
                         "a console has no overlapped I/O; read and write it on a thread of its own",
                     )?,
-                    _ => return write_system_message(f, *code, *status),
+                    _ => return write_system_message(f, code, status),
                 }
-                write_codes(f, *code, *status)
+                write_codes(f, code, status)
             }
             Repr::Misuse(misuse) => f.write_str(misuse.message),
             Repr::Foreign(packet) => write!(
@@ -242,16 +252,16 @@ impl fmt::Display for Error {
     }
 }
 
-fn write_system_message(f: &mut fmt::Formatter<'_>, code: u32, status: u32) -> fmt::Result {
+fn write_system_message(f: &mut fmt::Formatter<'_>, code: i32, status: u32) -> fmt::Result {
     // The standard library's message ends with the code.
-    write!(f, "{}", io::Error::from_raw_os_error(code as i32))?;
+    write!(f, "{}", io::Error::from_raw_os_error(code))?;
     if status != 0 {
         write!(f, " (status {status:#010x})")?;
     }
     Ok(())
 }
 
-fn write_codes(f: &mut fmt::Formatter<'_>, code: u32, status: u32) -> fmt::Result {
+fn write_codes(f: &mut fmt::Formatter<'_>, code: i32, status: u32) -> fmt::Result {
     write!(f, " (os error {code}")?;
     if status != 0 {
         write!(f, ", status {status:#010x}")?;

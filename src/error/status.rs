@@ -36,15 +36,24 @@ pub(crate) fn is_warning(status: u32) -> bool {
 
 /// What a completion's `status` means for the caller: success, or an error of
 /// the kind of object that it happened on.
+#[cold]
+#[inline(never)]
+pub(crate) fn completion_error(status: u32, call: Call) -> Result<(), Error> {
+    code_of(status, call).map_or(Ok(()), |code| {
+        Err(Error(Repr::Operation { call, kind: kind_of_code(code), status }))
+    })
+}
+
+/// The Win32 or Winsock code of an operation's status; `None` if that means
+/// success.
 ///
 /// The end of a file or of a pipe is a success with no bytes for a read, as
 /// the end of a stream is on a socket.
-#[cold]
-pub(crate) fn completion_error(status: u32, call: Call) -> Result<(), Error> {
+pub(super) fn code_of(status: u32, call: Call) -> Option<u32> {
     let reads = matches!(call, Call::ReadFile | Call::WSARecv);
     let socket = call.is_on_socket();
-    let code = match status {
-        STATUS_END_OF_FILE | STATUS_PIPE_BROKEN if reads => return Ok(()),
+    Some(match status {
+        STATUS_END_OF_FILE | STATUS_PIPE_BROKEN if reads => return None,
         // A packet that came before the operation had an end, as Wine does when
         // the thread that started it has ended: nothing has been transferred.
         STATUS_CANCELLED | STATUS_HANDLES_CLOSED | STATUS_PENDING => win::ERROR_OPERATION_ABORTED,
@@ -54,11 +63,10 @@ pub(crate) fn completion_error(status: u32, call: Call) -> Result<(), Error> {
         STATUS_TIMEOUT if socket => ws::WSAETIMEDOUT as u32,
         STATUS_TIMEOUT => win::ERROR_TIMEOUT,
         STATUS_NOTIFY_ENUM_DIR => win::ERROR_NOTIFY_ENUM_DIR,
-        _ if !is_error(status) && !is_warning(status) => return Ok(()),
+        _ if !is_error(status) && !is_warning(status) => return None,
         _ if socket => winsock_code(status).unwrap_or_else(|| sys::win32_code(status)),
         _ => sys::win32_code(status),
-    };
-    Err(Error(Repr::Os { call, kind: kind_of_code(code), code, status }))
+    })
 }
 
 /// The Winsock code of a status that has one.

@@ -18,7 +18,7 @@ use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
 
 use crate::error::{Call, Error, ErrorKind, Misuse, Rejected, Result, refusal};
 use crate::operation::Target;
-use crate::port::{Identity, Iocp};
+use crate::port::{Gate, Identity, Iocp};
 use crate::sys::{self, Handle, Nature, SocketKind};
 
 /// A socket, file, pipe or device whose completions go to a port.
@@ -123,7 +123,7 @@ impl<C: Send + 'static> Iocp<C> {
 
     fn associate(&self, handle: Handle, key: usize) -> Result<(Arc<Identity>, Object)> {
         let shared = self.shared();
-        if shared.identity.is_closed() {
+        if shared.gate.is_closed() {
             return Err(Error::misuse(&refusal::CLOSED));
         }
         if !handle.is_plausible() {
@@ -138,7 +138,7 @@ impl<C: Send + 'static> Iocp<C> {
             None if sys::nature(handle) == Nature::Disk => Object::Disk,
             None => Object::Other,
         };
-        Ok((Arc::clone(&shared.identity), object))
+        Ok((shared.gate.identity(), object))
     }
 }
 
@@ -247,15 +247,10 @@ impl<H, M> Associated<H, M> {
     #[inline]
     pub(crate) fn check(
         &self,
-        port: &Arc<Identity>,
+        gate: &Gate,
         offset: Option<u64>,
     ) -> Result<(), &'static Misuse> {
-        if !Arc::ptr_eq(port, &self.identity) {
-            return Err(&refusal::WRONG_PORT);
-        }
-        if port.is_closed() {
-            return Err(&refusal::CLOSED);
-        }
+        gate.check(&self.identity)?;
         match (self.object, offset) {
             (Object::Disk, None) => Err(&refusal::NEEDS_OFFSET),
             (Object::Stream | Object::Datagram(_), Some(_)) => Err(&refusal::NO_OFFSET),
@@ -264,16 +259,16 @@ impl<H, M> Associated<H, M> {
     }
 
     /// The same for what only sockets can do.
-    pub(crate) fn check_socket(&self, port: &Arc<Identity>) -> Result<()> {
-        self.check(port, None).map_err(Error::misuse)?;
+    pub(crate) fn check_socket(&self, gate: &Gate) -> Result<()> {
+        self.check(gate, None).map_err(Error::misuse)?;
         if self.is_socket() { Ok(()) } else { Err(Error::misuse(&refusal::NOT_A_SOCKET)) }
     }
 
     /// The same for accepting. A socket that does not listen is refused here,
     /// because the system may let the operation wait for ever; one that does
     /// has to be asked once.
-    pub(crate) fn check_listener(&self, port: &Arc<Identity>) -> Result<()> {
-        self.check_socket(port)?;
+    pub(crate) fn check_listener(&self, gate: &Gate) -> Result<()> {
+        self.check_socket(gate)?;
         if !self.listens.load(Ordering::Relaxed) {
             if !sys::is_listening(self.raw) {
                 return Err(Error::misuse(&refusal::NOT_LISTENING));

@@ -45,7 +45,7 @@ mod sealed {
             launched: Launched<C, P>,
             handle: &Associated<H, M>,
             shared: &Shared<C>,
-        ) -> Result<Self::Started<P::Output, C>, Rejected<(C, P)>>
+        ) -> Result<Self::Started<P::Output, C>, Rejected<(C, P::Given)>>
         where
             Self: super::Mode;
     }
@@ -54,16 +54,16 @@ mod sealed {
 impl sealed::Mode for Queued {
     const SKIPS: bool = false;
 
-    #[inline]
+    #[inline(always)]
     fn deliver<C: Send + 'static, P: Payload, H, M>(
         launched: Launched<C, P>,
-        _handle: &Associated<H, M>,
+        handle: &Associated<H, M>,
         shared: &Shared<C>,
-    ) -> Result<Pending<P::Output>, Rejected<(C, P)>> {
+    ) -> Result<Pending<P::Output>, Rejected<(C, P::Given)>> {
         match launched {
             Launched::InFlight(pending) => Ok(pending),
-            // The end of a file, found at once.
-            Launched::Unqueued(done) => done.post_or_take_back(&shared.port),
+            // A failure, or the end of a file, found at once.
+            other => other.into_pending(&shared.cells, &shared.port, handle.context()),
         }
     }
 }
@@ -71,34 +71,38 @@ impl sealed::Mode for Queued {
 impl sealed::Mode for Inline {
     const SKIPS: bool = true;
 
-    #[inline]
+    #[inline(always)]
     fn deliver<C: Send + 'static, P: Payload, H, M>(
         launched: Launched<C, P>,
         handle: &Associated<H, M>,
         shared: &Shared<C>,
-    ) -> Result<Started<P::Output, C>, Rejected<(C, P)>> {
-        // Counted without synchronisation: a bound for a loop need not be
-        // exact between threads.
-        let run = handle.inline_run.load(Ordering::Relaxed);
-        let done = match launched {
+    ) -> Result<Started<P::Output, C>, Rejected<(C, P::Given)>> {
+        match launched {
             Launched::InFlight(pending) => {
                 handle.inline_run.store(0, Ordering::Relaxed);
-                return Ok(Started::Pending(pending));
-            }
-            Launched::Unqueued(done) if run >= INLINE_LIMIT => {
-                handle.inline_run.store(0, Ordering::Relaxed);
-                match done.post(&shared.port) {
-                    Ok(pending) => return Ok(Started::Pending(pending)),
-                    // No room for a packet: better at once than never.
-                    Err(Rejected { returned: done, .. }) => done,
-                }
+                Ok(Started::Pending(pending))
             }
             Launched::Unqueued(done) => {
-                handle.inline_run.store(run + 1, Ordering::Relaxed);
-                done
+                // Counted without synchronisation: a bound for a loop need not
+                // be exact between threads.
+                let run = handle.inline_run.load(Ordering::Relaxed);
+                if run < INLINE_LIMIT {
+                    handle.inline_run.store(run + 1, Ordering::Relaxed);
+                    return Ok(Started::Completed(done.complete(handle.context())));
+                }
+                handle.inline_run.store(0, Ordering::Relaxed);
+                Ok(match done.post(&shared.port, handle.context()) {
+                    Ok(pending) => Started::Pending(pending),
+                    // No room for a packet: better at once than never.
+                    Err(Rejected { returned: done, .. }) => {
+                        Started::Completed(done.complete(handle.context()))
+                    }
+                })
             }
-        };
-        Ok(Started::Completed(done.into_dequeued().complete()))
+            Launched::Refused(refused) => {
+                Self::deliver(refused.settle(&shared.cells)?, handle, shared)
+            }
+        }
     }
 }
 

@@ -48,7 +48,7 @@ impl<C: Send + 'static> Iocp<C> {
     ) -> Result<M::Started<TcpStream, C>, Rejected<C>> {
         let target = listener.target(None);
         let prepared = listener
-            .check_listener(&self.shared().identity)
+            .check_listener(&self.shared().gate)
             .and_then(|()| sys::new_socket(sys::family(target.handle)?));
         let socket = match prepared {
             Ok(socket) => socket,
@@ -58,6 +58,6 @@ impl<C: Send + 'static> Iocp<C> {
         self.start(listener, target, context, Accept::new(socket), |addresses, overlapped| {
             sys::accept(target.handle, accepted, addresses, overlapped)
         })
-        .map_err(|rejected| rejected.map(|(context, _)| context))
+        .map_err(|rejected| rejected.map(|(context, ())| context))
     }
 }

@@ -16,7 +16,7 @@ use crate::sys::{Answer, LentOverlapped, LentRegion};
 
 impl<C: Send + 'static> Iocp<C> {
     /// Launches one operation and delivers it the way its handle wants.
-    #[inline]
+    #[inline(always)]
     fn start<H, M: Mode, P: Payload>(
         &self,
         handle: &Associated<H, M>,
@@ -24,7 +24,7 @@ impl<C: Send + 'static> Iocp<C> {
         context: C,
         payload: P,
         call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
-    ) -> Result<M::Started<P::Output, C>, Rejected<(C, P)>> {
+    ) -> Result<M::Started<P::Output, C>, Rejected<(C, P::Given)>> {
         let shared = self.shared();
         let launched = shared.cells.launch(target, false, context, payload, call)?;
         M::deliver(launched, handle, shared)

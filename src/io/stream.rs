@@ -55,7 +55,7 @@ impl<C: Send + 'static> Iocp<C> {
     ) -> Result<M::Started<(), C>, Rejected<C>> {
         let target = socket.target(None);
         let prepared = socket
-            .check_socket(&self.shared().identity)
+            .check_socket(&self.shared().gate)
             // "A specified socket must be bound", or ConnectEx fails.
             .and_then(|()| sys::bind_to_any(target.handle, sys::family_of(peer)));
         if let Err(error) = prepared {
@@ -64,6 +64,6 @@ impl<C: Send + 'static> Iocp<C> {
         self.start(socket, target, context, Connect, |_, overlapped| {
             sys::connect(target.handle, peer, overlapped)
         })
-        .map_err(|rejected| rejected.map(|(context, Connect)| context))
+        .map_err(|rejected| rejected.map(|(context, ())| context))
     }
 }

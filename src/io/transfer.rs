@@ -36,7 +36,7 @@ impl<C: Send + 'static> Iocp<C> {
     ///   [`initiate_read_at`](Self::initiate_read_at).
     ///
     /// For an example see [`Iocp`].
-    #[inline]
+    #[inline(always)]
     pub fn initiate_read<H, M: Mode, B: IoBufMut + Send + 'static>(
         &self,
         handle: &Associated<H, M>,
@@ -72,7 +72,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// # std::fs::remove_file(path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn initiate_read_at<H, M: Mode, B: IoBufMut + Send + 'static>(
         &self,
         handle: &Associated<H, M>,
@@ -100,7 +100,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// [`initiate_read`](Self::initiate_read), and
     /// [`MessageTruncated`](crate::ErrorKind::MessageTruncated) for a datagram
     /// that is too long to be sent.
-    #[inline]
+    #[inline(always)]
     pub fn initiate_write<H, M: Mode, B: IoBuf + Send + 'static>(
         &self,
         handle: &Associated<H, M>,
@@ -117,7 +117,7 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// As for [`initiate_write`](Self::initiate_write); sockets have no
     /// offsets.
-    #[inline]
+    #[inline(always)]
     pub fn initiate_write_at<H, M: Mode, B: IoBuf + Send + 'static>(
         &self,
         handle: &Associated<H, M>,
@@ -128,7 +128,7 @@ impl<C: Send + 'static> Iocp<C> {
         self.write(handle, context, buffer, Some(offset))
     }
 
-    #[inline]
+    #[inline(always)]
     fn read<H, M: Mode, B: IoBufMut + Send + 'static>(
         &self,
         handle: &Associated<H, M>,
@@ -136,7 +136,7 @@ impl<C: Send + 'static> Iocp<C> {
         mut buffer: B,
         offset: Option<u64>,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
-        let checked = match handle.check(&self.shared().identity, offset) {
+        let checked = match handle.check(&self.shared().gate, offset) {
             Ok(()) if buffer.is_full() => Err(&refusal::FULL_VECTOR),
             checked => checked,
         };
@@ -146,14 +146,12 @@ impl<C: Send + 'static> Iocp<C> {
         let target = handle.target(offset);
         if handle.is_socket() {
             self.start(handle, target, context, Read::<B, true>(buffer), receive(target))
-                .map_err(|rejected| rejected.map(|(context, Read(buffer))| (context, buffer)))
         } else {
             self.start(handle, target, context, Read::<B, false>(buffer), read_file(target))
-                .map_err(|rejected| rejected.map(|(context, Read(buffer))| (context, buffer)))
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write<H, M: Mode, B: IoBuf + Send + 'static>(
         &self,
         handle: &Associated<H, M>,
@@ -162,7 +160,7 @@ impl<C: Send + 'static> Iocp<C> {
         offset: Option<u64>,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
         let checked = handle
-            .check(&self.shared().identity, offset)
+            .check(&self.shared().gate, offset)
             .and_then(|()| handle.check_message(buffer.initialized().1));
         if let Err(misuse) = checked {
             return Err(Rejected { error: Error::misuse(misuse), returned: (context, buffer) });
@@ -170,10 +168,8 @@ impl<C: Send + 'static> Iocp<C> {
         let target = handle.target(offset);
         if handle.is_socket() {
             self.start(handle, target, context, Write::<B, true>(buffer), send(target))
-                .map_err(|rejected| rejected.map(|(context, Write(buffer))| (context, buffer)))
         } else {
             self.start(handle, target, context, Write::<B, false>(buffer), write_file(target))
-                .map_err(|rejected| rejected.map(|(context, Write(buffer))| (context, buffer)))
         }
     }
 }

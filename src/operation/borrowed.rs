@@ -1,20 +1,23 @@
 //! Operations on buffers that the program only lends, and the list that a
 //! scope keeps of them.
 
-use std::cell::RefCell;
+use std::cell::Cell as Flag;
 use std::marker::PhantomData;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
+use std::thread;
 
+use super::atomic::Ordering;
 use super::cell::Cell;
+use super::free_list::NONE;
 use super::launch::{Cells, Launched, Target};
 use super::payload::{Payload, Read, Write};
 use super::pending::Pending;
 use super::state::Holder;
 use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::{Rejected, Result};
-use crate::sys::{self, Answer, LentOverlapped, LentRegion, Packet, Port};
+use crate::sys::{self, Answer, LentOverlapped, LentRegion, Port};
 
 /// A borrowed buffer whose lifetime the cell forgets and the scope remembers.
 ///
@@ -47,37 +50,42 @@ unsafe impl<B: IoBufMut> IoBufMut for Borrowed<B> {
     }
 }
 
-/// The operations of one scope that may still be in flight.
+/// The operations of one scope: the cells that it holds, linked by their
+/// numbers.
 ///
 /// Only [`borrow`] makes one, and it waits for them.
 #[derive(Debug)]
 pub(crate) struct Borrowing<'scope, 'env: 'scope> {
-    held: RefCell<Vec<Held>>,
+    first: Flag<Option<NonNull<Cell>>>,
+    held: Flag<u32>,
+    /// How many it may hold before it lets go of those that are over.
+    limit: Flag<u32>,
     /// Both are invariant, as in [`std::thread::Scope`]: what is borrowed for
     /// the scope must outlive it, and does if it is of the environment.
     scope: PhantomData<&'scope mut &'scope ()>,
     environment: PhantomData<&'env mut &'env ()>,
 }
 
-/// A scope's part in a cell.
-#[derive(Debug)]
-struct Held(NonNull<Cell>);
+const FIRST_LIMIT: u32 = 8;
 
 /// Runs `body`, then waits for all operations that it started on borrowed
 /// buffers: it asks for what is left to be cancelled, and calls `wait` until
 /// nothing is left, whatever panics.
 pub(crate) fn borrow<'env, T>(
     body: impl for<'scope> FnOnce(&'scope Borrowing<'scope, 'env>) -> T,
-    mut wait: impl FnMut(&Borrowing<'_, 'env>),
+    wait: impl FnMut(&Borrowing<'_, 'env>),
 ) -> T {
-    let borrowing =
-        Borrowing { held: RefCell::default(), scope: PhantomData, environment: PhantomData };
+    let borrowing = Borrowing {
+        first: Flag::new(None),
+        held: Flag::new(0),
+        limit: Flag::new(FIRST_LIMIT),
+        scope: PhantomData,
+        environment: PhantomData,
+    };
     let mut result = catch_unwind(AssertUnwindSafe(|| body(&borrowing)));
-    borrowing.cancel();
-    while borrowing.is_in_flight() {
-        // Waiting drops completions, whose contexts are the program's and may
-        // panic.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| wait(&borrowing))) {
+    borrowing.let_go();
+    if borrowing.first.get().is_some() {
+        if let Err(panic) = borrowing.cancel_and_wait(wait) {
             result = Err(panic);
         }
     }
@@ -133,62 +141,86 @@ impl<'scope> Borrowing<'scope, '_> {
         payload: P,
         call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
     ) -> Result<Pending<T>, Rejected<C>> {
-        self.make_room();
-        let started = match cells.launch(target, true, context, payload, call) {
-            Ok(Launched::InFlight(pending)) => Ok(pending),
-            Ok(Launched::Unqueued(done)) => done.post_or_take_back(port),
-            Err(rejected) => Err(rejected),
+        if self.held.get() == self.limit.get() {
+            self.let_go();
+            self.limit.set(FIRST_LIMIT.max(self.held.get() * 2));
+        }
+        let launched = cells.launch(target, true, context, payload, call);
+        let pending = match launched.map_err(|rejected| rejected.map(|(context, _)| context))? {
+            Launched::InFlight(pending) => pending,
+            other => other
+                .into_pending(cells, port, target.key)
+                .map_err(|rejected| rejected.map(|(context, _)| context))?,
         };
-        let pending = started.map_err(|rejected| rejected.map(|(context, _)| context))?;
-        // Room was made before the call: this cannot fail.
-        self.held.borrow_mut().push(Held(pending.cell()));
+        self.hold(pending.cell());
         // SAFETY: By the caller's promise; `Borrowed` is transparent.
         Ok(unsafe { pending.cast() })
     }
 
-    /// Lets go of operations that are over rather than growing the list.
-    fn make_room(&self) {
-        let mut held = self.held.borrow_mut();
-        if held.len() == held.capacity() {
-            held.retain(Held::is_in_flight);
-            held.reserve(1);
-        }
-    }
-
-    /// Whether a packet belongs to one of the scope's operations.
-    pub fn owns(&self, packet: &Packet) -> bool {
-        self.held.borrow().iter().any(|held| Cell::address(held.0) == packet.overlapped())
-    }
-
-    fn is_in_flight(&self) -> bool {
-        self.held.borrow().iter().any(Held::is_in_flight)
-    }
-
-    fn cancel(&self) {
-        for held in self.held.borrow().iter().filter(|held| held.is_in_flight()) {
-            // SAFETY: The scope holds the cell, so no other operation has it.
-            let handle = unsafe { Cell::handle(held.0) };
-            // Nothing to cancel, or not possible: the completion decides.
-            let _ = sys::cancel(handle, Cell::address(held.0));
-        }
-    }
-}
-
-impl Held {
-    fn is_in_flight(&self) -> bool {
-        // SAFETY: The scope holds the cell.
-        unsafe { self.0.as_ref() }.state.is_in_flight()
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // SAFETY: The scope holds the cell, and lets go of it here. If it is
-        // the last, the operation is over and its context is gone.
+    /// Takes note of a cell in which the scope has a part.
+    fn hold(&self, cell: NonNull<Cell>) {
+        // SAFETY: The scope holds the cells; each has the number of the next.
         unsafe {
-            if self.0.as_ref().state.leave(Holder::Scope) {
-                Cell::finish(self.0);
+            let next = self.first.get().map_or(NONE, |next| Cell::slab(next).as_ref().index(next));
+            cell.as_ref().next.store(next, Ordering::Relaxed);
+        }
+        self.first.set(Some(cell));
+        self.held.set(self.held.get() + 1);
+    }
+
+    fn held(&self) -> impl Iterator<Item = NonNull<Cell>> {
+        std::iter::successors(self.first.get(), |cell| {
+            // SAFETY: As for `hold`.
+            let next = unsafe { cell.as_ref() }.next.load(Ordering::Relaxed);
+            (next != NONE).then(|| unsafe { Cell::slab(*cell).as_ref() }.cell(next))
+        })
+    }
+
+    /// Lets go of the operations that are over, and keeps the others.
+    fn let_go(&self) {
+        let mut cells = self.held();
+        self.held.set(0);
+        let mut next = cells.next();
+        self.first.set(None);
+        while let Some(cell) = next {
+            next = cells.next();
+            if is_in_flight(cell) {
+                self.hold(cell);
+            } else {
+                // SAFETY: The scope holds the cell until here. If it is the
+                // last, the operation is over and its context is gone.
+                unsafe { Cell::leave(cell, Holder::Scope) };
             }
         }
     }
+
+    /// Whether the packet with this address is one of the scope's operations'.
+    pub fn owns(&self, overlapped: usize) -> bool {
+        self.held().any(|cell| Cell::address(cell) == overlapped)
+    }
+
+    #[cold]
+    fn cancel_and_wait(&self, mut wait: impl FnMut(&Self)) -> thread::Result<()> {
+        for cell in self.held() {
+            // SAFETY: The scope holds the cell, so no other operation has it.
+            let handle = unsafe { Cell::handle(cell) };
+            // Nothing to cancel, or not possible: the completion decides.
+            let _ = sys::cancel(handle, Cell::address(cell));
+        }
+        let mut result = Ok(());
+        while self.held().any(is_in_flight) {
+            // Waiting drops completions, whose contexts are the program's and
+            // may panic.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| wait(self))) {
+                result = Err(panic);
+            }
+        }
+        self.let_go();
+        result
+    }
+}
+
+fn is_in_flight(cell: NonNull<Cell>) -> bool {
+    // SAFETY: The scope holds the cell.
+    unsafe { cell.as_ref() }.state.is_in_flight()
 }

@@ -2,12 +2,8 @@
 //! taken.
 //!
 //! The header is a cache line: the `OVERLAPPED`, the state, and what is needed
-//! to cancel and to finish the operation. The *body* follows: the context and
-//! the payload, in the same cell if they fit, otherwise in a spill block on
-//! the heap, which the cell keeps for its next operation.
+//! to cancel and to finish the operation. The [body](super::body) follows.
 
-use std::alloc::{self, Layout};
-use std::any::TypeId;
 use std::cell::UnsafeCell;
 use std::mem::{self, MaybeUninit};
 use std::ptr::{self, NonNull};
@@ -15,152 +11,25 @@ use std::ptr::{self, NonNull};
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_0, OVERLAPPED_0_0};
 
 use super::atomic::AtomicU32;
-use super::payload::{OperationKind, Payload};
+use super::body::{ROOM, Spill, VTable, take_output};
 use super::slab::Slab;
 use super::state::{Holder, State};
-use crate::error::{Call, STATUS_PENDING, is_error};
+use crate::error::{STATUS_PENDING, is_error};
 use crate::sys::{Handle, LentOverlapped};
-
-/// What fits in the cell itself.
-const INLINE_SIZE: usize = 48;
-const INLINE_ALIGN: usize = if mem::offset_of!(Cell, inline) % 64 == 0 { 64 } else { 8 };
-
-/// Larger spill blocks are not kept: an idle cell should not pin megabytes.
-const KEPT_SPILL: usize = 64 * 1024;
 
 #[repr(C, align(64))]
 pub(crate) struct Cell {
     overlapped: UnsafeCell<OVERLAPPED>,
     pub state: State,
-    /// The next free cell, while this one is free.
-    pub next_free: AtomicU32,
+    /// The number of the next free cell, while this one is free, or of the
+    /// next one of its scope.
+    pub next: AtomicU32,
     /// What to cancel on.
     handle: UnsafeCell<Handle>,
     vtable: UnsafeCell<Option<&'static VTable>>,
     slab: UnsafeCell<Option<NonNull<Slab>>>,
-    inline: UnsafeCell<MaybeUninit<[u64; INLINE_SIZE / 8]>>,
+    room: UnsafeCell<MaybeUninit<[u64; ROOM / 8]>>,
     spill: UnsafeCell<Spill>,
-}
-
-struct Spill {
-    /// Dangling while the size is 0.
-    start: NonNull<u8>,
-    size: u32,
-    align: u32,
-}
-
-impl Spill {
-    fn layout(&self) -> Layout {
-        Layout::from_size_align(self.size as usize, self.align as usize)
-            .expect("a layout that was allocated")
-    }
-}
-
-/// What is placed in a cell's body; the context first, so that it is found
-/// without knowing the payload.
-#[repr(C)]
-pub(super) struct Body<C, P> {
-    context: C,
-    payload: P,
-}
-
-/// What an operation can do once its types are forgotten.
-pub(super) struct VTable {
-    pub call: Call,
-    pub kind: OperationKind,
-    inline: bool,
-    /// The type that `take` writes.
-    pub output_type: fn() -> TypeId,
-    /// Runs when the packet is dequeued, before anybody sees the completion.
-    completed: Option<unsafe fn(*mut u8, Handle, &mut u32)>,
-    /// Moves the payload out of the cell and what becomes of it to the second
-    /// pointer; `false` if nothing does.
-    take: unsafe fn(NonNull<Cell>, *mut u8) -> bool,
-    drop_context: unsafe fn(*mut u8),
-    drop_payload: unsafe fn(*mut u8),
-}
-
-impl<C, P: Payload> Body<C, P> {
-    pub const VTABLE: &'static VTable = &VTable {
-        call: P::CALL,
-        kind: P::KIND,
-        inline: Self::INLINE,
-        output_type: P::output_type,
-        completed: if P::SEES_COMPLETION { Some(Self::completed) } else { None },
-        take: Self::take,
-        drop_context: Self::drop_context,
-        drop_payload: Self::drop_payload,
-    };
-
-    const INLINE: bool =
-        mem::size_of::<Self>() <= INLINE_SIZE && mem::align_of::<Self>() <= INLINE_ALIGN;
-
-    /// Where the body of a cell is that has been filled with one of this type.
-    ///
-    /// # Safety
-    ///
-    /// The cell is such a one.
-    #[inline]
-    unsafe fn place(cell: NonNull<Cell>) -> *mut Self {
-        // SAFETY: By the caller's promise.
-        unsafe { Cell::part(cell, Self::INLINE).cast() }
-    }
-
-    pub fn new(context: C, payload: P) -> Self {
-        Self { context, payload }
-    }
-
-    pub fn payload_mut(&mut self) -> &mut P {
-        &mut self.payload
-    }
-
-    pub fn into_parts(self) -> (C, P) {
-        (self.context, self.payload)
-    }
-
-    /// # Safety
-    ///
-    /// For this and the following: `body` is a `Body<C, P>` that the caller
-    /// may use alone, and the part that is moved out or dropped has not been
-    /// before.
-    unsafe fn completed(body: *mut u8, handle: Handle, status: &mut u32) {
-        // SAFETY: By the contract above.
-        unsafe { &mut (*body.cast::<Self>()).payload }.completed(handle, status);
-    }
-
-    /// # Safety
-    ///
-    /// As for `completed`, of the body in `cell`; `output` has room for a
-    /// `P::Output`.
-    unsafe fn take(cell: NonNull<Cell>, output: *mut u8) -> bool {
-        // SAFETY: By the contract above, the payload is moved out once.
-        let payload = unsafe { (&raw mut (*Self::place(cell)).payload).read() };
-        // SAFETY: The operation has completed, with this result.
-        let value = unsafe {
-            let (status, bytes) = Cell::result(cell);
-            payload.into_output(status, bytes)
-        };
-        let Some(value) = value else { return false };
-        // SAFETY: The caller has made room for a value of this type.
-        unsafe { output.cast::<P::Output>().write(value) };
-        true
-    }
-
-    /// # Safety
-    ///
-    /// As for `completed`.
-    unsafe fn drop_context(body: *mut u8) {
-        // SAFETY: By the contract above.
-        unsafe { ptr::drop_in_place(&raw mut (*body.cast::<Self>()).context) };
-    }
-
-    /// # Safety
-    ///
-    /// As for `completed`.
-    unsafe fn drop_payload(body: *mut u8) {
-        // SAFETY: By the contract above.
-        unsafe { ptr::drop_in_place(&raw mut (*body.cast::<Self>()).payload) };
-    }
 }
 
 /// The functions below take the cell as a pointer, not as a reference, because
@@ -174,36 +43,20 @@ impl Cell {
         // SAFETY: By the caller's promise. Zero is a value of the other fields.
         unsafe {
             (*cell).slab.get().write(Some(slab));
-            (*cell).spill.get().write(Spill { start: NonNull::dangling(), size: 0, align: 1 });
+            (*cell).spill.get().write(Spill::NONE);
         }
     }
 
-    /// Puts a body and a fresh `OVERLAPPED` into the cell, and returns where
-    /// the body is.
+    /// Puts a handle to cancel on and a fresh `OVERLAPPED` into the cell.
     ///
     /// # Safety
     ///
-    /// The caller owns the cell alone, and it is empty.
+    /// The caller owns the cell alone.
     #[inline]
-    pub unsafe fn fill<C, P: Payload>(
-        cell: NonNull<Cell>,
-        handle: Handle,
-        offset: u64,
-        body: Body<C, P>,
-    ) -> NonNull<Body<C, P>> {
+    pub unsafe fn prepare(cell: NonNull<Cell>, handle: Handle, offset: u64) {
         let this = cell.as_ptr();
-        let place = if Body::<C, P>::INLINE {
-            // SAFETY: A projection within the caller's cell.
-            unsafe { NonNull::new_unchecked((*this).inline.get().cast()) }
-        } else {
-            // SAFETY: The caller owns the cell.
-            unsafe { Self::spill_for(cell, Layout::new::<Body<C, P>>()) }.cast()
-        };
-        // SAFETY: The place fits the body by size and alignment, and is empty;
-        // the header is the caller's.
+        // SAFETY: The header is the caller's.
         unsafe {
-            place.write(body);
-            (*this).vtable.get().write(Some(Body::<C, P>::VTABLE));
             (*this).handle.get().write(handle);
             (*this).overlapped.get().write(OVERLAPPED {
                 // As the system's own calls begin.
@@ -220,75 +73,43 @@ impl Cell {
                 hEvent: ptr::null_mut(),
             });
         }
-        place
     }
 
-    /// Moves the body back out.
+    /// The room for what fits into the cell.
+    #[inline]
+    pub(super) fn room(cell: NonNull<Cell>) -> *mut u8 {
+        // SAFETY: A projection within a cell.
+        unsafe { (&raw mut (*cell.as_ptr()).room).cast() }
+    }
+
+    /// Where the spill block is.
     ///
     /// # Safety
     ///
-    /// The caller owns the cell alone, and filled it with this type.
-    pub unsafe fn empty<C, P: Payload>(cell: NonNull<Cell>) -> Body<C, P> {
+    /// The cell is filled, or the caller's.
+    #[inline]
+    pub(super) unsafe fn spill_start(cell: NonNull<Cell>) -> *mut u8 {
+        // SAFETY: Nobody changes the spill while the cell is filled.
+        unsafe { (*(*cell.as_ptr()).spill.get()).start() }
+    }
+
+    /// # Safety
+    ///
+    /// The caller owns the cell alone, and it is empty, for as long as the
+    /// reference is used.
+    #[inline]
+    pub(super) unsafe fn spill<'a>(cell: NonNull<Cell>) -> &'a mut Spill {
         // SAFETY: By the caller's promise.
-        unsafe { Body::<C, P>::place(cell).read() }
+        unsafe { &mut *(*cell.as_ptr()).spill.get() }
     }
 
     /// # Safety
     ///
     /// The caller owns the cell alone.
-    #[cold]
-    unsafe fn spill_for(cell: NonNull<Cell>, layout: Layout) -> NonNull<u8> {
-        // SAFETY: The caller owns the cell, spill included.
-        let Spill { start, size, align } = unsafe { (*cell.as_ptr()).spill.get().read() };
-        if size as usize >= layout.size() && align as usize >= layout.align() {
-            return start;
-        }
-        // SAFETY: As above; nothing is in the block.
-        unsafe { Self::release_spill(cell) };
-        let size = u32::try_from(layout.size()).expect("a body under 4 GiB");
-        // SAFETY: The size is not zero, or the body would be inline.
-        let start = unsafe { alloc::alloc(layout) };
-        let Some(start) = NonNull::new(start) else { alloc::handle_alloc_error(layout) };
-        let spill = Spill { start, size, align: layout.align() as u32 };
-        // SAFETY: The caller owns the cell.
-        unsafe { (*cell.as_ptr()).spill.get().write(spill) };
-        start
-    }
-
-    /// Frees the spill block, if there is one.
-    ///
-    /// # Safety
-    ///
-    /// The caller owns the cell alone, and nothing is in the block.
-    pub unsafe fn release_spill(cell: NonNull<Cell>) {
-        // SAFETY: By the caller's promise.
-        let spill = unsafe { &mut *(*cell.as_ptr()).spill.get() };
-        if spill.size != 0 {
-            // SAFETY: The block was allocated with this layout.
-            unsafe { alloc::dealloc(spill.start.as_ptr(), spill.layout()) };
-            spill.size = 0;
-        }
-    }
-
-    /// # Safety
-    ///
-    /// The cell is filled, and not in the kernel's hands.
     #[inline]
-    unsafe fn body(cell: NonNull<Cell>) -> *mut u8 {
+    pub(super) unsafe fn set_vtable(cell: NonNull<Cell>, vtable: &'static VTable) {
         // SAFETY: By the caller's promise.
-        unsafe { Self::part(cell, Self::vtable(cell).inline) }
-    }
-
-    /// # Safety
-    ///
-    /// As for `body`, and the body is inline or not, as it is said to be.
-    #[inline]
-    unsafe fn part(cell: NonNull<Cell>, inline: bool) -> *mut u8 {
-        let this = cell.as_ptr();
-        // SAFETY: By the caller's promise.
-        unsafe {
-            if inline { (*this).inline.get().cast() } else { (*(*this).spill.get()).start.as_ptr() }
-        }
+        unsafe { (*cell.as_ptr()).vtable.get().write(Some(vtable)) };
     }
 
     /// # Safety
@@ -307,6 +128,13 @@ impl Cell {
     pub unsafe fn handle(cell: NonNull<Cell>) -> Handle {
         // SAFETY: As for `vtable`.
         unsafe { *(*cell.as_ptr()).handle.get() }
+    }
+
+    /// The slab that the cell is of.
+    #[inline]
+    pub(super) fn slab(cell: NonNull<Cell>) -> NonNull<Slab> {
+        // SAFETY: Written when the cell was initialised.
+        unsafe { (*(*cell.as_ptr()).slab.get()).unwrap_unchecked() }
     }
 
     /// The address that the operation's packet carries.
@@ -352,60 +180,71 @@ impl Cell {
         overlapped.InternalHigh = bytes as usize;
     }
 
+    /// A packet was dequeued that carries the cell's address and this byte
+    /// count: turns the kernel's part into the completion's, and returns the
+    /// result. `None` if the kernel does not hold the cell.
+    ///
+    /// # Safety
+    ///
+    /// The cell is initialised, and each packet is used once.
+    #[cold]
+    #[inline(never)]
+    pub unsafe fn claim(cell: NonNull<Cell>, bytes: u32) -> Option<(u32, u32)> {
+        // SAFETY: By the caller's promise; who claims a cell has it.
+        unsafe {
+            let state = &cell.as_ref().state;
+            state.claim().then(|| {
+                let result = Self::completed(cell, bytes);
+                state.complete();
+                result
+            })
+        }
+    }
+
+    /// The same for the common case, an operation that has succeeded and is
+    /// nobody's but the kernel's; `false` if this is another.
+    ///
+    /// # Safety
+    ///
+    /// As for [`claim`](Self::claim).
+    #[inline]
+    pub unsafe fn claim_success(cell: NonNull<Cell>, bytes: u32) -> bool {
+        // SAFETY: As for `claim`.
+        unsafe {
+            let this = cell.as_ptr();
+            let overlapped = (*this).overlapped.get();
+            match (*this).state.claim_alone() {
+                Some(alone) if (*overlapped).Internal as u32 == 0 => {
+                    (*overlapped).InternalHigh = bytes as usize;
+                    (*this).state.complete_alone(alone);
+                    true
+                }
+                _ => false,
+            }
+        }
+    }
+
     /// Notes that the operation has transferred so many bytes, as its packet
     /// says, and lets the payload see it, which may turn a success into an
-    /// error.
+    /// error. Returns the result.
     ///
     /// # Safety
     ///
     /// As for [`set_result`](Self::set_result).
-    #[inline]
-    pub unsafe fn completed(cell: NonNull<Cell>, bytes: u32) {
+    #[cold]
+    pub unsafe fn completed(cell: NonNull<Cell>, bytes: u32) -> (u32, u32) {
         // SAFETY: The kernel has given the cell back, and nobody else has it.
         unsafe {
             let (mut status, _) = Self::result(cell);
             if let Some(completed) = Self::vtable(cell).completed {
-                completed(Self::body(cell), Self::handle(cell), &mut status);
+                completed(cell, &mut status);
             }
             // What a failed operation left in the buffer is not initialised
             // for certain.
-            Self::set_result(cell, status, if is_error(status) { 0 } else { bytes });
+            let bytes = if is_error(status) { 0 } else { bytes };
+            Self::set_result(cell, status, bytes);
+            (status, bytes)
         }
-    }
-
-    /// Moves the context out.
-    ///
-    /// # Safety
-    ///
-    /// As for [`set_result`](Self::set_result); contexts of this port are `C`,
-    /// and this is done or [`drop_context`](Self::drop_context), once.
-    #[inline]
-    pub unsafe fn take_context<C>(cell: NonNull<Cell>) -> C {
-        // SAFETY: The context is the first field of the body.
-        unsafe { Self::body(cell).cast::<C>().read() }
-    }
-
-    /// # Safety
-    ///
-    /// As for [`take_context`](Self::take_context).
-    pub unsafe fn drop_context(cell: NonNull<Cell>) {
-        // SAFETY: By the caller's promise.
-        unsafe { (Self::vtable(cell).drop_context)(Self::body(cell)) };
-    }
-
-    /// Moves out what the operation returns.
-    ///
-    /// # Safety
-    ///
-    /// The kernel has given the cell back, the caller has claimed the output
-    /// ([`State::take`]), and `T` is its type.
-    #[inline]
-    pub unsafe fn take_output<T>(cell: NonNull<Cell>) -> Option<T> {
-        let mut output = MaybeUninit::<T>::uninit();
-        // SAFETY: By the caller's promise.
-        let taken = unsafe { (Self::vtable(cell).take)(cell, output.as_mut_ptr().cast()) };
-        // SAFETY: `take` wrote it if it says so.
-        taken.then(|| unsafe { output.assume_init() })
     }
 
     /// Takes what the operation returns, if nobody else has, and lets the cell
@@ -413,26 +252,69 @@ impl Cell {
     ///
     /// # Safety
     ///
-    /// The kernel has given the cell back, the context is gone, `holder`'s part
-    /// ends here, and `T` is the type of the output.
-    #[inline]
-    pub unsafe fn take_and_leave<T>(cell: NonNull<Cell>, holder: Holder) -> Option<T> {
-        // SAFETY: The holder holds the cell.
-        let state = &unsafe { cell.as_ref() }.state;
-        let alone = state.is_held_by_nobody_but(holder);
-        let claimed = alone || state.take();
-        // SAFETY: The output is claimed, or nobody else is there to do so.
-        let output = claimed.then(|| unsafe { Self::take_output(cell) });
-        // SAFETY: The last holder owns the cell alone, and there is nothing
-        // left in it.
+    /// The kernel has given the cell back, the context is gone, the
+    /// completion's part ends here, and `T` is the type of the output.
+    #[inline(always)]
+    pub unsafe fn take_and_leave<T>(cell: NonNull<Cell>) -> Option<T> {
+        // SAFETY: The completion holds the cell; if it does so alone, it owns
+        // it, and the output is its to take.
         unsafe {
-            if alone {
+            if cell.as_ref().state.is_held_by_nobody_but(Holder::Completion) {
+                let output = take_output(cell);
                 Self::free(cell);
-            } else if state.leave(holder) {
+                output
+            } else {
+                Self::take_among_others(cell)
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`take_and_leave`](Self::take_and_leave).
+    #[cold]
+    unsafe fn take_among_others<T>(cell: NonNull<Cell>) -> Option<T> {
+        // SAFETY: The completion holds the cell until it leaves, and the
+        // output is claimed before it is taken.
+        unsafe {
+            let output = cell.as_ref().state.take().then(|| take_output(cell));
+            Self::leave(cell, Holder::Completion);
+            output.flatten()
+        }
+    }
+
+    /// Lets go of the cell.
+    ///
+    /// # Safety
+    ///
+    /// The holder's part ends here. If it is the last, the operation is over
+    /// and its context gone.
+    #[inline]
+    pub unsafe fn leave(cell: NonNull<Cell>, holder: Holder) {
+        // SAFETY: The holder holds the cell; the last one owns it alone.
+        unsafe {
+            if cell.as_ref().state.leave(holder) {
                 Self::finish(cell);
             }
         }
-        output.flatten()
+    }
+
+    /// Lets go of a cell for the completion, which is most often the last.
+    ///
+    /// # Safety
+    ///
+    /// As for [`leave`](Self::leave).
+    #[inline]
+    pub unsafe fn leave_last(cell: NonNull<Cell>) {
+        // SAFETY: As for `leave`.
+        unsafe {
+            if cell.as_ref().state.is_held_by_nobody_but(Holder::Completion) {
+                Self::drop_payload(cell);
+                Self::free(cell);
+            } else {
+                Self::leave(cell, Holder::Completion);
+            }
+        }
     }
 
     /// Drops what nobody has taken, and gives the cell back to its slab.
@@ -440,13 +322,27 @@ impl Cell {
     /// # Safety
     ///
     /// The caller was the last holder, and the context is gone.
-    pub unsafe fn finish(cell: NonNull<Cell>) {
+    #[cold]
+    unsafe fn finish(cell: NonNull<Cell>) {
         // SAFETY: The last holder owns the cell alone.
         unsafe {
             if !cell.as_ref().state.is_taken() {
-                (Self::vtable(cell).drop_payload)(Self::body(cell));
+                Self::drop_payload(cell);
             }
             Self::free(cell);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The caller owns the cell alone, and nobody has taken the output.
+    #[inline]
+    unsafe fn drop_payload(cell: NonNull<Cell>) {
+        // SAFETY: By the caller's promise.
+        unsafe {
+            if let Some(drop_payload) = Self::vtable(cell).drop_payload {
+                drop_payload(cell);
+            }
         }
     }
 
@@ -459,17 +355,15 @@ impl Cell {
     pub unsafe fn free(cell: NonNull<Cell>) {
         // SAFETY: By the caller's promise.
         unsafe {
-            if (*(*cell.as_ptr()).spill.get()).size as usize > KEPT_SPILL {
-                Self::release_spill(cell);
+            if Self::spill(cell).is_large() {
+                Self::spill(cell).release();
             }
-            cell.as_ref().state.free();
-            let slab = (*(*cell.as_ptr()).slab.get()).unwrap_unchecked();
-            Slab::free(slab, cell);
+            Slab::free(Self::slab(cell), cell);
         }
     }
 }
 
 /// The header's budget is one cache line, the `OVERLAPPED` included, and the
 /// whole cell's is two.
-const _: () = assert!(mem::offset_of!(Cell, inline) <= 64);
+const _: () = assert!(mem::offset_of!(Cell, room) <= 64);
 const _: () = assert!(mem::size_of::<Cell>() <= 128);

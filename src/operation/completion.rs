@@ -1,15 +1,14 @@
 //! Operations that are over.
 
-use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem;
+use std::mem::ManuallyDrop;
 use std::net::TcpStream;
 use std::ptr::NonNull;
 
+use super::body::{VTable, context_place};
 use super::cell::Cell;
 use super::payload::OperationKind;
-use super::state::Holder;
 use crate::error::{Error, Result, completion_error};
 
 /// A completed operation: what [`Iocp::get_completion`](crate::Iocp::get_completion)
@@ -72,7 +71,7 @@ impl<C> CompletionStatus<C> {
 pub struct Finished {
     /// `None` once the cell has been let go.
     cell: Option<NonNull<Cell>>,
-    kind: OperationKind,
+    vtable: &'static VTable,
 }
 
 // SAFETY: Payloads are `Send`: every operation is started with a buffer that
@@ -85,7 +84,7 @@ impl Finished {
     /// What kind of operation it was.
     #[must_use]
     pub fn kind(&self) -> OperationKind {
-        self.kind
+        self.vtable.kind
     }
 
     /// The buffer, if it is a `B` and has not been taken yet. After a read it
@@ -93,18 +92,16 @@ impl Finished {
     ///
     /// Operations of a [scope](crate::Iocp::scope) only borrow theirs, and
     /// return it from the `Pending` alone.
-    #[inline]
+    #[inline(always)]
     pub fn take_buffer<B: 'static>(&mut self) -> Option<B> {
         let cell = self.cell?;
-        // SAFETY: While the completion holds the cell, it is filled.
-        let output_type = unsafe { Cell::vtable(cell) }.output_type;
-        if output_type() != TypeId::of::<B>() {
+        if !self.vtable.returns::<B>() {
             return None;
         }
         self.cell = None;
         // SAFETY: The operation is over, its context has been moved out, and
         // its output is a `B`.
-        unsafe { Cell::take_and_leave(cell, Holder::Completion) }
+        unsafe { Cell::take_and_leave(cell) }
     }
 
     /// The accepted connection, after a successful
@@ -113,41 +110,33 @@ impl Finished {
     pub fn take_accepted(&mut self) -> Option<TcpStream> {
         self.take_buffer()
     }
-
-    #[inline]
-    fn release(&mut self) {
-        if let Some(cell) = self.cell.take() {
-            // SAFETY: The completion's part ends here; its context has been
-            // moved out.
-            unsafe {
-                if cell.as_ref().state.leave(Holder::Completion) {
-                    Cell::finish(cell);
-                }
-            }
-        }
-    }
 }
 
 impl Drop for Finished {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        self.release();
+        if let Some(cell) = self.cell {
+            // SAFETY: The completion's part ends here; its context has been
+            // moved out.
+            unsafe { Cell::leave_last(cell) };
+        }
     }
 }
 
 impl fmt::Debug for Finished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Finished").field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Finished").field("kind", &self.kind()).finish_non_exhaustive()
     }
 }
 
-/// An operation whose packet has been dequeued, and which nobody has looked at
-/// yet. Dropping it drops its context, and its buffer unless a `Pending` is
-/// there to take it.
+/// An operation that is over, and which nobody has looked at yet. Dropping it
+/// drops its context, and its buffer unless a `Pending` is there to take it.
 #[derive(Debug)]
 pub(crate) struct Dequeued<C> {
     cell: NonNull<Cell>,
-    key: usize,
+    /// Of the result, in a word each, which is what it travels in.
+    status: usize,
+    bytes: usize,
     context: PhantomData<C>,
 }
 
@@ -157,47 +146,40 @@ unsafe impl<C: Send> Send for Dequeued<C> {}
 unsafe impl<C: Send> Sync for Dequeued<C> {}
 
 impl<C> Dequeued<C> {
-    /// `cell` was in flight, and its packet has been dequeued just now (or its
-    /// call finished without one), with this key and count.
+    /// # Safety
+    ///
+    /// The operation is over, with this result, and the completion holds its
+    /// cell, whose context is a `C`.
     #[inline]
-    pub(super) fn new(cell: NonNull<Cell>, key: usize, bytes: u32) -> Self {
-        // SAFETY: The packet is the proof that the kernel has given the cell
-        // back.
-        unsafe {
-            Cell::completed(cell, bytes);
-            cell.as_ref().state.complete();
-        }
-        Self { cell, key, context: PhantomData }
+    pub(super) unsafe fn new(cell: NonNull<Cell>, (status, bytes): (u32, u32)) -> Self {
+        Self { cell, status: status as usize, bytes: bytes as usize, context: PhantomData }
     }
 
-    #[inline]
-    pub fn complete(self) -> CompletionStatus<C> {
-        let (cell, key) = (self.cell, self.key);
-        mem::forget(self);
-        // SAFETY: The kernel has given the cell back, contexts of this port
-        // are `C`, and `self` is gone.
-        let (context, (status, bytes), vtable) =
-            unsafe { (Cell::take_context(cell), Cell::result(cell), Cell::vtable(cell)) };
-        let mut completion = CompletionStatus {
+    /// The completion, with the completion key of the packet.
+    #[inline(always)]
+    pub fn complete(self, key: usize) -> CompletionStatus<C> {
+        let Self { cell, status, bytes, .. } = *ManuallyDrop::new(self);
+        // SAFETY: The completion holds the cell, contexts of this port are
+        // `C`, and `self` is gone.
+        let (context, vtable) = unsafe { (context_place::<C>(cell).read(), Cell::vtable(cell)) };
+        CompletionStatus {
             context,
             handle_context: key,
-            bytes_transferred: bytes,
-            error_status: Ok(()),
-            operation: Finished { cell: Some(cell), kind: vtable.kind },
-        };
-        if status != 0 {
-            completion.error_status = completion_error(status, vtable.call);
+            bytes_transferred: bytes as u32,
+            error_status: if status == 0 { Ok(()) } else { completion_error(status as u32, vtable.call) },
+            operation: Finished { cell: Some(cell), vtable },
         }
-        completion
     }
 }
 
 impl<C> Drop for Dequeued<C> {
     fn drop(&mut self) {
-        let mut operation = Finished { cell: Some(self.cell), kind: OperationKind::Post };
+        // SAFETY: While the completion holds the cell, it is filled.
+        let vtable = unsafe { Cell::vtable(self.cell) };
+        // Lets go of the cell, even if the context's destructor panics.
+        let _operation = Finished { cell: Some(self.cell), vtable };
         // SAFETY: The context has not been moved out, or `self` would be gone.
-        unsafe { Cell::drop_context(self.cell) };
-        operation.release();
+        unsafe { (vtable.drop_context)(self.cell) };
     }
 }
 

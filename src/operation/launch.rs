@@ -3,15 +3,16 @@
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use super::cell::{Body, Cell};
-use super::completion::Dequeued;
+use super::body::Body;
+use super::cell::Cell;
+use super::completion::{CompletionStatus, Dequeued};
 use super::payload::{Payload, Post};
 use super::pending::Pending;
 use super::rule::{Verdict, verdict};
 use super::slab::Slab;
-use super::state::Holder;
+use super::state::{Holder, WATCHED};
 use crate::error::{Call, Error, Rejected, Result, STATUS_END_OF_FILE};
-use crate::sys::{self, Answer, Handle, LentOverlapped, LentRegion, Packet, Port};
+use crate::sys::{self, Answer, Handle, LentOverlapped, LentRegion, Port};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
 #[derive(Debug)]
@@ -38,19 +39,27 @@ pub(crate) struct Target {
     pub skips: bool,
 }
 
-/// An operation that has been started.
+/// An operation after the call that starts it.
 pub(crate) enum Launched<C, P: Payload> {
     /// A packet will come.
     InFlight(Pending<P::Output>),
     /// It is over, and no packet will come.
     Unqueued(Unqueued<C, P>),
+    /// The call has failed, and no packet will come.
+    Refused(Refused<C, P>),
 }
 
 /// An operation that finished within the call, without a packet.
 pub(crate) struct Unqueued<C, P> {
     cell: NonNull<Cell>,
-    key: usize,
-    bytes: u32,
+    types: PhantomData<fn() -> (C, P)>,
+}
+
+/// An operation that could not be started, or was over with the call.
+pub(crate) struct Refused<C, P> {
+    cell: NonNull<Cell>,
+    others: u32,
+    verdict: Verdict,
     types: PhantomData<fn() -> (C, P)>,
 }
 
@@ -65,10 +74,10 @@ impl<C> Cells<C> {
     }
 
     /// Puts context and payload into a cell, lends it to the kernel, and makes
-    /// the call. On failure both come back.
+    /// the call. They come back if there is no cell.
     ///
     /// `scoped`: the operation belongs to a scope, which holds the cell too.
-    #[inline]
+    #[inline(always)]
     pub fn launch<P: Payload>(
         &self,
         target: Target,
@@ -76,87 +85,39 @@ impl<C> Cells<C> {
         context: C,
         payload: P,
         call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
-    ) -> Result<Launched<C, P>, Rejected<(C, P)>> {
+    ) -> Result<Launched<C, P>, Rejected<(C, P::Given)>> {
         let cell = match self.slab().allocate() {
             Ok(cell) => cell,
-            Err(error) => return Err(Rejected { error, returned: (context, payload) }),
+            Err(error) => return Err(Rejected { error, returned: (context, payload.give_back()) }),
         };
-        let body = Body::new(context, payload);
-        // SAFETY: The cell was just allocated: it is ours, and empty.
-        let mut body = unsafe { Cell::fill(cell, target.handle, target.offset, body) };
-        // SAFETY: The body is ours until the call.
-        let (start, length) = unsafe { body.as_mut() }.payload_mut().region();
+        // SAFETY: The cell was just allocated: it is ours until the call, and
+        // empty.
+        let (start, length) = unsafe {
+            Cell::prepare(cell, target.handle, target.offset);
+            (*Body::place(cell, context, payload)).region()
+        };
         // SAFETY: The payload is at its final place, and vouches for the
         // region until it is moved, which happens after the operation.
         let region = unsafe { LentRegion::new(start, length) };
-        let others = Holder::Pending as u32 | if scoped { Holder::Scope as u32 } else { 0 };
+        let others = Holder::Pending as u32
+            | if scoped { Holder::Scope as u32 } else { 0 }
+            | if P::SEES_COMPLETION { WATCHED } else { 0 };
         // SAFETY: Ours until the call.
         unsafe { cell.as_ref() }.state.begin(others);
         // Given away from here on: the packet can be dequeued by another
         // thread before the call returns.
         // SAFETY: Filled and given to the kernel, for this call only.
         let overlapped = unsafe { Cell::lend(cell) };
-        match verdict(call(&region, overlapped), P::CALL, target.skips) {
-            Verdict::PacketComes => Ok(Launched::InFlight(Pending::new(cell))),
-            Verdict::Finished { bytes } => {
-                // SAFETY: No packet will come, so the cell is ours again.
-                Ok(Launched::Unqueued(unsafe { Unqueued::new(cell, target.key, 0, bytes) }))
-            }
-            // SAFETY: The cell was launched with this target and payload.
-            refused => unsafe { self.refused(cell, target, others, &refused) },
-        }
-    }
-
-    /// The call has failed, and no packet will come: takes the cell back.
-    ///
-    /// # Safety
-    ///
-    /// The cell was filled with these types and given to the kernel and
-    /// `others` just now.
-    #[cold]
-    unsafe fn refused<P: Payload>(
-        &self,
-        cell: NonNull<Cell>,
-        target: Target,
-        others: u32,
-        verdict: &Verdict,
-    ) -> Result<Launched<C, P>, Rejected<(C, P)>> {
-        // SAFETY: The `Pending`'s part is still ours.
-        if !unsafe { cell.as_ref() }.state.withdraw() {
-            // A packet has come all the same, and somebody has it.
-            return Ok(Launched::InFlight(Pending::new(cell)));
-        }
-        // SAFETY: Withdrawn, so the cell is ours alone.
-        let body = unsafe { Cell::empty::<C, P>(cell) };
-        if may_leave_a_packet(P::CALL) {
-            // SAFETY: The slab keeps it until the packet comes, or never does.
-            unsafe { cell.as_ref() }.state.abandon();
-        } else {
-            // SAFETY: Ours alone, and empty.
-            unsafe { Cell::free(cell) };
-        }
-        let error = match *verdict {
-            Verdict::AtEnd => match self.slab().allocate() {
-                Ok(cell) => {
-                    // SAFETY: The cell is new; no packet will come for it,
-                    // unless it is posted.
-                    let unqueued = unsafe {
-                        Cell::fill(cell, target.handle, target.offset, body);
-                        cell.as_ref().state.begin(others);
-                        Unqueued::new(cell, target.key, STATUS_END_OF_FILE, 0)
-                    };
-                    return Ok(Launched::Unqueued(unqueued));
-                }
-                Err(error) => error,
-            },
-            Verdict::NotStarted { code } => Error::os(P::CALL, code),
-            Verdict::PacketComes | Verdict::Finished { .. } => unreachable!("not refused"),
-        };
-        Err(Rejected { error, returned: body.into_parts() })
+        Ok(match verdict(call(&region, overlapped), P::CALL, target.skips) {
+            Verdict::PacketComes => Launched::InFlight(Pending::new(cell)),
+            // SAFETY: No packet will come, so the cell is ours again.
+            Verdict::Finished { bytes } => Launched::Unqueued(unsafe { Unqueued::new(cell, 0, bytes) }),
+            verdict => Launched::Refused(Refused { cell, others, verdict, types: PhantomData }),
+        })
     }
 
     /// Queues a packet of the program's own, which carries a context.
-    #[inline]
+    #[inline(always)]
     pub fn post(&self, port: &Port, key: usize, bytes: u32, context: C) -> Result<(), Rejected<C>> {
         let cell = match self.slab().allocate() {
             Ok(cell) => cell,
@@ -164,8 +125,9 @@ impl<C> Cells<C> {
         };
         // SAFETY: The cell was just allocated: it is ours, and empty.
         unsafe {
-            Cell::fill(cell, Handle(0), 0, Body::new(context, Post));
+            Cell::prepare(cell, Handle::NONE, 0);
             Cell::set_result(cell, 0, bytes);
+            Body::place(cell, context, Post);
         }
         // SAFETY: Ours until it is posted.
         unsafe { cell.as_ref() }.state.begin(0);
@@ -176,26 +138,38 @@ impl<C> Cells<C> {
         })
     }
 
-    /// The operation that a dequeued packet belongs to, if it is one of ours.
-    /// Each packet is claimed once.
+    /// The operation that a dequeued packet with this address and byte count
+    /// completes, if it is one of ours. Each packet is claimed once.
     #[inline]
-    pub fn claim(&self, packet: &Packet) -> Option<Dequeued<C>> {
-        let cell = self.slab().claim(packet.overlapped())?;
-        Some(Dequeued::new(cell, packet.key(), packet.bytes()))
+    pub fn claim(&self, overlapped: usize, bytes: u32) -> Option<Dequeued<C>> {
+        if let Some(success) = self.claim_success(overlapped, bytes) {
+            return Some(success);
+        }
+        let cell = self.slab().find(overlapped)?;
+        // SAFETY: Cells that have been used are initialised, and the packet is
+        // the proof that the kernel has given this one back, if it had it.
+        let result = unsafe { Cell::claim(cell, bytes) }?;
+        // SAFETY: The kernel's part is the completion's now.
+        Some(unsafe { Dequeued::new(cell, result) })
     }
 
-    /// Whether a packet is one that should not have come, and is not to be
-    /// seen.
-    pub fn swallow(&self, packet: &Packet) -> bool {
-        self.slab().swallow(packet.overlapped())
+    /// The same for the common case: an operation that has succeeded, and of
+    /// which only the packet and perhaps a scope are left.
+    #[inline(always)]
+    pub fn claim_success(&self, overlapped: usize, bytes: u32) -> Option<Dequeued<C>> {
+        let cell = self.slab().find(overlapped)?;
+        // SAFETY: As for `claim`.
+        unsafe { Cell::claim_success(cell, bytes).then(|| Dequeued::new(cell, (0, bytes))) }
     }
 
-    /// Whether a packet is one of those that wake threads when the port closes.
-    pub fn is_close_marker(&self, packet: &Packet) -> bool {
-        packet.overlapped() == self.close_marker()
+    /// Whether a packet with this address is one that should not have come, and
+    /// is not to be seen.
+    pub fn swallow(&self, overlapped: usize) -> bool {
+        self.slab().swallow(overlapped)
     }
 
-    /// What such a packet carries for its `OVERLAPPED`.
+    /// What the packets carry for their `OVERLAPPED` that wake threads when the
+    /// port closes.
     pub fn close_marker(&self) -> usize {
         self.slab().close_marker()
     }
@@ -227,48 +201,116 @@ impl<C> Drop for Cells<C> {
     }
 }
 
+impl<C, P: Payload> Launched<C, P> {
+    /// The operation in flight: if it is over, its completion is sent through
+    /// the port after all.
+    #[cold]
+    #[inline(never)]
+    pub fn into_pending(
+        self,
+        cells: &Cells<C>,
+        port: &Port,
+        key: usize,
+    ) -> Result<Pending<P::Output>, Rejected<(C, P::Given)>> {
+        let done = match self {
+            Self::InFlight(pending) => return Ok(pending),
+            Self::Unqueued(done) => done,
+            Self::Refused(refused) => return refused.settle(cells)?.into_pending(cells, port, key),
+        };
+        done.post(port, key).map_err(|Rejected { error, returned: Unqueued { cell, .. } }| {
+            // SAFETY: No packet will come, so the cell is ours.
+            let (context, payload) = unsafe { withdraw::<C, P>(cell) };
+            Rejected { error, returned: (context, payload.give_back()) }
+        })
+    }
+}
+
 impl<C, P: Payload> Unqueued<C, P> {
     /// # Safety
     ///
     /// The cell was filled with these types and given to the kernel, and no
     /// packet will come for it.
-    unsafe fn new(cell: NonNull<Cell>, key: usize, status: u32, bytes: u32) -> Self {
+    #[inline]
+    unsafe fn new(cell: NonNull<Cell>, status: u32, bytes: u32) -> Self {
         // "The kernel may leave the OVERLAPPED in the pending state if an I/O
         // completes inline": the result is the call's.
         // SAFETY: The kernel is done with the cell.
         unsafe { Cell::set_result(cell, status, bytes) };
-        Self { cell, key, bytes, types: PhantomData }
+        Self { cell, types: PhantomData }
     }
 
     /// The completion, for the caller of the call itself.
     #[inline]
-    pub fn into_dequeued(self) -> Dequeued<C> {
-        // The program got no `Pending`.
-        // SAFETY: No packet will come, so the cell is ours.
-        unsafe { self.cell.as_ref() }.state.begin(0);
-        Dequeued::new(self.cell, self.key, self.bytes)
+    pub fn complete(self, key: usize) -> CompletionStatus<C> {
+        // SAFETY: No packet will come, and the program got no `Pending`: the
+        // cell is ours, and becomes the completion's.
+        let operation = unsafe {
+            let result = match Cell::result(self.cell) {
+                (0, bytes) if !P::SEES_COMPLETION => (0, bytes),
+                (_, bytes) => Cell::completed(self.cell, bytes),
+            };
+            self.cell.as_ref().state.complete_at_once();
+            Dequeued::new(self.cell, result)
+        };
+        operation.complete(key)
     }
 
     /// Sends the completion through the port after all, like any other.
     #[cold]
-    pub fn post(self, port: &Port) -> Result<Pending<P::Output>, Rejected<Self>> {
+    pub fn post(self, port: &Port, key: usize) -> Result<Pending<P::Output>, Rejected<Self>> {
+        // SAFETY: No packet will come, so the cell is ours.
+        let (_, bytes) = unsafe { Cell::result(self.cell) };
         // The state is still as it was before the call: held by the kernel,
         // for which the port stands in here, and by the `Pending`.
-        match port.post(self.key, self.bytes, Cell::address(self.cell)) {
+        match port.post(key, bytes, Cell::address(self.cell)) {
             Ok(()) => Ok(Pending::new(self.cell)),
             Err(error) => Err(Rejected { error, returned: self }),
         }
     }
+}
 
-    /// Sends the completion through the port, or takes back what was given to
-    /// [`Cells::launch`].
-    #[cold]
-    pub fn post_or_take_back(self, port: &Port) -> Result<Pending<P::Output>, Rejected<(C, P)>> {
-        self.post(port).map_err(|Rejected { error, returned: this }| {
-            // SAFETY: No packet will come, so the cell is ours.
-            let returned = unsafe { withdraw(this.cell) };
-            Rejected { error, returned }
-        })
+impl<C, P: Payload> Refused<C, P> {
+    /// Gives back what the operation was started with; if it is over, it gets
+    /// a completion after all.
+    pub fn settle(self, cells: &Cells<C>) -> Result<Launched<C, P>, Rejected<(C, P::Given)>> {
+        let cell = self.cell;
+        // SAFETY: The `Pending`'s part is still ours.
+        if !unsafe { cell.as_ref() }.state.withdraw() {
+            // A packet has come all the same, and somebody has it.
+            return Ok(Launched::InFlight(Pending::new(cell)));
+        }
+        // SAFETY: Withdrawn, so the cell is ours alone, and filled with these
+        // types.
+        let (context, payload) = unsafe { Body::<C, P>::remove(cell) };
+        if may_leave_a_packet(P::CALL) {
+            // SAFETY: The slab keeps it until the packet comes, or never does.
+            unsafe { cell.as_ref() }.state.abandon();
+        } else {
+            // SAFETY: Ours alone, and empty.
+            unsafe {
+                cell.as_ref().state.free();
+                Cell::free(cell);
+            }
+        }
+        let error = match self.verdict {
+            Verdict::AtEnd => match cells.slab().allocate() {
+                Ok(cell) => {
+                    // SAFETY: The cell is new; no packet will come for it,
+                    // unless it is posted.
+                    let unqueued = unsafe {
+                        Cell::prepare(cell, Handle::NONE, 0);
+                        Body::place(cell, context, payload);
+                        cell.as_ref().state.begin(self.others);
+                        Unqueued::new(cell, STATUS_END_OF_FILE, 0)
+                    };
+                    return Ok(Launched::Unqueued(unqueued));
+                }
+                Err(error) => error,
+            },
+            Verdict::NotStarted { code } => Error::os(P::CALL, code),
+            Verdict::PacketComes | Verdict::Finished { .. } => unreachable!("not refused"),
+        };
+        Err(Rejected { error, returned: (context, payload.give_back()) })
     }
 }
 
@@ -289,8 +331,9 @@ fn may_leave_a_packet(call: Call) -> bool {
 unsafe fn withdraw<C, P: Payload>(cell: NonNull<Cell>) -> (C, P) {
     // SAFETY: By the caller's promise.
     unsafe {
-        let body = Cell::empty(cell);
+        let parts = Body::remove(cell);
+        cell.as_ref().state.free();
         Cell::free(cell);
-        body.into_parts()
+        parts
     }
 }

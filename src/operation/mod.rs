@@ -6,6 +6,8 @@
 //! [`Dequeued::complete`] turns it into a [`CompletionStatus`]. What stands
 //! between, and who may touch what when, is the protocol of [`state`].
 
+mod at_hand;
+mod body;
 mod borrowed;
 mod cell;
 mod completion;

@@ -1,6 +1,5 @@
 //! What each kind of operation keeps in its cell while the kernel works.
 
-use std::any::TypeId;
 use std::net::TcpStream;
 use std::os::windows::io::OwnedSocket;
 
@@ -31,76 +30,83 @@ pub enum OperationKind {
 /// From the time that a value is placed until it is moved or dropped, the
 /// memory that `region` returns may be read, and for calls that write to it
 /// written, by anyone, and nobody else writes it, or, for calls that write to
-/// it, reads it.
+/// it, reads it. A payload that is what it returns is transparent over it.
 pub(crate) unsafe trait Payload: Sized {
-    /// What the program gets back.
-    type Output;
+    /// What the program gets when the operation is over.
+    type Output: 'static;
+    /// What the program gets back if the operation cannot be started.
+    type Given;
     const CALL: Call;
     const KIND: OperationKind;
+    const RETURNS: Returns<Self>;
 
     /// Where the kernel reads or writes, taken once the payload is at its
     /// final place.
+    #[inline]
     fn region(&mut self) -> (*mut u8, usize) {
         (std::ptr::null_mut(), 0)
     }
+
+    fn give_back(self) -> Self::Given;
 
     /// Whether `completed` does anything.
     const SEES_COMPLETION: bool = false;
 
     /// The packet has been dequeued, or the call finished without one.
     fn completed(&mut self, _handle: Handle, _status: &mut u32) {}
+}
 
-    /// # Safety
-    ///
-    /// The operation has completed with this status and byte count.
-    unsafe fn into_output(self, status: u32, bytes: u32) -> Option<Self::Output>;
-
-    /// The type of the output, by which whoever dequeues the completion can ask
-    /// for it.
-    fn output_type() -> TypeId;
+/// What a payload returns once its operation is over.
+pub(crate) enum Returns<P: Payload> {
+    /// Itself.
+    Itself,
+    /// Itself, after it has been told how many bytes the operation has put
+    /// into it.
+    ItselfFilled(unsafe fn(&mut P, u32)),
+    /// What the function makes of it and the operation's status.
+    Made(fn(P, u32) -> Option<P::Output>),
 }
 
 /// A buffer to be filled: by `WSARecv` if `SOCKET`, else by `ReadFile`.
 #[derive(Debug)]
+#[repr(transparent)]
 pub(crate) struct Read<B, const SOCKET: bool>(pub B);
 
 // SAFETY: What the buffer vouches for.
 unsafe impl<B: IoBufMut + 'static, const SOCKET: bool> Payload for Read<B, SOCKET> {
     type Output = B;
+    type Given = B;
     const CALL: Call = if SOCKET { Call::WSARecv } else { Call::ReadFile };
     const KIND: OperationKind = OperationKind::Read;
+    const RETURNS: Returns<Self> = Returns::ItselfFilled(|Read(buffer), bytes| {
+        // A broken layered provider may report more than was asked for.
+        let filled = (bytes as usize).min(buffer.writable().1);
+        // SAFETY: The operation put so many bytes there.
+        unsafe { buffer.advance(filled) };
+    });
 
     #[inline]
     fn region(&mut self) -> (*mut u8, usize) {
         self.0.writable()
     }
 
-    #[inline]
-    unsafe fn into_output(self, status: u32, bytes: u32) -> Option<B> {
-        let mut buffer = self.0;
-        if !is_error(status) {
-            // A broken layered provider may report more than was asked for.
-            let filled = (bytes as usize).min(buffer.writable().1);
-            // SAFETY: The operation put so many bytes there.
-            unsafe { buffer.advance(filled) };
-        }
-        Some(buffer)
-    }
-
-    fn output_type() -> TypeId {
-        TypeId::of::<B>()
+    fn give_back(self) -> B {
+        self.0
     }
 }
 
 /// A buffer to be sent: by `WSASend` if `SOCKET`, else by `WriteFile`.
 #[derive(Debug)]
+#[repr(transparent)]
 pub(crate) struct Write<B, const SOCKET: bool>(pub B);
 
 // SAFETY: What the buffer vouches for.
 unsafe impl<B: IoBuf + 'static, const SOCKET: bool> Payload for Write<B, SOCKET> {
     type Output = B;
+    type Given = B;
     const CALL: Call = if SOCKET { Call::WSASend } else { Call::WriteFile };
     const KIND: OperationKind = OperationKind::Write;
+    const RETURNS: Returns<Self> = Returns::Itself;
 
     #[inline]
     fn region(&mut self) -> (*mut u8, usize) {
@@ -108,13 +114,8 @@ unsafe impl<B: IoBuf + 'static, const SOCKET: bool> Payload for Write<B, SOCKET>
         (start.cast_mut(), length)
     }
 
-    #[inline]
-    unsafe fn into_output(self, _status: u32, _bytes: u32) -> Option<B> {
-        Some(self.0)
-    }
-
-    fn output_type() -> TypeId {
-        TypeId::of::<B>()
+    fn give_back(self) -> B {
+        self.0
     }
 }
 
@@ -134,13 +135,18 @@ impl Accept {
 // SAFETY: The addresses are the payload's own.
 unsafe impl Payload for Accept {
     type Output = TcpStream;
+    type Given = ();
     const CALL: Call = Call::AcceptEx;
     const KIND: OperationKind = OperationKind::Accept;
+    const RETURNS: Returns<Self> =
+        Returns::Made(|accept, status| (!is_error(status)).then(|| accept.socket.into()));
     const SEES_COMPLETION: bool = true;
 
     fn region(&mut self) -> (*mut u8, usize) {
         (self.addresses.as_mut_ptr(), self.addresses.len())
     }
+
+    fn give_back(self) {}
 
     fn completed(&mut self, listener: Handle, status: &mut u32) {
         let accepted = sys::handle_of(&self.socket);
@@ -149,14 +155,6 @@ unsafe impl Payload for Accept {
             // accepted with it.
             *status = STATUS_CONNECTION_ABORTED;
         }
-    }
-
-    unsafe fn into_output(self, status: u32, _bytes: u32) -> Option<TcpStream> {
-        (!is_error(status)).then(|| self.socket.into())
-    }
-
-    fn output_type() -> TypeId {
-        TypeId::of::<TcpStream>()
     }
 }
 
@@ -167,22 +165,18 @@ pub(crate) struct Connect;
 // SAFETY: There is no memory.
 unsafe impl Payload for Connect {
     type Output = ();
+    type Given = ();
     const CALL: Call = Call::ConnectEx;
     const KIND: OperationKind = OperationKind::Connect;
+    const RETURNS: Returns<Self> = Returns::Made(|Connect, _| Some(()));
     const SEES_COMPLETION: bool = true;
+
+    fn give_back(self) {}
 
     fn completed(&mut self, socket: Handle, status: &mut u32) {
         if !is_error(*status) && sys::update_connect_context(socket).is_err() {
             *status = STATUS_CONNECTION_ABORTED;
         }
-    }
-
-    unsafe fn into_output(self, _status: u32, _bytes: u32) -> Option<()> {
-        Some(())
-    }
-
-    fn output_type() -> TypeId {
-        TypeId::of::<()>()
     }
 }
 
@@ -193,14 +187,10 @@ pub(crate) struct Post;
 // SAFETY: There is no memory.
 unsafe impl Payload for Post {
     type Output = ();
+    type Given = ();
     const CALL: Call = Call::PostQueuedCompletionStatus;
     const KIND: OperationKind = OperationKind::Post;
+    const RETURNS: Returns<Self> = Returns::Made(|Post, _| Some(()));
 
-    unsafe fn into_output(self, _status: u32, _bytes: u32) -> Option<()> {
-        Some(())
-    }
-
-    fn output_type() -> TypeId {
-        TypeId::of::<()>()
-    }
+    fn give_back(self) {}
 }

@@ -6,6 +6,7 @@ use std::mem::ManuallyDrop;
 use std::net::TcpStream;
 use std::ptr::NonNull;
 
+use super::body::take_output;
 use super::cell::Cell;
 use super::completion::{CompletionStatus, outcome};
 use super::state::Holder;
@@ -123,7 +124,7 @@ impl<B> Pending<B> {
             return None;
         }
         // SAFETY: The operation is over, the output is claimed, and a `B`.
-        unsafe { Cell::take_output(self.cell) }
+        unsafe { take_output(self.cell) }
     }
 
     /// Asks for the operation to be cancelled. `true` if the request was made:
@@ -160,14 +161,11 @@ impl Pending<TcpStream> {
 }
 
 impl<B> Drop for Pending<B> {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: The `Pending` holds the cell, and lets go of it here. If it
         // is the last, the operation is over and its context is gone.
-        unsafe {
-            if self.cell.as_ref().state.leave(Holder::Pending) {
-                Cell::finish(self.cell);
-            }
-        }
+        unsafe { Cell::leave(self.cell, Holder::Pending) };
     }
 }
 

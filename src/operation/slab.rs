@@ -2,13 +2,15 @@
 //! committed as it is needed and never moved.
 //!
 //! Whether a packet's pointer is one of ours is a range check here, which
-//! follows no pointer. Cells that have been used and are free wait in the
-//! [`FreeList`].
+//! follows no pointer. Of the cells that have been used and are free, one is
+//! [at hand](AtHand), and the others wait in the [`FreeList`].
 
+use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 use std::sync::{Mutex, PoisonError};
 
-use super::atomic::{AtomicU32, Ordering};
+use super::at_hand::AtHand;
+use super::atomic::{AtomicU32, AtomicUsize, Ordering};
 use super::cell::Cell;
 use super::free_list::{FreeList, INDEX_BITS, NONE};
 use crate::error::{Error, Result, refusal};
@@ -35,10 +37,13 @@ pub(crate) struct Slab {
     /// through it, which a pointer made from a reference would not allow.
     own: NonNull<Slab>,
     base: NonNull<Cell>,
-    capacity: u32,
+    /// The address of the first cell that operations use.
+    first: usize,
+    /// How many cells have been used, the first ones.
+    used: AtomicUsize,
+    at_hand: AtHand,
     free: FreeList,
-    /// The cells from here on have never been used.
-    fresh: AtomicU32,
+    capacity: u32,
     /// How many cells have memory behind them.
     committed: Mutex<u32>,
 }
@@ -58,9 +63,11 @@ impl Slab {
         let slab = Box::into_raw(Box::new(Self {
             own: NonNull::dangling(),
             base: base.cast(),
-            capacity,
+            first: base.addr().get() + size_of::<Cell>(),
+            used: AtomicUsize::new(0),
+            at_hand: AtHand::new(),
             free: FreeList::new(),
-            fresh: AtomicU32::new(RESERVED + 1),
+            capacity,
             committed: Mutex::new(0),
         }));
         // SAFETY: The allocation is new: not null, and nobody else's yet.
@@ -74,6 +81,14 @@ impl Slab {
     /// A cell that nobody else holds.
     #[inline]
     pub fn allocate(&self) -> Result<NonNull<Cell>> {
+        match NonZeroUsize::new(self.at_hand.take()) {
+            Some(address) => Ok(self.base.with_addr(address)),
+            None => self.allocate_from_list(),
+        }
+    }
+
+    #[inline(never)]
+    fn allocate_from_list(&self) -> Result<NonNull<Cell>> {
         match self.free.pop(|index| self.link(index)) {
             Some(index) => Ok(self.cell(index)),
             None => self.allocate_fresh(),
@@ -84,7 +99,7 @@ impl Slab {
     #[cold]
     fn allocate_fresh(&self) -> Result<NonNull<Cell>> {
         let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = self.fresh.load(Ordering::Relaxed);
+        let index = self.used.load(Ordering::Relaxed) as u32 + 1;
         if index == self.capacity {
             return Err(Error::misuse(&refusal::TOO_MANY_OPERATIONS));
         }
@@ -98,9 +113,9 @@ impl Slab {
         }
         let cell = self.cell(index);
         // SAFETY: The memory is committed, zeroed, aligned, and nobody else's
-        // until `fresh` is stored.
+        // until it counts as used.
         unsafe { Cell::initialize(cell, self.own) };
-        self.fresh.store(index + 1, Ordering::Release);
+        self.used.store(index as usize, Ordering::Release);
         Ok(cell)
     }
 
@@ -113,11 +128,23 @@ impl Slab {
     /// nor the slab afterwards, unless something else keeps the slab open.
     #[inline]
     pub unsafe fn free(slab: NonNull<Slab>, cell: NonNull<Cell>) {
-        // SAFETY: The cell keeps the slab alive until it is on the list.
+        // SAFETY: The cell keeps the slab alive until it counts as free.
+        if !unsafe { slab.as_ref() }.at_hand.keep(cell.addr().get()) {
+            // SAFETY: The caller's promise.
+            unsafe { Self::free_to_list(slab, cell) };
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`free`](Self::free).
+    #[inline(never)]
+    unsafe fn free_to_list(slab: NonNull<Slab>, cell: NonNull<Cell>) {
+        // SAFETY: As above.
         let this = unsafe { slab.as_ref() };
         let index = this.index(cell);
         // SAFETY: The caller owns the cell.
-        if this.free.push(index, unsafe { &cell.as_ref().next_free }) {
+        if this.free.push(index, unsafe { &cell.as_ref().next }) {
             // SAFETY: That was the last cell of a closed slab.
             unsafe { Self::destroy(slab) };
         }
@@ -135,7 +162,12 @@ impl Slab {
     pub unsafe fn close(slab: NonNull<Slab>) {
         // SAFETY: The slab is not closed yet, so it exists.
         let this = unsafe { slab.as_ref() };
-        let used = this.fresh.load(Ordering::Acquire) - (RESERVED + 1);
+        if let Some(cell) = this.at_hand.close().and_then(|address| this.find(address)) {
+            // SAFETY: The cell was free. The list is not closed yet, so the
+            // slab stays.
+            unsafe { Self::free_to_list(slab, cell) };
+        }
+        let used = this.used.load(Ordering::Acquire) as u32;
         if this.free.close(used, |index| this.link(index)) {
             // SAFETY: Nobody holds a cell, and the caller was the last user.
             unsafe { Self::destroy(slab) };
@@ -150,27 +182,17 @@ impl Slab {
         let this = unsafe { Box::from_raw(slab.as_ptr()) };
         for cell in this.used_cells() {
             // SAFETY: The cell is free.
-            unsafe { Cell::release_spill(cell) };
+            unsafe { Cell::spill(cell) }.release();
         }
         // SAFETY: No cell is in use, by the kernel either.
         unsafe { sys::release(this.base.cast()) };
-    }
-
-    /// The cell whose `OVERLAPPED` is at `address`, if that is the address of
-    /// one of ours that the kernel holds: the caller has it from there on.
-    /// Follows no foreign pointer.
-    #[inline]
-    pub fn claim(&self, address: usize) -> Option<NonNull<Cell>> {
-        let cell = self.find(address)?;
-        // SAFETY: Cells below `fresh` are initialised.
-        unsafe { cell.as_ref() }.state.claim().then_some(cell)
     }
 
     /// Whether a packet with this address is one that should not have come,
     /// for a cell that was given up because of that. The cell is of use again.
     pub fn swallow(&self, address: usize) -> bool {
         let Some(cell) = self.find(address) else { return false };
-        // SAFETY: Cells below `fresh` are initialised.
+        // SAFETY: Cells that have been used are initialised.
         let state = &unsafe { cell.as_ref() }.state;
         let stale = state.is_stale();
         if state.recover() {
@@ -184,7 +206,7 @@ impl Slab {
     /// none will.
     pub fn recover_all(&self) {
         for cell in self.used_cells() {
-            // SAFETY: Cells below `fresh` are initialised; an abandoned one is
+            // SAFETY: Cells that have been used are initialised; an abandoned one is
             // empty.
             unsafe {
                 if cell.as_ref().state.recover() {
@@ -194,16 +216,19 @@ impl Slab {
         }
     }
 
+    /// The cell whose `OVERLAPPED` is at `address`, if it is one that has been
+    /// used. Follows no foreign pointer.
     #[inline]
-    fn find(&self, address: usize) -> Option<NonNull<Cell>> {
-        let offset = address.wrapping_sub(self.base.addr().get());
+    pub fn find(&self, address: usize) -> Option<NonNull<Cell>> {
+        let offset = address.wrapping_sub(self.first);
         // One comparison asks for all: turned like this, an offset within a
-        // cell is a huge number, and the reserved cell's becomes one.
-        let index = offset.rotate_right(size_of::<Cell>().trailing_zeros()).wrapping_sub(1);
-        if index >= self.fresh.load(Ordering::Acquire) as usize - 1 {
+        // cell is a huge number, as is one below the first cell.
+        let number = offset.rotate_right(size_of::<Cell>().trailing_zeros());
+        if number >= self.used.load(Ordering::Acquire) {
             return None;
         }
-        Some(self.cell(index as u32 + 1))
+        // SAFETY: The address is one within the reservation, so not null.
+        Some(self.base.with_addr(unsafe { NonZeroUsize::new_unchecked(address) }))
     }
 
     /// The address that the packets carry which wake threads from a port that
@@ -214,7 +239,7 @@ impl Slab {
 
     /// All cells that the kernel holds at the time they are asked for.
     pub fn all_in_flight(&self) -> impl Iterator<Item = NonNull<Cell>> + '_ {
-        // SAFETY: Cells below `fresh` are initialised.
+        // SAFETY: Cells that have been used are initialised.
         self.used_cells().filter(|cell| unsafe { cell.as_ref() }.state.is_in_flight())
     }
 
@@ -222,21 +247,23 @@ impl Slab {
     #[inline]
     fn link(&self, index: u32) -> &AtomicU32 {
         // SAFETY: Memory of a cell that has been used stays committed.
-        &unsafe { self.cell(index).as_ref() }.next_free
+        &unsafe { self.cell(index).as_ref() }.next
     }
 
     fn used_cells(&self) -> impl Iterator<Item = NonNull<Cell>> + '_ {
-        (RESERVED + 1..self.fresh.load(Ordering::Acquire)).map(|index| self.cell(index))
+        let used = self.used.load(Ordering::Acquire) as u32;
+        (RESERVED + 1..=used).map(|index| self.cell(index))
     }
 
     /// The number of one of our cells.
     #[inline]
-    fn index(&self, cell: NonNull<Cell>) -> u32 {
+    pub fn index(&self, cell: NonNull<Cell>) -> u32 {
         ((cell.addr().get() - self.base.addr().get()) / size_of::<Cell>()) as u32
     }
 
+    /// The cell with this number.
     #[inline]
-    fn cell(&self, index: u32) -> NonNull<Cell> {
+    pub fn cell(&self, index: u32) -> NonNull<Cell> {
         debug_assert!(index < self.capacity);
         // SAFETY: The index is within the reservation.
         unsafe { self.base.add(index as usize) }

@@ -30,14 +30,24 @@ const TAKEN: u32 = 16;
 const BUSY: u32 = 32;
 /// Nobody holds the cell, but a packet may still come for it.
 const STALE: u32 = 64;
+/// Not a holder, but given with them: the payload has work to do when the
+/// packet is dequeued.
+pub(super) const WATCHED: u32 = 128;
 
 const KERNEL: u32 = Holder::Kernel as u32;
+const COMPLETION: u32 = Holder::Completion as u32;
+const SCOPE: u32 = Holder::Scope as u32;
 
 #[derive(Debug, Default)]
 pub(crate) struct State(AtomicU32);
 
+/// The state of a cell whose packet has been dequeued, and which is nobody
+/// else's to change.
+pub(crate) struct Alone(u32);
+
 impl State {
-    /// Gives a free cell to the kernel and to `others`, before the call.
+    /// Gives a free cell to the kernel and to `others` (and says whether it is
+    /// [`WATCHED`]), before the call.
     #[inline]
     pub fn begin(&self, others: u32) {
         // Release: whoever finds the kernel's bit also finds the cell filled.
@@ -51,26 +61,42 @@ impl State {
         self.0.load(Ordering::Acquire) & KERNEL != 0
     }
 
+    /// A packet was dequeued: whether nobody else has a part that could change
+    /// meanwhile, and the payload has nothing to do. Then this thread may
+    /// [complete](Self::complete_alone) the operation without a claim.
+    #[inline]
+    pub fn claim_alone(&self) -> Option<Alone> {
+        let state = self.0.load(Ordering::Acquire);
+        // Without its `Pending` the call has returned and withdraws nothing
+        // any more, nobody joins, and a scope stays until the operation is
+        // over.
+        (state & !SCOPE == KERNEL).then_some(Alone(state))
+    }
+
     /// A packet was dequeued: takes the kernel's part for this thread, which
     /// must [complete](Self::complete) it. `false` if the kernel does not hold
     /// the cell.
-    #[inline]
     pub fn claim(&self) -> bool {
-        // Nobody joins a sole holder, and the call that could withdraw the
-        // cell has returned, because its `Pending` is gone.
-        self.0.load(Ordering::Acquire) == KERNEL || self.take_from_kernel(|state| state | BUSY)
+        self.take_from_kernel(|state| state | BUSY)
     }
 
     /// Hands the kernel's part on to the completion, and publishes what the
     /// dequeuing thread wrote.
     #[inline]
+    pub fn complete_alone(&self, Alone(state): Alone) {
+        self.0.store(state ^ (KERNEL | COMPLETION), Ordering::Release);
+    }
+
+    /// The same after [`claim`](Self::claim).
     pub fn complete(&self) {
-        const COMPLETION: u32 = Holder::Completion as u32;
-        if self.0.load(Ordering::Acquire) == KERNEL {
-            self.0.store(COMPLETION, Ordering::Relaxed);
-        } else {
-            self.0.fetch_xor(KERNEL | BUSY | COMPLETION, Ordering::AcqRel);
-        }
+        self.0.fetch_xor(KERNEL | BUSY | COMPLETION, Ordering::AcqRel);
+    }
+
+    /// The call finished without a packet: the cell is the completion's, and
+    /// nobody else's.
+    #[inline]
+    pub fn complete_at_once(&self) {
+        self.0.store(COMPLETION, Ordering::Relaxed);
     }
 
     /// The call said that no packet will come: takes the cell back from all
@@ -116,8 +142,7 @@ impl State {
     #[inline]
     pub fn leave(&self, holder: Holder) -> bool {
         let bit = holder as u32;
-        self.0.load(Ordering::Acquire) & HOLDERS == bit
-            || self.0.fetch_and(!bit, Ordering::AcqRel) & HOLDERS == bit
+        self.0.fetch_sub(bit, Ordering::AcqRel) & HOLDERS == bit
     }
 
     /// Whether this holder is the only one left, and what the operation returns
@@ -140,8 +165,9 @@ impl State {
         self.0.load(Ordering::Acquire) & TAKEN != 0
     }
 
-    /// Marks a cell that its last holder has emptied.
-    #[inline]
+    /// Nobody holds the cell any more: one whose call failed. (After an
+    /// operation the kernel's bit is gone already, and nobody looks at the
+    /// others.)
     pub fn free(&self) {
         self.0.store(0, Ordering::Release);
     }

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use super::Shared;
-use super::dequeue::Received;
+use super::dequeue::Other;
 use crate::error::{Error, ForeignPacket, Result, refusal};
 use crate::operation::{CompletionStatus, Dequeued, Started};
-use crate::sys::{DequeueFailure, Entry};
+use crate::sys::{Entry, Packet};
 
 /// Storage for [`Iocp::get_completions`](crate::Iocp::get_completions), and the
 /// completions that wait in it. It is an iterator that takes them out in order.
@@ -19,12 +19,19 @@ use crate::sys::{DequeueFailure, Entry};
 /// that is always ready does not starve the others.
 pub struct Batch<C = usize> {
     entries: Box<[Entry]>,
-    /// From the port.
-    dequeued: VecDeque<Result<Dequeued<C>, ForeignPacket>>,
+    /// From the port; the last one comes first.
+    dequeued: Vec<Waiting<C>>,
     /// From operations that completed at once; they come after `dequeued`.
     inline: VecDeque<CompletionStatus<C>>,
     /// The same, since the port was last looked at.
     pushed: VecDeque<CompletionStatus<C>>,
+}
+
+/// What has been dequeued, and nobody has looked at yet.
+enum Waiting<C> {
+    /// With its completion key.
+    Completion(Dequeued<C>, usize),
+    Foreign(ForeignPacket),
 }
 
 impl<C> Batch<C> {
@@ -33,7 +40,7 @@ impl<C> Batch<C> {
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
             entries: (0..capacity).map(|_| Entry::EMPTY).collect(),
-            dequeued: VecDeque::with_capacity(capacity),
+            dequeued: Vec::with_capacity(capacity),
             inline: VecDeque::new(),
             pushed: VecDeque::new(),
         }
@@ -82,8 +89,7 @@ impl<C: Send + 'static> Batch<C> {
         &mut self,
         shared: &Shared<C>,
         milliseconds: u32,
-    ) -> Result<(), DequeueFailure> {
-        let milliseconds = if shared.identity.is_closed() { 0 } else { milliseconds };
+    ) -> Result<()> {
         if self.dequeue(shared, milliseconds)? {
             if self.is_empty() {
                 // What is queued behind the close marker comes before it.
@@ -91,7 +97,7 @@ impl<C: Send + 'static> Batch<C> {
             }
             shared.post_close_marker();
             if self.is_empty() {
-                return Err(DequeueFailure::Failed(Error::misuse(&refusal::CLOSED)));
+                return Err(Error::misuse(&refusal::CLOSED));
             }
         }
         Ok(())
@@ -99,20 +105,25 @@ impl<C: Send + 'static> Batch<C> {
 
     /// Takes at least one packet that counts; `true` if the close marker was
     /// among them.
-    fn dequeue(&mut self, shared: &Shared<C>, milliseconds: u32) -> Result<bool, DequeueFailure> {
-        let before = self.len();
+    fn dequeue(&mut self, shared: &Shared<C>, milliseconds: u32) -> Result<bool> {
+        let kept = self.dequeued.len();
         let mut marked = false;
-        while self.len() == before && !marked {
+        while self.dequeued.len() == kept && !marked {
             let count = shared.port.dequeue_batch(&mut self.entries, milliseconds)?;
-            for entry in &self.entries[..count] {
-                match shared.receive(&entry.packet()) {
-                    Some(Received::Completion(dequeued)) => self.dequeued.push_back(Ok(dequeued)),
-                    Some(Received::Foreign(packet)) => self.dequeued.push_back(Err(packet)),
-                    Some(Received::CloseMarker) => marked = true,
-                    None => {}
+            for entry in self.entries[..count].iter().rev() {
+                let Packet { overlapped, key, bytes } = entry.packet();
+                match shared.cells.claim(overlapped, bytes) {
+                    Some(operation) => self.dequeued.push(Waiting::Completion(operation, key)),
+                    None => match shared.other(entry.packet()) {
+                        Other::Foreign(packet) => self.dequeued.push(Waiting::Foreign(packet)),
+                        Other::CloseMarker => marked = true,
+                        Other::Stray => {}
+                    },
                 }
             }
         }
+        // What was there before comes first.
+        self.dequeued.rotate_left(kept);
         Ok(marked)
     }
 
@@ -132,9 +143,9 @@ impl<C> Iterator for Batch<C> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        match self.dequeued.pop_front() {
-            Some(Ok(dequeued)) => Some(Ok(dequeued.complete())),
-            Some(Err(packet)) => Some(Err(Error::foreign(packet))),
+        match self.dequeued.pop() {
+            Some(Waiting::Completion(operation, key)) => Some(Ok(operation.complete(key))),
+            Some(Waiting::Foreign(packet)) => Some(Err(Error::foreign(packet))),
             None => self.inline.pop_front().map(Ok),
         }
     }

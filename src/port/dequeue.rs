@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use super::{Batch, Iocp, Shared};
 use crate::error::{Error, ForeignPacket, Result, refusal};
 use crate::operation::{CompletionStatus, Dequeued};
-use crate::sys::{DequeueFailure, INFINITE, Packet};
+use crate::sys::{INFINITE, Packet};
 
-/// What a packet turns out to be.
-pub(super) enum Received<C> {
-    Completion(Dequeued<C>),
+/// What a packet is that completes nothing.
+pub(super) enum Other {
     Foreign(ForeignPacket),
     /// The packet that wakes threads when the port closes.
     CloseMarker,
+    /// One that should not have come, and is not to be seen.
+    Stray,
 }
 
 impl<C: Send + 'static> Iocp<C> {
@@ -41,15 +42,9 @@ impl<C: Send + 'static> Iocp<C> {
     /// }
     /// # Ok::<(), completion_port::Error>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn get_completion(&self) -> Result<CompletionStatus<C>> {
-        let shared = self.shared();
-        match shared.dequeue(INFINITE) {
-            Ok(received) => shared.completion_of(received),
-            Err(DequeueFailure::Failed(error)) => Err(error),
-            // Only a closed port does not wait.
-            Err(DequeueFailure::TimedOut) => Err(Error::misuse(&refusal::CLOSED)),
-        }
+        self.shared().next(INFINITE)
     }
 
     /// The same, for at most `timeout`; `None` if nothing completed in that
@@ -60,8 +55,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// As for [`get_completion`](Self::get_completion).
     pub fn get_completion_timeout(&self, timeout: Duration) -> Result<Option<CompletionStatus<C>>> {
         let shared = self.shared();
-        let received = shared.until(Some(timeout), |timeout| shared.dequeue(timeout))?;
-        received.map(|received| shared.completion_of(received)).transpose()
+        shared.until(Some(timeout), |timeout| shared.next(timeout))
     }
 
     /// The same without waiting; `None` if nothing is queued.
@@ -124,67 +118,70 @@ impl<C: Send + 'static> Iocp<C> {
 }
 
 impl<C: Send + 'static> Shared<C> {
-    /// Takes a packet off the queue, and finds out whose it is. Once the port
-    /// is closed, this does not wait.
-    #[inline]
-    fn dequeue(&self, milliseconds: u32) -> Result<Received<C>, DequeueFailure> {
-        let milliseconds = if self.identity.is_closed() { 0 } else { milliseconds };
-        loop {
-            let packet = self.port.dequeue(milliseconds)?;
-            if let Some(received) = self.receive(&packet) {
-                return Ok(received);
-            }
-        }
+    /// Takes a packet off the queue, and finds the operation that it completes.
+    /// Once the port is closed, this does not wait: the close marker is there.
+    #[inline(always)]
+    fn next(&self, milliseconds: u32) -> Result<CompletionStatus<C>> {
+        let Packet { overlapped, key, bytes } = self.port.dequeue(milliseconds)?;
+        let (operation, key) = match self.cells.claim_success(overlapped, bytes) {
+            Some(operation) => (operation, key),
+            None => self.next_unusual(overlapped, key, bytes, milliseconds)?,
+        };
+        Ok(operation.complete(key))
     }
 
-    /// Finds out whose a packet is; `None` if it is not to be seen. Each packet
-    /// is received once.
-    #[inline]
-    pub(super) fn receive(&self, packet: &Packet) -> Option<Received<C>> {
-        match self.cells.claim(packet) {
-            Some(dequeued) => Some(Received::Completion(dequeued)),
-            None => self.receive_other(packet),
-        }
-    }
-
+    /// The same, when a packet has come that is no simple success: the
+    /// operation and the completion key.
     #[cold]
-    fn receive_other(&self, packet: &Packet) -> Option<Received<C>> {
-        // Before the port is closed, that address is as foreign as any.
-        if self.identity.is_closed() && self.cells.is_close_marker(packet) {
-            return Some(Received::CloseMarker);
-        }
-        (!self.cells.swallow(packet)).then(|| {
-            Received::Foreign(ForeignPacket {
-                completion_key: packet.key(),
-                bytes_transferred: packet.bytes(),
-                overlapped: packet.overlapped(),
-            })
-        })
-    }
-
-    #[inline]
-    fn completion_of(&self, received: Received<C>) -> Result<CompletionStatus<C>> {
-        match received {
-            Received::Completion(dequeued) => Ok(dequeued.complete()),
-            Received::Foreign(packet) => Err(Error::foreign(packet)),
-            Received::CloseMarker => self.after_close_marker(),
+    #[inline(never)]
+    fn next_unusual(
+        &self,
+        overlapped: usize,
+        key: usize,
+        bytes: u32,
+        milliseconds: u32,
+    ) -> Result<(Dequeued<C>, usize)> {
+        let mut packet = Packet { overlapped, key, bytes };
+        loop {
+            if let Some(operation) = self.cells.claim(packet.overlapped, packet.bytes) {
+                return Ok((operation, packet.key));
+            }
+            match self.other(packet) {
+                Other::Foreign(packet) => return Err(Error::foreign(packet)),
+                Other::CloseMarker => return self.next_after_close_marker(),
+                Other::Stray => packet = self.port.dequeue(milliseconds)?,
+            }
         }
     }
 
     /// A thread has taken the close marker: what is queued behind it comes
     /// first, and the marker goes back to the end for the other threads.
-    #[cold]
-    fn after_close_marker(&self) -> Result<CompletionStatus<C>> {
-        let behind = self.dequeue(0);
+    fn next_after_close_marker(&self) -> Result<(Dequeued<C>, usize)> {
+        let behind = self.port.dequeue(0).map_err(Error::from).and_then(|packet| {
+            self.next_unusual(packet.overlapped, packet.key, packet.bytes, 0)
+        });
         self.post_close_marker();
         match behind {
-            Ok(Received::Completion(dequeued)) => Ok(dequeued.complete()),
-            Ok(Received::Foreign(packet)) => Err(Error::foreign(packet)),
-            Ok(Received::CloseMarker) | Err(DequeueFailure::TimedOut) => {
-                Err(Error::misuse(&refusal::CLOSED))
-            }
-            Err(DequeueFailure::Failed(error)) => Err(error),
+            Err(error) if error.is_dequeue_timeout() => Err(Error::misuse(&refusal::CLOSED)),
+            behind => behind,
         }
+    }
+
+    /// What a packet is that completes nothing.
+    #[cold]
+    pub(super) fn other(&self, packet: Packet) -> Other {
+        // Before the port is closed, that address is as foreign as any.
+        if self.gate.is_closed() && packet.overlapped == self.cells.close_marker() {
+            return Other::CloseMarker;
+        }
+        if self.cells.swallow(packet.overlapped) {
+            return Other::Stray;
+        }
+        Other::Foreign(ForeignPacket {
+            completion_key: packet.key,
+            bytes_transferred: packet.bytes,
+            overlapped: packet.overlapped,
+        })
     }
 
     /// Calls `dequeue` until it has something, or the time is over, of which
@@ -192,7 +189,7 @@ impl<C: Send + 'static> Shared<C> {
     fn until<T>(
         &self,
         timeout: Option<Duration>,
-        mut dequeue: impl FnMut(u32) -> Result<T, DequeueFailure>,
+        mut dequeue: impl FnMut(u32) -> Result<T>,
     ) -> Result<Option<T>> {
         let deadline = match timeout {
             // Reading the clock is for those who need it.
@@ -201,19 +198,15 @@ impl<C: Send + 'static> Shared<C> {
         };
         let mut left = timeout;
         loop {
-            let failure = match dequeue(left.map_or(INFINITE, milliseconds)) {
-                Ok(received) => return Ok(Some(received)),
-                Err(failure) => failure,
-            };
-            match (failure, deadline) {
-                (DequeueFailure::Failed(error), _) => return Err(error),
-                (DequeueFailure::TimedOut, _) if self.identity.is_closed() => {
-                    return Err(Error::misuse(&refusal::CLOSED));
-                }
-                (DequeueFailure::TimedOut, Some(deadline)) if deadline > Instant::now() => {
-                    left = Some(deadline - Instant::now());
-                }
-                (DequeueFailure::TimedOut, _) => return Ok(None),
+            match (dequeue(left.map_or(INFINITE, milliseconds)), deadline) {
+                (Err(error), deadline) if error.is_dequeue_timeout() => match deadline {
+                    _ if self.gate.is_closed() => return Err(Error::misuse(&refusal::CLOSED)),
+                    Some(deadline) if deadline > Instant::now() => {
+                        left = Some(deadline - Instant::now());
+                    }
+                    _ => return Ok(None),
+                },
+                (dequeued, _) => return dequeued.map(Some),
             }
         }
     }

@@ -2,21 +2,22 @@
 
 mod batch;
 mod dequeue;
+mod gate;
 mod scope;
 
 use std::fmt;
 use std::os::windows::io::{AsRawHandle, RawHandle};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 pub use batch::Batch;
+pub(crate) use gate::{Gate, Identity};
 pub use scope::Scope;
 
 use crate::error::{Error, Rejected, Result, refusal};
 use crate::operation::{Cells, DEFAULT_OPERATIONS, MAX_OPERATIONS};
-use crate::sys::{self, DequeueFailure};
+use crate::sys;
 
 /// An I/O completion port, and the operations in flight on it.
 ///
@@ -78,20 +79,7 @@ pub struct Builder {
 pub(crate) struct Shared<C: Send + 'static> {
     pub port: sys::Port,
     pub cells: Cells<C>,
-    pub identity: Arc<Identity>,
-}
-
-/// What an associated handle remembers of its port.
-#[derive(Debug, Default)]
-pub(crate) struct Identity {
-    closed: AtomicBool,
-}
-
-impl Identity {
-    #[inline]
-    pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
-    }
+    pub gate: Gate,
 }
 
 impl Iocp {
@@ -173,7 +161,7 @@ impl Builder {
             shared: Arc::new(Shared {
                 port: sys::Port::create(self.concurrency.unwrap_or(0))?,
                 cells: Cells::reserve(self.max_operations)?,
-                identity: Arc::default(),
+                gate: Gate::new(),
             }),
         })
     }
@@ -197,7 +185,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// assert_eq!(port.get_completion()?.context, STOP);
     /// # Ok::<(), completion_port::Error>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn post(
         &self,
         context: C,
@@ -205,7 +193,7 @@ impl<C: Send + 'static> Iocp<C> {
         bytes_transferred: u32,
     ) -> Result<(), Rejected<C>> {
         let shared = self.shared();
-        if shared.identity.is_closed() {
+        if shared.gate.is_closed() {
             return Err(Rejected { error: Error::misuse(&refusal::CLOSED), returned: context });
         }
         shared.cells.post(&shared.port, handle_context, bytes_transferred, context)
@@ -231,7 +219,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// ```
     pub fn close(&self) {
         let shared = self.shared();
-        if !shared.identity.closed.swap(true, Ordering::SeqCst) {
+        if shared.gate.close() {
             shared.post_close_marker();
         }
     }
@@ -239,7 +227,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// Whether [`close`](Self::close) has been called, on any clone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.shared().identity.is_closed()
+        self.shared().gate.is_closed()
     }
 
     #[inline]
@@ -266,15 +254,15 @@ impl<C: Send + 'static> Shared<C> {
         let mut in_flight = self.cells.cancel_all();
         let mut progress = Instant::now();
         while in_flight > 0 && progress.elapsed() < PATIENCE {
-            match self.port.dequeue(50) {
+            match self.port.dequeue(50).map_err(Error::from) {
                 Ok(packet) => {
-                    if self.cells.claim(&packet).is_some() {
+                    if self.cells.claim(packet.overlapped, packet.bytes).is_some() {
                         in_flight -= 1;
                         progress = Instant::now();
                     }
                 }
-                Err(DequeueFailure::TimedOut) => {}
-                Err(DequeueFailure::Failed(_)) => return,
+                Err(error) if error.is_dequeue_timeout() => {}
+                Err(_) => return,
             }
         }
     }
@@ -282,7 +270,6 @@ impl<C: Send + 'static> Shared<C> {
 
 impl<C: Send + 'static> Drop for Shared<C> {
     fn drop(&mut self) {
-        self.identity.closed.store(true, Ordering::Relaxed);
         self.drain();
     }
 }

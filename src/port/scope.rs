@@ -163,7 +163,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         offset: Option<u64>,
     ) -> Result<Pending<&'scope mut [u8]>, Rejected<C>> {
         let shared = self.port.shared();
-        if let Err(misuse) = handle.check(&shared.identity, offset) {
+        if let Err(misuse) = handle.check(&shared.gate, offset) {
             return Err(Rejected { error: Error::misuse(misuse), returned: context });
         }
         let target = handle.target(offset);
@@ -184,7 +184,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
     ) -> Result<Pending<&'scope [u8]>, Rejected<C>> {
         let shared = self.port.shared();
         let checked = handle
-            .check(&shared.identity, offset)
+            .check(&shared.gate, offset)
             .and_then(|()| handle.check_message(buffer.len()));
         if let Err(misuse) = checked {
             return Err(Rejected { error: Error::misuse(misuse), returned: context });
@@ -205,12 +205,12 @@ impl<C: Send + 'static> Shared<C> {
     fn wait_for(&self, borrowing: &Borrowing<'_, '_>) {
         const GLANCE: u32 = 5;
         let Ok(packet) = self.port.dequeue(GLANCE) else { return };
-        if borrowing.owns(&packet) {
+        if borrowing.owns(packet.overlapped) {
             // Its context is dropped here.
-            drop(self.cells.claim(&packet));
+            drop(self.cells.claim(packet.overlapped, packet.bytes));
             return;
         }
-        while self.port.post(packet.key(), packet.bytes(), packet.overlapped()).is_err() {
+        while self.port.post(packet.key, packet.bytes, packet.overlapped).is_err() {
             // As when the port is closed: the pool will have room again.
             thread::sleep(Duration::from_millis(1));
         }

@@ -20,9 +20,7 @@ pub(crate) use file::{
 };
 pub(crate) use lent::{LentOverlapped, LentRegion};
 pub(crate) use memory::{commit, release, reserve};
-pub(crate) use port::{
-    DequeueFailure, Entry, INFINITE, Packet, Port, cancel, cancel_all, win32_code,
-};
+pub(crate) use port::{Entry, INFINITE, Packet, Port, cancel, cancel_all, win32_code};
 pub use raw::{RawOverlapped, RawValue};
 pub(crate) use socket::{
     ADDRESS_SPACE, SocketKind, accept, bind_to_any, connect, family, family_of, handle_of,
@@ -37,6 +35,8 @@ pub(crate) use wine::is_wine;
 pub(crate) struct Handle(pub usize);
 
 impl Handle {
+    pub const NONE: Self = Self(0);
+
     fn raw(self) -> windows_sys::Win32::Foundation::HANDLE {
         std::ptr::without_provenance_mut(self.0)
     }

@@ -5,7 +5,6 @@ use std::ptr;
 
 use windows_sys::Win32::Foundation::{
     CloseHandle, ERROR_NOT_FOUND, GetLastError, INVALID_HANDLE_VALUE, RtlNtStatusToDosError,
-    WAIT_TIMEOUT,
 };
 use windows_sys::Win32::System::IO::{
     CancelIoEx, CreateIoCompletionPort, GetQueuedCompletionStatus, GetQueuedCompletionStatusEx,
@@ -23,36 +22,23 @@ pub(crate) const INFINITE: u32 = u32::MAX;
 pub(crate) struct Port(Handle);
 
 /// A packet that was dequeued. None of its values is trusted.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Packet {
-    overlapped: usize,
-    key: usize,
-    bytes: u32,
-}
-
-impl Packet {
     /// The address that it carries, which need not be one.
-    #[inline]
-    pub fn overlapped(&self) -> usize {
-        self.overlapped
-    }
-
-    #[inline]
-    pub fn key(&self) -> usize {
-        self.key
-    }
-
-    #[inline]
-    pub fn bytes(&self) -> u32 {
-        self.bytes
-    }
+    pub overlapped: usize,
+    pub key: usize,
+    pub bytes: u32,
 }
 
-/// Why nothing was dequeued.
-#[derive(Debug)]
-pub(crate) enum DequeueFailure {
-    TimedOut,
-    Failed(Error),
+/// The code of a dequeue that failed, not looked at yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DequeueCode(u32);
+
+impl From<DequeueCode> for Error {
+    #[cold]
+    fn from(DequeueCode(code): DequeueCode) -> Self {
+        Error::os(Call::GetQueuedCompletionStatus, code)
+    }
 }
 
 impl Port {
@@ -78,8 +64,7 @@ impl Port {
         // SAFETY: Writes no memory of this process; handles are checked.
         let port = unsafe { CreateIoCompletionPort(handle.raw(), self.0.raw(), key, 0) };
         if port.is_null() {
-            // SAFETY: Reads the calling thread's last error.
-            return Err(unsafe { GetLastError() });
+            return Err(last_code());
         }
         Ok(())
     }
@@ -98,8 +83,8 @@ impl Port {
     }
 
     /// Waits for a packet and takes it off the queue.
-    #[inline]
-    pub fn dequeue(&self, milliseconds: u32) -> Result<Packet, DequeueFailure> {
+    #[inline(always)]
+    pub fn dequeue(&self, milliseconds: u32) -> Result<Packet, DequeueCode> {
         let (mut bytes, mut key, mut overlapped) = (0, 0, ptr::null_mut());
         // SAFETY: The three out-parameters are locals of the right types.
         let succeeded = unsafe {
@@ -115,8 +100,8 @@ impl Port {
         // operation, [it] returns zero and lpOverlapped is non-NULL"
         // (https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-getqueuedcompletionstatus).
         // A posted packet may have a null pointer, then with a non-zero return.
-        if succeeded == 0 && overlapped.is_null() {
-            return Err(dequeue_failure(Call::GetQueuedCompletionStatus));
+        if overlapped.is_null() && succeeded == 0 {
+            return Err(DequeueCode(last_code()));
         }
         Ok(Packet { overlapped: overlapped.addr(), key, bytes })
     }
@@ -127,7 +112,7 @@ impl Port {
         &self,
         entries: &mut [Entry],
         milliseconds: u32,
-    ) -> Result<usize, DequeueFailure> {
+    ) -> Result<usize> {
         let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         let mut removed = 0;
         // SAFETY: `Entry` is a transparent OVERLAPPED_ENTRY, and `count` of
@@ -143,7 +128,7 @@ impl Port {
             )
         };
         if succeeded == 0 {
-            return Err(dequeue_failure(Call::GetQueuedCompletionStatusEx));
+            return Err(last_error(Call::GetQueuedCompletionStatusEx));
         }
         Ok(removed as usize)
     }
@@ -219,17 +204,15 @@ pub(crate) fn win32_code(status: u32) -> u32 {
     unsafe { RtlNtStatusToDosError(status as i32) }
 }
 
-fn dequeue_failure(call: Call) -> DequeueFailure {
+#[cold]
+fn last_code() -> u32 {
     // SAFETY: Reads the calling thread's last error.
-    match unsafe { GetLastError() } {
-        WAIT_TIMEOUT => DequeueFailure::TimedOut,
-        code => DequeueFailure::Failed(Error::os(call, code)),
-    }
+    unsafe { GetLastError() }
 }
 
+#[cold]
 fn last_error(call: Call) -> Error {
-    // SAFETY: Reads the calling thread's last error.
-    Error::os(call, unsafe { GetLastError() })
+    Error::os(call, last_code())
 }
 
 const _: () = assert!(mem::size_of::<Entry>() == mem::size_of::<OVERLAPPED_ENTRY>());

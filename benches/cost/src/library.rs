@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::os::windows::io::{AsRawHandle, AsRawSocket};
 
-use completion_port::{Associated, Batch, CompletionStatus, Error, Iocp};
+use completion_port::{Associated, Batch, Error, Iocp};
 
 use crate::measure;
 use crate::objects::{SIZE, file, pipes, streams};
@@ -56,23 +56,8 @@ fn post() {
     });
 }
 
-/// Waits for one operation, counts for its connection, and checks it.
-#[inline]
-fn dequeue(port: &Iocp, transferred: &mut [usize]) -> CompletionStatus {
-    let completion = port.get_completion().unwrap();
-    transferred[completion.context] += completion.bytes_transferred as usize;
-    completion
-}
-
 fn buffer() -> Vec<u8> {
     vec![7; SIZE]
-}
-
-/// The buffer of an operation that succeeded, for the next one.
-#[inline]
-fn reclaim(mut completion: CompletionStatus) -> Option<Vec<u8>> {
-    assert!(completion.error_status.is_ok());
-    completion.operation.take_buffer()
 }
 
 fn sockets() {
@@ -88,11 +73,14 @@ fn sockets() {
         let _ = port.initiate_read(&server, 1, into).unwrap();
         let _ = port.initiate_write(&client, 0, sent.take().unwrap()).unwrap();
         for _ in 0..2 {
-            let completion = dequeue(&port, &mut transferred);
+            let mut completion = port.get_completion().unwrap();
+            transferred[completion.context] += completion.bytes_transferred as usize;
+            assert!(completion.error_status.is_ok());
+            let buffer = completion.operation.take_buffer();
             if completion.context == 0 {
-                sent = reclaim(completion);
+                sent = buffer;
             } else {
-                received = reclaim(completion);
+                received = buffer;
             }
         }
     });
@@ -102,7 +90,8 @@ fn sockets() {
         let pending = port.initiate_read(&server, 1, into).unwrap();
         assert!(pending.cancel().unwrap());
         drop(pending);
-        let mut completion = dequeue(&port, &mut transferred);
+        let mut completion = port.get_completion().unwrap();
+        transferred[completion.context] += completion.bytes_transferred as usize;
         assert!(completion.error_status.as_ref().is_err_and(Error::is_cancelled));
         received = completion.operation.take_buffer();
     });
@@ -118,14 +107,19 @@ fn files() {
         let mut into = kept.take().unwrap();
         into.clear();
         let _ = port.initiate_read_at(&file, 0, into, black_box(128)).unwrap();
-        kept = reclaim(dequeue(&port, &mut transferred));
+        let mut completion = port.get_completion().unwrap();
+        transferred[completion.context] += completion.bytes_transferred as usize;
+        assert!(completion.error_status.is_ok());
+        kept = completion.operation.take_buffer();
     });
 
     let mut borrowed = [0; SIZE];
     measure(15, || {
         port.scope(|scope| {
             let _ = scope.initiate_read_at(&file, 0, &mut borrowed, black_box(128)).unwrap();
-            assert!(dequeue(&port, &mut transferred).error_status.is_ok());
+            let completion = port.get_completion().unwrap();
+            transferred[completion.context] += completion.bytes_transferred as usize;
+            assert!(completion.error_status.is_ok());
         });
         black_box(&borrowed);
     });
@@ -160,11 +154,14 @@ fn transfer<From, To>(
     let _ = port.initiate_read(to, 2, into).unwrap();
     let _ = port.initiate_write(from, 3, written.take().unwrap()).unwrap();
     for _ in 0..2 {
-        let completion = dequeue(port, transferred);
+        let mut completion = port.get_completion().unwrap();
+        transferred[completion.context] += completion.bytes_transferred as usize;
+        assert!(completion.error_status.is_ok());
+        let buffer = completion.operation.take_buffer();
         if completion.context == 2 {
-            *read = reclaim(completion);
+            *read = buffer;
         } else {
-            *written = reclaim(completion);
+            *written = buffer;
         }
     }
 }

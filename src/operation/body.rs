@@ -1,0 +1,350 @@
+//! What an operation keeps in its cell behind the header: the context and the
+//! payload, whose types are forgotten meanwhile.
+//!
+//! Both lie in the cell's room if they fit: the payload at its start, the
+//! context at its end, so that whoever knows the one type finds it without
+//! knowing the other. What does not fit is in a spill block on the heap, which
+//! the cell keeps for its next operation.
+
+use std::alloc::{self, Layout};
+use std::any::TypeId;
+use std::marker::PhantomData;
+use std::mem::{self, MaybeUninit};
+use std::ptr::{self, NonNull};
+
+use super::cell::Cell;
+use super::payload::{OperationKind, Payload, Returns};
+use crate::error::Call;
+
+/// How many bytes of a cell context and payload may fill, and how they may be
+/// aligned there.
+pub(super) const ROOM: usize = 48;
+const ROOM_ALIGN: usize = 8;
+
+/// A payload leaves at least so much of the room to the context.
+const CONTEXT_ROOM: usize = 8;
+
+/// Larger spill blocks are not kept: an idle cell should not pin megabytes.
+const KEPT_SPILL: usize = 64 * 1024;
+
+/// Where the context and the payload of an operation are.
+pub(super) struct Body<C, P>(PhantomData<(C, P)>);
+
+/// What an operation can do once its types are forgotten.
+///
+/// # Safety
+///
+/// The functions are for a cell that was filled with these types and is the
+/// caller's alone (`completed`: or its context and payload are), and in which
+/// what they use has not been moved out or dropped.
+pub(super) struct VTable {
+    pub call: Call,
+    pub kind: OperationKind,
+    context_has_room: bool,
+    /// Where the payload is in the spill block, if it has no room.
+    payload_offset: usize,
+    /// The type of what the operation returns.
+    output_type: fn() -> TypeId,
+    pub output: Output,
+    /// Runs when the packet is dequeued, before anybody sees the completion.
+    pub completed: Option<unsafe fn(NonNull<Cell>, &mut u32)>,
+    pub drop_context: unsafe fn(NonNull<Cell>),
+    pub drop_payload: Option<unsafe fn(NonNull<Cell>)>,
+}
+
+/// How what an operation returns comes out of its payload; see [`Returns`].
+pub(super) enum Output {
+    Payload,
+    Filled(unsafe fn(NonNull<Cell>, u32)),
+    /// Puts it to the second pointer; `false` if there is none.
+    Made(unsafe fn(NonNull<Cell>, *mut u8) -> bool),
+}
+
+impl VTable {
+    /// Whether the operation returns a `B`.
+    #[inline]
+    pub fn returns<B: 'static>(&self) -> bool {
+        // Two addresses of one function mean one answer; one function may have
+        // several addresses.
+        ptr::fn_addr_eq(self.output_type, TypeId::of::<B> as fn() -> TypeId)
+            || self.returns_by_name(TypeId::of::<B>())
+    }
+
+    #[cold]
+    fn returns_by_name(&self, output: TypeId) -> bool {
+        (self.output_type)() == output
+    }
+}
+
+const fn round_up(size: usize, align: usize) -> usize {
+    (size + align - 1) & !(align - 1)
+}
+
+/// Whether a payload of this type is in the room, whatever the context is.
+const fn payload_has_room<P>() -> bool {
+    mem::size_of::<P>() <= ROOM - CONTEXT_ROOM && mem::align_of::<P>() <= ROOM_ALIGN
+}
+
+/// Whether a context of this type is in the room, if the payload there takes
+/// `taken` bytes.
+const fn context_has_room<C>(taken: usize) -> bool {
+    let left = ROOM - round_up(taken, ROOM_ALIGN);
+    mem::size_of::<C>() <= left && mem::align_of::<C>() <= ROOM_ALIGN
+}
+
+/// Where a context is.
+///
+/// # Safety
+///
+/// The cell was filled with a context of this type, and is the caller's.
+#[inline]
+pub(super) unsafe fn context_place<C>(cell: NonNull<Cell>) -> *mut C {
+    const { assert!(ROOM % ROOM_ALIGN == 0) };
+    // SAFETY: Both places are within the cell's memory.
+    unsafe {
+        let has_room = context_has_room::<C>(ROOM - CONTEXT_ROOM)
+            || context_has_room::<C>(0) && Cell::vtable(cell).context_has_room;
+        if has_room {
+            Cell::room(cell).add(ROOM - round_up(mem::size_of::<C>(), ROOM_ALIGN)).cast()
+        } else {
+            Cell::spill_start(cell).cast()
+        }
+    }
+}
+
+impl<C, P: Payload> Body<C, P> {
+    pub const VTABLE: &'static VTable = &VTable {
+        call: P::CALL,
+        kind: P::KIND,
+        context_has_room: Self::CONTEXT_HAS_ROOM,
+        payload_offset: match Self::SPILL {
+            Some((_, offset)) => offset,
+            None => 0,
+        },
+        output_type: TypeId::of::<P::Output>,
+        output: match P::RETURNS {
+            Returns::Itself => Output::Payload,
+            Returns::ItselfFilled(_) => Output::Filled(Self::fill),
+            Returns::Made(_) => Output::Made(Self::make),
+        },
+        completed: if P::SEES_COMPLETION { Some(Self::completed) } else { None },
+        drop_context: Self::drop_context,
+        drop_payload: if mem::needs_drop::<P>() { Some(Self::drop_payload) } else { None },
+    };
+
+    const CONTEXT_HAS_ROOM: bool =
+        context_has_room::<C>(if payload_has_room::<P>() { mem::size_of::<P>() } else { 0 });
+
+    /// The spill block, if one of the two has no room, and where the payload
+    /// is in it. The context is at its start.
+    const SPILL: Option<(Layout, usize)> = {
+        let context = if Self::CONTEXT_HAS_ROOM { Layout::new::<()>() } else { Layout::new::<C>() };
+        let payload =
+            if payload_has_room::<P>() { Layout::new::<()>() } else { Layout::new::<P>() };
+        let offset = round_up(context.size(), payload.align());
+        let align =
+            if context.align() > payload.align() { context.align() } else { payload.align() };
+        // Not even for values of no size is a block of no size.
+        let size = if offset + payload.size() == 0 { 1 } else { offset + payload.size() };
+        match Layout::from_size_align(size, align) {
+            _ if Self::CONTEXT_HAS_ROOM && payload_has_room::<P>() => None,
+            Ok(layout) => Some((layout, offset)),
+            Err(_) => panic!("a context and a buffer that are too large for memory"),
+        }
+    };
+
+    /// Puts context and payload into a cell, and returns where the payload is.
+    ///
+    /// # Safety
+    ///
+    /// The cell is the caller's alone, and empty.
+    #[inline]
+    pub unsafe fn place(cell: NonNull<Cell>, context: C, payload: P) -> *mut P {
+        // SAFETY: The cell is the caller's; both places fit by size and
+        // alignment.
+        unsafe {
+            Cell::set_vtable(cell, Self::VTABLE);
+            if let Some((layout, _)) = Self::SPILL {
+                Spill::make_room(cell, layout);
+            }
+            context_place::<C>(cell).write(context);
+            let place = Self::payload_place(cell);
+            place.write(payload);
+            place
+        }
+    }
+
+    /// Moves context and payload back out.
+    ///
+    /// # Safety
+    ///
+    /// As for the functions of the [`VTable`].
+    pub unsafe fn remove(cell: NonNull<Cell>) -> (C, P) {
+        // SAFETY: By the caller's promise.
+        unsafe { (context_place::<C>(cell).read(), Self::payload_place(cell).read()) }
+    }
+
+    /// # Safety
+    ///
+    /// The cell was filled with these types, and is the caller's.
+    #[inline]
+    pub unsafe fn payload_place(cell: NonNull<Cell>) -> *mut P {
+        // SAFETY: Both places are within the cell's memory.
+        unsafe {
+            match Self::SPILL {
+                Some((_, offset)) if !payload_has_room::<P>() => {
+                    Cell::spill_start(cell).add(offset).cast()
+                }
+                _ => Cell::room(cell).cast(),
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// For this and the following see [`VTable`].
+    unsafe fn completed(cell: NonNull<Cell>, status: &mut u32) {
+        // SAFETY: By the contract.
+        unsafe { (*Self::payload_place(cell)).completed(Cell::handle(cell), status) };
+    }
+
+    unsafe fn fill(cell: NonNull<Cell>, bytes: u32) {
+        let Returns::ItselfFilled(fill) = P::RETURNS else { return };
+        // SAFETY: By the contract; the operation has transferred the bytes.
+        unsafe { fill(&mut *Self::payload_place(cell), bytes) };
+    }
+
+    unsafe fn make(cell: NonNull<Cell>, output: *mut u8) -> bool {
+        let Returns::Made(make) = P::RETURNS else { return false };
+        // SAFETY: By the contract, the payload is moved out once.
+        let (payload, (status, _)) =
+            unsafe { (Self::payload_place(cell).read(), Cell::result(cell)) };
+        let Some(value) = make(payload, status) else { return false };
+        // SAFETY: The caller has made room for a value of this type.
+        unsafe { output.cast::<P::Output>().write(value) };
+        true
+    }
+
+    unsafe fn drop_context(cell: NonNull<Cell>) {
+        // SAFETY: By the contract.
+        unsafe { ptr::drop_in_place(context_place::<C>(cell)) };
+    }
+
+    unsafe fn drop_payload(cell: NonNull<Cell>) {
+        // SAFETY: By the contract.
+        unsafe { ptr::drop_in_place(Self::payload_place(cell)) };
+    }
+}
+
+/// Where the payload is of an operation that returns it.
+///
+/// # Safety
+///
+/// The cell was filled with a payload that is, in memory, a `T`, and is the
+/// caller's.
+#[inline]
+unsafe fn returned_payload<T>(cell: NonNull<Cell>) -> *mut T {
+    // SAFETY: Both places are within the cell's memory.
+    unsafe {
+        if payload_has_room::<T>() {
+            Cell::room(cell).cast()
+        } else {
+            Cell::spill_start(cell).add(Cell::vtable(cell).payload_offset).cast()
+        }
+    }
+}
+
+/// Moves out what the operation returns.
+///
+/// # Safety
+///
+/// The kernel has given the cell back, the caller has claimed the output
+/// ([`State::take`](super::state::State::take)), and `T` is, in memory, its
+/// type.
+#[inline]
+pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>) -> Option<T> {
+    // SAFETY: By the caller's promise.
+    unsafe {
+        match Cell::vtable(cell).output {
+            Output::Payload => Some(returned_payload::<T>(cell).read()),
+            Output::Filled(fill) => {
+                fill(cell, Cell::result(cell).1);
+                Some(returned_payload::<T>(cell).read())
+            }
+            Output::Made(make) => take_made(cell, make),
+        }
+    }
+}
+
+/// # Safety
+///
+/// As for [`take_output`], and `make` is of this cell.
+#[cold]
+unsafe fn take_made<T>(
+    cell: NonNull<Cell>,
+    make: unsafe fn(NonNull<Cell>, *mut u8) -> bool,
+) -> Option<T> {
+    let mut output = MaybeUninit::<T>::uninit();
+    // SAFETY: By the caller's promise.
+    let made = unsafe { make(cell, output.as_mut_ptr().cast()) };
+    // SAFETY: `make` has written it if it says so.
+    made.then(|| unsafe { output.assume_init() })
+}
+
+/// Memory of a cell on the heap.
+pub(super) struct Spill {
+    /// Dangling while the size is 0.
+    start: NonNull<u8>,
+    size: u32,
+    align: u32,
+}
+
+impl Spill {
+    pub const NONE: Self = Self { start: NonNull::dangling(), size: 0, align: 1 };
+
+    fn layout(&self) -> Layout {
+        Layout::from_size_align(self.size as usize, self.align as usize)
+            .expect("a layout that was allocated")
+    }
+
+    /// Where the block is.
+    #[inline]
+    pub fn start(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    /// Whether the block is too large to be kept by an idle cell.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        self.size as usize > KEPT_SPILL
+    }
+
+    /// Makes sure that the cell has a block for this layout.
+    ///
+    /// # Safety
+    ///
+    /// The cell is the caller's alone, and empty.
+    #[cold]
+    unsafe fn make_room(cell: NonNull<Cell>, layout: Layout) {
+        // SAFETY: The caller owns the cell, spill included.
+        let spill = unsafe { Cell::spill(cell) };
+        if spill.size as usize >= layout.size() && spill.align as usize >= layout.align() {
+            return;
+        }
+        spill.release();
+        let size = u32::try_from(layout.size()).expect("a context and a buffer under 4 GiB");
+        // SAFETY: The size is not zero.
+        let start = unsafe { alloc::alloc(layout) };
+        let Some(start) = NonNull::new(start) else { alloc::handle_alloc_error(layout) };
+        *spill = Self { start, size, align: layout.align() as u32 };
+    }
+
+    /// Frees the block, if there is one. Nothing is in it.
+    pub fn release(&mut self) {
+        let spill = mem::replace(self, Self::NONE);
+        if spill.size != 0 {
+            // SAFETY: The block was allocated with this layout.
+            unsafe { alloc::dealloc(spill.start.as_ptr(), spill.layout()) };
+        }
+    }
+}
