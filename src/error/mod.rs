@@ -39,12 +39,19 @@ pub struct Error(Repr);
 enum Repr {
     /// The system refused a call.
     Call { call: Call, kind: ErrorKind, code: u32 },
-    /// An operation was started by this call, and failed later.
-    Operation { call: Call, kind: ErrorKind, status: u32 },
+    Operation(Failure),
     /// This crate refused, before any call was made.
     Misuse(&'static Misuse),
     /// A packet that belongs to no operation of the port that dequeued it.
     Foreign(Box<ForeignPacket>),
+}
+
+/// Why an operation failed after this call had started it. One word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Failure {
+    call: Call,
+    kind: ErrorKind,
+    status: u32,
 }
 
 /// What this crate refuses by itself, and what to do about it.
@@ -130,7 +137,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match &self.0 {
-            Repr::Call { kind, .. } | Repr::Operation { kind, .. } => *kind,
+            Repr::Call { kind, .. } | Repr::Operation(Failure { kind, .. }) => *kind,
             Repr::Misuse(misuse) => misuse.kind,
             Repr::Foreign(_) => ErrorKind::ForeignPacket,
         }
@@ -141,7 +148,7 @@ impl Error {
     pub fn raw_os_error(&self) -> Option<i32> {
         match &self.0 {
             Repr::Call { code, .. } => Some(*code as i32),
-            Repr::Operation { call, status, .. } => {
+            Repr::Operation(Failure { call, status, .. }) => {
                 status::code_of(*status, *call).map(|code| code as i32)
             }
             Repr::Misuse(_) | Repr::Foreign(_) => None,
@@ -153,7 +160,7 @@ impl Error {
     #[must_use]
     pub fn ntstatus(&self) -> Option<u32> {
         match &self.0 {
-            Repr::Operation { status, .. } => Some(*status),
+            Repr::Operation(Failure { status, .. }) => Some(*status),
             _ => None,
         }
     }
@@ -163,7 +170,7 @@ impl Error {
     #[must_use]
     pub fn call(&self) -> Option<&'static str> {
         match &self.0 {
-            Repr::Call { call, .. } | Repr::Operation { call, .. } => Some(call.name()),
+            Repr::Call { call, .. } | Repr::Operation(Failure { call, .. }) => Some(call.name()),
             Repr::Misuse(_) | Repr::Foreign(_) => None,
         }
     }
@@ -223,7 +230,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Repr::Call { call, kind, .. } | Repr::Operation { call, kind, .. } => {
+            Repr::Call { call, kind, .. } | Repr::Operation(Failure { call, kind, .. }) => {
                 let code = self.raw_os_error().unwrap_or_default();
                 let status = self.ntstatus().unwrap_or_default();
                 write!(f, "{}: ", call.name())?;

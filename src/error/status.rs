@@ -8,7 +8,7 @@
 use windows_sys::Win32::Foundation as win;
 use windows_sys::Win32::Networking::WinSock as ws;
 
-use super::{Call, Error, ErrorKind, Repr};
+use super::{Call, Error, ErrorKind, Failure, Repr};
 use crate::sys;
 
 pub(crate) const STATUS_END_OF_FILE: u32 = 0xC000_0011;
@@ -36,12 +36,18 @@ pub(crate) fn is_warning(status: u32) -> bool {
 
 /// What a completion's `status` means for the caller: success, or an error of
 /// the kind of object that it happened on.
+#[inline]
+pub(crate) fn completion_error(status: u32, call: Call) -> Result<(), Error> {
+    match failure(status, call) {
+        Some(failure) => Err(Error(Repr::Operation(failure))),
+        None => Ok(()),
+    }
+}
+
 #[cold]
 #[inline(never)]
-pub(crate) fn completion_error(status: u32, call: Call) -> Result<(), Error> {
-    code_of(status, call).map_or(Ok(()), |code| {
-        Err(Error(Repr::Operation { call, kind: kind_of_code(code), status }))
-    })
+fn failure(status: u32, call: Call) -> Option<Failure> {
+    code_of(status, call).map(|code| Failure { call, kind: kind_of_code(code), status })
 }
 
 /// The Win32 or Winsock code of an operation's status; `None` if that means

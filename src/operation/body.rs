@@ -45,7 +45,7 @@ pub(super) struct VTable {
     payload_offset: usize,
     /// The type of what the operation returns.
     output_type: fn() -> TypeId,
-    pub output: Output,
+    output: Output,
     /// Runs when the packet is dequeued, before anybody sees the completion.
     pub completed: Option<unsafe fn(NonNull<Cell>, &mut u32)>,
     pub drop_context: unsafe fn(NonNull<Cell>),
@@ -259,13 +259,13 @@ unsafe fn returned_payload<T>(cell: NonNull<Cell>) -> *mut T {
 /// # Safety
 ///
 /// The kernel has given the cell back, the caller has claimed the output
-/// ([`State::take`](super::state::State::take)), and `T` is, in memory, its
-/// type.
+/// ([`State::take`](super::state::State::take)), `T` is, in memory, its type,
+/// and the cell was filled with this table.
 #[inline]
-pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>) -> Option<T> {
+pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>, vtable: &VTable) -> Option<T> {
     // SAFETY: By the caller's promise.
     unsafe {
-        match Cell::vtable(cell).output {
+        match vtable.output {
             Output::Payload => Some(returned_payload::<T>(cell).read()),
             Output::Filled(fill) => {
                 fill(cell, Cell::result(cell).1);

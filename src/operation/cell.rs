@@ -252,19 +252,20 @@ impl Cell {
     ///
     /// # Safety
     ///
-    /// The kernel has given the cell back, the context is gone, the
-    /// completion's part ends here, and `T` is the type of the output.
+    /// The kernel has given the cell back, which was filled with this table;
+    /// the context is gone, the completion's part ends here, and `T` is the
+    /// type of the output.
     #[inline(always)]
-    pub unsafe fn take_and_leave<T>(cell: NonNull<Cell>) -> Option<T> {
+    pub unsafe fn take_and_leave<T>(cell: NonNull<Cell>, vtable: &VTable) -> Option<T> {
         // SAFETY: The completion holds the cell; if it does so alone, it owns
         // it, and the output is its to take.
         unsafe {
             if cell.as_ref().state.is_held_by_nobody_but(Holder::Completion) {
-                let output = take_output(cell);
+                let output = take_output(cell, vtable);
                 Self::free(cell);
                 output
             } else {
-                Self::take_among_others(cell)
+                Self::take_among_others(cell, vtable)
             }
         }
     }
@@ -273,11 +274,11 @@ impl Cell {
     ///
     /// As for [`take_and_leave`](Self::take_and_leave).
     #[cold]
-    unsafe fn take_among_others<T>(cell: NonNull<Cell>) -> Option<T> {
+    unsafe fn take_among_others<T>(cell: NonNull<Cell>, vtable: &VTable) -> Option<T> {
         // SAFETY: The completion holds the cell until it leaves, and the
         // output is claimed before it is taken.
         unsafe {
-            let output = cell.as_ref().state.take().then(|| take_output(cell));
+            let output = cell.as_ref().state.take().then(|| take_output(cell, vtable));
             Self::leave(cell, Holder::Completion);
             output.flatten()
         }
@@ -303,13 +304,13 @@ impl Cell {
     ///
     /// # Safety
     ///
-    /// As for [`leave`](Self::leave).
+    /// As for [`leave`](Self::leave), and the cell was filled with this table.
     #[inline]
-    pub unsafe fn leave_last(cell: NonNull<Cell>) {
+    pub unsafe fn leave_last(cell: NonNull<Cell>, vtable: &VTable) {
         // SAFETY: As for `leave`.
         unsafe {
             if cell.as_ref().state.is_held_by_nobody_but(Holder::Completion) {
-                Self::drop_payload(cell);
+                Self::drop_payload(cell, vtable);
                 Self::free(cell);
             } else {
                 Self::leave(cell, Holder::Completion);
@@ -327,7 +328,7 @@ impl Cell {
         // SAFETY: The last holder owns the cell alone.
         unsafe {
             if !cell.as_ref().state.is_taken() {
-                Self::drop_payload(cell);
+                Self::drop_payload(cell, Self::vtable(cell));
             }
             Self::free(cell);
         }
@@ -335,12 +336,13 @@ impl Cell {
 
     /// # Safety
     ///
-    /// The caller owns the cell alone, and nobody has taken the output.
+    /// The caller owns the cell alone, which was filled with this table, and
+    /// nobody has taken the output.
     #[inline]
-    unsafe fn drop_payload(cell: NonNull<Cell>) {
+    unsafe fn drop_payload(cell: NonNull<Cell>, vtable: &VTable) {
         // SAFETY: By the caller's promise.
         unsafe {
-            if let Some(drop_payload) = Self::vtable(cell).drop_payload {
+            if let Some(drop_payload) = vtable.drop_payload {
                 drop_payload(cell);
             }
         }

@@ -101,7 +101,7 @@ impl Finished {
         self.cell = None;
         // SAFETY: The operation is over, its context has been moved out, and
         // its output is a `B`.
-        unsafe { Cell::take_and_leave(cell) }
+        unsafe { Cell::take_and_leave(cell, self.vtable) }
     }
 
     /// The accepted connection, after a successful
@@ -118,7 +118,7 @@ impl Drop for Finished {
         if let Some(cell) = self.cell {
             // SAFETY: The completion's part ends here; its context has been
             // moved out.
-            unsafe { Cell::leave_last(cell) };
+            unsafe { Cell::leave_last(cell, self.vtable) };
         }
     }
 }

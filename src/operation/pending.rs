@@ -124,7 +124,7 @@ impl<B> Pending<B> {
             return None;
         }
         // SAFETY: The operation is over, the output is claimed, and a `B`.
-        unsafe { take_output(self.cell) }
+        unsafe { take_output(self.cell, Cell::vtable(self.cell)) }
     }
 
     /// Asks for the operation to be cancelled. `true` if the request was made:

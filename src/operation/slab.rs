@@ -87,7 +87,7 @@ impl Slab {
         }
     }
 
-    #[inline(never)]
+    #[inline]
     fn allocate_from_list(&self) -> Result<NonNull<Cell>> {
         match self.free.pop(|index| self.link(index)) {
             Some(index) => Ok(self.cell(index)),
@@ -138,7 +138,7 @@ impl Slab {
     /// # Safety
     ///
     /// As for [`free`](Self::free).
-    #[inline(never)]
+    #[inline]
     unsafe fn free_to_list(slab: NonNull<Slab>, cell: NonNull<Cell>) {
         // SAFETY: As above.
         let this = unsafe { slab.as_ref() };
@@ -177,6 +177,7 @@ impl Slab {
     /// # Safety
     ///
     /// The slab is closed, no cell of it is held, and nobody else knows it.
+    #[cold]
     unsafe fn destroy(slab: NonNull<Slab>) {
         // SAFETY: By the caller's word nobody else knows the slab any more.
         let this = unsafe { Box::from_raw(slab.as_ptr()) };

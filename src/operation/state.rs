@@ -41,9 +41,9 @@ const SCOPE: u32 = Holder::Scope as u32;
 #[derive(Debug, Default)]
 pub(crate) struct State(AtomicU32);
 
-/// The state of a cell whose packet has been dequeued, and which is nobody
-/// else's to change.
-pub(crate) struct Alone(u32);
+/// Says that the packet of a cell has been dequeued, and that nobody else may
+/// change its state.
+pub(crate) struct Alone(());
 
 impl State {
     /// Gives a free cell to the kernel and to `others` (and says whether it is
@@ -66,11 +66,10 @@ impl State {
     /// [complete](Self::complete_alone) the operation without a claim.
     #[inline]
     pub fn claim_alone(&self) -> Option<Alone> {
-        let state = self.0.load(Ordering::Acquire);
         // Without its `Pending` the call has returned and withdraws nothing
         // any more, nobody joins, and a scope stays until the operation is
         // over.
-        (state & !SCOPE == KERNEL).then_some(Alone(state))
+        (self.0.load(Ordering::Acquire) & !SCOPE == KERNEL).then_some(Alone(()))
     }
 
     /// A packet was dequeued: takes the kernel's part for this thread, which
@@ -83,7 +82,8 @@ impl State {
     /// Hands the kernel's part on to the completion, and publishes what the
     /// dequeuing thread wrote.
     #[inline]
-    pub fn complete_alone(&self, Alone(state): Alone) {
+    pub fn complete_alone(&self, _alone: Alone) {
+        let state = self.0.load(Ordering::Relaxed);
         self.0.store(state ^ (KERNEL | COMPLETION), Ordering::Release);
     }
 

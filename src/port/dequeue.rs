@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Batch, Iocp, Shared};
 use crate::error::{Error, ForeignPacket, Result, refusal};
 use crate::operation::{CompletionStatus, Dequeued};
-use crate::sys::{INFINITE, Packet};
+use crate::sys::{self, INFINITE, Packet};
 
 /// What a packet is that completes nothing.
 pub(super) enum Other {
@@ -122,26 +122,33 @@ impl<C: Send + 'static> Shared<C> {
     /// Once the port is closed, this does not wait: the close marker is there.
     #[inline(always)]
     fn next(&self, milliseconds: u32) -> Result<CompletionStatus<C>> {
-        let Packet { overlapped, key, bytes } = self.port.dequeue(milliseconds)?;
+        let (succeeded, Packet { overlapped, key, bytes }) =
+            self.port.dequeue_unchecked(milliseconds);
+        // No operation has the address that stands for no packet.
         let (operation, key) = match self.cells.claim_success(overlapped, bytes) {
             Some(operation) => (operation, key),
-            None => self.next_unusual(overlapped, key, bytes, milliseconds)?,
+            None => self.next_unusual(succeeded, overlapped, key, bytes, milliseconds)?,
         };
         Ok(operation.complete(key))
     }
 
-    /// The same, when a packet has come that is no simple success: the
+    /// The same, when a packet has come that is no simple success, or none: the
     /// operation and the completion key.
     #[cold]
     #[inline(never)]
     fn next_unusual(
         &self,
+        succeeded: i32,
         overlapped: usize,
         key: usize,
         bytes: u32,
         milliseconds: u32,
     ) -> Result<(Dequeued<C>, usize)> {
-        let mut packet = Packet { overlapped, key, bytes };
+        let packet = sys::check(succeeded, Packet { overlapped, key, bytes })?;
+        self.next_after(packet, milliseconds)
+    }
+
+    fn next_after(&self, mut packet: Packet, milliseconds: u32) -> Result<(Dequeued<C>, usize)> {
         loop {
             if let Some(operation) = self.cells.claim(packet.overlapped, packet.bytes) {
                 return Ok((operation, packet.key));
@@ -157,9 +164,7 @@ impl<C: Send + 'static> Shared<C> {
     /// A thread has taken the close marker: what is queued behind it comes
     /// first, and the marker goes back to the end for the other threads.
     fn next_after_close_marker(&self) -> Result<(Dequeued<C>, usize)> {
-        let behind = self.port.dequeue(0).map_err(Error::from).and_then(|packet| {
-            self.next_unusual(packet.overlapped, packet.key, packet.bytes, 0)
-        });
+        let behind = self.port.dequeue(0).and_then(|packet| self.next_after(packet, 0));
         self.post_close_marker();
         match behind {
             Err(error) if error.is_dequeue_timeout() => Err(Error::misuse(&refusal::CLOSED)),

@@ -254,7 +254,7 @@ impl<C: Send + 'static> Shared<C> {
         let mut in_flight = self.cells.cancel_all();
         let mut progress = Instant::now();
         while in_flight > 0 && progress.elapsed() < PATIENCE {
-            match self.port.dequeue(50).map_err(Error::from) {
+            match self.port.dequeue(50) {
                 Ok(packet) => {
                     if self.cells.claim(packet.overlapped, packet.bytes).is_some() {
                         in_flight -= 1;

@@ -30,17 +30,6 @@ pub(crate) struct Packet {
     pub bytes: u32,
 }
 
-/// The code of a dequeue that failed, not looked at yet.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DequeueCode(u32);
-
-impl From<DequeueCode> for Error {
-    #[cold]
-    fn from(DequeueCode(code): DequeueCode) -> Self {
-        Error::os(Call::GetQueuedCompletionStatus, code)
-    }
-}
-
 impl Port {
     /// `concurrency` 0 means one running thread per processor.
     pub fn create(concurrency: u32) -> Result<Self> {
@@ -83,8 +72,16 @@ impl Port {
     }
 
     /// Waits for a packet and takes it off the queue.
+    #[inline]
+    pub fn dequeue(&self, milliseconds: u32) -> Result<Packet> {
+        let (succeeded, packet) = self.dequeue_unchecked(milliseconds);
+        check(succeeded, packet)
+    }
+
+    /// The same, not [checked](check) yet. If nothing was dequeued, the packet
+    /// is one of zeros.
     #[inline(always)]
-    pub fn dequeue(&self, milliseconds: u32) -> Result<Packet, DequeueCode> {
+    pub fn dequeue_unchecked(&self, milliseconds: u32) -> (i32, Packet) {
         let (mut bytes, mut key, mut overlapped) = (0, 0, ptr::null_mut());
         // SAFETY: The three out-parameters are locals of the right types.
         let succeeded = unsafe {
@@ -96,14 +93,7 @@ impl Port {
                 milliseconds,
             )
         };
-        // "If the function dequeues a completion packet for a failed I/O
-        // operation, [it] returns zero and lpOverlapped is non-NULL"
-        // (https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-getqueuedcompletionstatus).
-        // A posted packet may have a null pointer, then with a non-zero return.
-        if overlapped.is_null() && succeeded == 0 {
-            return Err(DequeueCode(last_code()));
-        }
-        Ok(Packet { overlapped: overlapped.addr(), key, bytes })
+        (succeeded, Packet { overlapped: overlapped.addr(), key, bytes })
     }
 
     /// Waits for at least one packet and takes as many as there are and fit.
@@ -132,6 +122,20 @@ impl Port {
         }
         Ok(removed as usize)
     }
+}
+
+/// Whether a packet was dequeued, at once after the call.
+///
+/// "If the function dequeues a completion packet for a failed I/O operation,
+/// [it] returns zero and lpOverlapped is non-NULL"
+/// (<https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-getqueuedcompletionstatus>).
+/// A posted packet may have a null pointer, then with a non-zero return.
+#[inline]
+pub(crate) fn check(succeeded: i32, packet: Packet) -> Result<Packet> {
+    if succeeded == 0 && packet.overlapped == 0 {
+        return Err(last_error(Call::GetQueuedCompletionStatus));
+    }
+    Ok(packet)
 }
 
 impl Drop for Port {

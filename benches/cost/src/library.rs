@@ -1,6 +1,7 @@
 //! The same rows on the library.
 
 use std::hint::black_box;
+use std::mem;
 use std::os::windows::io::{AsRawHandle, AsRawSocket};
 
 use completion_port::{Associated, Batch, Error, Iocp};
@@ -66,17 +67,17 @@ fn sockets() {
     let client = port.add_handle(client, 0).unwrap();
     let server = port.add_handle(server, 1).unwrap();
     let mut transferred = [0; 2];
-    let (mut sent, mut received) = (Some(buffer()), Some(buffer()));
+    let (mut sent, mut received) = (buffer(), buffer());
     measure(3, || {
-        let mut into = received.take().unwrap();
+        let mut into = mem::take(&mut received);
         into.clear();
         let _ = port.initiate_read(&server, 1, into).unwrap();
-        let _ = port.initiate_write(&client, 0, sent.take().unwrap()).unwrap();
+        let _ = port.initiate_write(&client, 0, mem::take(&mut sent)).unwrap();
         for _ in 0..2 {
             let mut completion = port.get_completion().unwrap();
             transferred[completion.context] += completion.bytes_transferred as usize;
             assert!(completion.error_status.is_ok());
-            let buffer = completion.operation.take_buffer();
+            let buffer = completion.operation.take_buffer().unwrap();
             if completion.context == 0 {
                 sent = buffer;
             } else {
@@ -85,7 +86,7 @@ fn sockets() {
         }
     });
     measure(9, || {
-        let mut into = received.take().unwrap();
+        let mut into = mem::take(&mut received);
         into.clear();
         let pending = port.initiate_read(&server, 1, into).unwrap();
         assert!(pending.cancel().unwrap());
@@ -93,7 +94,7 @@ fn sockets() {
         let mut completion = port.get_completion().unwrap();
         transferred[completion.context] += completion.bytes_transferred as usize;
         assert!(completion.error_status.as_ref().is_err_and(Error::is_cancelled));
-        received = completion.operation.take_buffer();
+        received = completion.operation.take_buffer().unwrap();
     });
     black_box((client.as_raw_socket(), server.as_raw_socket()));
 }
@@ -102,15 +103,15 @@ fn files() {
     let port = Iocp::new().unwrap();
     let file = port.add_handle(file(), 0).unwrap();
     let mut transferred = [0];
-    let mut kept = Some(buffer());
+    let mut kept = buffer();
     measure(5, || {
-        let mut into = kept.take().unwrap();
+        let mut into = mem::take(&mut kept);
         into.clear();
         let _ = port.initiate_read_at(&file, 0, into, black_box(128)).unwrap();
         let mut completion = port.get_completion().unwrap();
         transferred[completion.context] += completion.bytes_transferred as usize;
         assert!(completion.error_status.is_ok());
-        kept = completion.operation.take_buffer();
+        kept = completion.operation.take_buffer().unwrap();
     });
 
     let mut borrowed = [0; SIZE];
@@ -132,7 +133,7 @@ fn pipe() {
     let server = port.add_handle(server, 0).unwrap();
     let client = port.add_handle(client, 1).unwrap();
     let mut transferred = [0; 4];
-    let (mut written, mut read) = (Some(buffer()), Some(buffer()));
+    let (mut written, mut read) = (buffer(), buffer());
     measure(7, || {
         transfer(&port, &server, &client, &mut transferred, &mut written, &mut read);
         transfer(&port, &client, &server, &mut transferred, &mut written, &mut read);
@@ -146,18 +147,18 @@ fn transfer<From, To>(
     from: &Associated<From>,
     to: &Associated<To>,
     transferred: &mut [usize; 4],
-    written: &mut Option<Vec<u8>>,
-    read: &mut Option<Vec<u8>>,
+    written: &mut Vec<u8>,
+    read: &mut Vec<u8>,
 ) {
-    let mut into = read.take().unwrap();
+    let mut into = mem::take(read);
     into.clear();
     let _ = port.initiate_read(to, 2, into).unwrap();
-    let _ = port.initiate_write(from, 3, written.take().unwrap()).unwrap();
+    let _ = port.initiate_write(from, 3, mem::take(written)).unwrap();
     for _ in 0..2 {
         let mut completion = port.get_completion().unwrap();
         transferred[completion.context] += completion.bytes_transferred as usize;
         assert!(completion.error_status.is_ok());
-        let buffer = completion.operation.take_buffer();
+        let buffer = completion.operation.take_buffer().unwrap();
         if completion.context == 2 {
             *read = buffer;
         } else {
