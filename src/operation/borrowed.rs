@@ -71,6 +71,7 @@ const FIRST_LIMIT: u32 = 8;
 /// Runs `body`, then waits for all operations that it started on borrowed
 /// buffers: it asks for what is left to be cancelled, and calls `wait` until
 /// nothing is left, whatever panics.
+#[inline]
 pub(crate) fn borrow<'env, T>(
     body: impl for<'scope> FnOnce(&'scope Borrowing<'scope, 'env>) -> T,
     wait: impl FnMut(&Borrowing<'_, 'env>),
@@ -94,6 +95,7 @@ pub(crate) fn borrow<'env, T>(
 
 impl<'scope> Borrowing<'scope, '_> {
     /// Starts a read into a borrowed buffer, as [`Cells::launch`] does.
+    #[inline]
     pub fn read<C, const SOCKET: bool>(
         &'scope self,
         cells: &Cells<C>,
@@ -112,6 +114,7 @@ impl<'scope> Borrowing<'scope, '_> {
     }
 
     /// Starts a write from a borrowed buffer.
+    #[inline]
     pub fn write<C, const SOCKET: bool>(
         &'scope self,
         cells: &Cells<C>,
@@ -132,6 +135,7 @@ impl<'scope> Borrowing<'scope, '_> {
     ///
     /// `T` is the payload's output without the wrapper, with the buffer's own
     /// lifetime.
+    #[inline]
     unsafe fn launch<C, P: Payload, T>(
         &self,
         cells: &Cells<C>,
@@ -158,6 +162,7 @@ impl<'scope> Borrowing<'scope, '_> {
     }
 
     /// Takes note of a cell in which the scope has a part.
+    #[inline]
     fn hold(&self, cell: NonNull<Cell>) {
         // SAFETY: The scope holds the cells; each has the number of the next.
         unsafe {
@@ -169,21 +174,15 @@ impl<'scope> Borrowing<'scope, '_> {
     }
 
     fn held(&self) -> impl Iterator<Item = NonNull<Cell>> {
-        std::iter::successors(self.first.get(), |cell| {
-            // SAFETY: As for `hold`.
-            let next = unsafe { cell.as_ref() }.next.load(Ordering::Relaxed);
-            (next != NONE).then(|| unsafe { Cell::slab(*cell).as_ref() }.cell(next))
-        })
+        std::iter::successors(self.first.get(), |cell| next_held(*cell))
     }
 
     /// Lets go of the operations that are over, and keeps the others.
     fn let_go(&self) {
-        let mut cells = self.held();
         self.held.set(0);
-        let mut next = cells.next();
-        self.first.set(None);
+        let mut next = self.first.take();
         while let Some(cell) = next {
-            next = cells.next();
+            next = next_held(cell);
             if is_in_flight(cell) {
                 self.hold(cell);
             } else {
@@ -220,6 +219,17 @@ impl<'scope> Borrowing<'scope, '_> {
     }
 }
 
+/// The cell that a scope holds after this one.
+#[inline]
+fn next_held(cell: NonNull<Cell>) -> Option<NonNull<Cell>> {
+    // SAFETY: The scope holds both.
+    unsafe {
+        let next = cell.as_ref().next.load(Ordering::Relaxed);
+        (next != NONE).then(|| Cell::slab(cell).as_ref().cell(next))
+    }
+}
+
+#[inline]
 fn is_in_flight(cell: NonNull<Cell>) -> bool {
     // SAFETY: The scope holds the cell.
     unsafe { cell.as_ref() }.state.is_in_flight()

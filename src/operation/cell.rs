@@ -201,26 +201,27 @@ impl Cell {
         }
     }
 
-    /// The same for the common case, an operation that has succeeded and is
-    /// nobody's but the kernel's; `false` if this is another.
+    /// The same for the common case, a cell that is nobody's but the kernel's;
+    /// `None` if this is another.
     ///
     /// # Safety
     ///
     /// As for [`claim`](Self::claim).
     #[inline]
-    pub unsafe fn claim_success(cell: NonNull<Cell>, bytes: u32) -> bool {
+    pub unsafe fn claim_alone(cell: NonNull<Cell>, bytes: u32) -> Option<(u32, u32)> {
         // SAFETY: As for `claim`.
         unsafe {
             let this = cell.as_ptr();
             let overlapped = (*this).overlapped.get();
-            match (*this).state.claim_alone() {
-                Some(alone) if (*overlapped).Internal as u32 == 0 => {
-                    (*overlapped).InternalHigh = bytes as usize;
-                    (*this).state.complete_alone(alone);
-                    true
-                }
-                _ => false,
-            }
+            let alone = (*this).state.claim_alone()?;
+            let result = if (*overlapped).Internal as u32 == 0 {
+                (*overlapped).InternalHigh = bytes as usize;
+                (0, bytes)
+            } else {
+                Self::completed(cell, bytes)
+            };
+            (*this).state.complete_alone(alone);
+            Some(result)
         }
     }
 

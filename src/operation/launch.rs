@@ -142,24 +142,22 @@ impl<C> Cells<C> {
     /// completes, if it is one of ours. Each packet is claimed once.
     #[inline]
     pub fn claim(&self, overlapped: usize, bytes: u32) -> Option<Dequeued<C>> {
-        if let Some(success) = self.claim_success(overlapped, bytes) {
-            return Some(success);
-        }
-        let cell = self.slab().find(overlapped)?;
-        // SAFETY: Cells that have been used are initialised, and the packet is
-        // the proof that the kernel has given this one back, if it had it.
-        let result = unsafe { Cell::claim(cell, bytes) }?;
-        // SAFETY: The kernel's part is the completion's now.
-        Some(unsafe { Dequeued::new(cell, result) })
+        self.claim_alone(overlapped, bytes).or_else(|| {
+            let cell = self.slab().find(overlapped)?;
+            // SAFETY: Cells that have been used are initialised, and the packet
+            // is the proof that the kernel has given this one back, if it had
+            // it. The kernel's part is the completion's then.
+            unsafe { Cell::claim(cell, bytes).map(|result| Dequeued::new(cell, result)) }
+        })
     }
 
-    /// The same for the common case: an operation that has succeeded, and of
-    /// which only the packet and perhaps a scope are left.
+    /// The same for the common case: an operation of which only the packet and
+    /// perhaps a scope are left.
     #[inline(always)]
-    pub fn claim_success(&self, overlapped: usize, bytes: u32) -> Option<Dequeued<C>> {
+    pub fn claim_alone(&self, overlapped: usize, bytes: u32) -> Option<Dequeued<C>> {
         let cell = self.slab().find(overlapped)?;
         // SAFETY: As for `claim`.
-        unsafe { Cell::claim_success(cell, bytes).then(|| Dequeued::new(cell, (0, bytes))) }
+        unsafe { Cell::claim_alone(cell, bytes).map(|result| Dequeued::new(cell, result)) }
     }
 
     /// Whether a packet with this address is one that should not have come, and

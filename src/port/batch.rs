@@ -83,6 +83,13 @@ impl<C> Batch<C> {
     }
 }
 
+impl<C> Batch<C> {
+    #[inline(never)]
+    fn next_inline(&mut self) -> Option<Result<CompletionStatus<C>>> {
+        self.inline.pop_front().map(Ok)
+    }
+}
+
 impl<C: Send + 'static> Batch<C> {
     /// Dequeues into the storage.
     pub(super) fn fill(
@@ -146,7 +153,7 @@ impl<C> Iterator for Batch<C> {
         match self.dequeued.pop() {
             Some(Waiting::Completion(operation, key)) => Some(Ok(operation.complete(key))),
             Some(Waiting::Foreign(packet)) => Some(Err(Error::foreign(packet))),
-            None => self.inline.pop_front().map(Ok),
+            None => self.next_inline(),
         }
     }
 

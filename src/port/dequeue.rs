@@ -125,15 +125,15 @@ impl<C: Send + 'static> Shared<C> {
         let (succeeded, Packet { overlapped, key, bytes }) =
             self.port.dequeue_unchecked(milliseconds);
         // No operation has the address that stands for no packet.
-        let (operation, key) = match self.cells.claim_success(overlapped, bytes) {
+        let (operation, key) = match self.cells.claim_alone(overlapped, bytes) {
             Some(operation) => (operation, key),
             None => self.next_unusual(succeeded, overlapped, key, bytes, milliseconds)?,
         };
         Ok(operation.complete(key))
     }
 
-    /// The same, when a packet has come that is no simple success, or none: the
-    /// operation and the completion key.
+    /// The same, when there was no packet, or not a simple one: the operation and
+    /// the completion key.
     #[cold]
     #[inline(never)]
     fn next_unusual(

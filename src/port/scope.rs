@@ -81,6 +81,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// });
     /// # }
     /// ```
+    #[inline]
     pub fn scope<'env, T>(
         &'env self,
         body: impl for<'scope> FnOnce(&Scope<'scope, 'env, C>) -> T,
@@ -101,6 +102,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
     ///
     /// As for [`Iocp::initiate_read`]. The context comes back; the buffer is
     /// the caller's again when the scope ends.
+    #[inline]
     pub fn initiate_read<H>(
         &self,
         handle: &Associated<H, Queued>,
@@ -115,6 +117,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
     /// # Errors
     ///
     /// As for [`Iocp::initiate_read_at`].
+    #[inline]
     pub fn initiate_read_at<H>(
         &self,
         handle: &Associated<H, Queued>,
@@ -131,6 +134,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
     /// # Errors
     ///
     /// As for [`Iocp::initiate_write`]. The context comes back.
+    #[inline]
     pub fn initiate_write<H>(
         &self,
         handle: &Associated<H, Queued>,
@@ -145,6 +149,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
     /// # Errors
     ///
     /// As for [`Iocp::initiate_write_at`].
+    #[inline]
     pub fn initiate_write_at<H>(
         &self,
         handle: &Associated<H, Queued>,
@@ -155,6 +160,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         self.write(handle, context, buffer, Some(offset))
     }
 
+    #[inline]
     fn read<H>(
         &self,
         handle: &Associated<H, Queued>,
@@ -175,6 +181,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         }
     }
 
+    #[inline]
     fn write<H>(
         &self,
         handle: &Associated<H, Queued>,
