@@ -38,4 +38,4 @@ macro_rules! atomics {
     };
 }
 
-atomics!(AtomicIsize: isize, AtomicU32: u32, AtomicU64: u64);
+atomics!(AtomicIsize: isize, AtomicU32: u32, AtomicU64: u64, AtomicUsize: usize);

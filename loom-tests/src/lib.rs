@@ -1,13 +1,16 @@
-//! The two lock-free protocols of the library, in all orders and with all
+//! The lock-free protocols of the library, in all orders and with all
 //! stale values that the memory model allows.
 //!
-//! These are the library's own files, `state.rs` and `free_list.rs`, on loom's
+//! These are the library's own files, `state.rs`, `at_hand.rs` and
+//! `free_list.rs`, on loom's
 //! atomics. [`model`] builds around them what the library builds: cells,
 //! holders, a port. Where the library has memory, the model has loom's
 //! `UnsafeCell`, which fails a test when two threads use it and nothing orders
 //! them.
 #![cfg(test)]
 
+#[path = "../../src/operation/at_hand.rs"]
+mod at_hand;
 #[path = "../../src/operation/free_list.rs"]
 mod free_list;
 #[path = "../../src/operation/state.rs"]

@@ -6,12 +6,14 @@ use std::rc::Rc;
 
 use loom::cell::UnsafeCell;
 
+use crate::at_hand::AtHand;
 use crate::atomic::{AtomicU32, Ordering};
 use crate::free_list::{FreeList, NONE};
 use crate::state::{Holder, State};
 
 /// A port, its slab, and its queue.
 pub struct Port {
+    at_hand: AtHand,
     free: FreeList,
     cells: Vec<Cell>,
     /// One packet at most. The kernel orders what comes before it is queued
@@ -25,7 +27,7 @@ pub struct Port {
 /// A cell. What its state protects is in `UnsafeCell`s.
 pub struct Cell {
     state: State,
-    next_free: AtomicU32,
+    next: AtomicU32,
     /// What to cancel on; here it is the cell's number.
     handle: UnsafeCell<u32>,
     /// Written by the dequeuer; here it is the operation's payload.
@@ -53,13 +55,14 @@ impl Port {
     pub fn new(cells: u32) -> Rc<Self> {
         let cell = |_| Cell {
             state: State::default(),
-            next_free: AtomicU32::new(NONE),
+            next: AtomicU32::new(NONE),
             handle: UnsafeCell::new(0),
             result: UnsafeCell::new(0),
             payload: UnsafeCell::new(None),
             context: UnsafeCell::new(None),
         };
         let port = Self {
+            at_hand: AtHand::new(),
             free: FreeList::new(),
             cells: (0..cells).map(cell).collect(),
             queue: AtomicU32::new(NONE),
@@ -82,7 +85,10 @@ impl Port {
 
     /// `Slab::allocate`; the cell is nobody else's.
     pub fn allocate(&self) -> Option<u32> {
-        let index = self.free.pop(|index| &self.cell(index).next_free)?;
+        let index = match self.at_hand.take() {
+            0 => self.free.pop(|index| &self.cell(index).next)?,
+            address => of(address),
+        };
         self.cell(index).own();
         Some(index)
     }
@@ -90,14 +96,24 @@ impl Port {
     /// `Slab::free`.
     pub fn free(&self, index: u32) {
         self.cell(index).own();
-        if self.free.push(index, &self.cell(index).next_free) {
+        if !self.at_hand.keep(address(index)) {
+            self.free_to_list(index);
+        }
+    }
+
+    /// `Slab::free_to_list`.
+    fn free_to_list(&self, index: u32) {
+        if self.free.push(index, &self.cell(index).next) {
             self.destroy();
         }
     }
 
     /// `Slab::close`.
     pub fn close(&self) {
-        if self.free.close(self.cells.len() as u32, |index| &self.cell(index).next_free) {
+        if let Some(address) = self.at_hand.close() {
+            self.free_to_list(of(address));
+        }
+        if self.free.close(self.cells.len() as u32, |index| &self.cell(index).next) {
             self.destroy();
         }
     }
@@ -171,15 +187,15 @@ impl Port {
         }
     }
 
-    /// `Cells::claim`, `Dequeued::new` and `Dequeued::complete`, if there is a
-    /// packet, and it is not one that `Slab::swallow` hides.
+    /// `Cells::claim` and `Dequeued::complete`, if there is a packet, and it is not one that `Slab::swallow` hides.
     pub fn dequeue(self: &Rc<Self>) -> Option<Part> {
         let index = self.queue.swap(NONE, Ordering::Acquire);
         if index == NONE {
             return None;
         }
         let cell = self.cell(index);
-        if !cell.state.claim() {
+        let alone = cell.state.claim_alone();
+        if alone.is_none() && !cell.state.claim() {
             assert!(cell.state.is_stale(), "a packet that is taken for a foreign one");
             self.recover(index);
             return None;
@@ -187,10 +203,22 @@ impl Port {
         let payload = replace(&cell.payload, None).expect("a payload in flight");
         replace(&cell.payload, Some(payload + TRANSFER));
         cell.result.with_mut(|result| unsafe { *result = payload });
-        cell.state.complete();
+        match alone {
+            Some(alone) => cell.state.complete_alone(alone),
+            None => cell.state.complete(),
+        }
         assert_eq!(replace(&cell.context, None), Some(payload), "another operation's context");
         Some(self.part(index, Holder::Completion))
     }
+}
+
+/// A cell's address, which is even and not 0.
+fn address(index: u32) -> usize {
+    index as usize * 2
+}
+
+fn of(address: usize) -> u32 {
+    address as u32 / 2
 }
 
 fn replace(place: &UnsafeCell<Option<u32>>, value: Option<u32>) -> Option<u32> {
@@ -235,7 +263,6 @@ impl Part {
         let output = (alone || state.take()).then(|| self.take_output());
         if alone {
             self.gone.set(true);
-            state.free();
             self.port.free(self.index);
         }
         output
@@ -274,7 +301,6 @@ impl Drop for Part {
             if !cell.state.is_taken() {
                 replace(&cell.payload, None).expect("a payload that nobody has taken");
             }
-            cell.state.free();
             self.port.free(self.index);
         }
     }

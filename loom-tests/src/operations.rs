@@ -165,9 +165,9 @@ fn the_last_of_pending_completion_and_scope_frees_the_cell_once() {
         let dequeuer = port.clone();
         let completes = thread::spawn(move || drop(dequeuer.dequeue().expect("a packet")));
         let takes = thread::spawn(move || pending.take_buffer());
-        scope.cancel();
-        drop(scope);
+        // A scope stays until the operation is over.
         completes.join().unwrap();
+        drop(scope);
         takes.join().unwrap();
         port.assert_all_free();
     });

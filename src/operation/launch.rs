@@ -12,7 +12,7 @@ use super::rule::{Verdict, verdict};
 use super::slab::Slab;
 use super::state::{Holder, WATCHED};
 use crate::error::{Call, Error, Rejected, Result, STATUS_END_OF_FILE};
-use crate::sys::{self, Answer, Handle, LentOverlapped, LentRegion, Port};
+use crate::sys::{self, Answer, Handle, LentOverlapped, LentRegion, Nature, Port};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
 #[derive(Debug)]
@@ -280,7 +280,8 @@ impl<C, P: Payload> Refused<C, P> {
         // SAFETY: Withdrawn, so the cell is ours alone, and filled with these
         // types.
         let (context, payload) = unsafe { Body::<C, P>::remove(cell) };
-        if may_leave_a_packet(P::CALL) {
+        // SAFETY: As above.
+        if may_leave_a_packet(P::CALL, unsafe { Cell::handle(cell) }) {
             // SAFETY: The slab keeps it until the packet comes, or never does.
             unsafe { cell.as_ref() }.state.abandon();
         } else {
@@ -316,8 +317,11 @@ impl<C, P: Payload> Refused<C, P> {
 /// none does. Wine queues one for reads and writes of files and devices that it
 /// fails once it has tried them: `NtReadFile` and `NtWriteFile` in
 /// <https://gitlab.winehq.org/wine/wine/-/blob/wine-10.0/dlls/ntdll/unix/file.c>.
-fn may_leave_a_packet(call: Call) -> bool {
-    matches!(call, Call::ReadFile | Call::WriteFile) && sys::is_wine()
+/// Named pipes are its server's, which queues none.
+fn may_leave_a_packet(call: Call, handle: Handle) -> bool {
+    matches!(call, Call::ReadFile | Call::WriteFile)
+        && sys::is_wine()
+        && sys::nature(handle) != Nature::Pipe
 }
 
 /// Empties and frees a cell that was posted to the port, in vain.
