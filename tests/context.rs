@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use completion_port::{Associated, Batch, ErrorKind, IoBuf, Iocp, Started};
+use completion_port::{Associated, Batch, ErrorKind, IoBuf, IoBufMut, Iocp, Started};
 use support::ledger::{Entry, Ledger};
 use support::{
     complete, complete_all, few, nothing_more, overlapped_file, pipe_pair, port, port_of,
@@ -191,6 +191,57 @@ fn a_context_and_a_buffer_of_different_alignment_do_not_overlap() {
     let mut completion = complete(&port);
     assert_eq!(completion.context, (1, Aligned([2; 64]), 3));
     assert_eq!(completion.operation.take_buffer::<[u8; 333]>().unwrap(), [0xFF; 333]);
+}
+
+/// A context of `N` bytes with buffers of several sizes: whatever lies next to
+/// what in the memory of an operation, both come back whole.
+fn context_next_to_buffers<const N: usize>() {
+    fn round<C: Copy + Send + PartialEq + 'static, B>(
+        port: &Iocp<C>,
+        file: &Associated<std::fs::File>,
+        context: C,
+        buffer: B,
+    ) where
+        B: IoBufMut + AsMut<[u8]> + Send + 'static,
+    {
+        port.initiate_read_at(file, context, buffer, 0).unwrap();
+        let mut completion = complete(port);
+        let mut buffer: B = completion.operation.take_buffer().unwrap();
+        assert!(completion.context == context);
+        assert!(buffer.as_mut().iter().all(|byte| *byte == 0xFF));
+    }
+
+    let port = port_of::<[u8; N]>();
+    let temp = temp_file("side-by-side", [0xFF; 64]);
+    let file = port.add_handle(overlapped_file(temp.path(), true, false), 0).unwrap();
+    let context = std::array::from_fn(|i| i as u8);
+    for _ in 0..2 {
+        round(&port, &file, context, Vec::with_capacity(64));
+        round(&port, &file, context, vec![0; 9].into_boxed_slice());
+        round(&port, &file, context, [0; 1]);
+        round(&port, &file, context, [0; 33]);
+        round(&port, &file, context, [0; 40]);
+        round(&port, &file, context, [0; 41]);
+        round(&port, &file, context, [0; 64]);
+        port.post(context, 0, 0).unwrap();
+        assert!(complete(&port).context == context);
+    }
+}
+
+#[test]
+fn contexts_and_buffers_of_all_sizes_do_not_overlap() {
+    context_next_to_buffers::<0>();
+    context_next_to_buffers::<1>();
+    context_next_to_buffers::<8>();
+    context_next_to_buffers::<9>();
+    context_next_to_buffers::<15>();
+    context_next_to_buffers::<24>();
+    context_next_to_buffers::<25>();
+    context_next_to_buffers::<32>();
+    context_next_to_buffers::<47>();
+    context_next_to_buffers::<48>();
+    context_next_to_buffers::<49>();
+    context_next_to_buffers::<200>();
 }
 
 #[test]
