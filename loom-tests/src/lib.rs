@@ -14,6 +14,7 @@ mod at_hand;
 #[path = "../../src/operation/free_list.rs"]
 mod free_list;
 #[path = "../../src/operation/state.rs"]
+#[allow(dead_code, reason = "what a thread does alone needs no exploring")]
 mod state;
 
 mod atomic;

@@ -38,7 +38,11 @@ pub struct Error(Repr);
 #[repr(usize)]
 enum Repr {
     /// The system refused a call.
-    Call { call: Call, kind: ErrorKind, code: u32 },
+    Call {
+        call: Call,
+        kind: ErrorKind,
+        code: u32,
+    },
     Operation(Failure),
     /// This crate refused, before any call was made.
     Misuse(&'static Misuse),

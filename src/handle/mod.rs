@@ -245,11 +245,7 @@ impl<H, M> Associated<H, M> {
     /// Whether an operation may not be started here, and why. Files want an
     /// offset, and nothing else has one.
     #[inline]
-    pub(crate) fn check(
-        &self,
-        gate: &Gate,
-        offset: Option<u64>,
-    ) -> Result<(), &'static Misuse> {
+    pub(crate) fn check(&self, gate: &Gate, offset: Option<u64>) -> Result<(), &'static Misuse> {
         gate.check(&self.identity)?;
         match (self.object, offset) {
             (Object::Disk, None) => Err(&refusal::NEEDS_OFFSET),

@@ -166,7 +166,11 @@ impl<C> Dequeued<C> {
             context,
             handle_context: key,
             bytes_transferred: bytes as u32,
-            error_status: if status == 0 { Ok(()) } else { completion_error(status as u32, vtable.call) },
+            error_status: if status == 0 {
+                Ok(())
+            } else {
+                completion_error(status as u32, vtable.call)
+            },
             operation: Finished { cell: Some(cell), vtable },
         }
     }

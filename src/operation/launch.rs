@@ -110,8 +110,10 @@ impl<C> Cells<C> {
         let overlapped = unsafe { Cell::lend(cell) };
         Ok(match verdict(call(&region, overlapped), P::CALL, target.skips) {
             Verdict::PacketComes => Launched::InFlight(Pending::new(cell)),
-            // SAFETY: No packet will come, so the cell is ours again.
-            Verdict::Finished { bytes } => Launched::Unqueued(unsafe { Unqueued::new(cell, 0, bytes) }),
+            Verdict::Finished { bytes } => {
+                // SAFETY: No packet will come, so the cell is ours again.
+                Launched::Unqueued(unsafe { Unqueued::new(cell, 0, bytes) })
+            }
             verdict => Launched::Refused(Refused { cell, others, verdict, types: PhantomData }),
         })
     }

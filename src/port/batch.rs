@@ -92,11 +92,7 @@ impl<C> Batch<C> {
 
 impl<C: Send + 'static> Batch<C> {
     /// Dequeues into the storage.
-    pub(super) fn fill(
-        &mut self,
-        shared: &Shared<C>,
-        milliseconds: u32,
-    ) -> Result<()> {
+    pub(super) fn fill(&mut self, shared: &Shared<C>, milliseconds: u32) -> Result<()> {
         if self.dequeue(shared, milliseconds)? {
             if self.is_empty() {
                 // What is queued behind the close marker comes before it.

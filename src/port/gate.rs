@@ -37,7 +37,11 @@ impl Gate {
         if ptr::eq(Arc::as_ptr(handle), self.open_to.load(Ordering::Relaxed)) {
             return Ok(());
         }
-        Err(if Arc::ptr_eq(handle, &self.identity) { &refusal::CLOSED } else { &refusal::WRONG_PORT })
+        Err(if Arc::ptr_eq(handle, &self.identity) {
+            &refusal::CLOSED
+        } else {
+            &refusal::WRONG_PORT
+        })
     }
 
     #[inline]

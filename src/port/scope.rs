@@ -190,9 +190,8 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         offset: Option<u64>,
     ) -> Result<Pending<&'scope [u8]>, Rejected<C>> {
         let shared = self.port.shared();
-        let checked = handle
-            .check(&shared.gate, offset)
-            .and_then(|()| handle.check_message(buffer.len()));
+        let checked =
+            handle.check(&shared.gate, offset).and_then(|()| handle.check_message(buffer.len()));
         if let Err(misuse) = checked {
             return Err(Rejected { error: Error::misuse(misuse), returned: context });
         }

@@ -98,11 +98,7 @@ impl Port {
 
     /// Waits for at least one packet and takes as many as there are and fit.
     #[inline]
-    pub fn dequeue_batch(
-        &self,
-        entries: &mut [Entry],
-        milliseconds: u32,
-    ) -> Result<usize> {
+    pub fn dequeue_batch(&self, entries: &mut [Entry], milliseconds: u32) -> Result<usize> {
         let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         let mut removed = 0;
         // SAFETY: `Entry` is a transparent OVERLAPPED_ENTRY, and `count` of
