@@ -12,12 +12,12 @@ mod tracer;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Parser;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::cargo;
+use crate::measure;
 use crate::runtime::Runtime;
 use image::Image;
 use table::Table;
@@ -39,16 +39,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     one.set(0)?;
     sched_setaffinity(Pid::this(), &one)?;
 
-    let mut runtime = Runtime::start()?;
-    let mut build = runtime.cargo("build");
-    let outcome = runtime.run(build.args(["--release", "--package", "cost"]))?;
-    if outcome != ExitCode::SUCCESS {
-        return Ok(outcome);
-    }
-    let program = program(&runtime)?;
+    let runtime = Runtime::start()?;
+    let program = measure::build(&runtime, "cost")?;
     let image = Image::read(&program)?;
     let trace = tracer::trace(&runtime.wine(&program), &image)?;
-    let table = Table::new(&trace.output, &trace.regions, compiler()?)?;
+    let table = Table::new(&trace.output, &trace.regions, measure::compiler()?)?;
     println!("{table}");
     if args.functions > 0 {
         for (name, region) in table.regions(&trace.regions) {
@@ -59,24 +54,4 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     if args.write { table.write() } else { table.compare() }
-}
-
-/// Where cargo has put the program.
-fn program(runtime: &Runtime) -> Result<std::path::PathBuf> {
-    let mut metadata = runtime.cargo("build");
-    metadata.args(["--release", "--package", "cost", "--message-format=json", "--quiet"]);
-    let output = metadata.output().context("cannot run cargo")?;
-    let messages = String::from_utf8(output.stdout)?;
-    let Some(path) = messages.lines().find_map(|line| {
-        let (_, rest) = line.split_once("\"executable\":\"")?;
-        rest.split_once('"').map(|(path, _)| path.to_owned())
-    }) else {
-        bail!("cargo does not say where it has put the program")
-    };
-    Ok(path.into())
-}
-
-fn compiler() -> Result<String> {
-    let output = cargo::rustc().arg("--version").output()?;
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
