@@ -22,6 +22,8 @@ mod cost;
 mod linux;
 #[cfg(target_os = "linux")]
 mod measure;
+#[cfg(target_os = "linux")]
+mod memory;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -77,6 +79,9 @@ enum Command {
     /// Count the system calls of each operation, on the library and by hand
     #[cfg(target_os = "linux")]
     Calls(calls::Args),
+    /// Count what operations in flight and idle handles take, on the library and by hand
+    #[cfg(target_os = "linux")]
+    Memory(memory::Args),
     /// Make this machine ready for the other commands, which also do so themselves
     Setup,
     /// Run a Windows program under Wine: cargo's runner
@@ -112,6 +117,8 @@ fn main() -> ExitCode {
         Command::Cost(args) => cost::run(&args),
         #[cfg(target_os = "linux")]
         Command::Calls(args) => calls::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Memory(args) => memory::run(&args),
         Command::Setup => runtime::prepare(),
         #[cfg(target_os = "linux")]
         Command::Wine { program, args } => linux::runner::run(&program, &args),

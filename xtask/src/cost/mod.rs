@@ -21,6 +21,7 @@ use crate::measure;
 use crate::runtime::Runtime;
 use image::Image;
 use table::Table;
+pub use tracer::Trace;
 
 #[derive(Parser)]
 pub struct Args {
@@ -33,17 +34,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    // Stepping goes back and forth between two processes: many times faster
-    // on one processor.
-    let mut one = CpuSet::new();
-    one.set(0)?;
-    sched_setaffinity(Pid::this(), &one)?;
-
-    let runtime = Runtime::start()?;
-    let program = measure::build(&runtime, "cost")?;
-    let image = Image::read(&program)?;
-    let trace = tracer::trace(&runtime.wine(&program), &image)?;
-    let table = Table::new(&trace.output, &trace.regions, measure::compiler()?)?;
+    let (image, trace) = trace("cost")?;
+    let table = Table::new(&trace, measure::compiler()?)?;
     println!("{table}");
     if args.functions > 0 {
         for (name, region) in table.regions(&trace.regions) {
@@ -54,4 +46,19 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     if args.write { table.write() } else { table.compare() }
+}
+
+/// Builds a program of `benches/cost`, and counts its instructions.
+pub fn trace(program: &str) -> Result<(Image, Trace)> {
+    // Stepping goes back and forth between two processes: many times faster
+    // on one processor.
+    let mut one = CpuSet::new();
+    one.set(0)?;
+    sched_setaffinity(Pid::this(), &one)?;
+
+    let runtime = Runtime::start()?;
+    let program = measure::build(&runtime, program)?;
+    let image = Image::read(&program)?;
+    let trace = tracer::trace(&runtime.wine(&program), &image)?;
+    Ok((image, trace))
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use super::tracer::Region;
+use super::tracer::{Region, Trace};
 use crate::measure::Place;
 
 /// How much a row may grow before somebody has to look.
@@ -24,17 +24,17 @@ struct Row {
 }
 
 impl Table {
-    /// `output`: what the program printed, a row's name a line.
-    pub fn new(output: &str, regions: &HashMap<u64, Region>, compiler: String) -> Result<Self> {
-        let count = |region: u64, name: &str| -> Result<u64> {
-            let region = regions.get(&region).with_context(|| format!("{name} was not counted"))?;
-            Ok(region.instructions())
-        };
-        let rows = output
+    /// The program prints a row's name a line.
+    pub fn new(trace: &Trace, compiler: String) -> Result<Self> {
+        let rows = trace
+            .output
             .lines()
             .zip((0..).step_by(2))
             .map(|(name, region)| {
-                let (by_hand, library) = (count(region, name)?, count(region + 1, name)?);
+                let count = |region| {
+                    trace.instructions(region).with_context(|| format!("{name} was not counted"))
+                };
+                let (by_hand, library) = (count(region)?, count(region + 1)?);
                 Ok(Row { name: name.to_owned(), by_hand, library })
             })
             .collect::<Result<_>>()?;
