@@ -86,6 +86,7 @@ fn start(file: &File, mut operation: Box<Operation>) {
 }
 
 #[inline]
+#[expect(clippy::unnecessary_box_returns, reason = "it is the same block")]
 fn dequeue(port: HANDLE) -> Box<Operation> {
     let (mut bytes, mut key, mut overlapped) = (0, 0, ptr::null_mut());
     // SAFETY: The out-parameters are locals; only operations of this kind go

@@ -7,13 +7,13 @@ use windows_sys::Win32::System::Memory::{
     MEM_COMMIT, MEM_FREE, MEMORY_BASIC_INFORMATION, VirtualQuery,
 };
 
-/// Runs `make`, and finds the largest stretch that it reserves.
-pub fn reserved_by<T>(make: impl FnOnce() -> T) -> (T, Reservation) {
+/// Runs `reserve`, and finds the largest stretch that it reserves.
+pub fn reserved_by<T>(reserve: impl FnOnce() -> T) -> (T, Reservation) {
     let before = reservations();
-    let made = make();
+    let value = reserve();
     let new = reservations().into_iter().filter(|(start, _)| !before.contains_key(start));
     let (start, _) = new.max_by_key(|(_, size)| *size).expect("something is reserved");
-    (made, Reservation(start))
+    (value, Reservation(start))
 }
 
 /// By its start.
