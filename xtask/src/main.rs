@@ -15,9 +15,15 @@ mod test;
 mod unsafe_report;
 
 #[cfg(target_os = "linux")]
+mod calls;
+#[cfg(target_os = "linux")]
 mod cost;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+mod measure;
+#[cfg(target_os = "linux")]
+mod memory;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -70,6 +76,12 @@ enum Command {
     /// Count the instructions of each operation, on the library and by hand
     #[cfg(target_os = "linux")]
     Cost(cost::Args),
+    /// Count the system calls of each operation, on the library and by hand
+    #[cfg(target_os = "linux")]
+    Calls(calls::Args),
+    /// Count what operations in flight and idle handles take, on the library and by hand
+    #[cfg(target_os = "linux")]
+    Memory(memory::Args),
     /// Make this machine ready for the other commands, which also do so themselves
     Setup,
     /// Run a Windows program under Wine: cargo's runner
@@ -103,6 +115,10 @@ fn main() -> ExitCode {
         Command::UnsafeReport => unsafe_report::run(),
         #[cfg(target_os = "linux")]
         Command::Cost(args) => cost::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Calls(args) => calls::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Memory(args) => memory::run(&args),
         Command::Setup => runtime::prepare(),
         #[cfg(target_os = "linux")]
         Command::Wine { program, args } => linux::runner::run(&program, &args),

@@ -82,6 +82,7 @@ mod native {
 #[cfg(target_os = "linux")]
 mod wine {
     use std::path::Path;
+    use std::process::Stdio;
     use std::time::Duration;
 
     use anyhow::bail;
@@ -110,12 +111,18 @@ mod wine {
     impl Runtime {
         /// Makes this machine ready if it is not yet, and starts Wine.
         pub fn start() -> Result<Self> {
+            Self::start_traced(Stdio::null())
+        }
+
+        /// The same; what programs with `WINEDEBUG=+server` ask of the
+        /// wineserver is written to `trace`.
+        pub fn start_traced(trace: Stdio) -> Result<Self> {
             let ready = setup::ready()?;
             session::enter_namespace(&ready.wine)?;
             // From here on an interruption is answered in `run`, so that
             // the session always ends in order.
             let supervisor = Supervisor::new(GRACE)?;
-            let session = Session::start(ready)?;
+            let session = Session::start(ready, trace)?;
             Ok(Self { session, supervisor })
         }
 

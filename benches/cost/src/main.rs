@@ -9,10 +9,9 @@
 mod by_hand;
 #[cfg(all(windows, target_arch = "x86_64"))]
 mod library;
+
 #[cfg(all(windows, target_arch = "x86_64"))]
-mod marks;
-#[cfg(all(windows, target_arch = "x86_64"))]
-mod objects;
+use cost::{marks, objects};
 
 /// What is compared, in the order of the table.
 const ROWS: [&str; 8] = [

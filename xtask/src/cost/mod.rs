@@ -12,15 +12,16 @@ mod tracer;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Parser;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::cargo;
+use crate::measure;
 use crate::runtime::Runtime;
 use image::Image;
 use table::Table;
+pub use tracer::Trace;
 
 #[derive(Parser)]
 pub struct Args {
@@ -33,22 +34,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    // Stepping goes back and forth between two processes: many times faster
-    // on one processor.
-    let mut one = CpuSet::new();
-    one.set(0)?;
-    sched_setaffinity(Pid::this(), &one)?;
-
-    let mut runtime = Runtime::start()?;
-    let mut build = runtime.cargo("build");
-    let outcome = runtime.run(build.args(["--release", "--package", "cost"]))?;
-    if outcome != ExitCode::SUCCESS {
-        return Ok(outcome);
-    }
-    let program = program(&runtime)?;
-    let image = Image::read(&program)?;
-    let trace = tracer::trace(&runtime.wine(&program), &image)?;
-    let table = Table::new(&trace.output, &trace.regions, compiler()?)?;
+    let (image, trace) = trace("cost")?;
+    let table = Table::new(&trace, measure::compiler()?)?;
     println!("{table}");
     if args.functions > 0 {
         for (name, region) in table.regions(&trace.regions) {
@@ -61,22 +48,17 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if args.write { table.write() } else { table.compare() }
 }
 
-/// Where cargo has put the program.
-fn program(runtime: &Runtime) -> Result<std::path::PathBuf> {
-    let mut metadata = runtime.cargo("build");
-    metadata.args(["--release", "--package", "cost", "--message-format=json", "--quiet"]);
-    let output = metadata.output().context("cannot run cargo")?;
-    let messages = String::from_utf8(output.stdout)?;
-    let Some(path) = messages.lines().find_map(|line| {
-        let (_, rest) = line.split_once("\"executable\":\"")?;
-        rest.split_once('"').map(|(path, _)| path.to_owned())
-    }) else {
-        bail!("cargo does not say where it has put the program")
-    };
-    Ok(path.into())
-}
+/// Builds a program of `benches/cost`, and counts its instructions.
+pub fn trace(program: &str) -> Result<(Image, Trace)> {
+    // Stepping goes back and forth between two processes: many times faster
+    // on one processor.
+    let mut one = CpuSet::new();
+    one.set(0)?;
+    sched_setaffinity(Pid::this(), &one)?;
 
-fn compiler() -> Result<String> {
-    let output = cargo::rustc().arg("--version").output()?;
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    let runtime = Runtime::start()?;
+    let program = measure::build(&runtime, program)?;
+    let image = Image::read(&program)?;
+    let trace = tracer::trace(&runtime.wine(&program), &image)?;
+    Ok((image, trace))
 }

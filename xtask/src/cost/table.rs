@@ -2,18 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use super::tracer::Region;
-use crate::cargo;
-
-/// What stands around the table in the page.
-const BEGIN: &str = "<!-- cargo xtask cost --write -->\n";
-const END: &str = "<!-- end -->";
+use super::tracer::{Region, Trace};
+use crate::measure::Place;
 
 /// How much a row may grow before somebody has to look.
 const TOLERANCE: f64 = 1.05;
@@ -30,17 +24,17 @@ struct Row {
 }
 
 impl Table {
-    /// `output`: what the program printed, a row's name a line.
-    pub fn new(output: &str, regions: &HashMap<u64, Region>, compiler: String) -> Result<Self> {
-        let count = |region: u64, name: &str| -> Result<u64> {
-            let region = regions.get(&region).with_context(|| format!("{name} was not counted"))?;
-            Ok(region.instructions())
-        };
-        let rows = output
+    /// The program prints a row's name a line.
+    pub fn new(trace: &Trace, compiler: String) -> Result<Self> {
+        let rows = trace
+            .output
             .lines()
             .zip((0..).step_by(2))
             .map(|(name, region)| {
-                let (by_hand, library) = (count(region, name)?, count(region + 1, name)?);
+                let count = |region| {
+                    trace.instructions(region).with_context(|| format!("{name} was not counted"))
+                };
+                let (by_hand, library) = (count(region)?, count(region + 1)?);
                 Ok(Row { name: name.to_owned(), by_hand, library })
             })
             .collect::<Result<_>>()?;
@@ -59,17 +53,13 @@ impl Table {
     }
 
     pub fn write(&self) -> Result<ExitCode> {
-        let text = fs::read_to_string(page())?;
-        let (before, _, after) = split(&text)?;
-        fs::write(page(), format!("{before}{BEGIN}{self}{END}{after}"))?;
-        println!("written to {}", page().display());
+        Place::of("cost").write(&self.to_string())?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// Fails if a row has grown.
     pub fn compare(&self) -> Result<ExitCode> {
-        let text = fs::read_to_string(page())?;
-        let (_, committed, _) = split(&text)?;
+        let committed = Place::of("cost").read()?;
         if !committed.contains(&self.compiler) {
             println!("the committed table is of another compiler: not compared");
             return Ok(ExitCode::SUCCESS);
@@ -102,16 +92,4 @@ impl fmt::Display for Table {
         }
         writeln!(f, "\nBuilt by {}.", self.compiler)
     }
-}
-
-fn page() -> PathBuf {
-    cargo::workspace().join("docs/performance.md")
-}
-
-/// The page before the table, the table, and the page after it.
-fn split(page: &str) -> Result<(&str, &str, &str)> {
-    let parts = page.split_once(BEGIN).and_then(|(before, rest)| {
-        rest.split_once(END).map(|(table, after)| (before, table, after))
-    });
-    parts.context("docs/performance.md has no place for the table")
 }

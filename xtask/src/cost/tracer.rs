@@ -51,6 +51,13 @@ pub struct Trace {
     pub output: String,
 }
 
+impl Trace {
+    pub fn instructions(&self, region: u64) -> Result<u64> {
+        let counted = self.regions.get(&region);
+        Ok(counted.with_context(|| format!("region {region} was not entered"))?.instructions())
+    }
+}
+
 /// The thread between the marks.
 struct Stepped {
     thread: Pid,

@@ -44,13 +44,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// To be called after `enter_namespace`.
-    pub fn start(ready: Ready) -> Result<Self> {
+    /// To be called after `enter_namespace`. The wineserver writes to `trace`
+    /// what programs with `WINEDEBUG=+server` ask of it.
+    pub fn start(ready: Ready, trace: Stdio) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("completion-port-wine-").tempdir()?;
         make_prefix(&prefix(&folder), &ready.wine)?;
         let settings = settings(&ready.wine, &prefix(&folder));
         let mut session = Self { ready, folder, settings, hold: None };
-        session.start_hold().context("Wine does not start")?;
+        session.start_hold(trace).context("Wine does not start")?;
         Ok(session)
     }
 
@@ -68,9 +69,10 @@ impl Session {
     /// Starts a process that lives as long as the session and, with it, the
     /// wineserver. No later program has to start the wineserver then, which
     /// would hold that program's outputs open.
-    fn start_hold(&mut self) -> Result<()> {
+    fn start_hold(&mut self, trace: Stdio) -> Result<()> {
         let program = self.ready.hold.clone();
         let mut command = self.enter(&self.ready.wine.loader, &[program.as_os_str()]);
+        command.stderr(trace);
         self.hold = Some(start(&mut command)?);
 
         let sign = prefix(&self.folder).join("drive_c/ready");
