@@ -9,6 +9,8 @@ use simulated_kernel as _;
 
 pub mod child;
 pub mod ledger;
+#[cfg(memcheck)]
+mod memcheck;
 
 use std::fs::{File, OpenOptions};
 use std::io;

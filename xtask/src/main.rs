@@ -18,6 +18,8 @@ mod unsafe_report;
 mod cost;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+mod memcheck;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -54,6 +56,9 @@ enum Command {
     Loom(loom::Args),
     /// Run the tests under Miri, over a simulated kernel
     Miri(miri::Args),
+    /// Run the tests under Valgrind, to see that nobody writes late
+    #[cfg(target_os = "linux")]
+    Memcheck(memcheck::Args),
     /// Do random work for a long time (on Linux under Wine)
     #[command(disable_help_flag = true)]
     Soak {
@@ -97,6 +102,8 @@ fn main() -> ExitCode {
         Command::RunExample { name, args } => demo::run(&name, &args),
         Command::Loom(args) => loom::run(&args),
         Command::Miri(args) => miri::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Memcheck(args) => memcheck::run(&args),
         Command::Soak { args } => soak::run(&args),
         Command::Sabotage(args) => sabotage::run(&args),
         Command::Check => check::run(),

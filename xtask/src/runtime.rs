@@ -92,6 +92,7 @@ mod wine {
     use crate::linux::session::{self, Session};
     use crate::linux::setup;
     use crate::linux::supervise::{Outcome, Supervisor, TIMED_OUT};
+    use crate::linux::valgrind::Valgrind;
 
     /// Longer than a runner's own, which ends its program within it.
     const GRACE: Duration = Duration::from_secs(10);
@@ -138,6 +139,14 @@ mod wine {
         /// A Windows program, to be started in the session without a runner.
         pub fn wine(&self, program: &Path) -> Command {
             self.session.program(program)
+        }
+
+        /// The same under Valgrind, which is made ready if it is not yet.
+        pub fn valgrind(&self, options: &[&str], program: &Path) -> Result<Command> {
+            let valgrind = Valgrind::ready(self.session.wine())?;
+            let mut command = self.session.program_under(&valgrind.command(options), program);
+            valgrind.describe_to(&mut command);
+            Ok(command)
         }
 
         pub fn run(&mut self, command: &mut Command) -> Result<ExitCode> {
