@@ -85,6 +85,12 @@ pub fn nothing_more<C: Send + 'static>(port: &Iocp<C>) {
     }
 }
 
+/// To be said by a test that ends early, because it needs `what` this machine
+/// does not have: the table in docs/testing.md says so, too.
+pub fn skipped_without(what: &str) {
+    eprintln!("skipped: this needs {what}");
+}
+
 /// Waits until `condition` holds, or panics.
 #[track_caller]
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {

@@ -3,11 +3,13 @@
 //! On Windows they run the library's programs as they are; on Linux they make
 //! Wine ready first and run them under it.
 
+mod behaviours;
 mod cargo;
 mod check;
 mod demo;
 mod loom;
 mod miri;
+mod page;
 mod runtime;
 mod sabotage;
 mod soak;
@@ -68,6 +70,8 @@ enum Command {
     },
     /// Break the library one line at a time, to see that the tests notice
     Sabotage(sabotage::Args),
+    /// Compare the table of behaviours in docs/testing.md with the tests
+    Behaviours(behaviours::Args),
     /// Check format, lints, documentation, the oldest Rust and all targets
     Check,
     /// List every use of `unsafe` in the library and why it is sound
@@ -106,6 +110,7 @@ fn main() -> ExitCode {
         Command::Memcheck(args) => memcheck::run(&args),
         Command::Soak { args } => soak::run(&args),
         Command::Sabotage(args) => sabotage::run(&args),
+        Command::Behaviours(args) => behaviours::run(&args),
         Command::Check => check::run(),
         Command::UnsafeReport => unsafe_report::run(),
         #[cfg(target_os = "linux")]

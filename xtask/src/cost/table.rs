@@ -2,18 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
 use super::tracer::Region;
-use crate::cargo;
-
-/// What stands around the table in the page.
-const BEGIN: &str = "<!-- cargo xtask cost --write -->\n";
-const END: &str = "<!-- end -->";
+use crate::page::Page;
 
 /// How much a row may grow before somebody has to look.
 const TOLERANCE: f64 = 1.05;
@@ -59,17 +53,13 @@ impl Table {
     }
 
     pub fn write(&self) -> Result<ExitCode> {
-        let text = fs::read_to_string(page())?;
-        let (before, _, after) = split(&text)?;
-        fs::write(page(), format!("{before}{BEGIN}{self}{END}{after}"))?;
-        println!("written to {}", page().display());
+        page().write(&self.to_string())?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// Fails if a row has grown.
     pub fn compare(&self) -> Result<ExitCode> {
-        let text = fs::read_to_string(page())?;
-        let (_, committed, _) = split(&text)?;
+        let committed = page().read()?;
         if !committed.contains(&self.compiler) {
             println!("the committed table is of another compiler: not compared");
             return Ok(ExitCode::SUCCESS);
@@ -104,14 +94,6 @@ impl fmt::Display for Table {
     }
 }
 
-fn page() -> PathBuf {
-    cargo::workspace().join("docs/performance.md")
-}
-
-/// The page before the table, the table, and the page after it.
-fn split(page: &str) -> Result<(&str, &str, &str)> {
-    let parts = page.split_once(BEGIN).and_then(|(before, rest)| {
-        rest.split_once(END).map(|(table, after)| (before, table, after))
-    });
-    parts.context("docs/performance.md has no place for the table")
+fn page() -> Page {
+    Page::new("performance.md", "cargo xtask cost --write")
 }
