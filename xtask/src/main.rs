@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod loom;
 mod miri;
+mod mutants;
 mod page;
 mod runtime;
 mod sabotage;
@@ -70,6 +71,8 @@ enum Command {
     },
     /// Break the library one line at a time, to see that the tests notice
     Sabotage(sabotage::Args),
+    /// Break the rest of the library as cargo-mutants does (hours)
+    Mutants(mutants::Args),
     /// Compare the table of behaviours in docs/testing.md with the tests
     Behaviours(behaviours::Args),
     /// Check format, lints, documentation, the oldest Rust and all targets
@@ -111,6 +114,7 @@ fn main() -> ExitCode {
         Command::Soak { args } => soak::run(&args),
         Command::Sabotage(args) => sabotage::run(&args),
         Command::Behaviours(args) => behaviours::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
         Command::Check => check::run(),
         Command::UnsafeReport => unsafe_report::run(),
         #[cfg(target_os = "linux")]

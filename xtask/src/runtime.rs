@@ -46,6 +46,9 @@ mod native {
             cargo
         }
 
+        #[expect(clippy::unused_self, reason = "on Linux it knows the runner")]
+        pub fn describe_to(&self, _: &mut Command) {}
+
         #[expect(clippy::unused_self, reason = "on Linux it holds the session")]
         pub fn run(&mut self, command: &mut Command) -> Result<ExitCode> {
             let code = command.status()?.code().unwrap_or(1);
@@ -134,6 +137,12 @@ mod wine {
             cargo.args([subcommand, "--target", cargo::WINDOWS_GNU]);
             self.session.describe_to(&mut cargo);
             cargo
+        }
+
+        /// The same for a program that calls cargo.
+        pub fn describe_to(&self, command: &mut Command) {
+            self.session.describe_to(command);
+            command.env("CARGO_BUILD_TARGET", cargo::WINDOWS_GNU);
         }
 
         /// A Windows program, to be started in the session without a runner.
