@@ -1,5 +1,6 @@
 //! In the steady state, operations allocate nothing.
 #![cfg(not(miri))] // counts what the model of the kernel allocates, too
+#![cfg(not(memcheck))] // has an allocator of its own, as memcheck does
 #![cfg(windows)]
 
 mod support;

@@ -1,5 +1,6 @@
 //! The example programs run, and say what they should.
 #![cfg(not(miri))] // Miri starts no processes
+#![cfg(not(memcheck))] // Valgrind does not follow into processes
 #![cfg(windows)]
 
 use std::path::PathBuf;

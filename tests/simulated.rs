@@ -1,6 +1,6 @@
 //! What a kernel may do at any time, but seldom does: the simulated kernel does
 //! it when it is told to. So these run under Miri only, by `cargo xtask miri`.
-#![cfg(miri)]
+#![cfg(miri)] // other kernels cannot be told
 
 mod support;
 

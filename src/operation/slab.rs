@@ -81,10 +81,13 @@ impl Slab {
     /// A cell that nobody else holds.
     #[inline]
     pub fn allocate(&self) -> Result<NonNull<Cell>> {
-        match NonZeroUsize::new(self.at_hand.take()) {
+        let cell = match NonZeroUsize::new(self.at_hand.take()) {
             Some(address) => Ok(self.base.with_addr(address)),
             None => self.allocate_from_list(),
-        }
+        };
+        #[cfg(memcheck)]
+        cell.iter().for_each(|cell| memcheck_cell_in_use(cell.addr()));
+        cell
     }
 
     #[inline]
@@ -128,6 +131,8 @@ impl Slab {
     /// nor the slab afterwards, unless something else keeps the slab open.
     #[inline]
     pub unsafe fn free(slab: NonNull<Slab>, cell: NonNull<Cell>) {
+        #[cfg(memcheck)]
+        memcheck_cell_free(cell.addr());
         // SAFETY: The cell keeps the slab alive until it counts as free.
         if !unsafe { slab.as_ref() }.at_hand.keep(cell.addr().get()) {
             // SAFETY: The caller's promise.
@@ -269,6 +274,14 @@ impl Slab {
         // SAFETY: The index is within the reservation.
         unsafe { self.base.add(index as usize) }
     }
+}
+
+// The `OVERLAPPED` of a free cell is nobody's to touch.
+// SAFETY: As tests/support/memcheck.rs defines them.
+#[cfg(memcheck)]
+unsafe extern "Rust" {
+    safe fn memcheck_cell_in_use(cell: NonZeroUsize);
+    safe fn memcheck_cell_free(cell: NonZeroUsize);
 }
 
 const _: () = assert!(size_of::<Cell>().is_power_of_two() && RESERVED == 0);

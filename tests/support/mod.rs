@@ -9,6 +9,8 @@ use simulated_kernel as _;
 
 pub mod child;
 pub mod ledger;
+#[cfg(memcheck)]
+mod memcheck;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -81,6 +83,12 @@ pub fn nothing_more<C: Send + 'static>(port: &Iocp<C>) {
         ),
         Err(error) => panic!("dequeuing failed: {error}"),
     }
+}
+
+/// To be said by a test that ends early, because it needs `what` this machine
+/// does not have: the table in docs/testing.md says so, too.
+pub fn skipped_without(what: &str) {
+    eprintln!("skipped: this needs {what}");
 }
 
 /// Waits until `condition` holds, or panics.

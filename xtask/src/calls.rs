@@ -18,7 +18,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use tempfile::NamedTempFile;
 
-use crate::measure::{self, Place};
+use crate::measure;
+use crate::page::Page;
 use crate::runtime::Runtime;
 
 #[derive(Parser)]
@@ -56,7 +57,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     println!("{table}");
     if args.write {
-        Place::of("calls").write(&table.to_string())?;
+        Page::new("performance.md", "cargo xtask calls --write").write(&table.to_string())?;
     }
     Ok(if table.is_equal() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

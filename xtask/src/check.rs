@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::cargo::{self, WINDOWS_GNU, add_target};
-use crate::unsafe_report;
+use crate::{behaviours, unsafe_report};
 
 /// Targets that the library is for but on which nothing is run here.
 const OTHER_TARGETS: [&str; 3] =
@@ -41,6 +41,7 @@ pub fn run() -> Result<ExitCode> {
         ExitCode::SUCCESS => Ok(()),
         _ => bail!("see above"),
     })?;
+    check("table of behaviours", || behaviours::run(&behaviours::Args::default()).map(drop))?;
     for target in OTHER_TARGETS {
         check(target, || {
             add_target(target)?;

@@ -3,11 +3,14 @@
 //! On Windows they run the library's programs as they are; on Linux they make
 //! Wine ready first and run them under it.
 
+mod behaviours;
 mod cargo;
 mod check;
 mod demo;
 mod loom;
 mod miri;
+mod mutants;
+mod page;
 mod runtime;
 mod sabotage;
 mod soak;
@@ -22,6 +25,8 @@ mod cost;
 mod linux;
 #[cfg(target_os = "linux")]
 mod measure;
+#[cfg(target_os = "linux")]
+mod memcheck;
 #[cfg(target_os = "linux")]
 mod memory;
 
@@ -60,6 +65,9 @@ enum Command {
     Loom(loom::Args),
     /// Run the tests under Miri, over a simulated kernel
     Miri(miri::Args),
+    /// Run the tests under Valgrind, to see that nobody writes late
+    #[cfg(target_os = "linux")]
+    Memcheck(memcheck::Args),
     /// Do random work for a long time (on Linux under Wine)
     #[command(disable_help_flag = true)]
     Soak {
@@ -69,6 +77,10 @@ enum Command {
     },
     /// Break the library one line at a time, to see that the tests notice
     Sabotage(sabotage::Args),
+    /// Break the rest of the library as cargo-mutants does (hours)
+    Mutants(mutants::Args),
+    /// Compare the table of behaviours in docs/testing.md with the tests
+    Behaviours(behaviours::Args),
     /// Check format, lints, documentation, the oldest Rust and all targets
     Check,
     /// List every use of `unsafe` in the library and why it is sound
@@ -109,8 +121,12 @@ fn main() -> ExitCode {
         Command::RunExample { name, args } => demo::run(&name, &args),
         Command::Loom(args) => loom::run(&args),
         Command::Miri(args) => miri::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Memcheck(args) => memcheck::run(&args),
         Command::Soak { args } => soak::run(&args),
         Command::Sabotage(args) => sabotage::run(&args),
+        Command::Behaviours(args) => behaviours::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
         Command::Check => check::run(),
         Command::UnsafeReport => unsafe_report::run(),
         #[cfg(target_os = "linux")]

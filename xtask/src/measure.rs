@@ -1,7 +1,6 @@
 //! What the commands that measure have in common: the programs of
-//! `benches/cost`, and the tables of docs/performance.md.
+//! `benches/cost`.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -31,43 +30,4 @@ pub fn build(runtime: &Runtime, program: &str) -> Result<PathBuf> {
 pub fn compiler() -> Result<String> {
     let output = cargo::rustc().arg("--version").output()?;
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}
-
-/// The place in docs/performance.md for what `cargo xtask COMMAND --write` writes.
-pub struct Place {
-    page: PathBuf,
-    begin: String,
-}
-
-const END: &str = "<!-- end -->";
-
-impl Place {
-    pub fn of(command: &str) -> Self {
-        Self {
-            page: cargo::workspace().join("docs/performance.md"),
-            begin: format!("<!-- cargo xtask {command} --write -->\n"),
-        }
-    }
-
-    /// What stands there.
-    pub fn read(&self) -> Result<String> {
-        let page = fs::read_to_string(&self.page)?;
-        Ok(self.split(&page)?.1.to_owned())
-    }
-
-    pub fn write(&self, text: &str) -> Result<()> {
-        let page = fs::read_to_string(&self.page)?;
-        let (before, _, after) = self.split(&page)?;
-        fs::write(&self.page, format!("{before}{}{text}{END}{after}", self.begin))?;
-        println!("written to {}", self.page.display());
-        Ok(())
-    }
-
-    /// The page before the place, what stands there, and the page after it.
-    fn split<'a>(&self, page: &'a str) -> Result<(&'a str, &'a str, &'a str)> {
-        let parts = page.split_once(&self.begin).and_then(|(before, rest)| {
-            rest.split_once(END).map(|(text, after)| (before, text, after))
-        });
-        parts.with_context(|| format!("docs/performance.md has no line {}", self.begin.trim()))
-    }
 }

@@ -22,7 +22,7 @@ const MODELS: [(&str, &str); 2] =
     [("Tree Borrows", "-Zmiri-tree-borrows"), ("Stacked Borrows", "")];
 
 /// Tests that leak on purpose, by parts of their names.
-const LEAKING: [&str; 3] = ["forgotten", "leak", "fixed_buffers"];
+pub const LEAKING: [&str; 3] = ["forgotten", "leak", "fixed_buffers"];
 
 /// Short tests in which threads race, by parts of their names.
 const RACING: [&str; 3] = ["races_of", "amid", "over_before"];

@@ -46,6 +46,9 @@ mod native {
             cargo
         }
 
+        #[expect(clippy::unused_self, reason = "on Linux it knows the runner")]
+        pub fn describe_to(&self, _: &mut Command) {}
+
         #[expect(clippy::unused_self, reason = "on Linux it holds the session")]
         pub fn run(&mut self, command: &mut Command) -> Result<ExitCode> {
             let code = command.status()?.code().unwrap_or(1);
@@ -93,6 +96,7 @@ mod wine {
     use crate::linux::session::{self, Session};
     use crate::linux::setup;
     use crate::linux::supervise::{Outcome, Supervisor, TIMED_OUT};
+    use crate::linux::valgrind::Valgrind;
 
     /// Longer than a runner's own, which ends its program within it.
     const GRACE: Duration = Duration::from_secs(10);
@@ -142,9 +146,23 @@ mod wine {
             cargo
         }
 
+        /// The same for a program that calls cargo.
+        pub fn describe_to(&self, command: &mut Command) {
+            self.session.describe_to(command);
+            command.env("CARGO_BUILD_TARGET", cargo::WINDOWS_GNU);
+        }
+
         /// A Windows program, to be started in the session without a runner.
         pub fn wine(&self, program: &Path) -> Command {
             self.session.program(program)
+        }
+
+        /// The same under Valgrind, which is made ready if it is not yet.
+        pub fn valgrind(&self, options: &[&str], program: &Path) -> Result<Command> {
+            let valgrind = Valgrind::ready(self.session.wine())?;
+            let mut command = self.session.program_under(&valgrind.command(options), program);
+            valgrind.describe_to(&mut command);
+            Ok(command)
         }
 
         pub fn run(&mut self, command: &mut Command) -> Result<ExitCode> {

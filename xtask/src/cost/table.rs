@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use super::tracer::{Region, Trace};
-use crate::measure::Place;
+use crate::page::Page;
 
 /// How much a row may grow before somebody has to look.
 const TOLERANCE: f64 = 1.05;
@@ -53,13 +53,13 @@ impl Table {
     }
 
     pub fn write(&self) -> Result<ExitCode> {
-        Place::of("cost").write(&self.to_string())?;
+        page().write(&self.to_string())?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// Fails if a row has grown.
     pub fn compare(&self) -> Result<ExitCode> {
-        let committed = Place::of("cost").read()?;
+        let committed = page().read()?;
         if !committed.contains(&self.compiler) {
             println!("the committed table is of another compiler: not compared");
             return Ok(ExitCode::SUCCESS);
@@ -92,4 +92,8 @@ impl fmt::Display for Table {
         }
         writeln!(f, "\nBuilt by {}.", self.compiler)
     }
+}
+
+fn page() -> Page {
+    Page::new("performance.md", "cargo xtask cost --write")
 }

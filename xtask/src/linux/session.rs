@@ -55,6 +55,10 @@ impl Session {
         Ok(session)
     }
 
+    pub fn wine(&self) -> &Wine {
+        &self.ready.wine
+    }
+
     pub fn set(&mut self, name: &'static str, value: impl Into<OsString>) {
         self.settings.insert(name, value.into());
     }
@@ -91,9 +95,14 @@ impl Session {
 
     /// A Windows program, started by Wine itself.
     pub fn program(&self, program: &Path) -> Command {
+        self.program_under(&[], program)
+    }
+
+    /// The same under a program of the machine's kind, such as a debugger.
+    pub fn program_under(&self, tool: &[OsString], program: &Path) -> Command {
         // By number, because the command may be started by another program.
         let mut command = Command::new(format!("/proc/{}/exe", std::process::id()));
-        command.arg("enter").arg(&self.ready.wine.loader).arg(program);
+        command.arg("enter").args(tool).arg(&self.ready.wine.loader).arg(program);
         self.describe_to(&mut command);
         command
     }

@@ -13,7 +13,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use crate::cost;
-use crate::measure::Place;
+use crate::page::Page;
 use table::Table;
 
 #[derive(Parser)]
@@ -28,7 +28,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let table = Table::new(&trace)?;
     println!("{table}");
     if args.write {
-        Place::of("memory").write(&table.to_string())?;
+        Page::new("performance.md", "cargo xtask memory --write").write(&table.to_string())?;
         picture::draw(&table.depths)?;
     }
     Ok(if table.is_flat() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
