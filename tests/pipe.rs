@@ -323,6 +323,18 @@ fn a_read_after_the_other_end_has_closed_succeeds_with_no_bytes() {
     }
 }
 
+/// Wine queues a packet for the end of a device that it has told of already, and
+/// so the place of such a read waits for one; but none comes for a pipe.
+#[test]
+fn the_end_of_a_pipe_takes_up_no_place() {
+    let port: Iocp = Iocp::builder().max_operations(2).build().unwrap();
+    let (server, client) = pair(&port, BYTES);
+    drop(client);
+    for _ in 0..few(10) {
+        assert_eq!(read(&port, &server, 64), b"");
+    }
+}
+
 #[test]
 fn a_read_in_flight_when_the_other_end_closes_succeeds_with_no_bytes() {
     for message in [BYTES, MESSAGES] {

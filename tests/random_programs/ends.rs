@@ -1,0 +1,184 @@
+//! The two ends of each link, and starting operations on them.
+
+use std::fs::File;
+use std::net::{TcpStream, UdpSocket};
+use std::os::windows::io::{AsRawHandle, AsRawSocket, OwnedHandle, RawHandle, RawSocket};
+
+use completion_port::{Associated, Inline, IoBuf, IoBufMut, Iocp, Queued, Rejected, Started};
+
+use crate::operation::Ticket;
+use crate::program::{Link, Object};
+use crate::support::{self, TempFile};
+
+pub type Port = Iocp<Ticket>;
+
+pub enum End {
+    Stream(Associated<TcpStream>),
+    SkippingStream(Associated<TcpStream, Inline>),
+    Pipe(Associated<OwnedHandle>),
+    SkippingPipe(Associated<OwnedHandle, Inline>),
+    File(Associated<File>),
+    SkippingFile(Associated<File, Inline>),
+    Datagrams(Associated<UdpSocket>),
+}
+
+/// Runs an expression with the handle of an end.
+macro_rules! on {
+    ($end:expr, $handle:ident => $run:expr) => {
+        match $end {
+            End::Stream($handle) => $run,
+            End::SkippingStream($handle) => $run,
+            End::Pipe($handle) => $run,
+            End::SkippingPipe($handle) => $run,
+            End::File($handle) => $run,
+            End::SkippingFile($handle) => $run,
+            End::Datagrams($handle) => $run,
+        }
+    };
+}
+pub(crate) use on;
+
+/// The same for ends that scopes take; `$none` for others.
+macro_rules! on_queued {
+    ($end:expr, $handle:ident => $run:expr, $none:expr) => {
+        match $end {
+            End::Stream($handle) => $run,
+            End::Pipe($handle) => $run,
+            End::File($handle) => $run,
+            End::Datagrams($handle) => $run,
+            End::SkippingStream(_) | End::SkippingPipe(_) | End::SkippingFile(_) => $none,
+        }
+    };
+}
+pub(crate) use on_queued;
+
+/// How long the files are.
+pub const FILE_LENGTH: usize = 256;
+
+/// The context of an end.
+pub const fn key(end: usize) -> usize {
+    1000 + end
+}
+
+/// Opens both ends of a link, and the file between them.
+pub fn open(port: &Port, link: Link, first: usize) -> ([End; 2], Option<TempFile>) {
+    let mut keys = [key(first), key(first + 1)].into_iter().zip(link.skips);
+    let mut next = || keys.next().expect("there are two ends");
+    macro_rules! add {
+        ($ends:expr, $queued:ident, $skipping:ident) => {
+            <[_; 2]>::from($ends).map(|end| {
+                let (key, skips) = next();
+                let end = port.add_handle(end, key).expect("a new handle");
+                if skips {
+                    End::$skipping(end.skip_on_success().expect("a handle of its own"))
+                } else {
+                    End::$queued(end)
+                }
+            })
+        };
+    }
+    let ends = match link.object {
+        Object::Stream => add!(support::stream_pair(), Stream, SkippingStream),
+        Object::BytePipe => add!(support::pipe_pair(false), Pipe, SkippingPipe),
+        Object::MessagePipe => <[_; 2]>::from(support::pipe_pair(true))
+            .map(|end| End::Pipe(port.add_handle(end, next().0).expect("a new handle"))),
+        Object::Datagrams => <[_; 2]>::from(support::datagram_pair())
+            .map(|end| End::Datagrams(port.add_handle(end, next().0).expect("a new handle"))),
+        Object::File => {
+            let file = support::temp_file("random", [0; FILE_LENGTH]);
+            let open = || support::overlapped_file(file.path(), true, true);
+            return (add!([open(), open()], File, SkippingFile), Some(file));
+        }
+    };
+    (ends, None)
+}
+
+pub type StartedOrNot<B> = Result<Started<B, Ticket>, Rejected<(Ticket, B)>>;
+
+/// Starts operations, whichever way their completions come.
+pub trait Start {
+    fn read<B>(&self, port: &Port, ticket: Ticket, buffer: B, at: Option<u64>) -> StartedOrNot<B>
+    where
+        B: IoBufMut + Send + 'static;
+
+    fn write<B>(&self, port: &Port, ticket: Ticket, buffer: B, at: Option<u64>) -> StartedOrNot<B>
+    where
+        B: IoBuf + Send + 'static;
+}
+
+impl<H> Start for Associated<H, Queued> {
+    fn read<B>(&self, port: &Port, ticket: Ticket, buffer: B, at: Option<u64>) -> StartedOrNot<B>
+    where
+        B: IoBufMut + Send + 'static,
+    {
+        match at {
+            Some(offset) => port.initiate_read_at(self, ticket, buffer, offset),
+            None => port.initiate_read(self, ticket, buffer),
+        }
+        .map(Started::Pending)
+    }
+
+    fn write<B>(&self, port: &Port, ticket: Ticket, buffer: B, at: Option<u64>) -> StartedOrNot<B>
+    where
+        B: IoBuf + Send + 'static,
+    {
+        match at {
+            Some(offset) => port.initiate_write_at(self, ticket, buffer, offset),
+            None => port.initiate_write(self, ticket, buffer),
+        }
+        .map(Started::Pending)
+    }
+}
+
+impl<H> Start for Associated<H, Inline> {
+    fn read<B>(&self, port: &Port, ticket: Ticket, buffer: B, at: Option<u64>) -> StartedOrNot<B>
+    where
+        B: IoBufMut + Send + 'static,
+    {
+        match at {
+            Some(offset) => port.initiate_read_at(self, ticket, buffer, offset),
+            None => port.initiate_read(self, ticket, buffer),
+        }
+    }
+
+    fn write<B>(&self, port: &Port, ticket: Ticket, buffer: B, at: Option<u64>) -> StartedOrNot<B>
+    where
+        B: IoBuf + Send + 'static,
+    {
+        match at {
+            Some(offset) => port.initiate_write_at(self, ticket, buffer, offset),
+            None => port.initiate_write(self, ticket, buffer),
+        }
+    }
+}
+
+/// A handle whose owner was forgotten.
+#[derive(Clone, Copy)]
+pub enum Raw {
+    Socket(RawSocket),
+    Handle(RawHandle),
+}
+
+// SAFETY: A handle is a number, good in every thread.
+unsafe impl Send for Raw {}
+
+impl Raw {
+    pub fn of(end: &End) -> Self {
+        match end {
+            End::Stream(handle) => Self::Socket(handle.as_raw_socket()),
+            End::SkippingStream(handle) => Self::Socket(handle.as_raw_socket()),
+            End::Datagrams(handle) => Self::Socket(handle.as_raw_socket()),
+            End::Pipe(handle) => Self::Handle(handle.as_raw_handle()),
+            End::SkippingPipe(handle) => Self::Handle(handle.as_raw_handle()),
+            End::File(handle) => Self::Handle(handle.as_raw_handle()),
+            End::SkippingFile(handle) => Self::Handle(handle.as_raw_handle()),
+        }
+    }
+
+    pub fn close(self) {
+        match self {
+            Self::Socket(socket) => support::close_raw_socket(socket),
+            Self::Handle(handle) => support::close_raw(handle),
+        }
+    }
+}

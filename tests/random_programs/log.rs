@@ -1,0 +1,97 @@
+//! What all threads of a program write down.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::operation::Operation;
+use crate::program::{Link, Object, Program};
+
+/// Counts the moments of a program.
+pub type Time = u64;
+
+pub struct Log {
+    clock: AtomicU64,
+    operations: Mutex<Vec<Arc<Operation>>>,
+    wrong: Mutex<Vec<String>>,
+    pub ends: Vec<End>,
+    /// When the call of `close` began, and when it was over.
+    pub closing: OnceLock<Time>,
+    pub closed: OnceLock<Time>,
+    /// When the port began to be dropped.
+    pub dropping: OnceLock<Time>,
+}
+
+/// One end of a link.
+pub struct End {
+    pub object: Object,
+    pub reads: AtomicUsize,
+    pub writes: AtomicUsize,
+    /// When everything on it was cancelled.
+    pub cancels: Mutex<Vec<Time>>,
+    /// When it began to be closed.
+    pub closing: OnceLock<Time>,
+    pub is_reset: OnceLock<()>,
+}
+
+impl Log {
+    pub fn new(program: &Program) -> Self {
+        let end = |link: &Link| End {
+            object: link.object,
+            reads: AtomicUsize::new(0),
+            writes: AtomicUsize::new(0),
+            cancels: Mutex::default(),
+            closing: OnceLock::new(),
+            is_reset: OnceLock::new(),
+        };
+        Self {
+            clock: AtomicU64::new(1),
+            operations: Mutex::default(),
+            wrong: Mutex::default(),
+            ends: program.links.iter().flat_map(|link| [end(link), end(link)]).collect(),
+            closing: OnceLock::new(),
+            closed: OnceLock::new(),
+            dropping: OnceLock::new(),
+        }
+    }
+
+    /// A moment, later than all before.
+    pub fn now(&self) -> Time {
+        self.clock.fetch_add(1, Ordering::SeqCst)
+    }
+
+    pub fn wrong(&self, complaint: String) {
+        self.wrong.lock().expect("nobody panics with it").push(complaint);
+    }
+
+    pub fn complaints(&self) -> Vec<String> {
+        self.wrong.lock().expect("nobody panics with it").clone()
+    }
+
+    pub fn add(&self, operation: Operation) -> Arc<Operation> {
+        let operation = Arc::new(operation);
+        self.operations.lock().expect("nobody panics with it").push(Arc::clone(&operation));
+        operation
+    }
+
+    /// All operations, in the order of their starts on each end.
+    pub fn operations(&self) -> Vec<Arc<Operation>> {
+        self.operations.lock().expect("nobody panics with it").clone()
+    }
+
+    /// Whether the port was being closed before this moment.
+    pub fn is_closing(&self, before: Time) -> bool {
+        self.closing.get().is_some_and(|closing| *closing < before)
+    }
+}
+
+impl End {
+    /// Whether it was being closed before this moment.
+    pub fn is_closing(&self, before: Time) -> bool {
+        self.closing.get().is_some_and(|closing| *closing < before)
+    }
+}
+
+/// The other end of an end's link.
+pub const fn peer(end: usize) -> usize {
+    end ^ 1
+}

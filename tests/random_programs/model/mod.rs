@@ -1,0 +1,239 @@
+//! What may come out of a program, and nothing else.
+//!
+//! Threads and the kernel decide much, so the model does not foretell results;
+//! it knows which are legal, from what was asked and when.
+
+mod file;
+mod transfer;
+
+use std::sync::Arc;
+
+use completion_port::ErrorKind;
+
+use crate::ends::FILE_LENGTH;
+use crate::log::{Log, Time, peer};
+use crate::operation::{Completed, Facts, Operation, Outcome, Ticket, What};
+use crate::program::{Kind, Object, Program};
+use crate::support::TempFile;
+
+pub use transfer::has_read_all;
+
+/// How an operation ended, as far as anybody knows.
+enum Fate {
+    InFlight,
+    Rejected,
+    Completed(Outcome),
+    /// Its completion was dropped with a batch, a scope or the port.
+    Unseen,
+}
+
+/// Says what was wrong, once everything has been dropped.
+pub fn judge(program: &Program, log: &Log, files: &[Option<TempFile>]) {
+    let operations = log.operations();
+    let mut shortages = 0;
+    for operation in &operations {
+        let facts = operation.facts();
+        let verdict = judge_result(log, operation, &facts, &mut shortages)
+            .and_then(|()| judge_drops(operation, &facts));
+        drop(facts);
+        if let Err(complaint) = verdict {
+            log.wrong(format!("{operation:?}: {complaint}"));
+        }
+    }
+    if shortages > program.kernel.shortages() {
+        log.wrong(format!("{shortages} operations were short of resources"));
+    }
+    for (index, end) in log.ends.iter().enumerate() {
+        if end.object != Object::File {
+            transfer::judge(log, index);
+        }
+    }
+    for (index, file) in files.iter().enumerate() {
+        if let Some(file) = file {
+            file::judge(log, 2 * index, &file.contents());
+        }
+    }
+}
+
+impl Fate {
+    fn of(operation: &Operation, facts: &Facts) -> Self {
+        if facts.rejected.is_some() {
+            return Self::Rejected;
+        }
+        if let Some(Completed { outcome, .. }) = facts.completed {
+            return Self::Completed(outcome);
+        }
+        match facts.told {
+            // At least its `Pending` was asked.
+            Some(Ok(bytes)) => {
+                let bytes = (bytes as usize).min(operation.length);
+                Self::Completed(Outcome { bytes, error: None })
+            }
+            Some(Err(error)) => {
+                let bytes = if is_cut(error) { operation.length } else { 0 };
+                Self::Completed(Outcome { bytes, error: Some(error) })
+            }
+            None if facts.contexts_dropped > 0 => Self::Unseen,
+            None => Self::InFlight,
+        }
+    }
+}
+
+/// Whether an operation was refused, or is over.
+pub fn is_over(operation: &Operation) -> bool {
+    operation.facts().rejected.is_some() || operation.is_over()
+}
+
+/// Whether its place in the port was lost with what was forgotten.
+pub fn is_lost(operation: &Operation) -> bool {
+    let forgotten = &operation.facts().forgotten;
+    forgotten.completion || forgotten.pending
+}
+
+/// Whether a read is in flight on an end.
+pub fn is_reading(log: &Log, end: usize) -> bool {
+    let reads = |operation: &Arc<Operation>| operation.what == What::Read { end };
+    log.operations().iter().any(|operation| reads(operation) && !is_over(operation))
+}
+
+/// The context of an operation that nobody looks at.
+pub fn extra() -> Ticket {
+    let what = What::Post { bytes: 0, handle_context: 0 };
+    Ticket(Arc::new(Operation::new(what, 0, 0, 0)))
+}
+
+/// The message was longer than the buffer.
+fn is_cut(error: ErrorKind) -> bool {
+    matches!(error, ErrorKind::MoreData | ErrorKind::MessageTruncated)
+}
+
+/// Context and buffer are dropped once, but for what was forgotten.
+fn judge_drops(operation: &Operation, facts: &Facts) -> Result<(), String> {
+    let expect = |name: &str, count: u32, dropped: bool| {
+        if count == u32::from(dropped) {
+            return Ok(());
+        }
+        Err(format!("its {name} was dropped {count} times"))
+    };
+    expect("context", facts.contexts_dropped, !facts.forgotten.context)?;
+    let kept = facts.forgotten.completion || facts.forgotten.pending;
+    let has_buffer = operation.kind.is_some();
+    expect("buffer", facts.buffers_dropped, has_buffer && (facts.taken.is_some() || !kept))
+}
+
+fn judge_result(
+    log: &Log,
+    operation: &Operation,
+    facts: &Facts,
+    shortages: &mut usize,
+) -> Result<(), String> {
+    let is_full =
+        operation.kind == Some(Kind::Vector) && operation.length == 0 && operation.held > 0;
+    if let Some((when, error)) = facts.rejected {
+        return match error {
+            _ if facts.completed.is_some() => Err("refused, and completed".into()),
+            ErrorKind::Closed if log.is_closing(when) => Ok(()),
+            ErrorKind::InvalidInput if is_full => Ok(()),
+            ErrorKind::ResourceExhausted => {
+                *shortages += 1;
+                Ok(())
+            }
+            error if is_loss(error) && has_lost_peer(log, operation, when) => Ok(()),
+            error => Err(format!("refused as {error:?}")),
+        };
+    }
+    if is_full {
+        return Err("a full vector was not refused".into());
+    }
+    if log.closed.get().is_some_and(|closed| *closed < operation.started) {
+        return Err("started on a closed port".into());
+    }
+    if facts.launched.is_none() {
+        return Err("neither started nor refused".into());
+    }
+    let Some(Completed { began, seen, outcome }) = facts.completed else { return Ok(()) };
+    if facts.over.is_some_and(|over| over < began) {
+        return Err("was over before it was dequeued".into());
+    }
+    match facts.told {
+        Some(Ok(_)) if outcome.error.is_none() => {}
+        Some(Err(error)) if outcome.error == Some(error) => {}
+        None => {}
+        Some(told) => return Err(format!("its Pending says {told:?}, its completion {outcome:?}")),
+    }
+    let is_legal = match outcome.error {
+        None => is_legal_success(log, operation, outcome.bytes, seen),
+        Some(ErrorKind::ResourceExhausted) => {
+            *shortages += 1;
+            outcome.bytes == 0
+        }
+        Some(ErrorKind::Cancelled) if was_cancelled(log, operation, facts, seen) => {
+            outcome.bytes == 0
+        }
+        Some(error) if is_cut(error) => {
+            let cuts = match operation.what {
+                What::Read { end } => log.ends[end].object,
+                _ => Object::Stream,
+            };
+            outcome.bytes == operation.length
+                && match error {
+                    ErrorKind::MoreData => cuts == Object::MessagePipe,
+                    _ => cuts == Object::Datagrams,
+                }
+        }
+        Some(error) if is_loss(error) => outcome.bytes == 0 && has_lost_peer(log, operation, seen),
+        Some(_) => false,
+    };
+    if is_legal { Ok(()) } else { Err(format!("came out as {outcome:?}")) }
+}
+
+fn is_legal_success(log: &Log, operation: &Operation, bytes: usize, seen: Time) -> bool {
+    let length = operation.length;
+    match operation.what {
+        What::Post { bytes: posted, .. } => bytes == posted as usize,
+        What::Write { .. } => bytes == length,
+        What::Read { end } => match log.ends[end].object {
+            Object::File => {
+                bytes == length.min(FILE_LENGTH.saturating_sub(operation.offset as usize))
+            }
+            // The end, which on a pipe also comes of closing the own handle; or
+            // it was asked for nothing.
+            Object::Stream | Object::BytePipe if bytes == 0 => {
+                length == 0 || has_lost_peer(log, operation, seen)
+            }
+            _ => bytes <= length,
+        },
+    }
+}
+
+/// Whether the error means that a connection has ended.
+fn is_loss(error: ErrorKind) -> bool {
+    matches!(
+        error,
+        ErrorKind::BrokenPipe
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::NotConnected
+            | ErrorKind::Other
+    )
+}
+
+/// Whether one of the two ends was being closed then.
+fn has_lost_peer(log: &Log, operation: &Operation, when: Time) -> bool {
+    operation.end().is_some_and(|end| {
+        log.ends[end].object != Object::File
+            && (log.ends[end].is_closing(when) || log.ends[peer(end)].is_closing(when))
+    })
+}
+
+/// Whether somebody has asked for the operation to be cancelled before its
+/// completion was seen.
+fn was_cancelled(log: &Log, operation: &Operation, facts: &Facts, seen: Time) -> bool {
+    let Some(end) = operation.end() else { return false };
+    let during = |time: &Time| (operation.started..seen).contains(time);
+    let end = &log.ends[end];
+    facts.cancelled.as_ref().is_some_and(during)
+        || end.closing.get().is_some_and(during)
+        || end.cancels.lock().expect("nobody panics with it").iter().any(during)
+}

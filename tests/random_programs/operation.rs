@@ -1,0 +1,179 @@
+//! What becomes known of one operation while a program runs.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use completion_port::ErrorKind;
+
+use crate::buffer::Taken;
+use crate::log::{Log, Time};
+use crate::program::Kind;
+
+pub struct Operation {
+    pub what: What,
+    /// How many of its kind were started on its end before.
+    pub turn: usize,
+    /// The type of its buffer, if it has one of its own.
+    pub kind: Option<Kind>,
+    /// How many bytes there are to write, or there is room for.
+    pub length: usize,
+    /// How many bytes stand in its buffer before those.
+    pub held: usize,
+    pub offset: u64,
+    pub started: Time,
+    facts: Mutex<Facts>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    Read { end: usize },
+    Write { end: usize },
+    Post { bytes: u32, handle_context: usize },
+}
+
+#[derive(Default)]
+pub struct Facts {
+    /// When its start was refused, and why.
+    pub rejected: Option<(Time, ErrorKind)>,
+    pub launched: Option<Time>,
+    pub completed: Option<Completed>,
+    /// What its `Pending` said.
+    pub told: Option<Result<u32, ErrorKind>>,
+    /// When its `Pending` first said that it is over.
+    pub over: Option<Time>,
+    /// When its cancel was first asked for.
+    pub cancelled: Option<Time>,
+    /// Where its buffer is.
+    pub address: Option<usize>,
+    /// What the buffer contained when it came back.
+    pub taken: Option<Vec<u8>>,
+    /// How many threads ask for the buffer now.
+    asking: u32,
+    pub forgotten: Forgotten,
+    pub contexts_dropped: u32,
+    pub buffers_dropped: u32,
+}
+
+/// What was given to `mem::forget`.
+#[derive(Default)]
+pub struct Forgotten {
+    pub context: bool,
+    pub completion: bool,
+    pub pending: bool,
+}
+
+#[derive(Clone, Copy)]
+pub struct Completed {
+    /// When the call began that dequeued it.
+    pub began: Time,
+    pub seen: Time,
+    pub outcome: Outcome,
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub bytes: usize,
+    pub error: Option<ErrorKind>,
+}
+
+/// The context of an operation.
+#[derive(Debug)]
+pub struct Ticket(pub Arc<Operation>);
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.facts().contexts_dropped += 1;
+    }
+}
+
+/// The part of an operation's buffer that says whose it is.
+#[derive(Debug)]
+pub struct Token(pub Arc<Operation>);
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.0.facts().buffers_dropped += 1;
+    }
+}
+
+impl Operation {
+    pub fn new(what: What, turn: usize, length: usize, started: Time) -> Self {
+        let facts = Mutex::default();
+        Self { what, turn, kind: None, length, held: 0, offset: 0, started, facts }
+    }
+
+    pub fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().expect("nobody panics with it")
+    }
+
+    pub fn end(&self) -> Option<usize> {
+        match self.what {
+            What::Read { end } | What::Write { end } => Some(end),
+            What::Post { .. } => None,
+        }
+    }
+
+    /// The bytes that it writes: different from those of every other one.
+    pub fn content(&self) -> Vec<u8> {
+        let end = self.end().expect("a write") as u64;
+        let seed = end.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ self.turn as u64;
+        let byte = |index: u64| {
+            let mixed = (seed ^ index << 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+            (mixed >> 29 ^ mixed >> 53) as u8
+        };
+        (0..self.length as u64).map(byte).collect()
+    }
+
+    /// Its result has been seen.
+    pub fn complete(&self, log: &Log, began: Time, outcome: Outcome) {
+        let completed = Completed { began, seen: log.now(), outcome };
+        if self.facts().completed.replace(completed).is_some() {
+            log.wrong(format!("{self:?} has completed twice"));
+        }
+    }
+
+    /// Asks for its buffer.
+    pub fn take(self: &Arc<Self>, log: &Log, ask: impl FnOnce() -> Option<Taken>) {
+        let began = log.now();
+        self.facts().asking += 1;
+        let taken = ask();
+        let mut facts = self.facts();
+        facts.asking -= 1;
+        let Some(Taken { bytes, address, token }) = taken else {
+            let is_over = facts.completed.is_some_and(|completed| completed.seen < began);
+            if is_over && self.kind.is_some() && facts.taken.is_none() && facts.asking == 0 {
+                log.wrong(format!("{self:?} is over, but nobody gets its buffer"));
+            }
+            return;
+        };
+        facts.over.get_or_insert(log.now());
+        if !Arc::ptr_eq(self, &token.0) {
+            log.wrong(format!("{self:?} has returned the buffer of {:?}", token.0));
+        }
+        if address != facts.address {
+            log.wrong(format!("{self:?} has returned another buffer"));
+        }
+        if matches!(self.what, What::Write { .. }) && bytes != self.content() {
+            log.wrong(format!("the buffer of {self:?} has changed"));
+        }
+        if facts.taken.replace(bytes).is_some() {
+            log.wrong(format!("{self:?} has returned its buffer twice"));
+        }
+        // It looks at the facts, too.
+        drop(facts);
+        drop(token);
+    }
+
+    /// Whether it is no longer in flight.
+    pub fn is_over(&self) -> bool {
+        let facts = self.facts();
+        facts.completed.is_some() || facts.contexts_dropped > 0
+    }
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "operation {:?} number {} ({} bytes)", self.what, self.turn, self.length)
+    }
+}

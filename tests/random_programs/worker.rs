@@ -1,0 +1,571 @@
+//! A thread of a program, which does its steps.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use completion_port::{Batch, CompletionStatus, Error, Finished, OperationKind, Pending, Started};
+
+use crate::buffer::{
+    AnyPending, Bytes, FILL, LARGE, Marked, Room, SMALL, take, with_room, with_type,
+};
+use crate::ends::{End, FILE_LENGTH, Port, Raw, Start, StartedOrNot, key, on, on_queued};
+use crate::log::{Log, Time};
+use crate::operation::{Operation, Outcome, Ticket, Token, What};
+use crate::program::{Act, Borrowed, Buffer, Closing, Dequeue, Fate, Hold, Kind, Object, Step};
+use crate::support;
+
+/// What the threads of a program share.
+pub struct Session {
+    pub log: Log,
+    pub over_report: u32,
+    pub pendings: Mutex<Vec<KeptPending>>,
+    pub completions: Mutex<Vec<KeptCompletion>>,
+    /// Handles whose owners were forgotten, with the numbers of their ends.
+    pub forgotten: Mutex<Vec<(usize, Raw)>>,
+}
+
+pub struct KeptPending {
+    pub operation: Arc<Operation>,
+    pub pending: Box<dyn AnyPending>,
+}
+
+pub struct KeptCompletion {
+    ticket: Ticket,
+    finished: Finished,
+}
+
+pub struct Worker<'a> {
+    pub session: &'a Session,
+    pub port: Port,
+    pub ends: BTreeMap<usize, End>,
+    pub batch: Batch<Ticket>,
+    /// When the oldest completion in the batch may have been dequeued.
+    batch_began: Time,
+}
+
+/// Takes one thing out of a pool.
+fn pick<T>(pool: &Mutex<Vec<T>>, which: usize) -> Option<T> {
+    let mut pool = pool.lock().expect("nobody panics with it");
+    let index = which.checked_rem(pool.len())?;
+    Some(pool.swap_remove(index))
+}
+
+fn put<T>(pool: &Mutex<Vec<T>>, value: T) {
+    pool.lock().expect("nobody panics with it").push(value);
+}
+
+impl<'a> Worker<'a> {
+    pub fn new(session: &'a Session, port: Port, ends: BTreeMap<usize, End>) -> Self {
+        Self { session, port, ends, batch: Batch::with_capacity(4), batch_began: 0 }
+    }
+
+    /// What is left when the thread is done, without its part in the port.
+    pub fn leave(self) -> (BTreeMap<usize, End>, Batch<Ticket>) {
+        (self.ends, self.batch)
+    }
+
+    pub fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Read { end, buffer, offset, hold } => {
+                if let Some(end) = self.choose(end) {
+                    self.read(end, buffer, offset, hold);
+                }
+            }
+            Step::Write { end, buffer, offset, hold } => {
+                if let Some(end) = self.choose(end) {
+                    self.write(end, buffer, offset, hold);
+                }
+            }
+            Step::Scope { end, ref operations, ref dequeues } => {
+                if let Some(end) = self.choose(end) {
+                    self.scope(end, operations, dequeues);
+                }
+            }
+            Step::Post { bytes, handle_context } => self.post(bytes, handle_context),
+            Step::Dequeue { how, fate } => {
+                self.dequeue(how, fate);
+            }
+            Step::Pending { which, act } => {
+                if let Some(kept) = pick(&self.session.pendings, which) {
+                    self.session.act(kept, act);
+                }
+            }
+            Step::Completion { which, fate } => {
+                if let Some(kept) = pick(&self.session.completions, which) {
+                    self.session.meet(kept, fate);
+                }
+            }
+            Step::CancelAll { end } => {
+                if let Some(end) = self.choose(end) {
+                    self.cancel_all(end);
+                }
+            }
+            Step::Close { end, how } => {
+                if let Some(end) = self.choose(end) {
+                    self.close(end, how);
+                }
+            }
+            Step::ClosePort => self.session.close_port(&self.port),
+        }
+    }
+
+    /// One of the ends that this thread owns and that are open.
+    fn choose(&self, end: usize) -> Option<usize> {
+        let index = end.checked_rem(self.ends.len())?;
+        self.ends.keys().nth(index).copied()
+    }
+
+    fn object(&self, end: usize) -> Object {
+        self.session.log.ends[end].object
+    }
+
+    pub fn read(&mut self, end: usize, buffer: Buffer, offset: u64, hold: Hold) {
+        let log = &self.session.log;
+        let kind = if buffer.kind == Kind::Shared { Kind::Boxed } else { buffer.kind };
+        let length = own_length(kind).unwrap_or(buffer.length);
+        let turn = log.ends[end].reads.fetch_add(1, Ordering::Relaxed);
+        let mut operation = Operation::new(What::Read { end }, turn, length, log.now());
+        operation.kind = Some(kind);
+        operation.held = if kind == Kind::Vector { buffer.held } else { 0 };
+        operation.offset = offset;
+        let held = operation.held;
+        let operation = log.add(operation);
+        let at = (self.object(end) == Object::File).then_some(offset);
+        with_room!(
+            kind,
+            B => self.start(end, &operation, B::with_room(length, held), hold, |end, port, ticket, buffer| {
+                on!(end, handle => Start::read(handle, port, ticket, buffer, at))
+            }),
+            unreachable!("it cannot be read into")
+        );
+    }
+
+    pub fn write(&mut self, end: usize, buffer: Buffer, offset: u64, hold: Hold) {
+        let log = &self.session.log;
+        let mut length = own_length(buffer.kind).unwrap_or(buffer.length);
+        let is_file = self.object(end) == Object::File;
+        if is_file {
+            // Files keep their lengths.
+            length = length.min(FILE_LENGTH);
+        }
+        let turn = log.ends[end].writes.fetch_add(1, Ordering::Relaxed);
+        let mut operation = Operation::new(What::Write { end }, turn, length, log.now());
+        operation.kind = Some(buffer.kind);
+        operation.offset = offset.min((FILE_LENGTH - length.min(FILE_LENGTH)) as u64);
+        let at = is_file.then_some(operation.offset);
+        let operation = log.add(operation);
+        let content = operation.content();
+        with_type!(
+            buffer.kind,
+            B => self.start(end, &operation, B::with(&content), hold, |end, port, ticket, buffer| {
+                on!(end, handle => Start::write(handle, port, ticket, buffer, at))
+            })
+        );
+    }
+
+    fn start<B: Bytes>(
+        &mut self,
+        end: usize,
+        operation: &Arc<Operation>,
+        buffer: B,
+        hold: Hold,
+        start: impl FnOnce(&End, &Port, Ticket, Marked<B>) -> StartedOrNot<Marked<B>>,
+    ) {
+        let log = &self.session.log;
+        let buffer = Marked::new(buffer, Token(Arc::clone(operation)));
+        operation.facts().address = buffer.address();
+        let ticket = Ticket(Arc::clone(operation));
+        match start(&self.ends[&end], &self.port, ticket, buffer) {
+            Ok(started) => {
+                operation.facts().launched = Some(log.now());
+                self.started(operation, started, hold);
+            }
+            Err(rejected) => {
+                operation.facts().rejected = Some((log.now(), rejected.error.kind()));
+                let (ticket, buffer) = rejected.returned;
+                self.session.expect_own(operation, &ticket);
+                operation.take(log, || Some(buffer.open()));
+            }
+        }
+    }
+
+    fn started<B: Bytes>(
+        &mut self,
+        operation: &Arc<Operation>,
+        started: Started<Marked<B>, Ticket>,
+        hold: Hold,
+    ) {
+        let session = self.session;
+        match (started, hold) {
+            (started, Hold::Push) => {
+                if self.batch.is_empty() {
+                    self.batch_began = session.log.now();
+                }
+                self.batch.push(started);
+            }
+            (Started::Completed(completion), _) => {
+                let fate = match hold {
+                    Hold::Drop => Fate::Drop,
+                    Hold::Keep => Fate::Keep,
+                    Hold::Forget => Fate::Forget,
+                    Hold::Cancel | Hold::Push => Fate::Take,
+                };
+                session.settle(completion, operation.started, fate);
+            }
+            (Started::Pending(pending), _) => {
+                let pending = Box::new(pending);
+                let kept = KeptPending { operation: Arc::clone(operation), pending };
+                match hold {
+                    Hold::Drop | Hold::Push => drop(kept),
+                    Hold::Keep => put(&session.pendings, kept),
+                    Hold::Cancel => session.act(kept, Act::Cancel),
+                    Hold::Forget => session.act(kept, Act::Forget),
+                }
+            }
+        }
+    }
+
+    /// Operations on borrowed buffers, and what they leave in them.
+    fn scope(&mut self, end: usize, operations: &[Borrowed], dequeues: &[Fate]) {
+        if on_queued!(&self.ends[&end], _handle => false, true) {
+            return;
+        }
+        let is_file = self.object(end) == Object::File;
+        let log = &self.session.log;
+        let counts = &log.ends[end];
+        let operations: Vec<(Arc<Operation>, Hold)> = operations
+            .iter()
+            .map(|borrowed| {
+                let (what, count, length) = if borrowed.writes {
+                    let longest = if is_file { FILE_LENGTH } else { usize::MAX };
+                    (What::Write { end }, &counts.writes, borrowed.length.min(longest))
+                } else {
+                    (What::Read { end }, &counts.reads, borrowed.length)
+                };
+                let turn = count.fetch_add(1, Ordering::Relaxed);
+                let mut operation = Operation::new(what, turn, length, log.now());
+                operation.offset = match borrowed.writes {
+                    true => borrowed.offset.min((FILE_LENGTH - length.min(FILE_LENGTH)) as u64),
+                    false => borrowed.offset,
+                };
+                (log.add(operation), borrowed.hold)
+            })
+            .collect();
+        let mut buffers: Vec<Vec<u8>> = operations
+            .iter()
+            .map(|(operation, _)| match operation.what {
+                What::Write { .. } => operation.content(),
+                _ => vec![FILL; operation.length],
+            })
+            .collect();
+
+        let port = self.port.clone();
+        port.scope(|scope| {
+            for ((operation, hold), buffer) in operations.iter().zip(&mut buffers) {
+                let ticket = Ticket(Arc::clone(operation));
+                let at = operation.offset;
+                let started = on_queued!(
+                    &self.ends[&end],
+                    handle => match (operation.what, is_file) {
+                        (What::Write { .. }, true) => scope
+                            .initiate_write_at(handle, ticket, buffer, at)
+                            .map(|pending| self.session.lend(operation, pending, *hold)),
+                        (What::Write { .. }, false) => scope
+                            .initiate_write(handle, ticket, buffer)
+                            .map(|pending| self.session.lend(operation, pending, *hold)),
+                        (_, true) => scope
+                            .initiate_read_at(handle, ticket, buffer, at)
+                            .map(|pending| self.session.lend(operation, pending, *hold)),
+                        (_, false) => scope
+                            .initiate_read(handle, ticket, buffer)
+                            .map(|pending| self.session.lend(operation, pending, *hold)),
+                    },
+                    unreachable!("not for scopes")
+                );
+                if let Err(rejected) = started {
+                    operation.facts().rejected = Some((log.now(), rejected.error.kind()));
+                    self.session.expect_own(operation, &rejected.returned);
+                }
+            }
+            for fate in dequeues {
+                self.dequeue(Dequeue::Timeout, *fate);
+            }
+            for (operation, _) in &operations {
+                operation.facts().cancelled.get_or_insert(log.now());
+            }
+        });
+
+        for ((operation, _), mut buffer) in operations.iter().zip(buffers) {
+            if matches!(operation.what, What::Write { .. }) && buffer != operation.content() {
+                log.wrong(format!("the buffer of {operation:?} has changed"));
+            }
+            operation.facts().taken = Some(buffer.clone());
+            // It is ours alone.
+            buffer.fill(0);
+        }
+    }
+
+    fn post(&self, bytes: u32, handle_context: usize) {
+        let log = &self.session.log;
+        let what = What::Post { bytes, handle_context };
+        let operation = log.add(Operation::new(what, 0, 0, log.now()));
+        match self.port.post(Ticket(Arc::clone(&operation)), handle_context, bytes) {
+            Ok(()) => operation.facts().launched = Some(log.now()),
+            Err(rejected) => {
+                operation.facts().rejected = Some((log.now(), rejected.error.kind()));
+                self.session.expect_own(&operation, &rejected.returned);
+            }
+        }
+    }
+
+    /// Dequeues what is there; whether there was anything.
+    pub fn dequeue(&mut self, how: Dequeue, fate: Fate) -> bool {
+        let session = self.session;
+        let began = session.log.now();
+        let received = match how {
+            Dequeue::Try => self.port.try_get_completion(),
+            Dequeue::Timeout => self.port.get_completion_timeout(Duration::from_millis(1)),
+            Dequeue::Batch(count) => return self.dequeue_batch(count, fate),
+        };
+        match received {
+            Ok(Some(completion)) => {
+                session.settle(completion, began, fate);
+                return true;
+            }
+            Ok(None) => session.expect_open(began),
+            Err(error) => session.expect_closed(&error),
+        }
+        false
+    }
+
+    fn dequeue_batch(&mut self, count: usize, fate: Fate) -> bool {
+        let session = self.session;
+        let began = session.log.now();
+        if self.batch.is_empty() {
+            self.batch_began = began;
+        }
+        match self.port.get_completions(&mut self.batch, Some(Duration::ZERO)) {
+            Ok(0) => session.expect_open(began),
+            Ok(_) => {}
+            Err(error) => session.expect_closed(&error),
+        }
+        let received: Vec<_> = self.batch.by_ref().take(count).collect();
+        let any = !received.is_empty();
+        for completion in received {
+            match completion {
+                Ok(completion) => session.settle(completion, self.batch_began, fate),
+                Err(error) => session.log.wrong(format!("a stranger in the batch: {error}")),
+            }
+        }
+        any
+    }
+
+    pub fn cancel_all(&self, end: usize) {
+        let log = &self.session.log;
+        log.ends[end].cancels.lock().expect("nobody panics with it").push(log.now());
+        if let Err(error) = on!(&self.ends[&end], handle => handle.cancel_all()) {
+            log.wrong(format!("cancelling everything on end {end}: {error}"));
+        }
+    }
+
+    fn close(&mut self, number: usize, how: Closing) {
+        let log = &self.session.log;
+        let end = self.ends.remove(&number).expect("it is open");
+        if let Closing::Forget = how {
+            put(&self.session.forgotten, (number, Raw::of(&end)));
+            mem::forget(end);
+            return;
+        }
+        let _ = log.ends[number].closing.set(log.now());
+        match (how, end) {
+            (Closing::IntoInner, end) => on!(end, handle => drop(handle.into_inner())),
+            (Closing::Reset, End::Stream(handle)) => {
+                let _ = log.ends[number].is_reset.set(());
+                support::reset(handle.into_inner());
+            }
+            (Closing::Reset, End::SkippingStream(handle)) => {
+                let _ = log.ends[number].is_reset.set(());
+                support::reset(handle.into_inner());
+            }
+            (_, end) => drop(end),
+        }
+    }
+}
+
+/// The length of a kind of buffers that have one.
+fn own_length(kind: Kind) -> Option<usize> {
+    match kind {
+        Kind::SmallArray => Some(SMALL),
+        Kind::LargeArray => Some(LARGE),
+        _ => None,
+    }
+}
+
+/// A thread that does nothing but dequeue until the port is closed.
+pub fn serve(session: &Session, port: &Port, fates: &[Fate]) {
+    for fate in fates.iter().cycle() {
+        let began = session.log.now();
+        match port.get_completion() {
+            Ok(completion) => session.settle(completion, began, *fate),
+            Err(error) => {
+                session.expect_closed(&error);
+                return;
+            }
+        }
+    }
+}
+
+impl Session {
+    /// A completion has come: writes it down, and does something with it.
+    pub fn settle(&self, completion: CompletionStatus<Ticket>, began: Time, fate: Fate) {
+        let CompletionStatus { context: ticket, operation: finished, .. } = completion;
+        let operation = &ticket.0;
+        let mut bytes = completion.bytes_transferred as usize;
+        if bytes == operation.length + self.over_report as usize {
+            bytes = operation.length;
+        }
+        let error = completion.error_status.err().map(|error| error.kind());
+        operation.complete(&self.log, began, Outcome { bytes, error });
+        let (kind, context) = match operation.what {
+            What::Read { end } => (OperationKind::Read, key(end)),
+            What::Write { end } => (OperationKind::Write, key(end)),
+            What::Post { handle_context, .. } => (OperationKind::Post, handle_context),
+        };
+        if (finished.kind(), completion.handle_context) != (kind, context) {
+            self.log.wrong(format!(
+                "{operation:?} has come back as {:?} with the context {}",
+                finished.kind(),
+                completion.handle_context
+            ));
+        }
+        self.meet(KeptCompletion { ticket, finished }, fate);
+    }
+
+    /// Does something with a completion.
+    pub fn meet(&self, kept: KeptCompletion, fate: Fate) {
+        let KeptCompletion { ticket, mut finished } = kept;
+        match fate {
+            Fate::Drop => {}
+            Fate::Keep => put(&self.completions, KeptCompletion { ticket, finished }),
+            Fate::Forget => {
+                let mut facts = ticket.0.facts();
+                facts.forgotten.context = true;
+                facts.forgotten.completion = true;
+                drop(facts);
+                mem::forget((ticket, finished));
+            }
+            Fate::Take => {
+                let operation = &ticket.0;
+                if finished.take_buffer::<Vec<u8>>().is_some() {
+                    self.log.wrong(format!("{operation:?} has given its buffer as another type"));
+                }
+                let kind = operation.kind.unwrap_or(Kind::Vector);
+                operation.take(&self.log, || take(kind, &mut finished));
+            }
+        }
+    }
+
+    /// Does something with a `Pending`.
+    pub fn act(&self, mut kept: KeptPending, act: Act) {
+        let KeptPending { operation, pending } = &mut kept;
+        let began = self.log.now();
+        match act {
+            Act::Cancel => {
+                operation.facts().cancelled.get_or_insert(began);
+                if let Err(error) = pending.cancel() {
+                    self.log.wrong(format!("cancelling {operation:?}: {error}"));
+                }
+            }
+            Act::Take => operation.take(&self.log, || pending.take()),
+            Act::Ask => self.ask(operation, &**pending),
+            Act::Drop => return,
+            Act::Forget => {
+                operation.facts().forgotten.pending = true;
+                mem::forget(kept);
+                return;
+            }
+        }
+        put(&self.pendings, kept);
+    }
+
+    /// Asks all `Pending`s that were kept how their operations ended.
+    pub fn ask_all(&self) {
+        for kept in &*self.pendings.lock().expect("nobody panics with it") {
+            self.ask(&kept.operation, &*kept.pending);
+        }
+    }
+
+    fn ask(&self, operation: &Operation, pending: &dyn AnyPending) {
+        let began = self.log.now();
+        let was_seen = |facts: &crate::operation::Facts| {
+            facts.completed.is_some_and(|completed| completed.seen < began)
+        };
+        let is_completed = pending.is_completed();
+        let result = pending.result();
+        let mut facts = operation.facts();
+        if is_completed {
+            facts.over.get_or_insert(self.log.now());
+            if result.is_none() {
+                self.log.wrong(format!("{operation:?} is over, without a result"));
+            }
+        } else if was_seen(&facts) {
+            self.log.wrong(format!("{operation:?} is over, but its Pending does not know"));
+        }
+        if let Some(result) = result {
+            facts.told = Some(result.map_err(|error| error.kind()));
+        }
+    }
+
+    /// Does something with the `Pending` of a borrowed buffer.
+    fn lend<B>(&self, operation: &Operation, pending: Pending<B>, hold: Hold) {
+        operation.facts().launched = Some(self.log.now());
+        match hold {
+            Hold::Drop | Hold::Keep | Hold::Push => {}
+            Hold::Cancel => {
+                operation.facts().cancelled.get_or_insert(self.log.now());
+                if let Err(error) = pending.cancel() {
+                    self.log.wrong(format!("cancelling {operation:?}: {error}"));
+                }
+            }
+            Hold::Forget => {
+                operation.facts().forgotten.pending = true;
+                mem::forget(pending);
+            }
+        }
+    }
+
+    pub fn close_port(&self, port: &Port) {
+        let _ = self.log.closing.set(self.log.now());
+        port.close();
+        let _ = self.log.closed.set(self.log.now());
+    }
+
+    fn expect_own(&self, operation: &Arc<Operation>, ticket: &Ticket) {
+        if !Arc::ptr_eq(operation, &ticket.0) {
+            self.log.wrong(format!("{operation:?} has returned the context of {:?}", ticket.0));
+        }
+    }
+
+    /// A dequeue that began then has found nothing.
+    fn expect_open(&self, began: Time) {
+        if self.log.closed.get().is_some_and(|closed| *closed < began) {
+            self.log.wrong("the port is closed, but does not say so".into());
+        }
+    }
+
+    pub fn expect_closed(&self, error: &Error) {
+        if !(error.is_closed() && self.log.is_closing(self.log.now())) {
+            self.log.wrong(format!("dequeuing failed: {error}"));
+        }
+    }
+}
+
+impl KeptPending {
+    pub fn take(&mut self, log: &Log) {
+        let Self { operation, pending } = self;
+        operation.take(log, || pending.take());
+    }
+}
