@@ -214,6 +214,38 @@ unsafe extern "system" fn CreateNamedPipeW(
     kernel.open_token(id)
 }
 
+/// A pipe without a name, whose ends have no overlapped form.
+#[unsafe(no_mangle)]
+unsafe extern "system" fn CreatePipe(
+    read: *mut HANDLE,
+    write: *mut HANDLE,
+    _security: *const SECURITY_ATTRIBUTES,
+    size: u32,
+) -> i32 {
+    const USUAL_SIZE: usize = 4096;
+    let mut kernel = enter();
+    let [reading, writing] = [(); 2].map(|()| {
+        let mut object = Object::new(Body::Pipe(PipeEnd {
+            name: None,
+            has_messages: false,
+            reads_messages: false,
+            link: Link::Broken,
+            incoming: VecDeque::new(),
+            capacity: if size == 0 { USUAL_SIZE } else { size as usize },
+        }));
+        object.is_overlapped = false;
+        kernel.add(object)
+    });
+    kernel.pipe(reading).expect("a pipe").link = Link::Connected(writing);
+    kernel.pipe(writing).expect("a pipe").link = Link::Connected(reading);
+    // SAFETY: The out-parameters are writable.
+    unsafe {
+        put(read, kernel.open_token(reading));
+        put(write, kernel.open_token(writing));
+    }
+    1
+}
+
 /// Does something with the pipe that a handle stands for.
 fn with_pipe<T>(handle: HANDLE, body: impl FnOnce(&mut Kernel, Id) -> T) -> Result<T, u32> {
     let mut kernel = enter();
