@@ -23,10 +23,6 @@ impl AtHand {
     /// Nobody takes once this is closed.
     #[inline]
     pub fn take(&self) -> usize {
-        // Looking first costs less than an exchange in vain.
-        if self.0.load(Ordering::Relaxed) == NONE {
-            return NONE;
-        }
         self.0.swap(NONE, Ordering::Acquire)
     }
 

@@ -64,9 +64,8 @@ impl VTable {
     /// Whether the operation returns a `B`.
     #[inline]
     pub fn returns<B: 'static>(&self) -> bool {
-        // Two addresses of one function mean one answer; one function may have
-        // several addresses.
-        ptr::fn_addr_eq(self.output_type, TypeId::of::<B> as fn() -> TypeId)
+        // One address means one answer; a function may have several addresses.
+        ptr::fn_addr_eq(self.output_type, type_of::<B> as fn() -> TypeId)
             || self.returns_by_name(TypeId::of::<B>())
     }
 
@@ -74,6 +73,12 @@ impl VTable {
     fn returns_by_name(&self, output: TypeId) -> bool {
         (self.output_type)() == output
     }
+}
+
+/// Not inlined, so that it has as few addresses as can be.
+#[inline(never)]
+fn type_of<T: 'static>() -> TypeId {
+    TypeId::of::<T>()
 }
 
 const fn round_up(size: usize, align: usize) -> usize {
@@ -121,7 +126,7 @@ impl<C, P: Payload> Body<C, P> {
             Some((_, offset)) => offset,
             None => 0,
         },
-        output_type: TypeId::of::<P::Output>,
+        output_type: type_of::<P::Output>,
         output: match P::RETURNS {
             Returns::Itself => Output::Payload,
             Returns::ItselfFilled(_) => Output::Filled(Self::fill),

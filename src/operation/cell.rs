@@ -47,18 +47,27 @@ impl Cell {
         }
     }
 
-    /// Puts a handle to cancel on and a fresh `OVERLAPPED` into the cell.
+    /// Notes what to cancel on.
     ///
     /// # Safety
     ///
     /// The caller owns the cell alone.
     #[inline]
-    pub unsafe fn prepare(cell: NonNull<Cell>, handle: Handle, offset: u64) {
-        let this = cell.as_ptr();
-        // SAFETY: The header is the caller's.
+    pub unsafe fn set_handle(cell: NonNull<Cell>, handle: Handle) {
+        // SAFETY: By the caller's promise.
+        unsafe { (*cell.as_ptr()).handle.get().write(handle) };
+    }
+
+    /// Puts a fresh `OVERLAPPED` into the cell.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the cell alone.
+    #[inline]
+    pub unsafe fn renew(cell: NonNull<Cell>, offset: u64) {
+        // SAFETY: By the caller's promise.
         unsafe {
-            (*this).handle.get().write(handle);
-            (*this).overlapped.get().write(OVERLAPPED {
+            (*cell.as_ptr()).overlapped.get().write(OVERLAPPED {
                 // As the system's own calls begin.
                 Internal: STATUS_PENDING as usize,
                 InternalHigh: 0,

@@ -93,7 +93,8 @@ impl<C> Cells<C> {
         // SAFETY: The cell was just allocated: it is ours until the call, and
         // empty.
         let (start, length) = unsafe {
-            Cell::prepare(cell, target.handle, target.offset);
+            Cell::set_handle(cell, target.handle);
+            Cell::renew(cell, target.offset);
             (*Body::place(cell, context, payload)).region()
         };
         // SAFETY: The payload is at its final place, and vouches for the
@@ -127,7 +128,7 @@ impl<C> Cells<C> {
         };
         // SAFETY: The cell was just allocated: it is ours, and empty.
         unsafe {
-            Cell::prepare(cell, Handle::NONE, 0);
+            Cell::set_handle(cell, Handle::NONE);
             Cell::set_result(cell, 0, bytes);
             Body::place(cell, context, Post);
         }
@@ -299,7 +300,7 @@ impl<C, P: Payload> Refused<C, P> {
                     // SAFETY: The cell is new; no packet will come for it,
                     // unless it is posted.
                     let unqueued = unsafe {
-                        Cell::prepare(cell, Handle::NONE, 0);
+                        Cell::set_handle(cell, Handle::NONE);
                         Body::place(cell, context, payload);
                         cell.as_ref().state.begin(self.others);
                         Unqueued::new(cell, STATUS_END_OF_FILE, 0)

@@ -19,23 +19,26 @@ pub struct Table {
 
 struct Row {
     name: String,
+    operations: f64,
     by_hand: u64,
     library: u64,
 }
 
 impl Table {
-    /// The program prints a row's name a line.
+    /// The program prints a line for each row: its name, and its operations.
     pub fn new(trace: &Trace, compiler: String) -> Result<Self> {
         let rows = trace
             .output
             .lines()
             .zip((0..).step_by(2))
-            .map(|(name, region)| {
+            .map(|(line, region)| {
+                let (name, operations) = line.split_once(',').context("not a row")?;
                 let count = |region| {
                     trace.instructions(region).with_context(|| format!("{name} was not counted"))
                 };
                 let (by_hand, library) = (count(region)?, count(region + 1)?);
-                Ok(Row { name: name.to_owned(), by_hand, library })
+                let (name, operations) = (name.to_owned(), operations.trim().parse()?);
+                Ok(Row { name, operations, by_hand, library })
             })
             .collect::<Result<_>>()?;
         Ok(Self { rows, compiler })
@@ -70,7 +73,7 @@ impl Table {
             let Some(line) = committed.lines().find(|line| line.starts_with(&start)) else {
                 bail!("the committed table has no row for {}: write it anew", row.name)
             };
-            let cell = line.split('|').nth(3).context("the committed table is damaged")?;
+            let cell = line.split('|').nth(4).context("the committed table is damaged")?;
             let before: u64 = cell.trim().parse()?;
             if row.library as f64 > before as f64 * TOLERANCE {
                 println!("{}: {} instructions, {before} before", row.name, row.library);
@@ -83,12 +86,15 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| operation | by hand | library | difference | ratio |")?;
-        writeln!(f, "|---|---:|---:|---:|---:|")?;
-        for Row { name, by_hand, library } in &self.rows {
-            let difference = library.cast_signed() - by_hand.cast_signed();
+        writeln!(f, "| | operations | by hand | library | more, an operation | ratio |")?;
+        writeln!(f, "|---|---:|---:|---:|---:|---:|")?;
+        for Row { name, operations, by_hand, library } in &self.rows {
+            let more = (*library as f64 - *by_hand as f64) / operations;
             let ratio = *library as f64 / *by_hand as f64;
-            writeln!(f, "| {name} | {by_hand} | {library} | {difference} | {ratio:.2} |")?;
+            writeln!(
+                f,
+                "| {name} | {operations} | {by_hand} | {library} | {more:.0} | {ratio:.2} |"
+            )?;
         }
         writeln!(f, "\nBuilt by {}.", self.compiler)
     }
