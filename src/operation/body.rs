@@ -64,7 +64,8 @@ impl VTable {
     /// Whether the operation returns a `B`.
     #[inline]
     pub fn returns<B: 'static>(&self) -> bool {
-        // One address means one answer; a function may have several addresses.
+        // One address means one answer, whatever a linker folds; but a function
+        // may have several addresses.
         ptr::fn_addr_eq(self.output_type, type_of::<B> as fn() -> TypeId)
             || self.returns_by_name(TypeId::of::<B>())
     }
