@@ -6,11 +6,14 @@
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use completion_port::{Associated, Batch, Inline, IoBufMut, Iocp, Started};
-use support::{complete, overlapped_file, pipe_pair, port, stream_pair, temp_file};
+use completion_port::{Associated, Batch, Inline, IoBufMut, Iocp, Started, unconnected_stream};
+use support::{
+    complete, datagram_pair, overlapped_file, pipe_pair, port, port_of, stream_pair, temp_file,
+};
 
 /// The system's allocator, and how often a thread asks it for memory.
 struct Counting;
@@ -133,6 +136,36 @@ fn pipes_allocate_nothing() {
 }
 
 #[test]
+fn datagrams_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let (one, other) = datagram_pair();
+    let (one, other) = (port.add_handle(one, 1).unwrap(), port.add_handle(other, 2).unwrap());
+    let mut vector = (Some(BYTES), Some(Vec::with_capacity(4096)));
+    assert_steady(1250, |i| round(&port, &one, &other, i, &mut vector, Vec::clear));
+}
+
+#[test]
+fn connections_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = port.add_handle(listener, 1).unwrap();
+    assert_steady(200, |_| {
+        let mut accept = port.initiate_accept(&listener, 0).unwrap();
+        let client = port.add_handle(unconnected_stream(address).unwrap(), 2).unwrap();
+        let mut connect = port.initiate_connect(&client, 1, address).unwrap();
+        for _ in 0..2 {
+            assert_eq!(complete(&port).error_status, Ok(()));
+        }
+        let server = port.add_handle(accept.take_accepted().unwrap(), 3).unwrap();
+        connect.take_buffer().unwrap();
+        drop((client, server));
+    });
+}
+
+#[test]
 fn files_allocate_nothing() {
     let _turn = TURN.lock();
     let port = port();
@@ -177,6 +210,55 @@ fn posts_with_contexts_beyond_what_a_cell_holds_allocate_nothing_once_it_has_roo
     assert_steady(1000, |i| {
         port.post([i; 100], 0, 0).unwrap();
         assert_eq!(complete(&port).context, [i; 100]);
+    });
+}
+
+#[test]
+fn contexts_with_data_allocate_nothing() {
+    #[derive(Debug, PartialEq)]
+    enum Event {
+        Posted([usize; 3]),
+        Read { from: String },
+    }
+    let _turn = TURN.lock();
+    let port: Iocp<Event> = port_of();
+    let temp = temp_file("allocation-context", [5; 64]);
+    let file = port.add_handle(overlapped_file(temp.path(), true, false), 3).unwrap();
+    let mut name = Some(String::from("file"));
+    assert_steady(1000, |i| {
+        port.post(Event::Posted([i; 3]), 0, 0).unwrap();
+        assert_eq!(complete(&port).context, Event::Posted([i; 3]));
+        let read = Event::Read { from: name.take().unwrap() };
+        port.initiate_read_at(&file, read, [0; 64], 0).unwrap();
+        let Event::Read { from } = complete(&port).context else { panic!("not the read") };
+        name = Some(from);
+    });
+}
+
+#[test]
+fn scopes_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let (one, other) = stream_pair();
+    let (one, other) = (port.add_handle(one, 1).unwrap(), port.add_handle(other, 2).unwrap());
+    let temp = temp_file("allocation-scope", [5; 64]);
+    let file = port.add_handle(overlapped_file(temp.path(), true, true), 3).unwrap();
+    let mut buffer = [0; 100];
+    assert_steady(500, |i| {
+        port.scope(|scope| {
+            scope.initiate_write(&one, i, BYTES).unwrap();
+            assert_eq!(complete(&port).error_status, Ok(()));
+            scope.initiate_read(&other, i, &mut buffer).unwrap();
+            assert_eq!(complete(&port).bytes_transferred, 100);
+        });
+        port.scope(|scope| {
+            scope.initiate_read_at(&file, i, &mut buffer, 0).unwrap();
+            assert_eq!(complete(&port).bytes_transferred, 64);
+            scope.initiate_write_at(&file, i, &BYTES[..64], 0).unwrap();
+            assert_eq!(complete(&port).bytes_transferred, 64);
+        });
+        // The end of the scope cancels what is in flight, and takes its completion.
+        port.scope(|scope| drop(scope.initiate_read(&other, i, &mut buffer).unwrap()));
     });
 }
 
@@ -238,6 +320,11 @@ fn cancelled_operations_allocate_nothing() {
         assert_eq!(pending.cancel(), Ok(true));
         assert!(complete(&port).error_status.unwrap_err().is_cancelled());
         buffer = pending.take_buffer();
+        let mut pending = port.initiate_read(&one, i, buffer.take().unwrap()).unwrap();
+        assert!(pending.take_buffer().is_none());
+        assert_eq!(one.cancel_all(), Ok(true));
+        assert!(complete(&port).error_status.unwrap_err().is_cancelled());
+        buffer = pending.take_buffer();
     });
 }
 
@@ -276,6 +363,29 @@ fn operations_that_complete_at_once_allocate_nothing() {
     assert_steady(1250, |i| {
         assert_eq!(finish(&port, port.initiate_write(&one, i, BYTES).unwrap()), 100);
         assert_eq!(finish(&port, port.initiate_read(&other, i, [0; 100]).unwrap()), 100);
+    });
+}
+
+#[test]
+fn completions_that_a_batch_keeps_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let (one, other) = stream_pair();
+    let skip = |stream| -> Associated<_, Inline> {
+        port.add_handle(stream, 1).unwrap().skip_on_success().unwrap()
+    };
+    let (one, other) = (skip(one), skip(other));
+    let mut batch = Batch::with_capacity(4);
+    assert_steady(1250, |i| {
+        batch.push(port.initiate_write(&one, i, BYTES).unwrap());
+        batch.push(port.initiate_read(&other, i, [0; 100]).unwrap());
+        let mut left = 2;
+        while left > 0 {
+            left -= port.get_completions(&mut batch, None).unwrap();
+            for completion in &mut batch {
+                assert_eq!(completion.unwrap().bytes_transferred, 100);
+            }
+        }
     });
 }
 
