@@ -157,10 +157,9 @@ impl<'a> Worker<'a> {
         operation.offset = offset.min((FILE_LENGTH - length.min(FILE_LENGTH)) as u64);
         let at = is_file.then_some(operation.offset);
         let operation = log.add(operation);
-        let content = operation.content();
         with_type!(
             buffer.kind,
-            B => self.start(end, &operation, B::with(&content), hold, |end, port, ticket, buffer| {
+            B => self.start(end, &operation, B::with(&operation.content), hold, |end, port, ticket, buffer| {
                 on!(end, handle => Start::write(handle, port, ticket, buffer, at))
             })
         );
@@ -257,7 +256,7 @@ impl<'a> Worker<'a> {
         let mut buffers: Vec<Vec<u8>> = operations
             .iter()
             .map(|(operation, _)| match operation.what {
-                What::Write { .. } => operation.content(),
+                What::Write { .. } => operation.content.clone(),
                 _ => vec![FILL; operation.length],
             })
             .collect();
@@ -299,7 +298,7 @@ impl<'a> Worker<'a> {
         });
 
         for ((operation, _), mut buffer) in operations.iter().zip(buffers) {
-            if matches!(operation.what, What::Write { .. }) && buffer != operation.content() {
+            if matches!(operation.what, What::Write { .. }) && buffer != operation.content {
                 log.wrong(format!("the buffer of {operation:?} has changed"));
             }
             operation.facts().taken = Some(buffer.clone());
