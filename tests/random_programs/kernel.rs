@@ -10,27 +10,23 @@ pub use real::{Kernel, kernel};
 mod real {
     use proptest::prelude::*;
 
-    #[derive(Clone, Copy, Debug)]
-    pub struct Kernel;
+    #[derive(Clone, Debug)]
+    pub struct Kernel {
+        /// How often it may be out of resources.
+        pub shortages: usize,
+        /// How many bytes a transfer may count too many.
+        pub over_report: u32,
+    }
 
     pub fn kernel() -> impl Strategy<Value = Kernel> {
-        Just(Kernel)
+        Just(Kernel { shortages: 0, over_report: 0 })
     }
 
     impl Kernel {
-        pub fn behave(&self) -> impl Drop + use<> {
-            // Nothing to change back.
-            Vec::<()>::new()
-        }
-
-        /// How often it may be out of resources.
-        pub fn shortages(&self) -> usize {
-            0
-        }
-
-        /// How many bytes a transfer counts too many.
-        pub fn over_report(&self) -> u32 {
-            0
+        /// It behaves as it does.
+        #[allow(clippy::unused_self, reason = "the simulated one is told how")]
+        pub fn during<T>(&self, body: impl FnOnce() -> T) -> T {
+            body()
         }
     }
 }
@@ -39,12 +35,12 @@ mod real {
 mod simulated {
     use proptest::prelude::*;
     use proptest::sample::select;
-    use simulated_kernel::{Behaving, Chance, behave};
+    use simulated_kernel::{Chance, behave};
     use windows_sys::Win32::Networking::WinSock::WSAENOBUFS;
 
     const STATUS_INSUFFICIENT_RESOURCES: u32 = 0xC000_009A;
 
-    #[derive(Clone, Copy, Debug)]
+    #[derive(Clone, Debug)]
     pub struct Kernel {
         inline: Chance,
         fail_late: Chance,
@@ -55,7 +51,10 @@ mod simulated {
         refuses: usize,
         fails: usize,
         refuses_posts: u32,
-        over_report: u32,
+        /// How often it may be out of resources.
+        pub shortages: usize,
+        /// How many bytes a transfer may count too many.
+        pub over_report: u32,
     }
 
     fn chance() -> impl Strategy<Value = Chance> {
@@ -82,6 +81,7 @@ mod simulated {
                     refuses,
                     fails,
                     refuses_posts: refuses_posts as u32,
+                    shortages: refuses + fails + refuses_posts,
                     over_report: over_report as u32,
                 }
             },
@@ -89,8 +89,9 @@ mod simulated {
     }
 
     impl Kernel {
-        pub fn behave(&self) -> Behaving {
-            behave(|kernel| {
+        /// It behaves like this until `body` returns.
+        pub fn during<T>(&self, body: impl FnOnce() -> T) -> T {
+            let _behaving = behave(|kernel| {
                 kernel.inline = self.inline;
                 kernel.fail_late = self.fail_late;
                 kernel.dequeued_first = self.dequeued_first;
@@ -101,15 +102,8 @@ mod simulated {
                 kernel.fail.extend(vec![STATUS_INSUFFICIENT_RESOURCES; self.fails]);
                 kernel.refuse_posts = self.refuses_posts;
                 kernel.over_report = self.over_report;
-            })
-        }
-
-        pub fn shortages(&self) -> usize {
-            self.refuses + self.fails + self.refuses_posts as usize
-        }
-
-        pub fn over_report(&self) -> u32 {
-            self.over_report
+            });
+            body()
         }
     }
 }

@@ -67,7 +67,13 @@ impl<'a> Worker<'a> {
         (self.ends, self.batch)
     }
 
-    pub fn step(&mut self, step: &Step) {
+    pub fn run(&mut self, steps: &[Step]) {
+        for step in steps {
+            self.step(step);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
         match *step {
             Step::Read { end, buffer, offset, hold } => {
                 if let Some(end) = self.choose(end) {
@@ -246,9 +252,10 @@ impl<'a> Worker<'a> {
                 };
                 let turn = count.fetch_add(1, Ordering::Relaxed);
                 let mut operation = Operation::new(what, turn, length, log.now());
-                operation.offset = match borrowed.writes {
-                    true => borrowed.offset.min((FILE_LENGTH - length.min(FILE_LENGTH)) as u64),
-                    false => borrowed.offset,
+                operation.offset = if borrowed.writes {
+                    borrowed.offset.min((FILE_LENGTH - length.min(FILE_LENGTH)) as u64)
+                } else {
+                    borrowed.offset
                 };
                 (log.add(operation), borrowed.hold)
             })

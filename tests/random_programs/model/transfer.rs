@@ -230,7 +230,6 @@ fn got(log: &Log, end: usize, operation: &Operation) -> Got {
     let content = facts.taken.as_ref().map(|taken| taken[operation.held..].to_vec());
     let length = operation.length;
     match Fate::of(operation, &facts) {
-        Fate::Rejected | Fate::InFlight => Got::Nothing,
         Fate::Completed(Outcome { bytes, error: None }) => {
             let has_bounds =
                 matches!(log.ends[end].object, Object::MessagePipe | Object::Datagrams);
@@ -248,7 +247,7 @@ fn got(log: &Log, end: usize, operation: &Operation) -> Got {
         Fate::Completed(Outcome { error: Some(ErrorKind::ResourceExhausted), .. }) => {
             Got::AtMost { count: length, content: None }
         }
-        Fate::Completed(_) => Got::Nothing,
+        Fate::Rejected | Fate::InFlight | Fate::Completed(_) => Got::Nothing,
         Fate::Unseen => match content {
             // A vector tells how much was read.
             Some(content) if operation.kind == Some(Kind::Vector) => {
