@@ -6,6 +6,7 @@
 //! that fails is made smaller and printed, with its number:
 //! `COMPLETION_PORT_RANDOM_PROGRAM` set to that runs this one first.
 #![cfg(windows)]
+#![allow(clippy::result_large_err, reason = "what is refused comes back by value")]
 
 mod buffer;
 mod ends;

@@ -20,6 +20,8 @@ pub struct Operation {
     /// How many bytes stand in its buffer before those.
     pub held: usize,
     pub offset: u64,
+    /// The bytes that it writes.
+    pub content: Vec<u8>,
     pub started: Time,
     facts: Mutex<Facts>,
 }
@@ -99,8 +101,12 @@ impl Drop for Token {
 
 impl Operation {
     pub fn new(what: What, turn: usize, length: usize, started: Time) -> Self {
+        let content = match what {
+            What::Write { end } => content(end as u64, turn as u64, length),
+            _ => Vec::new(),
+        };
         let facts = Mutex::default();
-        Self { what, turn, kind: None, length, held: 0, offset: 0, started, facts }
+        Self { what, turn, kind: None, length, held: 0, offset: 0, content, started, facts }
     }
 
     pub fn facts(&self) -> MutexGuard<'_, Facts> {
@@ -112,17 +118,6 @@ impl Operation {
             What::Read { end } | What::Write { end } => Some(end),
             What::Post { .. } => None,
         }
-    }
-
-    /// The bytes that it writes: different from those of every other one.
-    pub fn content(&self) -> Vec<u8> {
-        let end = self.end().expect("a write") as u64;
-        let seed = end.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ self.turn as u64;
-        let byte = |index: u64| {
-            let mixed = (seed ^ index << 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-            (mixed >> 29 ^ mixed >> 53) as u8
-        };
-        (0..self.length as u64).map(byte).collect()
     }
 
     /// Its result has been seen.
@@ -154,7 +149,7 @@ impl Operation {
         if address != facts.address {
             log.wrong(format!("{self:?} has returned another buffer"));
         }
-        if matches!(self.what, What::Write { .. }) && bytes != self.content() {
+        if matches!(self.what, What::Write { .. }) && bytes != self.content {
             log.wrong(format!("the buffer of {self:?} has changed"));
         }
         if facts.taken.replace(bytes).is_some() {
@@ -170,6 +165,16 @@ impl Operation {
         let facts = self.facts();
         facts.completed.is_some() || facts.contexts_dropped > 0
     }
+}
+
+/// Bytes that differ from those of every other write, and from each other.
+fn content(end: u64, turn: u64, length: usize) -> Vec<u8> {
+    let seed = end.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ turn;
+    let byte = |index: u64| {
+        let mixed = (seed ^ index << 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        (mixed >> 29 ^ mixed >> 53) as u8
+    };
+    (0..length as u64).map(byte).collect()
 }
 
 impl fmt::Debug for Operation {

@@ -222,6 +222,16 @@ impl Program {
     }
 }
 
+/// Draws from a list in which each value stands so often; simpler ones first.
+///
+/// (`prop_oneof` prepares all other choices too, which is slow under Miri.)
+fn weighted<T: Clone + fmt::Debug + 'static>(
+    values: impl IntoIterator<Item = (usize, T)>,
+) -> impl Strategy<Value = T> {
+    let repeated = values.into_iter().flat_map(|(weight, value)| vec![value; weight]);
+    prop::sample::select(repeated.collect::<Vec<_>>())
+}
+
 pub fn program(shape: Shape) -> impl Strategy<Value = Program> {
     let thread = prop::collection::vec(step(shape), 0..=shape.steps);
     let servers = if shape.threads > 1 { 2 } else { 0 };
@@ -245,102 +255,126 @@ pub fn program(shape: Shape) -> impl Strategy<Value = Program> {
 }
 
 fn link() -> impl Strategy<Value = Link> {
-    let object = prop_oneof![
-        4 => Just(Object::Stream),
-        3 => Just(Object::BytePipe),
-        2 => Just(Object::MessagePipe),
-        2 => Just(Object::Datagrams),
-        2 => Just(Object::File),
-    ];
+    let object = weighted([
+        (4, Object::Stream),
+        (3, Object::BytePipe),
+        (2, Object::MessagePipe),
+        (2, Object::Datagrams),
+        (2, Object::File),
+    ]);
     (object, any::<[bool; 2]>()).prop_map(|(object, skips)| Link { object, skips })
 }
 
 fn step(shape: Shape) -> impl Strategy<Value = Step> {
-    let end = 0..6usize;
-    let transfer = || (0..6usize, buffer(), 0..300u64, hold(shape));
+    type Make = fn(Choices) -> Step;
+    let make: [(usize, Make); 9] = [
+        (20, |of| Step::Write { end: of.end, buffer: of.buffer, offset: of.offset, hold: of.hold }),
+        (20, |of| Step::Read { end: of.end, buffer: of.buffer, offset: of.offset, hold: of.hold }),
+        (20, |of| Step::Dequeue { how: of.how, fate: of.fate }),
+        (5, |of| Step::Post { bytes: of.offset as u32, handle_context: of.which }),
+        (12, |of| Step::Pending { which: of.which, act: of.act }),
+        (5, |of| Step::Completion { which: of.which, fate: of.fate }),
+        (2, |of| Step::CancelAll { end: of.end }),
+        (3, |of| Step::Close { end: of.end, how: of.closing }),
+        (1, |_| Step::ClosePort),
+    ];
+    let numbers = (0..6usize, 0..300u64, 0..16usize, buffer());
+    let choices = (hold(shape), how(), fate(shape), act(shape), closing(shape));
+    let plain = (weighted(make), numbers, choices).prop_map(|(make, numbers, choices)| {
+        let (end, offset, which, buffer) = numbers;
+        let (hold, how, fate, act, closing) = choices;
+        make(Choices { end, offset, which, buffer, hold, how, fate, act, closing })
+    });
+    prop_oneof![24 => plain, 1 => scope(shape)]
+}
+
+/// What a step is made from, though none needs all of it.
+struct Choices {
+    end: usize,
+    offset: u64,
+    which: usize,
+    buffer: Buffer,
+    hold: Hold,
+    how: Dequeue,
+    fate: Fate,
+    act: Act,
+    closing: Closing,
+}
+
+fn scope(shape: Shape) -> impl Strategy<Value = Step> {
     let borrowed = (any::<bool>(), length(), 0..300u64, hold(shape))
         .prop_map(|(writes, length, offset, hold)| Borrowed { writes, length, offset, hold });
-    let scope = (
-        end.clone(),
-        prop::collection::vec(borrowed, 1..4),
-        prop::collection::vec(fate(shape), 0..4),
-    );
-    prop_oneof![
-        20 => transfer().prop_map(|(end, buffer, offset, hold)| Step::Read { end, buffer, offset, hold }),
-        20 => transfer().prop_map(|(end, buffer, offset, hold)| Step::Write { end, buffer, offset, hold }),
-        4 => scope.prop_map(|(end, operations, dequeues)| Step::Scope { end, operations, dequeues }),
-        5 => (0..1000u32, 0..1000usize)
-            .prop_map(|(bytes, handle_context)| Step::Post { bytes, handle_context }),
-        20 => (dequeue(), fate(shape)).prop_map(|(how, fate)| Step::Dequeue { how, fate }),
-        12 => (0..16usize, act(shape)).prop_map(|(which, act)| Step::Pending { which, act }),
-        5 => (0..16usize, fate(shape)).prop_map(|(which, fate)| Step::Completion { which, fate }),
-        2 => end.clone().prop_map(|end| Step::CancelAll { end }),
-        3 => (end, closing(shape)).prop_map(|(end, how)| Step::Close { end, how }),
-        1 => Just(Step::ClosePort),
-    ]
+    let operations = prop::collection::vec(borrowed, 1..4);
+    let dequeues = prop::collection::vec(fate(shape), 0..4);
+    (0..6usize, operations, dequeues).prop_map(|(end, operations, dequeues)| Step::Scope {
+        end,
+        operations,
+        dequeues,
+    })
 }
 
 fn buffer() -> impl Strategy<Value = Buffer> {
-    let kind = prop_oneof![
-        Just(Kind::Vector),
-        Just(Kind::Boxed),
-        Just(Kind::SmallArray),
-        Just(Kind::LargeArray),
-        Just(Kind::Sliced),
-        Just(Kind::Shared),
-    ];
+    let kind = weighted([
+        (1, Kind::Vector),
+        (1, Kind::Boxed),
+        (1, Kind::SmallArray),
+        (1, Kind::LargeArray),
+        (1, Kind::Sliced),
+        (1, Kind::Shared),
+    ]);
     (kind, length(), 0..4usize).prop_map(|(kind, length, held)| Buffer { kind, length, held })
 }
 
 fn length() -> impl Strategy<Value = usize> {
-    let long = if cfg!(miri) { 200usize } else { 3000 };
-    prop_oneof![2 => Just(0usize), 10 => 1..40usize, 4 => 40usize..long]
+    let long = if cfg!(miri) { [100, 200] } else { [700, 3000] };
+    weighted([1, 2, 3, 0, 5, 8, 13, 21, 34, 55].into_iter().chain(long).map(|length| (1, length)))
 }
 
 fn hold(shape: Shape) -> impl Strategy<Value = Hold> {
-    prop_oneof![
-        4 => Just(Hold::Drop),
-        6 => Just(Hold::Keep),
-        2 => Just(Hold::Push),
-        1 => Just(Hold::Cancel),
-        u32::from(shape.forgets) => Just(Hold::Forget),
-    ]
+    let forgets = usize::from(shape.forgets);
+    weighted([
+        (4, Hold::Drop),
+        (6, Hold::Keep),
+        (2, Hold::Push),
+        (1, Hold::Cancel),
+        (forgets, Hold::Forget),
+    ])
 }
 
-fn dequeue() -> impl Strategy<Value = Dequeue> {
-    prop_oneof![
-        3 => Just(Dequeue::Try),
-        2 => Just(Dequeue::Timeout),
-        3 => (0..5usize).prop_map(Dequeue::Batch),
-    ]
+fn how() -> impl Strategy<Value = Dequeue> {
+    weighted([
+        (3, Dequeue::Try),
+        (3, Dequeue::Timeout),
+        (1, Dequeue::Batch(0)),
+        (1, Dequeue::Batch(1)),
+        (2, Dequeue::Batch(4)),
+    ])
 }
 
 fn fate(shape: Shape) -> impl Strategy<Value = Fate> {
-    prop_oneof![
-        5 => Just(Fate::Take),
-        3 => Just(Fate::Drop),
-        2 => Just(Fate::Keep),
-        u32::from(shape.forgets) => Just(Fate::Forget),
-    ]
+    let forgets = usize::from(shape.forgets);
+    weighted([(5, Fate::Take), (3, Fate::Drop), (2, Fate::Keep), (forgets, Fate::Forget)])
 }
 
 fn act(shape: Shape) -> impl Strategy<Value = Act> {
-    prop_oneof![
-        4 => Just(Act::Cancel),
-        4 => Just(Act::Take),
-        2 => Just(Act::Ask),
-        2 => Just(Act::Drop),
-        u32::from(shape.forgets) => Just(Act::Forget),
-    ]
+    let forgets = usize::from(shape.forgets);
+    weighted([
+        (2, Act::Drop),
+        (4, Act::Cancel),
+        (4, Act::Take),
+        (2, Act::Ask),
+        (forgets, Act::Forget),
+    ])
 }
 
 fn closing(shape: Shape) -> impl Strategy<Value = Closing> {
-    prop_oneof![
-        4 => Just(Closing::Drop),
-        2 => Just(Closing::IntoInner),
-        2 => Just(Closing::Reset),
-        u32::from(shape.forgets) => Just(Closing::Forget),
-    ]
+    let forgets = usize::from(shape.forgets);
+    weighted([
+        (4, Closing::Drop),
+        (2, Closing::IntoInner),
+        (2, Closing::Reset),
+        (forgets, Closing::Forget),
+    ])
 }
 
 fn ending() -> impl Strategy<Value = Ending> {

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn run(program: &Program) -> Result<(), String> {
     let session = Session {
         log: Log::new(program),
-        over_report: program.kernel.over_report(),
+        over_report: program.kernel.over_report,
         pendings: Mutex::default(),
         completions: Mutex::default(),
         forgotten: Mutex::default(),
@@ -51,7 +51,6 @@ fn open_links(program: &Program, port: &Port) -> (Ends, Vec<Option<TempFile>>) {
 
 /// Runs the threads, and ends what they leave.
 fn work(program: &Program, session: &Session, port: Port, ends: Ends) {
-    let behaving = program.kernel.behave();
     let count = program.threads.len();
     let mut workers: Vec<Worker> =
         (0..count).map(|_| Worker::new(session, port.clone(), Ends::new())).collect();
@@ -70,22 +69,24 @@ fn work(program: &Program, session: &Session, port: Port, ends: Ends) {
             servers.push(scope.spawn(move || serve(session, &port, fates)));
         }
 
-        // The first thread is this one.
         let mut jobs = workers.into_iter().zip(&program.threads);
+        // The first thread is this one.
         let (mut worker, steps) = jobs.next().expect("there is one");
-        let (sender, others) = mpsc::channel();
-        for (mut other, steps) in jobs {
-            let (sender, gate) = (sender.clone(), &gate);
-            scope.spawn(move || {
-                steps.iter().for_each(|step| other.step(step));
-                sender.send(other).expect("somebody waits");
-                drop(sender);
-                drop(gate.lock());
-            });
-        }
-        drop(sender);
-        steps.iter().for_each(|step| worker.step(step));
-        let others: Vec<Worker> = others.iter().collect();
+        let others: Vec<Worker> = program.kernel.during(|| {
+            let (sender, others) = mpsc::channel();
+            for (mut other, steps) in jobs {
+                let (sender, gate) = (sender.clone(), &gate);
+                scope.spawn(move || {
+                    other.run(steps);
+                    sender.send(other).expect("somebody waits");
+                    drop(sender);
+                    drop(gate.lock());
+                });
+            }
+            drop(sender);
+            worker.run(steps);
+            others.iter().collect()
+        });
         assert_eq!(others.len() + 1, count, "a thread has panicked");
         let mut batches = Vec::new();
         for other in others {
@@ -94,7 +95,6 @@ fn work(program: &Program, session: &Session, port: Port, ends: Ends) {
             batches.push(batch);
         }
 
-        drop(behaving);
         if program.flush {
             // What is in them would never be over.
             batches.clear();

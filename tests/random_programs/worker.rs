@@ -67,7 +67,13 @@ impl<'a> Worker<'a> {
         (self.ends, self.batch)
     }
 
-    pub fn step(&mut self, step: &Step) {
+    pub fn run(&mut self, steps: &[Step]) {
+        for step in steps {
+            self.step(step);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
         match *step {
             Step::Read { end, buffer, offset, hold } => {
                 if let Some(end) = self.choose(end) {
@@ -157,10 +163,9 @@ impl<'a> Worker<'a> {
         operation.offset = offset.min((FILE_LENGTH - length.min(FILE_LENGTH)) as u64);
         let at = is_file.then_some(operation.offset);
         let operation = log.add(operation);
-        let content = operation.content();
         with_type!(
             buffer.kind,
-            B => self.start(end, &operation, B::with(&content), hold, |end, port, ticket, buffer| {
+            B => self.start(end, &operation, B::with(&operation.content), hold, |end, port, ticket, buffer| {
                 on!(end, handle => Start::write(handle, port, ticket, buffer, at))
             })
         );
@@ -247,9 +252,10 @@ impl<'a> Worker<'a> {
                 };
                 let turn = count.fetch_add(1, Ordering::Relaxed);
                 let mut operation = Operation::new(what, turn, length, log.now());
-                operation.offset = match borrowed.writes {
-                    true => borrowed.offset.min((FILE_LENGTH - length.min(FILE_LENGTH)) as u64),
-                    false => borrowed.offset,
+                operation.offset = if borrowed.writes {
+                    borrowed.offset.min((FILE_LENGTH - length.min(FILE_LENGTH)) as u64)
+                } else {
+                    borrowed.offset
                 };
                 (log.add(operation), borrowed.hold)
             })
@@ -257,7 +263,7 @@ impl<'a> Worker<'a> {
         let mut buffers: Vec<Vec<u8>> = operations
             .iter()
             .map(|(operation, _)| match operation.what {
-                What::Write { .. } => operation.content(),
+                What::Write { .. } => operation.content.clone(),
                 _ => vec![FILL; operation.length],
             })
             .collect();
@@ -299,7 +305,7 @@ impl<'a> Worker<'a> {
         });
 
         for ((operation, _), mut buffer) in operations.iter().zip(buffers) {
-            if matches!(operation.what, What::Write { .. }) && buffer != operation.content() {
+            if matches!(operation.what, What::Write { .. }) && buffer != operation.content {
                 log.wrong(format!("the buffer of {operation:?} has changed"));
             }
             operation.facts().taken = Some(buffer.clone());

@@ -61,7 +61,7 @@ fn write_of(operation: &Arc<Operation>, handles: [usize; 2]) -> Option<Write> {
         began: operation.started,
         ended: ended(&facts),
         offset: operation.offset as usize,
-        content: operation.content(),
+        content: operation.content.clone(),
         is_whole,
     })
 }

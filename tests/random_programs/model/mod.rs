@@ -40,7 +40,7 @@ pub fn judge(program: &Program, log: &Log, files: &[Option<TempFile>]) {
             log.wrong(format!("{operation:?}: {complaint}"));
         }
     }
-    if shortages > program.kernel.shortages() {
+    if shortages > program.kernel.shortages {
         log.wrong(format!("{shortages} operations were short of resources"));
     }
     for (index, end) in log.ends.iter().enumerate() {

@@ -93,7 +93,7 @@ impl Reader {
                 Fate::Completed(outcome) => outcome.error.is_none(),
                 Fate::InFlight | Fate::Unseen => false,
             };
-            Some(Sent { content: operation.content(), is_whole })
+            Some(Sent { content: operation.content.clone(), is_whole })
         };
         let sent = log.operations().iter().filter_map(sent).collect();
         Self { object: log.ends[end].object, sent, places: BTreeSet::from([(0, 0)]) }
@@ -110,8 +110,10 @@ impl Reader {
             }
             got if is_message => self.places = self.read_message(log, operation, &got),
             Got::Bytes { count, content, .. } => {
-                for index in 0..count {
-                    self.read_byte(content.as_ref().map(|content| content[index]));
+                let mut read = 0;
+                while read < count {
+                    read += self
+                        .read_run(content.as_ref().map(|content| &content[read..]), count - read);
                 }
             }
             Got::AtMost { count, content } => {
@@ -152,7 +154,28 @@ impl Reader {
             if is_behind && self.places.insert((write + 1, 0)) {
                 todo.push((write + 1, 0));
             }
+            if !is_message && offset == sent.content.len() {
+                // Behind it is the same.
+                self.places.remove(&(write, offset));
+            }
         }
+    }
+
+    /// Reads as many bytes at a time as it can, and returns how many.
+    fn read_run(&mut self, bytes: Option<&[u8]>, count: usize) -> usize {
+        self.skip();
+        if self.places.len() == 1
+            && let Some(&(write, offset)) = self.places.first()
+            && let Some(sent) = self.sent.get(write)
+        {
+            let count = count.min(sent.content.len() - offset);
+            if bytes.is_none_or(|bytes| sent.content[offset..].starts_with(&bytes[..count])) {
+                self.places = BTreeSet::from([(write, offset + count)]);
+                return count;
+            }
+        }
+        self.read_byte(bytes.map(|bytes| bytes[0]));
+        1
     }
 
     fn read_byte(&mut self, byte: Option<u8>) {
@@ -207,7 +230,6 @@ fn got(log: &Log, end: usize, operation: &Operation) -> Got {
     let content = facts.taken.as_ref().map(|taken| taken[operation.held..].to_vec());
     let length = operation.length;
     match Fate::of(operation, &facts) {
-        Fate::Rejected | Fate::InFlight => Got::Nothing,
         Fate::Completed(Outcome { bytes, error: None }) => {
             let has_bounds =
                 matches!(log.ends[end].object, Object::MessagePipe | Object::Datagrams);
@@ -225,7 +247,7 @@ fn got(log: &Log, end: usize, operation: &Operation) -> Got {
         Fate::Completed(Outcome { error: Some(ErrorKind::ResourceExhausted), .. }) => {
             Got::AtMost { count: length, content: None }
         }
-        Fate::Completed(_) => Got::Nothing,
+        Fate::Rejected | Fate::InFlight | Fate::Completed(_) => Got::Nothing,
         Fate::Unseen => match content {
             // A vector tells how much was read.
             Some(content) if operation.kind == Some(Kind::Vector) => {
