@@ -6,14 +6,19 @@ mod support;
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::os::windows::io::AsRawSocket;
+use std::os::windows::io::{AsRawHandle, AsRawSocket, IntoRawSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use completion_port::{Associated, ErrorKind, Iocp, Started, unconnected_stream};
-use simulated_kernel::{Behaviour, Chance, behave, heed_cancels, scribble};
-use support::{complete, complete_all, nothing_more, pipe_pair, port, post_raw, stream_pair};
+use completion_port::{Associated, Batch, ErrorKind, Iocp, Started, unconnected_stream};
+use simulated_kernel::{
+    Behaviour, Chance, behave, close_elsewhere, deliver, heed_cancels, queued, scribble, waiting,
+};
+use support::{
+    close_raw_socket, complete, complete_all, eventually, nothing_more, pipe_pair, port, post_raw,
+    shrink_buffers, stream_pair,
+};
 use windows_sys::Win32::Foundation as win32;
 use windows_sys::Win32::Networking::WinSock as ws;
 use windows_sys::Win32::System::IO::OVERLAPPED;
@@ -74,7 +79,7 @@ fn an_operation_can_be_over_before_its_start_returns() {
                 assert_eq!(complete(&port).context, WRITE);
             });
             let mut pending = port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap();
-            support::eventually("dequeued", || pending.is_completed());
+            eventually("dequeued", || pending.is_completed());
             assert_eq!(pending.result().unwrap().unwrap(), 5);
             assert!(!pending.cancel().unwrap());
             // Either may take it; the completion has, or will have.
@@ -83,6 +88,183 @@ fn an_operation_can_be_over_before_its_start_returns() {
         });
         nothing_more(&port);
     });
+}
+
+#[test]
+fn a_result_is_there_once_its_packet_is_dequeued_and_not_before() {
+    for written_at_dequeue in [Chance::Always, Chance::Never] {
+        both(|inline| {
+            let _behaving = behave(|kernel| {
+                inline(kernel);
+                kernel.written_at_dequeue = written_at_dequeue;
+            });
+            let port = port();
+            let (mut client, server) = served(&port);
+            client.write_all(b"hello").unwrap();
+            let mut read = port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap();
+            let mut write = port.initiate_write(&server, WRITE, vec![1, 2]).unwrap();
+            eventually("both are queued", || queued(port.as_raw_handle()) == 2);
+            assert!(!read.is_completed() && read.result().is_none());
+            assert!(read.take_buffer().is_none() && write.take_buffer().is_none());
+            assert!(!read.cancel().unwrap(), "it is over");
+            complete_all(&port, 2);
+            assert_eq!(read.take_buffer().unwrap(), b"hello");
+            assert_eq!(write.take_buffer().unwrap(), [1, 2]);
+        });
+    }
+}
+
+#[test]
+fn a_read_with_a_warning_is_a_completion_with_its_bytes() {
+    const STATUS_BUFFER_OVERFLOW: u32 = 0x8000_0005;
+    both(|inline| {
+        let port = port();
+        let (mut client, stream) = served(&port);
+        let (pipe, other_end) = pipe_pair(true);
+        let (pipe, other_end) =
+            (port.add_handle(pipe, 7).unwrap(), port.add_handle(other_end, 8).unwrap());
+        client.write_all(b"hello").unwrap();
+        port.initiate_write(&other_end, WRITE, "hello, world").unwrap();
+        complete(&port);
+        let _behaving = behave(|kernel| {
+            inline(kernel);
+            kernel.dequeued_first = Chance::Sometimes;
+            kernel.warn.push_back(STATUS_BUFFER_OVERFLOW);
+        });
+        port.initiate_read(&stream, READ, Vec::with_capacity(8)).unwrap();
+        let mut completion = complete(&port);
+        assert_eq!(completion.error_status.unwrap_err().kind(), ErrorKind::MessageTruncated);
+        assert_eq!(completion.bytes_transferred, 5);
+        assert_eq!(completion.operation.take_buffer::<Vec<u8>>().unwrap(), b"hello");
+        // A message that is longer than the buffer needs no telling.
+        port.initiate_read(&pipe, READ, Vec::with_capacity(5)).unwrap();
+        let mut completion = complete(&port);
+        assert_eq!(completion.error_status.unwrap_err().ntstatus(), Some(STATUS_BUFFER_OVERFLOW));
+        assert_eq!(completion.operation.take_buffer::<Vec<u8>>().unwrap(), b"hello");
+        port.initiate_read(&pipe, READ, Vec::with_capacity(8)).unwrap();
+        let mut completion = complete(&port);
+        assert_eq!(completion.error_status, Ok(()));
+        assert_eq!(completion.operation.take_buffer::<Vec<u8>>().unwrap(), b", world");
+        nothing_more(&port);
+    });
+}
+
+#[test]
+fn the_last_thread_to_wait_is_served_first() {
+    let port = port();
+    let serve = |name| {
+        assert_eq!(complete(&port).context, name);
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| serve(1));
+        eventually("one waits", || waiting(port.as_raw_handle()) == 1);
+        scope.spawn(|| serve(2));
+        eventually("both wait", || waiting(port.as_raw_handle()) == 2);
+        for name in [2, 1] {
+            port.post(name, 0, 0).unwrap();
+            eventually("dequeued", || queued(port.as_raw_handle()) == 0);
+        }
+    });
+}
+
+#[test]
+fn a_port_that_runs_one_thread_runs_another_when_that_one_blocks() {
+    let port = Iocp::with_concurrency(1).unwrap();
+    port.post(1, 0, 0).unwrap();
+    assert_eq!(complete(&port).context, 1);
+    // From here on this thread is the one that runs.
+    thread::scope(|scope| {
+        let other = scope.spawn(|| complete(&port).context);
+        eventually("it waits", || waiting(port.as_raw_handle()) == 1);
+        port.post(2, 0, 0).unwrap();
+        assert_eq!(other.join().unwrap(), 2);
+    });
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| assert!(port.get_completion().unwrap_err().is_closed()));
+        }
+        eventually("all wait", || waiting(port.as_raw_handle()) == 3);
+        port.close();
+    });
+}
+
+#[test]
+fn a_port_that_is_closed_elsewhere_wakes_every_thread() {
+    let port = port();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let error = port.get_completion().unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Closed);
+                assert_eq!(error.raw_os_error(), Some(win32::ERROR_ABANDONED_WAIT_0 as i32));
+            });
+        }
+        eventually("both wait", || waiting(port.as_raw_handle()) == 2);
+        close_elsewhere(port.as_raw_handle());
+    });
+    assert_eq!(port.get_completion().unwrap_err().kind(), ErrorKind::InvalidHandle);
+    assert_eq!(port.post(1, 0, 0).unwrap_err().error.kind(), ErrorKind::InvalidHandle);
+}
+
+#[test]
+fn a_handle_that_is_closed_elsewhere_ends_its_operations() {
+    const STATUS_LOCAL_DISCONNECT: u32 = 0xC000_013B;
+    const STATUS_HANDLES_CLOSED: u32 = 0x8000_000A;
+    let kinds = [
+        (win32::STATUS_CANCELLED as u32, ErrorKind::Cancelled),
+        (STATUS_LOCAL_DISCONNECT, ErrorKind::ConnectionAborted),
+        (STATUS_HANDLES_CLOSED, ErrorKind::Cancelled),
+    ];
+    for (status, kind) in kinds {
+        let _behaving = behave(|kernel| kernel.close_status = status);
+        let port = port();
+        let (_client, server) = served(&port);
+        let mut pending = port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap();
+        close_raw_socket(server.as_raw_socket());
+        assert_eq!(complete(&port).error_status.unwrap_err().kind(), kind);
+        assert_eq!(pending.take_buffer().unwrap().capacity(), 8);
+        let rejected = port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap_err();
+        assert_eq!(rejected.error.raw_os_error(), Some(ws::WSAENOTSOCK));
+        assert!(server.cancel_all().is_err());
+        // Nobody has the value yet.
+        let _ = server.into_inner().into_raw_socket();
+        nothing_more(&port);
+    }
+    let port = port();
+    let (pipe, _other_end) = pipe_pair(false);
+    let pipe = port.add_handle(pipe, 7).unwrap();
+    port.initiate_read(&pipe, READ, Vec::with_capacity(8)).unwrap();
+    close_elsewhere(pipe.as_raw_handle());
+    assert!(complete(&port).error_status.unwrap_err().is_cancelled());
+    let rejected = port.initiate_write(&pipe, WRITE, "x").unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::InvalidHandle);
+    nothing_more(&port);
+}
+
+#[test]
+fn writes_that_wait_for_room_are_cancelled_with_their_buffers() {
+    let port = port();
+    let (client, server) = stream_pair();
+    shrink_buffers(&server);
+    shrink_buffers(&client);
+    let server = port.add_handle(server, 7).unwrap();
+    let (pipe, _other_end) = pipe_pair(false);
+    let pipe = port.add_handle(pipe, 8).unwrap();
+    for _ in 0..3 {
+        port.initiate_write(&server, WRITE, vec![1; 10_000]).unwrap();
+        port.initiate_write(&pipe, WRITE, vec![2; 70_000]).unwrap();
+    }
+    nothing_more(&port);
+    server.cancel_all().unwrap();
+    pipe.cancel_all().unwrap();
+    for mut completion in complete_all(&port, 6) {
+        assert!(completion.error_status.unwrap_err().is_cancelled());
+        let buffer: Vec<u8> = completion.operation.take_buffer().unwrap();
+        let expected =
+            if completion.handle_context == 7 { vec![1; 10_000] } else { vec![2; 70_000] };
+        assert!(buffer == expected);
+    }
+    nothing_more(&port);
 }
 
 #[test]
@@ -315,6 +497,30 @@ fn packets_of_others_are_told_apart_wherever_they_point() {
 
 static mut FLAGS: u32 = 0;
 
+#[test]
+fn packets_of_others_that_failed_are_told_apart_too() {
+    let port = port();
+    let (_client, server) = served(&port);
+    let pending = port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap();
+    let failed = win32::STATUS_CANCELLED as u32;
+    for overlapped in [1, 0x1000, usize::MAX] {
+        deliver(port.as_raw_handle(), 5, 7, overlapped, failed);
+        let packet = port.get_completion().unwrap_err().foreign_packet().unwrap();
+        assert_eq!(
+            (packet.completion_key, packet.bytes_transferred, packet.overlapped),
+            (7, 5, overlapped)
+        );
+        deliver(port.as_raw_handle(), 5, 7, overlapped, failed);
+        let mut batch = Batch::with_capacity(4);
+        assert_eq!(port.get_completions(&mut batch, None).unwrap(), 1);
+        let packet = batch.next().unwrap().unwrap_err().foreign_packet().unwrap();
+        assert_eq!(packet.overlapped, overlapped);
+    }
+    assert!(!pending.is_completed());
+    drop(server);
+    assert!(complete(&port).error_status.unwrap_err().is_cancelled());
+}
+
 /// For many seeds: everything by chance, on three threads.
 #[test]
 fn races_of_data_cancels_and_drops_end_with_one_completion_each() {
@@ -366,6 +572,42 @@ fn races_of_data_cancels_and_drops_end_with_one_completion_each() {
     });
     assert_eq!(completed.load(Ordering::Relaxed), OPERATIONS);
     assert!(received.load(Ordering::Relaxed) <= 2);
+    nothing_more(&port);
+}
+
+/// For many seeds: a handle that goes while it is used.
+#[test]
+fn races_of_calls_with_a_close_from_elsewhere_end_with_one_completion_each() {
+    const CALLS: usize = 4;
+    let _behaving = behave(|kernel| kernel.dequeued_first = Chance::Sometimes);
+    let port = port();
+    let (mut client, server) = served(&port);
+    let socket = server.as_raw_socket();
+    client.write_all(b"abc").unwrap();
+    let mut started = 0;
+    thread::scope(|scope| {
+        scope.spawn(|| close_raw_socket(socket));
+        for index in 0..CALLS {
+            match port.initiate_read(&server, index, Vec::with_capacity(1)) {
+                Ok(pending) => {
+                    started += 1;
+                    // Whatever there is left to cancel.
+                    let _ = pending.cancel();
+                }
+                Err(rejected) => {
+                    assert_eq!((rejected.returned.0, rejected.returned.1.capacity()), (index, 1));
+                }
+            }
+        }
+    });
+    let _ = server.into_inner().into_raw_socket();
+    for (index, mut completion) in complete_all(&port, started).into_iter().enumerate() {
+        let buffer: Vec<u8> = completion.operation.take_buffer().unwrap();
+        match completion.error_status {
+            Ok(()) => assert_eq!(buffer, [b"abc"[index]]),
+            Err(error) => assert!(error.is_cancelled() && buffer.is_empty()),
+        }
+    }
     nothing_more(&port);
 }
 

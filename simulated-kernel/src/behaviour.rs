@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::kernel::enter;
+use crate::status::STATUS_CANCELLED;
 
 /// Whether something happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,10 @@ pub struct Behaviour {
     /// After an inline success without a packet the `OVERLAPPED` says that the
     /// operation is pending.
     pub leave_pending: Chance,
+    /// Result and data are written when the packet is dequeued: "the status
+    /// block [...] is not updated until the packet is removed". If not, they are
+    /// there before the packet is queued.
+    pub written_at_dequeue: Chance,
     /// A cancel takes effect a little later, and data that comes until then is
     /// delivered all the same.
     pub cancel_loses: Chance,
@@ -39,6 +44,11 @@ pub struct Behaviour {
     pub refuse: VecDeque<u32>,
     /// The next operations that succeed late fail with these statuses instead.
     pub fail: VecDeque<u32>,
+    /// The next reads that succeed, at once or late, do so with these statuses,
+    /// which are no errors: what they have read is delivered.
+    pub warn: VecDeque<u32>,
+    /// What operations end with when the last handle is closed on them.
+    pub close_status: u32,
     /// So many of the next posts find no memory.
     pub refuse_posts: u32,
     /// A broken provider: transfers that fill their buffers report so many bytes
@@ -59,11 +69,14 @@ impl Behaviour {
             fail_late: Chance::Sometimes,
             dequeued_first: Chance::Never,
             leave_pending: Chance::Sometimes,
+            written_at_dequeue: Chance::Sometimes,
             cancel_loses: Chance::Never,
             ignore_cancels: false,
             delay: 8,
             refuse: VecDeque::new(),
             fail: VecDeque::new(),
+            warn: VecDeque::new(),
+            close_status: STATUS_CANCELLED,
             refuse_posts: 0,
             over_report: 0,
         }
@@ -85,6 +98,12 @@ impl Drop for Behaving {
     fn drop(&mut self) {
         enter().behaviour = Behaviour::new();
     }
+}
+
+/// Starts the kernel's chance from a number, in place of what Miri draws from
+/// its own seed.
+pub fn seed(seed: u64) {
+    enter().random = Random::from_seed(seed);
 }
 
 /// Takes note of all cancels that were ignored, and ignores no more.
@@ -116,12 +135,17 @@ impl Random {
         Self(0)
     }
 
+    fn from_seed(seed: u64) -> Self {
+        // 0 stands for none.
+        Self(seed << 1 | 1)
+    }
+
     /// A number below `limit`.
     pub fn below(&mut self, limit: u32) -> u32 {
         if self.0 == 0 {
             // Miri draws addresses from its seed.
             let drawn = Box::new(0u64);
-            self.0 = (&raw const *drawn).addr() as u64 | 1;
+            *self = Self::from_seed((&raw const *drawn).addr() as u64);
         }
         // Knuth's multiplier; the high bits are the random ones.
         self.0 =

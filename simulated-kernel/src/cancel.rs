@@ -27,7 +27,7 @@ impl Kernel {
         let ignores = self.behaviour.ignore_cancels;
         let chance = self.behaviour.cancel_loses;
         let may_lose = !ignores && self.random.draw(chance);
-        let object = self.objects.get_mut(&id).expect("an object");
+        let object = &mut self.objects[id];
         let association = object.association;
         let mut any = false;
         let mut left = Vec::new();
@@ -43,7 +43,7 @@ impl Kernel {
             }
             left.push(operation);
         }
-        self.objects.get_mut(&id).expect("an object").pending = left;
+        self.objects[id].pending = left;
         if may_lose {
             self.look_later(id);
         } else {
@@ -58,14 +58,14 @@ impl Kernel {
         for finished in std::mem::take(&mut self.hung) {
             self.finish(finished);
         }
-        for object in self.objects.values_mut() {
+        for (_, object) in self.objects.iter_mut() {
             for operation in &mut object.pending {
                 if operation.cancel == Cancel::Ignored {
                     operation.cancel = Cancel::Heeded;
                 }
             }
         }
-        let ids: Vec<Id> = self.objects.keys().copied().collect();
+        let ids: Vec<Id> = self.objects.iter().map(|(id, _)| id).collect();
         for id in ids {
             self.look(id);
         }

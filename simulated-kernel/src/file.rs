@@ -123,7 +123,7 @@ unsafe fn transfer(
         drop(kernel);
         return fail(ERROR_INVALID_HANDLE, 0);
     };
-    let refused = match &kernel.objects[&id].body {
+    let refused = match &kernel.objects[id].body {
         Body::File(file) => match kind {
             Kind::Read if !file.is_readable => Some(ERROR_ACCESS_DENIED),
             Kind::Write(_) if !file.is_writable => Some(ERROR_ACCESS_DENIED),

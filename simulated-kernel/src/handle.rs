@@ -24,7 +24,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 
-use crate::kernel::{Id, Kernel, enter};
+use crate::kernel::{Id, Kernel, announce, enter};
 use crate::object::Body;
 
 /// A file that is there.
@@ -99,7 +99,7 @@ impl Kernel {
             self.forget_token(value);
         }
         self.tokens.insert(value, id);
-        self.objects.get_mut(&id).expect("an object").handles += 1;
+        self.objects[id].handles += 1;
     }
 
     fn forget_token(&mut self, value: usize) {
@@ -110,7 +110,7 @@ impl Kernel {
 
     /// One handle of the object is closed.
     pub fn close(&mut self, id: Id) {
-        let Some(object) = self.objects.get_mut(&id) else { return };
+        let Some(object) = self.objects.get_mut(id) else { return };
         object.handles -= 1;
         if object.handles == 0 {
             self.look(id);
@@ -159,7 +159,7 @@ impl Kernel {
             return Some(id);
         }
         let id = Id::try_from(self.position(value)? - FIRST).ok()?;
-        self.objects.contains_key(&id).then(|| {
+        self.objects.get(id).is_some().then(|| {
             self.note_token(value, id);
             id
         })
@@ -185,6 +185,21 @@ impl Kernel {
     }
 }
 
+/// Closes what a handle stands for, past its owner, who may go on to use the
+/// value and to close it. It is given to nobody else.
+///
+/// # Panics
+///
+/// If the handle stands for nothing.
+pub fn close_elsewhere(handle: RawHandle) {
+    let mut kernel = enter();
+    let id = kernel.resolve(handle.addr()).expect("an object");
+    let values: Vec<_> = kernel.tokens.iter().filter(|token| *token.1 == id).collect();
+    assert_eq!(values.len(), 1, "it has duplicates");
+    kernel.forget_token(handle.addr());
+    announce();
+}
+
 /// Opens a real file.
 pub fn open_real(path: &std::path::Path, read: bool, write: bool) -> std::io::Result<File> {
     OpenOptions::new().read(read).write(write).open(path)
@@ -208,7 +223,7 @@ pub fn truth(answer: Result<(), u32>) -> i32 {
 extern "system" fn GetFileType(handle: HANDLE) -> u32 {
     let mut kernel = enter();
     let kind = match kernel.resolve(handle.addr()) {
-        Some(id) => match kernel.objects[&id].body {
+        Some(id) => match kernel.objects[id].body {
             Body::File(_) => FILE_TYPE_DISK,
             Body::Pipe(_) | Body::Socket(_) => FILE_TYPE_PIPE,
             Body::Port(_) => FILE_TYPE_UNKNOWN,
@@ -241,7 +256,7 @@ unsafe extern "system" fn NtQueryInformationFile(
     assert_eq!(length as usize, size_of::<FILE_MODE_INFORMATION>());
     let mut kernel = enter();
     let is_overlapped = match kernel.resolve(handle.addr()) {
-        Some(id) => kernel.objects[&id].is_overlapped,
+        Some(id) => kernel.objects[id].is_overlapped,
         None if kernel.is_ordinary_file(handle.addr()) => false,
         None => return STATUS_INVALID_HANDLE,
     };
@@ -260,7 +275,7 @@ extern "system" fn SetFileCompletionNotificationModes(handle: HANDLE, flags: u8)
     let answer = match kernel.resolve(handle.addr()) {
         None => Err(ERROR_INVALID_HANDLE),
         Some(id) => {
-            let object = kernel.objects.get_mut(&id).expect("an object");
+            let object = &mut kernel.objects[id];
             if object.is_overlapped {
                 object.skips |= flags & SKIP_COMPLETION_PORT_ON_SUCCESS != 0;
                 Ok(())

@@ -1,19 +1,20 @@
 //! The kernel's state, and the thread that works in it.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::behaviour::{Behaviour, Random};
-use crate::object::Object;
+use crate::object::{Object, Objects};
 use crate::operation::{Finished, settle};
 
 /// What a handle or a packet's way leads to: never used twice.
 pub type Id = u64;
 
 pub struct Kernel {
-    pub objects: BTreeMap<Id, Object>,
+    pub objects: Objects,
     /// Handles of ports, files and pipes: real ones of Miri's.
     pub tokens: BTreeMap<usize, Id>,
     pub sockets: BTreeMap<usize, Id>,
@@ -29,7 +30,6 @@ pub struct Kernel {
     work: VecDeque<Work>,
     is_working: bool,
     clients: usize,
-    last_id: Id,
 }
 
 enum Work {
@@ -39,7 +39,7 @@ enum Work {
 }
 
 static KERNEL: Mutex<Kernel> = Mutex::new(Kernel {
-    objects: BTreeMap::new(),
+    objects: Objects::new(),
     tokens: BTreeMap::new(),
     sockets: BTreeMap::new(),
     lent: BTreeSet::new(),
@@ -51,7 +51,6 @@ static KERNEL: Mutex<Kernel> = Mutex::new(Kernel {
     work: VecDeque::new(),
     is_working: false,
     clients: 0,
-    last_id: 0,
 });
 
 /// There is something to do for the kernel's thread.
@@ -75,7 +74,10 @@ pub fn lock() -> Entered {
 
 /// A thread that makes system calls. When the last one ends, so does the
 /// kernel's thread, because Miri wants none to be left at the end of the program.
-struct Client;
+pub struct Client {
+    /// The port that has released it last.
+    port: Cell<Option<Id>>,
+}
 
 thread_local! {
     static CLIENT: Client = Client::new();
@@ -84,36 +86,58 @@ thread_local! {
 impl Client {
     fn new() -> Self {
         lock().clients += 1;
-        Self
+        Self { port: Cell::new(None) }
+    }
+
+    /// The calling thread is one of those that run on a port.
+    pub fn run_on(kernel: &mut Kernel, port: Id) {
+        CLIENT.with(|client| client.port.set(Some(port)));
+        kernel.start_running(port);
+    }
+
+    /// It is no more.
+    pub fn leave_port(kernel: &mut Kernel) -> Option<Id> {
+        let port = CLIENT.with(|client| client.port.take())?;
+        kernel.stop_running(port);
+        Some(port)
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        lock().clients -= 1;
+        let mut kernel = lock();
+        if let Some(port) = self.port.take() {
+            kernel.stop_running(port);
+        }
+        kernel.clients -= 1;
         WORK.notify_one();
     }
 }
 
-/// Waits until something has happened, or a little while.
-pub fn wait(kernel: Entered) -> Entered {
-    wait_on(&CHANGED, kernel)
+/// Blocks until something has happened, or a little while.
+pub fn wait(mut kernel: Entered) -> Entered {
+    let port = Client::leave_port(&mut kernel);
+    let (mut kernel, _) = wait_on(&CHANGED, kernel);
+    if let Some(port) = port {
+        Client::run_on(&mut kernel, port);
+    }
+    kernel
 }
 
-/// The same for what only one thread is told of.
+/// The same for what only one thread is told of; whether it has been.
 ///
 /// Nobody tells the kernel when a handle is closed, so nobody waits long
 /// without looking.
-pub fn wait_on(condition: &Condvar, kernel: Entered) -> Entered {
+pub fn wait_on(condition: &Condvar, kernel: Entered) -> (Entered, bool) {
     const GLANCE: Duration = Duration::from_millis(50);
-    condition.wait_timeout(kernel, GLANCE).unwrap_or_else(PoisonError::into_inner).0
+    let (kernel, result) =
+        condition.wait_timeout(kernel, GLANCE).unwrap_or_else(PoisonError::into_inner);
+    (kernel, !result.timed_out())
 }
 
 impl Kernel {
     pub fn add(&mut self, object: Object) -> Id {
-        self.last_id += 1;
-        self.objects.insert(self.last_id, object);
-        self.last_id
+        self.objects.add(object)
     }
 
     /// Something has happened to the object: which of its operations are over is

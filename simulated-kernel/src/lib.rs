@@ -10,10 +10,10 @@
 //! own, at times drawn from Miri's seed; so Miri sees whatever the library does
 //! with that memory too early or too late.
 //!
-//! What the model does by chance a test can make it do: see `behave`.
+//! What the model does by chance a test can make it do: see [`behave`].
 //!
-//! Not modelled: the concurrency value (all waiting threads may run), events
-//! (`hEvent` is only looked at for its lowest bit), child processes.
+//! Not modelled: events (`hEvent` is only looked at for its lowest bit), child
+//! processes, devices.
 #![cfg(all(miri, windows))]
 #![allow(non_snake_case, reason = "the functions have the system's names")]
 #![allow(clippy::missing_safety_doc, reason = "they are called as the system's are")]
@@ -34,6 +34,8 @@ mod status;
 mod stream;
 mod winsock;
 
-pub use behaviour::{Behaving, Behaviour, Chance, behave, heed_cancels, scribble};
+pub use behaviour::{Behaving, Behaviour, Chance, behave, heed_cancels, scribble, seed};
 pub use file::open as open_file;
+pub use handle::close_elsewhere;
 pub use pipe::{BlockingPipe, open as open_pipe};
+pub use port::{deliver, queued, waiting};

@@ -40,10 +40,61 @@ impl Object {
     }
 }
 
+/// All objects by their numbers, which are never used twice. (Miri takes long
+/// to find something in a map.)
+pub struct Objects(Vec<Option<Object>>);
+
+impl Objects {
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    pub fn add(&mut self, object: Object) -> Id {
+        self.0.push(Some(object));
+        self.0.len() as Id - 1
+    }
+
+    pub fn get(&self, id: Id) -> Option<&Object> {
+        self.0.get(id as usize)?.as_ref()
+    }
+
+    pub fn get_mut(&mut self, id: Id) -> Option<&mut Object> {
+        self.0.get_mut(id as usize)?.as_mut()
+    }
+
+    pub fn remove(&mut self, id: Id) -> Option<Object> {
+        self.0.get_mut(id as usize)?.take()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Id, &Object)> {
+        let numbered = (0..).zip(&self.0);
+        numbered.filter_map(|(id, object)| Some((id, object.as_ref()?)))
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Id, &mut Object)> {
+        let numbered = (0..).zip(&mut self.0);
+        numbered.filter_map(|(id, object)| Some((id, object.as_mut()?)))
+    }
+}
+
+impl std::ops::Index<Id> for Objects {
+    type Output = Object;
+
+    fn index(&self, id: Id) -> &Object {
+        self.get(id).expect("an object")
+    }
+}
+
+impl std::ops::IndexMut<Id> for Objects {
+    fn index_mut(&mut self, id: Id) -> &mut Object {
+        self.get_mut(id).expect("an object")
+    }
+}
+
 impl Kernel {
     /// What comes of an operation that nobody disturbs.
     pub fn attempt_soundly(&mut self, id: Id, operation: &mut Operation) -> Option<Outcome> {
-        match &mut self.objects.get_mut(&id)?.body {
+        match &mut self.objects.get_mut(id)?.body {
             Body::Port(_) => unreachable!("ports have no operations"),
             Body::File(file) => Some(file.transfer(operation)),
             Body::Pipe(_) => self.transfer_pipe(id, operation),
@@ -53,7 +104,7 @@ impl Kernel {
 
     /// The last handle is closed.
     pub fn destroy(&mut self, id: Id) {
-        let Some(mut object) = self.objects.remove(&id) else { return };
+        let Some(mut object) = self.objects.remove(id) else { return };
         match std::mem::replace(&mut object.body, Body::Port(Port::default())) {
             Body::Port(port) => {
                 for packet in port.abandon() {

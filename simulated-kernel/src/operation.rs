@@ -76,6 +76,18 @@ pub struct Finished {
     pub packet: Option<(Id, usize)>,
 }
 
+/// The result of an operation whose packet is queued.
+pub struct Unwritten {
+    operation: Operation,
+    outcome: Outcome,
+}
+
+impl Unwritten {
+    pub fn write(self) {
+        self.operation.write(&self.outcome);
+    }
+}
+
 impl Outcome {
     pub fn status(status: u32) -> Self {
         Self { status, bytes: 0, data: Vec::new() }
@@ -146,8 +158,12 @@ impl Operation {
     }
 
     pub fn cancelled(self, association: Option<(Id, usize)>) -> Finished {
+        self.ended(STATUS_CANCELLED, association)
+    }
+
+    fn ended(self, status: u32, association: Option<(Id, usize)>) -> Finished {
         let packet = association.filter(|_| self.has_packet);
-        Finished { operation: self, outcome: Outcome::status(STATUS_CANCELLED), packet }
+        Finished { operation: self, outcome: Outcome::status(status), packet }
     }
 
     fn mark_pending(&self) {
@@ -201,14 +217,14 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
 
     let behaviour = kernel.behaviour.clone();
     let inbound = operation.is_inbound();
-    let object = kernel.objects.get(&id).expect("an object");
+    let object = &kernel.objects[id];
     let waits = object.pending.iter().any(|other| other.is_inbound() == inbound);
     let (association, skips) = (object.association, object.skips);
     let packet = association.filter(|_| operation.has_packet);
     let linger = kernel.random.draw(behaviour.dequeued_first);
 
     // Whatever is ready completes at once, but for files.
-    let is_file = matches!(kernel.objects[&id].body, Body::File(_));
+    let is_file = matches!(kernel.objects[id].body, Body::File(_));
     let inline = match behaviour.inline {
         Chance::Sometimes if !is_file => Chance::Always,
         chance => chance,
@@ -258,7 +274,7 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
         }
         None => {
             operation.mark_pending();
-            kernel.objects.get_mut(&id).expect("an object").pending.push(operation);
+            kernel.objects[id].pending.push(operation);
             kernel.look(id);
         }
     }
@@ -284,14 +300,22 @@ fn wait_for_dequeue(address: usize) {
 /// Writes the result of an operation where it belongs, and queues the packet.
 pub fn settle(finished: Finished) {
     let Finished { operation, outcome, packet } = finished;
-    operation.write(&outcome);
     let address = operation.address();
+    let (bytes, status) = (outcome.bytes as u32, outcome.status);
     let mut kernel = lock();
+    let chance = kernel.behaviour.written_at_dequeue;
+    let unwritten = if packet.is_some() && kernel.random.draw(chance) {
+        Some(Unwritten { operation, outcome })
+    } else {
+        // Not in order with other threads' calls.
+        drop(kernel);
+        operation.write(&outcome);
+        kernel = lock();
+        None
+    };
     match packet {
-        Some((port, key)) if kernel.objects.contains_key(&port) => {
-            let Outcome { status, bytes, .. } = outcome;
-            let packet = Packet { overlapped: address, key, bytes: bytes as u32, status };
-            kernel.queue(port, packet);
+        Some((port, key)) if kernel.objects.get(port).is_some() => {
+            kernel.queue(port, Packet { overlapped: address, key, bytes, status, unwritten });
         }
         _ => {
             kernel.lent.remove(&address);
@@ -308,6 +332,11 @@ impl Kernel {
         if !is_error(outcome.status) {
             let is_full = outcome.bytes == operation.length;
             outcome.bytes += if is_full { self.behaviour.over_report as usize } else { 0 };
+            if let Kind::Read = operation.kind
+                && let Some(warning) = self.behaviour.warn.pop_front()
+            {
+                outcome.status = warning;
+            }
         }
         Some(outcome)
     }
@@ -321,7 +350,7 @@ impl Kernel {
 
     /// Takes those operations of an object that are over. Only for `look`.
     pub fn progress(&mut self, id: Id) -> Vec<Finished> {
-        let Some(object) = self.objects.get_mut(&id) else { return Vec::new() };
+        let Some(object) = self.objects.get_mut(id) else { return Vec::new() };
         let association = object.association;
         let pending = std::mem::take(&mut object.pending);
         let (mut finished, mut left) = (Vec::new(), Vec::new());
@@ -342,7 +371,7 @@ impl Kernel {
                 left.push(operation);
             }
         }
-        if let Some(object) = self.objects.get_mut(&id) {
+        if let Some(object) = self.objects.get_mut(id) {
             object.pending = left;
         }
         finished
@@ -351,7 +380,7 @@ impl Kernel {
     /// What is in flight on an object that is gone.
     pub fn abandon(&mut self, object: Object) {
         for operation in object.pending {
-            let finished = operation.cancelled(object.association);
+            let finished = operation.ended(self.behaviour.close_status, object.association);
             if self.behaviour.ignore_cancels {
                 self.hung.push(finished);
             } else {

@@ -81,7 +81,7 @@ impl PipeEnd {
 
 impl Kernel {
     fn pipe(&mut self, id: Id) -> Option<&mut PipeEnd> {
-        match &mut self.objects.get_mut(&id)?.body {
+        match &mut self.objects.get_mut(id)?.body {
             Body::Pipe(end) => Some(end),
             _ => None,
         }
@@ -107,7 +107,7 @@ impl Kernel {
 
     /// Puts as much as there is room for at the other end.
     fn write_pipe(&mut self, other: Id, operation: &mut Operation) -> Option<Outcome> {
-        let is_awaited = self.objects[&other].pending.iter().any(Operation::is_inbound);
+        let is_awaited = self.objects[other].pending.iter().any(Operation::is_inbound);
         let length = operation.length;
         let Kind::Write(done) = &mut operation.kind else { unreachable!("pipes carry bytes") };
         let end = self.pipe(other)?;
@@ -156,7 +156,7 @@ pub fn open(name: &str) -> io::Result<OwnedHandle> {
     let mut kernel = enter();
     let server = kernel.objects.iter().find_map(|(id, object)| match &object.body {
         Body::Pipe(end) if end.name.as_deref() == Some(name) && end.link == Link::Listening => {
-            Some((*id, end.has_messages, end.capacity))
+            Some((id, end.has_messages, end.capacity))
         }
         _ => None,
     });

@@ -11,17 +11,19 @@ use windows_sys::Win32::Foundation::{
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_ENTRY};
 
 use crate::handle::{fail, truth};
-use crate::kernel::{Entered, Id, Kernel, enter, wait_on};
+use crate::kernel::{Client, Entered, Id, Kernel, enter, wait_on};
 use crate::memory::put;
 use crate::object::{Body, Object};
-use crate::status::{STATUS_SUCCESS, win32_code};
+use crate::operation::Unwritten;
+use crate::status::{STATUS_SUCCESS, is_success, win32_code};
 
-#[derive(Clone, Copy)]
 pub struct Packet {
     pub overlapped: usize,
     pub key: usize,
     pub bytes: u32,
     pub status: u32,
+    /// What is written when the packet is dequeued, if not before.
+    pub unwritten: Option<Unwritten>,
 }
 
 #[derive(Default)]
@@ -30,7 +32,13 @@ pub struct Port {
     /// The last to come is the first to be served.
     waiters: Vec<Arc<Waiter>>,
     last_waiter: u64,
+    /// How many threads may run at once that it has released.
+    concurrency: usize,
+    running: usize,
 }
+
+/// What a concurrency value of 0 stands for.
+const PROCESSORS: usize = 4;
 
 struct Waiter {
     number: u64,
@@ -44,6 +52,20 @@ impl Port {
         self.queue.drain(..count).collect()
     }
 
+    /// Wakes the thread that is next, if there is something for it to do.
+    fn wake(&self) {
+        if self.running < self.concurrency
+            && !self.queue.is_empty()
+            && let Some(next) = self.waiters.last()
+        {
+            next.served.notify_one();
+        }
+    }
+
+    fn is_next(&self, waiter: &Waiter) -> bool {
+        self.waiters.last().is_some_and(|last| last.number == waiter.number)
+    }
+
     /// Wakes those who wait on a port that is gone, and returns what is left.
     pub fn abandon(self) -> impl Iterator<Item = Packet> {
         for waiter in self.waiters {
@@ -55,7 +77,7 @@ impl Port {
 
 impl Kernel {
     fn port(&mut self, id: Id) -> Option<&mut Port> {
-        match &mut self.objects.get_mut(&id)?.body {
+        match &mut self.objects.get_mut(id)?.body {
             Body::Port(port) => Some(port),
             _ => None,
         }
@@ -65,10 +87,59 @@ impl Kernel {
     pub fn queue(&mut self, port: Id, packet: Packet) {
         let port = self.port(port).expect("a port");
         port.queue.push_back(packet);
-        if let Some(waiter) = port.waiters.last() {
-            waiter.served.notify_one();
+        port.wake();
+    }
+
+    /// A thread that a port has released blocks, ends, or asks for more.
+    pub fn stop_running(&mut self, port: Id) {
+        if let Some(port) = self.port(port) {
+            port.running -= 1;
+            port.wake();
         }
     }
+
+    pub fn start_running(&mut self, port: Id) {
+        if let Some(port) = self.port(port) {
+            port.running += 1;
+        }
+    }
+}
+
+/// How many threads wait on a port.
+///
+/// # Panics
+///
+/// If the handle is not an open port's.
+#[must_use]
+pub fn waiting(port: HANDLE) -> usize {
+    look_into(port, |port| port.waiters.len())
+}
+
+/// How many packets are queued at a port.
+///
+/// # Panics
+///
+/// If the handle is not an open port's.
+#[must_use]
+pub fn queued(port: HANDLE) -> usize {
+    look_into(port, |port| port.queue.len())
+}
+
+fn look_into<T>(port: HANDLE, look: impl FnOnce(&Port) -> T) -> T {
+    let mut kernel = enter();
+    let port = kernel.find(port.addr()).and_then(|port| kernel.port(port));
+    look(port.expect("a port"))
+}
+
+/// Queues a packet of somebody else's, who may have failed.
+///
+/// # Panics
+///
+/// If the handle is not an open port's.
+pub fn deliver(port: HANDLE, bytes: u32, key: usize, overlapped: usize, status: u32) {
+    let mut kernel = enter();
+    let port = kernel.find(port.addr()).expect("a port");
+    kernel.queue(port, Packet { overlapped, key, bytes, status, unwritten: None });
 }
 
 #[unsafe(no_mangle)]
@@ -76,12 +147,13 @@ extern "system" fn CreateIoCompletionPort(
     file: HANDLE,
     existing: HANDLE,
     key: usize,
-    _concurrency: u32,
+    concurrency: u32,
 ) -> HANDLE {
     let mut kernel = enter();
     if file == INVALID_HANDLE_VALUE {
         assert!(existing.is_null(), "a port is made, or a file associated with one");
-        let id = kernel.add(Object::new(Body::Port(Port::default())));
+        let concurrency = if concurrency == 0 { PROCESSORS } else { concurrency as usize };
+        let id = kernel.add(Object::new(Body::Port(Port { concurrency, ..Port::default() })));
         return kernel.open_token(id);
     }
     let answer = kernel.associate(file.addr(), existing.addr(), key);
@@ -103,7 +175,7 @@ impl Kernel {
                 ERROR_INVALID_HANDLE
             });
         };
-        let object = self.objects.get_mut(&file).expect("an object");
+        let object = &mut self.objects[file];
         if matches!(object.body, Body::Port(_)) || !object.is_overlapped {
             return Err(ERROR_INVALID_PARAMETER);
         }
@@ -130,7 +202,8 @@ extern "system" fn PostQueuedCompletionStatus(
                 Err(ERROR_NO_SYSTEM_RESOURCES)
             } else {
                 let overlapped = overlapped.addr();
-                kernel.queue(port, Packet { overlapped, key, bytes, status: STATUS_SUCCESS });
+                let status = STATUS_SUCCESS;
+                kernel.queue(port, Packet { overlapped, key, bytes, status, unwritten: None });
                 Ok(())
             }
         }
@@ -142,21 +215,35 @@ extern "system" fn PostQueuedCompletionStatus(
 
 /// Waits for at least one packet, and takes up to `count`.
 fn dequeue(port: HANDLE, count: usize, milliseconds: u32) -> Result<Vec<Packet>, u32> {
-    let deadline = (milliseconds != u32::MAX)
-        .then(|| Instant::now() + Duration::from_millis(milliseconds.into()));
     let mut kernel = enter();
+    let deadline = kernel.deadline(milliseconds);
+    Client::leave_port(&mut kernel);
     let id = kernel.find(port.addr()).ok_or(ERROR_INVALID_HANDLE)?;
     let mut packets = kernel.port(id).ok_or(ERROR_INVALID_HANDLE)?.take(count);
     if packets.is_empty() && milliseconds != 0 {
         (kernel, packets) = wait_for_packets(kernel, id, count, deadline)?;
     }
+    Client::run_on(&mut kernel, id);
     if packets.is_empty() {
         return Err(WAIT_TIMEOUT);
     }
-    for packet in &packets {
+    for packet in &mut packets {
+        if let Some(unwritten) = packet.unwritten.take() {
+            unwritten.write();
+        }
         kernel.lent.remove(&packet.overlapped);
     }
     Ok(packets)
+}
+
+impl Kernel {
+    /// When a call with a time-out gives up, which may be a little early.
+    fn deadline(&mut self, milliseconds: u32) -> Option<Instant> {
+        (milliseconds != u32::MAX).then(|| {
+            let early = self.random.below(milliseconds.min(1) + 1);
+            Instant::now() + Duration::from_millis((milliseconds - early).into())
+        })
+    }
 }
 
 fn wait_for_packets(
@@ -170,19 +257,17 @@ fn wait_for_packets(
     let waiter = Arc::new(Waiter { number: port.last_waiter, served: Condvar::new() });
     port.waiters.push(Arc::clone(&waiter));
     loop {
-        kernel = wait_on(&waiter.served, kernel);
+        let has_been_told;
+        (kernel, has_been_told) = wait_on(&waiter.served, kernel);
         kernel.sweep();
         let Some(port) = kernel.port(id) else { return Err(ERROR_ABANDONED_WAIT_0) };
-        let packets = port.take(count);
+        // Who runs for long without coming back has blocked somewhere.
+        let may_run = port.running < port.concurrency || !has_been_told;
+        let is_served = may_run && port.is_next(&waiter);
+        let packets = port.take(if is_served { count } else { 0 });
         let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         if !packets.is_empty() || is_late {
             port.waiters.retain(|other| other.number != waiter.number);
-            // There may be more than one thread's worth.
-            if !port.queue.is_empty()
-                && let Some(next) = port.waiters.last()
-            {
-                next.served.notify_one();
-            }
             return Ok((kernel, packets));
         }
     }
@@ -205,11 +290,11 @@ unsafe extern "system" fn GetQueuedCompletionStatus(
                 fail(code, 0)
             }
             Ok(packets) => {
-                let packet = packets[0];
+                let packet = &packets[0];
                 put(bytes, packet.bytes);
                 put(key, packet.key);
                 put(overlapped, std::ptr::without_provenance_mut(packet.overlapped));
-                if packet.status == STATUS_SUCCESS {
+                if is_success(packet.status) {
                     return 1;
                 }
                 fail(win32_code(packet.status), 0)

@@ -110,7 +110,7 @@ fn source_for(local: SocketAddr, to: SocketAddr) -> SocketAddr {
 
 impl Kernel {
     pub fn socket(&mut self, id: Id) -> Option<&mut Socket> {
-        match &mut self.objects.get_mut(&id)?.body {
+        match &mut self.objects.get_mut(id)?.body {
             Body::Socket(socket) => Some(socket),
             _ => None,
         }
@@ -126,7 +126,7 @@ impl Kernel {
                 && (local.ip() == address.ip()
                     || local.ip().is_unspecified()
                     || address.ip().is_unspecified());
-            (matches && wanted(&socket.role)).then_some(*id)
+            (matches && wanted(&socket.role)).then_some(id)
         })
     }
 
@@ -201,7 +201,7 @@ impl Kernel {
 
     /// Makes one socket into what another was.
     fn become_connection(&mut self, id: Id, connection: Id) {
-        let Body::Socket(from) = self.objects.remove(&connection).expect("an object").body else {
+        let Body::Socket(from) = self.objects.remove(connection).expect("an object").body else {
             unreachable!("connections are sockets");
         };
         if let Role::Stream(stream) = &from.role

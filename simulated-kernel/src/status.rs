@@ -21,6 +21,11 @@ pub fn is_error(status: u32) -> bool {
     status >> 30 == 3
 }
 
+/// A success or information, as the system's `NT_SUCCESS` has it.
+pub fn is_success(status: u32) -> bool {
+    status >> 31 == 0
+}
+
 /// What the call answers that a file or pipe operation fails with.
 pub fn win32_code(status: u32) -> u32 {
     match status {

@@ -51,7 +51,7 @@ impl Kernel {
         let value = (0x100..).step_by(4).find(|value| !self.sockets.contains_key(value));
         let value = value.expect("a free value");
         self.sockets.insert(value, id);
-        self.objects.get_mut(&id).expect("an object").handles += 1;
+        self.objects[id].handles += 1;
         value
     }
 }
