@@ -233,6 +233,93 @@ mod tests {
     }
 
     #[test]
+    fn a_status_on_a_socket_has_the_code_that_winsock_gives_it() {
+        #[rustfmt::skip]
+        let rows: [(i32, &[u32]); 20] = [
+            (10004, &[0xC000_0240]),
+            (10013, &[0xC000_0022]),
+            (10014, &[0xC000_0023, 0xC000_0005]),
+            (10022, &[0xC000_000D]),
+            (10038, &[0xC000_0008, 0xC000_0024]),
+            (10040, &[0x8000_0005]),
+            (10045, &[0xC000_0010, 0xC000_00BB]),
+            (10048, &[0xC000_0043, 0xC000_020A]),
+            (10049, &[0xC000_0141, 0xC000_0207]),
+            (10051, &[0xC000_023C, 0xC000_023E]),
+            (10052, &[0xC000_A013]),
+            (10053, &[0xC000_013B, 0xC000_013D, 0xC000_0241]),
+            (10054, &[0xC000_013C, 0xC000_020C, 0xC000_020D, 0xC000_013E, 0xC000_023F]),
+            (10055, &[
+                0xC000_009A, 0xC000_0017, 0xC000_0044, 0xC000_00A1,
+                0xC000_012D, 0xC000_012C, 0xC000_0209, 0xC000_0218,
+            ]),
+            (10056, &[0xC000_023B]),
+            (10057, &[0xC000_020B, 0xC000_0239, STATUS_INVALID_CONNECTION]),
+            (10058, &[0xC000_00B0]),
+            (10060, &[0xC000_00B5, 0x0000_0102]),
+            (10061, &[0xC000_0236]),
+            (10065, &[0xC000_023D]),
+        ];
+        for (code, statuses) in rows {
+            for &status in statuses {
+                let error = completion_error(status, Call::WSASend).unwrap_err();
+                assert_eq!(error.raw_os_error(), Some(code), "{status:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_has_the_kind_of_its_cause() {
+        use ErrorKind as K;
+        #[rustfmt::skip]
+        let rows: [(K, &[u32]); 24] = [
+            (K::Cancelled, &[995, 1235, 10004, 10103, 10111]),
+            (K::Closed, &[735]),
+            (K::InvalidHandle, &[6, 10009, 10038]),
+            (K::InvalidInput, &[87, 10014, 10022]),
+            (K::Unsupported, &[1, 50, 120, 10043, 10045, 10047]),
+            (K::ResourceExhausted, &[8, 14, 1450, 1453, 1455, 1784, 1816, 10024, 10035, 10055]),
+            (K::MoreData, &[234]),
+            (K::MessageTruncated, &[10040]),
+            (K::ConnectionAborted, &[1226, 1236, 10053, 10101]),
+            (K::ConnectionRefused, &[1225, 10061]),
+            (K::ConnectionReset, &[64, 1234, 10052, 10054]),
+            (K::NotConnected, &[233, 536, 10057]),
+            (K::AlreadyConnected, &[10056]),
+            (K::BrokenPipe, &[109, 232, 10058]),
+            (K::AddressInUse, &[10048]),
+            (K::AddressNotAvailable, &[10049]),
+            (K::NetworkUnreachable, &[1231, 1233, 10050, 10051]),
+            (K::HostUnreachable, &[1232, 10064, 10065]),
+            (K::TimedOut, &[121, 258, 1460, 10060]),
+            (K::NotFound, &[2, 3]),
+            (K::PermissionDenied, &[5, 10013]),
+            (K::Locked, &[32, 33]),
+            (K::StorageFull, &[39, 112]),
+            (K::Other, &[0, 52, 11_001, u32::MAX]),
+        ];
+        for (kind, codes) in rows {
+            for &code in codes {
+                assert_eq!(kind_of_code(code), kind, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_two_highest_bits_tell_errors_and_warnings() {
+        for (status, error, warning) in [
+            (0x0000_0000, false, false),
+            (0x7FFF_FFFF, false, false),
+            (0x8000_0000, false, true),
+            (0xBFFF_FFFF, false, true),
+            (0xC000_0000, true, false),
+            (0xFFFF_FFFF, true, false),
+        ] {
+            assert_eq!((is_error(status), is_warning(status)), (error, warning), "{status:#x}");
+        }
+    }
+
+    #[test]
     fn the_end_of_a_file_or_pipe_is_a_success_for_reads_only() {
         for status in [STATUS_END_OF_FILE, STATUS_PIPE_BROKEN] {
             assert_eq!(completion_error(status, Call::ReadFile), Ok(()));
