@@ -32,24 +32,41 @@ fn two_threads_that_take_and_put_back_lose_no_cell() {
     });
 }
 
+#[test]
+fn two_threads_that_take_from_the_list_and_put_back_lose_no_cell() {
+    explore::two_threads(|| {
+        // One of them stays at hand.
+        let port = Port::new(3);
+        let other = port.clone();
+        let there = thread::spawn(move || {
+            let index = other.allocate_from_list().expect("a cell for each");
+            other.free_to_list(index);
+        });
+        let index = port.allocate_from_list().expect("a cell for each");
+        port.free_to_list(index);
+        there.join().unwrap();
+        port.assert_all_free();
+    });
+}
+
 /// The ABA problem: one thread looks at the first cell and what comes after
 /// it; until it acts, the other takes both and puts the first back.
 #[test]
 fn a_cell_that_came_back_does_not_bring_its_old_successor() {
     explore::two_threads(|| {
-        let port = Port::new(2);
+        let port = Port::new(3);
         let other = port.clone();
         let there = thread::spawn(move || {
-            let (first, second) = (other.allocate(), other.allocate());
+            let (first, second) = (other.allocate_from_list(), other.allocate_from_list());
             if let Some(first) = first {
-                other.free(first);
+                other.free_to_list(first);
             }
             second
         });
-        let here = port.allocate();
+        let here = port.allocate_from_list();
         let held = [there.join().unwrap(), here];
         for index in held.into_iter().flatten() {
-            port.free(index);
+            port.free_to_list(index);
         }
         port.assert_all_free();
     });

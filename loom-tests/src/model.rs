@@ -86,9 +86,16 @@ impl Port {
     /// `Slab::allocate`; the cell is nobody else's.
     pub fn allocate(&self) -> Option<u32> {
         let index = match self.at_hand.take() {
-            0 => self.free.pop(|index| &self.cell(index).next)?,
+            0 => return self.allocate_from_list(),
             address => of(address),
         };
+        self.cell(index).own();
+        Some(index)
+    }
+
+    /// `Slab::allocate_from_list`.
+    pub fn allocate_from_list(&self) -> Option<u32> {
+        let index = self.free.pop(|index| &self.cell(index).next)?;
         self.cell(index).own();
         Some(index)
     }
@@ -102,7 +109,8 @@ impl Port {
     }
 
     /// `Slab::free_to_list`.
-    fn free_to_list(&self, index: u32) {
+    pub fn free_to_list(&self, index: u32) {
+        self.cell(index).own();
         if self.free.push(index, &self.cell(index).next) {
             self.destroy();
         }

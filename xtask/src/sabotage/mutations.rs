@@ -204,7 +204,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "compare_exchange_weak(head, with, Ordering::Release, Ordering::Relaxed)",
         after: "compare_exchange_weak(head, with, Ordering::Relaxed, Ordering::Relaxed)",
         why: "the next user fills the cell while the last one still empties it",
-        test: loom("cells::two_threads_that_take_and_put_back_lose_no_cell"),
+        test: loom("cells::two_threads_that_take_from_the_list_and_put_back_lose_no_cell"),
     },
     Mutation {
         name: "the-closed-bit-is-ignored",
