@@ -10,7 +10,7 @@
 //! own, at times drawn from Miri's seed; so Miri sees whatever the library does
 //! with that memory too early or too late.
 //!
-//! What the model does by chance a test can make it do: see [`behave`].
+//! What the model does by chance a test can make it do: see `behave`.
 //!
 //! Not modelled: events (`hEvent` is only looked at for its lowest bit), child
 //! processes, devices.
