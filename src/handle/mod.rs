@@ -41,6 +41,8 @@ pub struct Associated<H, M = Queued> {
     object: Object,
     /// How many operations in a row have completed without a packet.
     inline_run: AtomicU32,
+    /// The look at the port since which they are counted.
+    inline_since: AtomicU32,
     /// Whether it is known to be a listening socket.
     listens: AtomicBool,
     mode: PhantomData<M>,
@@ -114,6 +116,7 @@ impl<C: Send + 'static> Iocp<C> {
                 key: context,
                 object,
                 inline_run: AtomicU32::new(0),
+                inline_since: AtomicU32::new(0),
                 listens: AtomicBool::new(false),
                 mode: PhantomData,
             }),
@@ -188,6 +191,7 @@ impl<H> Associated<H> {
             key: self.key,
             object: self.object,
             inline_run: self.inline_run,
+            inline_since: self.inline_since,
             listens: self.listens,
             mode: PhantomData,
         })

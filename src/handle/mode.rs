@@ -85,7 +85,13 @@ impl sealed::Mode for Inline {
             Launched::Unqueued(done) => {
                 // Counted without synchronisation: a bound for a loop need not
                 // be exact between threads.
-                let run = handle.inline_run.load(Ordering::Relaxed);
+                let looks = shared.looks.load(Ordering::Relaxed);
+                let run = if handle.inline_since.load(Ordering::Relaxed) == looks {
+                    handle.inline_run.load(Ordering::Relaxed)
+                } else {
+                    handle.inline_since.store(looks, Ordering::Relaxed);
+                    0
+                };
                 if run < INLINE_LIMIT {
                     handle.inline_run.store(run + 1, Ordering::Relaxed);
                     return Ok(Started::Completed(done.complete(handle.context())));

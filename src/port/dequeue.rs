@@ -1,5 +1,6 @@
 //! Dequeuing completions.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Batch, Iocp, Shared};
@@ -196,6 +197,8 @@ impl<C: Send + 'static> Shared<C> {
         timeout: Option<Duration>,
         mut dequeue: impl FnMut(u32) -> Result<T>,
     ) -> Result<Option<T>> {
+        let looks = self.looks.load(Ordering::Relaxed);
+        self.looks.store(looks.wrapping_add(1), Ordering::Relaxed);
         let deadline = match timeout {
             // Reading the clock is for those who need it.
             None | Some(Duration::ZERO) => None,

@@ -8,6 +8,7 @@ mod scope;
 use std::fmt;
 use std::os::windows::io::{AsRawHandle, RawHandle};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -80,6 +81,10 @@ pub(crate) struct Shared<C: Send + 'static> {
     pub port: sys::Port,
     pub cells: Cells<C>,
     pub gate: Gate,
+    /// How often the port was looked at by those who do not wait for one
+    /// completion: inline completions are counted from look to look. Not exact
+    /// between threads.
+    pub looks: AtomicU32,
 }
 
 impl Iocp {
@@ -162,6 +167,7 @@ impl Builder {
                 port: sys::Port::create(self.concurrency.unwrap_or(0))?,
                 cells: Cells::reserve(self.max_operations)?,
                 gate: Gate::new(),
+                looks: AtomicU32::new(0),
             }),
         })
     }
