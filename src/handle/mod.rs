@@ -9,9 +9,10 @@ use std::marker::PhantomData;
 use std::mem;
 use std::os::windows::io::{AsRawHandle, AsRawSocket, RawHandle, RawSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use adopt::{Adoptable, Socket};
+use mode::InlineRun;
 pub use mode::{Inline, Mode, Queued};
 
 use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
@@ -39,10 +40,7 @@ pub struct Associated<H, M = Queued> {
     identity: Arc<Identity>,
     key: usize,
     object: Object,
-    /// How many operations in a row have completed without a packet.
-    inline_run: AtomicU32,
-    /// The look at the port since which they are counted.
-    inline_since: AtomicU32,
+    inline_run: InlineRun,
     /// Whether it is known to be a listening socket.
     listens: AtomicBool,
     mode: PhantomData<M>,
@@ -115,8 +113,7 @@ impl<C: Send + 'static> Iocp<C> {
                 identity,
                 key: context,
                 object,
-                inline_run: AtomicU32::new(0),
-                inline_since: AtomicU32::new(0),
+                inline_run: InlineRun::default(),
                 listens: AtomicBool::new(false),
                 mode: PhantomData,
             }),
@@ -153,8 +150,9 @@ impl<H> Associated<H> {
     ///
     /// It lasts as long as the file, socket or pipe, for duplicates too. After
     /// [32](Self::INLINE_LIMIT) operations in a row that completed at once the
-    /// next one goes through the port all the same, so that a loop over a
-    /// handle that is always ready comes back to the port.
+    /// next one goes through the port all the same, unless the port has been
+    /// looked at meanwhile (by `get_completions`, or with a time-out), so that a
+    /// loop over a handle that is always ready comes back to the port.
     ///
     /// [`Started`]: crate::Started
     ///
@@ -191,7 +189,6 @@ impl<H> Associated<H> {
             key: self.key,
             object: self.object,
             inline_run: self.inline_run,
-            inline_since: self.inline_since,
             listens: self.listens,
             mode: PhantomData,
         })

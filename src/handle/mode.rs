@@ -1,7 +1,7 @@
 //! How completions arrive: all through the port, or at once when they can.
 #![allow(private_interfaces, private_bounds, reason = "the sealed trait is for this crate alone")]
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Associated;
 use crate::error::{Error, Rejected, Result, refusal};
@@ -79,24 +79,13 @@ impl sealed::Mode for Inline {
     ) -> Result<Started<P::Output, C>, Rejected<(C, P::Given)>> {
         match launched {
             Launched::InFlight(pending) => {
-                handle.inline_run.store(0, Ordering::Relaxed);
+                handle.inline_run.end();
                 Ok(Started::Pending(pending))
             }
             Launched::Unqueued(done) => {
-                // Counted without synchronisation: a bound for a loop need not
-                // be exact between threads.
-                let looks = shared.looks.load(Ordering::Relaxed);
-                let run = if handle.inline_since.load(Ordering::Relaxed) == looks {
-                    handle.inline_run.load(Ordering::Relaxed)
-                } else {
-                    handle.inline_since.store(looks, Ordering::Relaxed);
-                    0
-                };
-                if run < INLINE_LIMIT {
-                    handle.inline_run.store(run + 1, Ordering::Relaxed);
+                if handle.inline_run.goes_on(shared.looks.count()) {
                     return Ok(Started::Completed(done.complete(handle.context())));
                 }
-                handle.inline_run.store(0, Ordering::Relaxed);
                 Ok(match done.post(&shared.port, handle.context()) {
                     Ok(pending) => Started::Pending(pending),
                     // No room for a packet: better at once than never.
@@ -114,9 +103,42 @@ impl sealed::Mode for Inline {
 
 const INLINE_LIMIT: u32 = 32;
 
+/// How many operations of a handle in a row have completed without a packet,
+/// since somebody last looked at the port.
+///
+/// Counted without synchronisation: a bound for a loop need not be exact
+/// between threads.
+#[derive(Debug, Default)]
+pub(super) struct InlineRun {
+    length: AtomicU32,
+    since: AtomicU32,
+}
+
+impl InlineRun {
+    /// Counts one more, or says that the run has been long enough.
+    #[inline]
+    fn goes_on(&self, looks: u32) -> bool {
+        let length = if self.since.load(Ordering::Relaxed) == looks {
+            self.length.load(Ordering::Relaxed)
+        } else {
+            self.since.store(looks, Ordering::Relaxed);
+            0
+        };
+        let goes_on = length < INLINE_LIMIT;
+        self.length.store(if goes_on { length + 1 } else { 0 }, Ordering::Relaxed);
+        goes_on
+    }
+
+    #[inline]
+    fn end(&self) {
+        self.length.store(0, Ordering::Relaxed);
+    }
+}
+
 impl<H> Associated<H> {
     /// How many operations in a row may complete without a packet on a handle
-    /// that [skips the port](Self::skip_on_success).
+    /// that [skips the port](Self::skip_on_success), if nobody looks at the
+    /// port meanwhile.
     pub const INLINE_LIMIT: u32 = INLINE_LIMIT;
 
     pub(super) fn set_skip_on_success(&self) -> Result<()> {

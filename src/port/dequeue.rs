@@ -1,6 +1,5 @@
 //! Dequeuing completions.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Batch, Iocp, Shared};
@@ -197,8 +196,7 @@ impl<C: Send + 'static> Shared<C> {
         timeout: Option<Duration>,
         mut dequeue: impl FnMut(u32) -> Result<T>,
     ) -> Result<Option<T>> {
-        let looks = self.looks.load(Ordering::Relaxed);
-        self.looks.store(looks.wrapping_add(1), Ordering::Relaxed);
+        self.looks.add();
         let deadline = match timeout {
             // Reading the clock is for those who need it.
             None | Some(Duration::ZERO) => None,

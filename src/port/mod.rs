@@ -8,7 +8,7 @@ mod scope;
 use std::fmt;
 use std::os::windows::io::{AsRawHandle, RawHandle};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -81,10 +81,27 @@ pub(crate) struct Shared<C: Send + 'static> {
     pub port: sys::Port,
     pub cells: Cells<C>,
     pub gate: Gate,
-    /// How often the port was looked at by those who do not wait for one
-    /// completion: inline completions are counted from look to look. Not exact
-    /// between threads.
-    pub looks: AtomicU32,
+    pub looks: Looks,
+}
+
+/// How often somebody has looked at the port who does not just wait for the
+/// next completion: batches and dequeues with a time-out. Inline completions
+/// are counted from look to look. Not exact between threads.
+///
+/// In a cache line of its own, because the rest of `Shared` is only read.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Looks(AtomicU32);
+
+impl Looks {
+    #[inline]
+    pub fn count(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self) {
+        self.0.store(self.count().wrapping_add(1), Ordering::Relaxed);
+    }
 }
 
 impl Iocp {
@@ -167,7 +184,7 @@ impl Builder {
                 port: sys::Port::create(self.concurrency.unwrap_or(0))?,
                 cells: Cells::reserve(self.max_operations)?,
                 gate: Gate::new(),
-                looks: AtomicU32::new(0),
+                looks: Looks::default(),
             }),
         })
     }

@@ -637,8 +637,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "no-inline-limit",
         file: "src/handle/mode.rs",
-        before: "if run < INLINE_LIMIT {",
-        after: "if run < u32::MAX {",
+        before: "let goes_on = length < INLINE_LIMIT;",
+        after: "let goes_on = length < u32::MAX;",
         why: "a stream that is always ready never comes back to the port",
         test: integration("stream", "a_stream_that_is_always_ready_comes_back_to_the_port_now_and_then"),
     },
