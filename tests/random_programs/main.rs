@@ -36,18 +36,18 @@ const STEPS: usize = if cfg!(miri) { 12 } else { 40 };
 
 #[test]
 fn what_one_thread_does_comes_out_as_the_model_says() {
-    check(200, 3, Shape { threads: 1, steps: STEPS, forgets: false });
+    check(150, 2, Shape { threads: 1, steps: STEPS, forgets: false });
 }
 
 #[test]
 fn what_several_threads_do_comes_out_as_the_model_says() {
-    check(200, 3, Shape { threads: 3, steps: STEPS, forgets: false });
+    check(150, 2, Shape { threads: 3, steps: STEPS, forgets: false });
 }
 
 #[test]
 #[cfg_attr(miri, ignore = "leaks on purpose")]
 fn what_is_forgotten_is_lost_and_nothing_else() {
-    check(100, 3, Shape { threads: 2, steps: STEPS, forgets: true });
+    check(100, 2, Shape { threads: 2, steps: STEPS, forgets: true });
 }
 
 /// Runs so many programs, or under Miri so few.

@@ -326,7 +326,7 @@ fn buffer() -> impl Strategy<Value = Buffer> {
 }
 
 fn length() -> impl Strategy<Value = usize> {
-    let long = if cfg!(miri) { [100, 200] } else { [700, 3000] };
+    let long = if cfg!(miri) { [100, 200] } else { [300, 1500] };
     weighted([1, 2, 3, 0, 5, 8, 13, 21, 34, 55].into_iter().chain(long).map(|length| (1, length)))
 }
 

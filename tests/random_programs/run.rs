@@ -12,11 +12,8 @@ use crate::log::{Log, peer};
 use crate::model;
 use crate::operation::Ticket;
 use crate::program::{Buffer, Dequeue, Ending, Fate, Hold, Kind, Object, Part, Program};
-use crate::support::TempFile;
+use crate::support::{PATIENCE, TempFile};
 use crate::worker::{Session, Worker, serve};
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs a program; what was wrong, if anything was.
 pub fn run(program: &Program) -> Result<(), String> {
@@ -137,14 +134,16 @@ fn flush(worker: &mut Worker) {
     for end in &ends {
         worker.write(*end, last, 0, Hold::Drop);
     }
-    let start = Instant::now();
+    let mut progress = Instant::now();
     for end in ends.iter().filter(|end| log.ends[**end].object != Object::File) {
         while !model::has_read_all(log, *end) {
             if !model::is_reading(log, *end) {
                 worker.read(*end, room, 0, Hold::Drop);
             }
-            worker.dequeue(Dequeue::Timeout, Fate::Take);
-            if start.elapsed() > PATIENCE {
+            if worker.dequeue(Dequeue::Timeout, Fate::Take) {
+                progress = Instant::now();
+            }
+            if progress.elapsed() > PATIENCE {
                 log.wrong(format!("not everything arrives at end {end}"));
                 break;
             }
@@ -203,13 +202,15 @@ impl Finish<'_> {
         let mut worker = Worker::new(session, self.port.clone(), std::mem::take(&mut self.ends));
         worker.ends.keys().for_each(|end| worker.cancel_all(*end));
         close_forgotten(session);
-        let start = Instant::now();
+        let mut progress = Instant::now();
         let operations = session.log.operations();
         while !operations.iter().all(|operation| model::is_over(operation)) {
-            if !worker.dequeue(Dequeue::Timeout, Fate::Take) {
+            if worker.dequeue(Dequeue::Timeout, Fate::Take) {
+                progress = Instant::now();
+            } else {
                 thread::sleep(Duration::from_millis(1));
             }
-            if start.elapsed() > PATIENCE {
+            if progress.elapsed() > PATIENCE {
                 let in_flight = operations.iter().filter(|operation| !model::is_over(operation));
                 session.log.wrong(format!("never over: {:?}", in_flight.collect::<Vec<_>>()));
                 break;

@@ -182,6 +182,11 @@ fn judge_result(
                 }
         }
         Some(error) if is_loss(error) => outcome.bytes == 0 && has_lost_peer(log, operation, seen),
+        // Wine may find out that the handle is closed when there is something
+        // to receive.
+        Some(ErrorKind::InvalidHandle) => {
+            outcome.bytes == 0 && operation.end().is_some_and(|end| log.ends[end].is_closing(seen))
+        }
         Some(_) => false,
     };
     if is_legal { Ok(()) } else { Err(format!("came out as {outcome:?}")) }

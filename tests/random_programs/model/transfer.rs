@@ -109,13 +109,7 @@ impl Reader {
                 self.places.retain(|place| place.0 == self.sent.len());
             }
             got if is_message => self.places = self.read_message(log, operation, &got),
-            Got::Bytes { count, content, .. } => {
-                let mut read = 0;
-                while read < count {
-                    read += self
-                        .read_run(content.as_ref().map(|content| &content[read..]), count - read);
-                }
-            }
+            Got::Bytes { count, content, .. } => self.read_bytes(count, content.as_deref()),
             Got::AtMost { count, content } => {
                 let mut places = BTreeSet::new();
                 for index in 0..=count {
@@ -126,7 +120,7 @@ impl Reader {
                         places.extend(&self.places);
                     }
                     if index < count {
-                        self.read_byte(content.as_ref().map(|content| content[index]));
+                        self.read_bytes(1, content.as_ref().map(|content| &content[index..]));
                     }
                 }
                 self.places = places;
@@ -161,30 +155,36 @@ impl Reader {
         }
     }
 
-    /// Reads as many bytes at a time as it can, and returns how many.
-    fn read_run(&mut self, bytes: Option<&[u8]>, count: usize) -> usize {
-        self.skip();
-        if self.places.len() == 1
-            && let Some(&(write, offset)) = self.places.first()
-            && let Some(sent) = self.sent.get(write)
-        {
-            let count = count.min(sent.content.len() - offset);
-            if bytes.is_none_or(|bytes| sent.content[offset..].starts_with(&bytes[..count])) {
-                self.places = BTreeSet::from([(write, offset + count)]);
-                return count;
+    /// Goes on by so many bytes, which are these, if they are known.
+    fn read_bytes(&mut self, count: usize, content: Option<&[u8]>) {
+        let mut todo: Vec<(Place, usize)> = self.places.iter().map(|place| (*place, 0)).collect();
+        let mut done = BTreeSet::new();
+        self.places.clear();
+        while let Some((place, read)) = todo.pop() {
+            if !done.insert((place, read)) {
+                continue;
+            }
+            if read == count {
+                self.places.insert(place);
+                continue;
+            }
+            let (write, offset) = place;
+            let Some(sent) = self.sent.get(write) else { continue };
+            let rest = &sent.content[offset..];
+            let run = rest.len().min(count - read);
+            let fitting = content.map_or(run, |content| {
+                rest[..run].iter().zip(&content[read..]).take_while(|(a, b)| a == b).count()
+            });
+            if fitting == run && (sent.is_whole || read + run == count) {
+                let is_behind = run == rest.len();
+                let next = if is_behind { (write + 1, 0) } else { (write, offset + run) };
+                todo.push((next, read + run));
+            }
+            if !sent.is_whole {
+                // It may have sent any part.
+                todo.extend((0..=fitting).map(|part| ((write + 1, 0), read + part)));
             }
         }
-        self.read_byte(bytes.map(|bytes| bytes[0]));
-        1
-    }
-
-    fn read_byte(&mut self, byte: Option<u8>) {
-        self.skip();
-        let next = |&(write, offset): &Place| {
-            let sent = *self.sent.get(write)?.content.get(offset)?;
-            byte.is_none_or(|byte| byte == sent).then_some((write, offset + 1))
-        };
-        self.places = self.places.iter().filter_map(next).collect();
     }
 
     fn read_message(&mut self, log: &Log, operation: &Operation, got: &Got) -> BTreeSet<Place> {
