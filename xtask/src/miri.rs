@@ -24,6 +24,10 @@ const MODELS: [(&str, &str); 2] =
 /// Tests that leak on purpose, by parts of their names.
 pub const LEAKING: [&str; 3] = ["forgotten", "leak", "fixed_buffers"];
 
+/// What the random programs are told by; see tests/random_programs.
+const RANDOM_PROGRAMS: [&str; 2] =
+    ["COMPLETION_PORT_RANDOM_PROGRAMS", "COMPLETION_PORT_RANDOM_PROGRAM"];
+
 /// Short tests in which threads race, by parts of their names.
 const RACING: [&str; 3] = ["races_of", "amid", "over_before"];
 
@@ -117,7 +121,13 @@ fn verdict(good: bool) -> &'static str {
 fn miri(flags: &str) -> Command {
     let mut command = nightly("cargo");
     command.args(["miri", "test", "--package", "completion-port", "--target", WINDOWS_GNU]);
-    let own = env::var("MIRIFLAGS").unwrap_or_default();
+    let mut own = env::var("MIRIFLAGS").unwrap_or_default();
+    // Programs have the environment that they were built in, but for this.
+    for variable in RANDOM_PROGRAMS {
+        if let Ok(value) = env::var(variable) {
+            own.push_str(&format!(" -Zmiri-env-set={variable}={value}"));
+        }
+    }
     command.env("MIRIFLAGS", format!("{ALWAYS} {flags} {own}"));
     command
 }
