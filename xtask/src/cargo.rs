@@ -1,5 +1,6 @@
 //! How the commands call cargo.
 
+use std::collections::HashMap;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -44,4 +45,25 @@ pub fn has_target(rustc: &mut Command, target: &str) -> Result<bool> {
     let sysroot = PathBuf::from(String::from_utf8(output.stdout)?.trim_end());
     let library = sysroot.join("lib/rustlib").join(target).join("lib");
     Ok(output.status.success() && library.is_dir())
+}
+
+/// Where a build, which is up to date, has put the programs it made, by name.
+pub fn executables(build: &mut Command) -> Result<HashMap<String, PathBuf>> {
+    let output = build.args(["--message-format=json", "--quiet"]).output()?;
+    if !output.status.success() {
+        bail!("cargo ended with {}", output.status);
+    }
+    let messages = String::from_utf8(output.stdout)?;
+    let paths = messages.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("\"executable\":\"")?;
+        let path = PathBuf::from(rest.split_once('"')?.0);
+        Some((path.file_stem()?.to_str()?.to_owned(), path))
+    });
+    Ok(paths.collect())
+}
+
+/// What the compiler says that it is.
+pub fn compiler() -> Result<String> {
+    let output = rustc().arg("--version").output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }

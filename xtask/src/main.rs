@@ -15,9 +15,13 @@ mod test;
 mod unsafe_report;
 
 #[cfg(target_os = "linux")]
+mod bench;
+#[cfg(target_os = "linux")]
 mod cost;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+mod page;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -70,6 +74,9 @@ enum Command {
     /// Count the instructions of each operation, on the library and by hand
     #[cfg(target_os = "linux")]
     Cost(cost::Args),
+    /// Measure throughput and latency, on the library, by hand and on its peers
+    #[cfg(target_os = "linux")]
+    Bench(bench::Args),
     /// Make this machine ready for the other commands, which also do so themselves
     Setup,
     /// Run a Windows program under Wine: cargo's runner
@@ -103,6 +110,8 @@ fn main() -> ExitCode {
         Command::UnsafeReport => unsafe_report::run(),
         #[cfg(target_os = "linux")]
         Command::Cost(args) => cost::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Bench(args) => bench::run(&args),
         Command::Setup => runtime::prepare(),
         #[cfg(target_os = "linux")]
         Command::Wine { program, args } => linux::runner::run(&program, &args),

@@ -85,6 +85,7 @@ mod wine {
     use std::time::Duration;
 
     use anyhow::bail;
+    use procfs::process::Process;
 
     use super::{Command, ExitCode, Result};
     use crate::cargo;
@@ -138,6 +139,11 @@ mod wine {
         /// A Windows program, to be started in the session without a runner.
         pub fn wine(&self, program: &Path) -> Command {
             self.session.program(program)
+        }
+
+        /// The process that is Wine's kernel.
+        pub fn server(&self) -> Result<Process> {
+            self.session.server()
         }
 
         pub fn run(&mut self, command: &mut Command) -> Result<ExitCode> {

@@ -12,7 +12,7 @@ mod tracer;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -45,10 +45,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if outcome != ExitCode::SUCCESS {
         return Ok(outcome);
     }
-    let program = program(&runtime)?;
+    let mut build = runtime.cargo("build");
+    build.args(["--release", "--package", "cost"]);
+    let program = cargo::executables(&mut build)?.remove("cost").context("nothing was built")?;
     let image = Image::read(&program)?;
     let trace = tracer::trace(&runtime.wine(&program), &image)?;
-    let table = Table::new(&trace.output, &trace.regions, compiler()?)?;
+    let table = Table::new(&trace.output, &trace.regions, cargo::compiler()?)?;
     println!("{table}");
     if args.functions > 0 {
         for (name, region) in table.regions(&trace.regions) {
@@ -61,22 +63,3 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if args.write { table.write() } else { table.compare() }
 }
 
-/// Where cargo has put the program.
-fn program(runtime: &Runtime) -> Result<std::path::PathBuf> {
-    let mut metadata = runtime.cargo("build");
-    metadata.args(["--release", "--package", "cost", "--message-format=json", "--quiet"]);
-    let output = metadata.output().context("cannot run cargo")?;
-    let messages = String::from_utf8(output.stdout)?;
-    let Some(path) = messages.lines().find_map(|line| {
-        let (_, rest) = line.split_once("\"executable\":\"")?;
-        rest.split_once('"').map(|(path, _)| path.to_owned())
-    }) else {
-        bail!("cargo does not say where it has put the program")
-    };
-    Ok(path.into())
-}
-
-fn compiler() -> Result<String> {
-    let output = cargo::rustc().arg("--version").output()?;
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}

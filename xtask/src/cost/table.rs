@@ -2,18 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
 use super::tracer::Region;
-use crate::cargo;
+use crate::page::Place;
 
-/// What stands around the table in the page.
-const BEGIN: &str = "<!-- cargo xtask cost --write -->\n";
-const END: &str = "<!-- end -->";
+const PLACE: Place = Place::of("cost");
 
 /// How much a row may grow before somebody has to look.
 const TOLERANCE: f64 = 1.05;
@@ -59,17 +55,12 @@ impl Table {
     }
 
     pub fn write(&self) -> Result<ExitCode> {
-        let text = fs::read_to_string(page())?;
-        let (before, _, after) = split(&text)?;
-        fs::write(page(), format!("{before}{BEGIN}{self}{END}{after}"))?;
-        println!("written to {}", page().display());
-        Ok(ExitCode::SUCCESS)
+        PLACE.write(self)
     }
 
     /// Fails if a row has grown.
     pub fn compare(&self) -> Result<ExitCode> {
-        let text = fs::read_to_string(page())?;
-        let (_, committed, _) = split(&text)?;
+        let committed = PLACE.read()?;
         if !committed.contains(&self.compiler) {
             println!("the committed table is of another compiler: not compared");
             return Ok(ExitCode::SUCCESS);
@@ -102,16 +93,4 @@ impl fmt::Display for Table {
         }
         writeln!(f, "\nBuilt by {}.", self.compiler)
     }
-}
-
-fn page() -> PathBuf {
-    cargo::workspace().join("docs/performance.md")
-}
-
-/// The page before the table, the table, and the page after it.
-fn split(page: &str) -> Result<(&str, &str, &str)> {
-    let parts = page.split_once(BEGIN).and_then(|(before, rest)| {
-        rest.split_once(END).map(|(table, after)| (before, table, after))
-    });
-    parts.context("docs/performance.md has no place for the table")
 }
