@@ -7,11 +7,11 @@ use std::thread;
 use anyhow::{Context, Result};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
+use thread_priority::ThreadPriority;
 use thread_priority::unix::{
     NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy,
     thread_native_id,
 };
-use thread_priority::ThreadPriority;
 
 /// Those that this process may use.
 pub struct Processors {
@@ -25,10 +25,6 @@ impl Processors {
             (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false)).collect();
         all.first().context("no processor may be used")?;
         Ok(Self { all })
-    }
-
-    pub fn everything(&self) -> &[usize] {
-        &self.all
     }
 
     /// That of the peers and the wineserver: two processes that wait for each

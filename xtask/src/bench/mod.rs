@@ -23,7 +23,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cargo;
 use crate::page::Place;
 use crate::runtime::Runtime;
-use plan::{PEERS, ROWS};
+use plan::{PEERS, Peer, ROWS, Row};
 use sample::Sample;
 use table::Tables;
 
@@ -47,14 +47,6 @@ pub struct Args {
 type Programs = HashMap<String, PathBuf>;
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let processors = cpu::Processors::find()?;
-    // Wine, and with it all peers, inherit this.
-    cpu::run_all_on(processors.everything()).context("cannot choose processors")?;
-    let programs = build()?;
-    cpu::run_all_on(processors.server())?;
-    let runtime = Runtime::start()?.without_time_limit();
-    let _awake = cpu::keep_awake(&processors);
-
     let wanted: Vec<_> = ROWS
         .iter()
         .flat_map(|row| PEERS.iter().map(move |peer| (row, peer)))
@@ -63,6 +55,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if wanted.is_empty() {
         bail!("no row and peer is named like {:?}", args.only);
     }
+    let programs = build(&wanted)?;
+    let processors = cpu::Processors::find()?;
+    // Wine, and with it all peers, inherit this.
+    cpu::run_all_on(processors.server()).context("cannot choose processors")?;
+    let runtime = Runtime::start()?.without_time_limit();
+    let _awake = cpu::keep_awake(&processors);
+
     let progress = ProgressBar::new((args.rounds * wanted.len()) as u64);
     progress.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} {msg}")?);
     let mut tables = Tables::new(args.rounds, args.seconds)?;
@@ -82,9 +81,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Builds the peers for Windows and the clients for this machine.
-fn build() -> Result<Programs> {
+fn build(wanted: &[(&Row, &Peer)]) -> Result<Programs> {
+    cargo::add_target(cargo::WINDOWS_GNU)?;
+    let mut peers = vec!["peers", "--target", cargo::WINDOWS_GNU];
+    peers.extend(wanted.iter().flat_map(|(_, peer)| ["--bin", peer.program]));
     let mut programs = Programs::new();
-    for package in [["peers", "--target", cargo::WINDOWS_GNU].as_slice(), &["load"]] {
+    for package in [peers.as_slice(), &["load"]] {
         let build = || -> Command {
             let mut build = cargo::cargo();
             build.args(["build", "--release", "--manifest-path"]);

@@ -10,10 +10,18 @@ pub struct Row {
 
 #[derive(PartialEq)]
 pub enum Job {
-    Echo { connections: usize, size: usize },
+    Echo {
+        connections: usize,
+        size: usize,
+    },
     /// Connect, have one message echoed, close.
-    Connect { connections: usize, size: usize },
-    File { depth: usize },
+    Connect {
+        connections: usize,
+        size: usize,
+    },
+    File {
+        depth: usize,
+    },
     Pipe,
 }
 

@@ -41,8 +41,7 @@ impl Sample {
         };
         let mut peer = Running::start(&mut command)?;
         let clocks = [peer.process()?, runtime.server()?];
-        let (Job::Echo { connections, size } | Job::Connect { connections, size }) = row.job
-        else {
+        let (Job::Echo { connections, size } | Job::Connect { connections, size }) = row.job else {
             return watch(&mut peer.lines, &clocks);
         };
 

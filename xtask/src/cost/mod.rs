@@ -62,4 +62,3 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     if args.write { table.write() } else { table.compare() }
 }
-

@@ -57,8 +57,7 @@ impl Recorder {
     pub fn new(lanes: usize, duration: Duration) -> Self {
         let latencies = Histogram::new(3).expect("3 digits are possible");
         let lanes = vec![0; lanes];
-        let recorded =
-            Recorded { since: Instant::now(), phase: Phase::WarmUp, latencies, lanes };
+        let recorded = Recorded { since: Instant::now(), phase: Phase::WarmUp, latencies, lanes };
         Self { duration, recorded: Mutex::new(recorded) }
     }
 

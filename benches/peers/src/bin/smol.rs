@@ -61,8 +61,7 @@ async fn read(file: Arc<File>, job: Rc<FileReads>, slot: usize) -> io::Result<()
         let read = job.next(slot);
         let file = Arc::clone(&file);
         let count;
-        (count, buffer) =
-            unblock(move || (file.seek_read(&mut buffer, read.offset), buffer)).await;
+        (count, buffer) = unblock(move || (file.seek_read(&mut buffer, read.offset), buffer)).await;
         if !job.done(&read, &buffer[..count?]) {
             return Ok(());
         }

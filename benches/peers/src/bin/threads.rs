@@ -34,11 +34,14 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
 fn file(job: FileReads) -> Result {
     let file = File::open(job.path())?;
     thread::scope(|scope| {
-        let slots: Vec<_> =
-            (0..job.depth).map(|slot| scope.spawn({
-                let (file, job) = (&file, &job);
-                move || read(file, job, slot)
-            })).collect();
+        let slots: Vec<_> = (0..job.depth)
+            .map(|slot| {
+                scope.spawn({
+                    let (file, job) = (&file, &job);
+                    move || read(file, job, slot)
+                })
+            })
+            .collect();
         slots.into_iter().try_for_each(|slot| slot.join().expect("a thread has panicked"))
     })?;
     job.report();

@@ -65,10 +65,8 @@ async fn read(file: Arc<File>, job: Arc<FileReads>, slot: usize) -> io::Result<(
         let read = job.next(slot);
         let file = Arc::clone(&file);
         let count;
-        (count, buffer) = spawn_blocking(move || {
-            (file.seek_read(&mut buffer, read.offset), buffer)
-        })
-        .await?;
+        (count, buffer) =
+            spawn_blocking(move || (file.seek_read(&mut buffer, read.offset), buffer)).await?;
         if !job.done(&read, &buffer[..count?]) {
             return Ok(());
         }

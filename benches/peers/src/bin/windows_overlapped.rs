@@ -15,10 +15,8 @@ use windows_overlapped_io_sys::{
 };
 use windows_sys::Win32::System::Threading::INFINITE;
 
-const SKIP: NotificationModes = NotificationModes {
-    skip_completion_port_on_success: true,
-    skip_set_event_on_handle: false,
-};
+const SKIP: NotificationModes =
+    NotificationModes { skip_completion_port_on_success: true, skip_set_event_on_handle: false };
 
 fn main() -> Result {
     Peer { echo, file: Some(file), pipe: Some(pipe) }.main()

@@ -9,9 +9,10 @@ use std::ptr;
 use peers::{BATCH, BUFFER, Result};
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::Networking::WinSock::{
-    AF_INET, AcceptEx, INVALID_SOCKET, IPPROTO_TCP, SO_UPDATE_ACCEPT_CONTEXT, SOCK_STREAM, SOCKET,
-    SOCKADDR_STORAGE, SOL_SOCKET, TCP_NODELAY, WSA_FLAG_NO_HANDLE_INHERIT, WSA_FLAG_OVERLAPPED,
-    WSA_IO_PENDING, WSABUF, WSAGetLastError, WSARecv, WSASend, WSASocketW, closesocket, setsockopt,
+    AF_INET, AcceptEx, INVALID_SOCKET, IPPROTO_TCP, SO_UPDATE_ACCEPT_CONTEXT, SOCK_STREAM,
+    SOCKADDR_STORAGE, SOCKET, SOL_SOCKET, TCP_NODELAY, WSA_FLAG_NO_HANDLE_INHERIT,
+    WSA_FLAG_OVERLAPPED, WSA_IO_PENDING, WSABUF, WSAGetLastError, WSARecv, WSASend, WSASocketW,
+    closesocket, setsockopt,
 };
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_ENTRY};
 
@@ -138,8 +139,7 @@ impl Server {
             let addresses = (&raw mut (*accept).addresses).cast();
             let (room, mut bytes) = (ADDRESS as u32, 0);
             let (bytes, overlapped) = (&raw mut bytes, accept.cast());
-            let done =
-                AcceptEx(self.listener, socket, addresses, 0, room, room, bytes, overlapped);
+            let done = AcceptEx(self.listener, socket, addresses, 0, room, room, bytes, overlapped);
             if done == 0 && WSAGetLastError() != WSA_IO_PENDING {
                 return Err(socket_error());
             }
@@ -223,8 +223,7 @@ impl Server {
 fn set<T>(socket: SOCKET, level: i32, option: i32, value: &T) -> io::Result<()> {
     let value: *const T = value;
     // SAFETY: The value is as long as is said.
-    let result =
-        unsafe { setsockopt(socket, level, option, value.cast(), size_of::<T>() as i32) };
+    let result = unsafe { setsockopt(socket, level, option, value.cast(), size_of::<T>() as i32) };
     if result == 0 { Ok(()) } else { Err(socket_error()) }
 }
 

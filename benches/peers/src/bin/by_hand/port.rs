@@ -4,9 +4,7 @@ use std::io;
 use std::ptr;
 
 use peers::BATCH;
-use windows_sys::Win32::Foundation::{
-    CloseHandle, HANDLE, INVALID_HANDLE_VALUE, WAIT_TIMEOUT,
-};
+use windows_sys::Win32::Foundation::{CloseHandle, HANDLE, INVALID_HANDLE_VALUE, WAIT_TIMEOUT};
 use windows_sys::Win32::Storage::FileSystem::SetFileCompletionNotificationModes;
 use windows_sys::Win32::System::IO::{
     CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED_ENTRY,
@@ -55,9 +53,8 @@ impl Port {
         let mut count = 0;
         let (first, room) = (entries.as_mut_ptr(), BATCH as u32);
         // SAFETY: There is room for so many entries.
-        let dequeued = unsafe {
-            GetQueuedCompletionStatusEx(self.0, first, room, &raw mut count, timeout, 0)
-        };
+        let dequeued =
+            unsafe { GetQueuedCompletionStatusEx(self.0, first, room, &raw mut count, timeout, 0) };
         match check(dequeued) {
             Ok(()) => Ok(&entries[..count as usize]),
             Err(error) if error.raw_os_error() == Some(WAIT_TIMEOUT as i32) => Ok(&[]),
