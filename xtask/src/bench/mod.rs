@@ -22,7 +22,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cargo;
 use crate::page::Place;
-use crate::runtime::Runtime;
+use crate::runtime::{self, Runtime};
 use plan::{PEERS, Peer, ROWS, Row};
 use sample::Sample;
 use table::Tables;
@@ -55,6 +55,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if wanted.is_empty() {
         bail!("no row and peer is named like {:?}", args.only);
     }
+    runtime::prepare()?;
     let programs = build(&wanted)?;
     let processors = cpu::Processors::find()?;
     // Wine, and with it all peers, inherit this.
@@ -82,7 +83,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// Builds the peers for Windows and the clients for this machine.
 fn build(wanted: &[(&Row, &Peer)]) -> Result<Programs> {
-    cargo::add_target(cargo::WINDOWS_GNU)?;
     let mut peers = vec!["peers", "--target", cargo::WINDOWS_GNU];
     peers.extend(wanted.iter().flat_map(|(_, peer)| ["--bin", peer.program]));
     let mut programs = Programs::new();
