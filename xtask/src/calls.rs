@@ -18,7 +18,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use tempfile::NamedTempFile;
 
-use crate::measure;
+use crate::cost;
 use crate::page::Page;
 use crate::runtime::Runtime;
 
@@ -42,7 +42,7 @@ const TOLERANCE: f64 = 0.05;
 pub fn run(args: &Args) -> Result<ExitCode> {
     let trace = NamedTempFile::new()?;
     let runtime = Runtime::start_traced(Stdio::from(trace.as_file().try_clone()?))?;
-    let program = measure::build(&runtime, "calls")?;
+    let program = cost::build(&runtime, "calls")?;
     let mut tracer = Tracer { runtime, program, trace: trace.reopen()? };
     let (names, _) = tracer.run(&[])?;
 

@@ -18,13 +18,13 @@ mod test;
 mod unsafe_report;
 
 #[cfg(target_os = "linux")]
+mod bench;
+#[cfg(target_os = "linux")]
 mod calls;
 #[cfg(target_os = "linux")]
 mod cost;
 #[cfg(target_os = "linux")]
 mod linux;
-#[cfg(target_os = "linux")]
-mod measure;
 #[cfg(target_os = "linux")]
 mod memcheck;
 #[cfg(target_os = "linux")]
@@ -94,6 +94,9 @@ enum Command {
     /// Count what operations in flight and idle handles take, on the library and by hand
     #[cfg(target_os = "linux")]
     Memory(memory::Args),
+    /// Measure throughput and latency, on the library, by hand and on its peers
+    #[cfg(target_os = "linux")]
+    Bench(bench::Args),
     /// Make this machine ready for the other commands, which also do so themselves
     Setup,
     /// Run a Windows program under Wine: cargo's runner
@@ -135,6 +138,8 @@ fn main() -> ExitCode {
         Command::Calls(args) => calls::run(&args),
         #[cfg(target_os = "linux")]
         Command::Memory(args) => memory::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Bench(args) => bench::run(&args),
         Command::Setup => runtime::prepare(),
         #[cfg(target_os = "linux")]
         Command::Wine { program, args } => linux::runner::run(&program, &args),

@@ -89,6 +89,7 @@ mod wine {
     use std::time::Duration;
 
     use anyhow::bail;
+    use procfs::process::Process;
 
     use super::{Command, ExitCode, Result};
     use crate::cargo;
@@ -163,6 +164,11 @@ mod wine {
             let mut command = self.session.program_under(&valgrind.command(options), program);
             valgrind.describe_to(&mut command);
             Ok(command)
+        }
+
+        /// The process that is Wine's kernel.
+        pub fn server(&self) -> Result<Process> {
+            self.session.server()
         }
 
         pub fn run(&mut self, command: &mut Command) -> Result<ExitCode> {

@@ -10,14 +10,15 @@ mod image;
 mod table;
 mod tracer;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::measure;
+use crate::cargo;
 use crate::runtime::Runtime;
 use image::Image;
 use table::Table;
@@ -35,7 +36,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let (image, trace) = trace("cost")?;
-    let table = Table::new(&trace, measure::compiler()?)?;
+    let table = Table::new(&trace, cargo::compiler()?)?;
     println!("{table}");
     if args.functions > 0 {
         for (name, region) in table.regions(&trace.regions) {
@@ -57,8 +58,15 @@ pub fn trace(program: &str) -> Result<(Image, Trace)> {
     sched_setaffinity(Pid::this(), &one)?;
 
     let runtime = Runtime::start()?;
-    let program = measure::build(&runtime, program)?;
+    let program = build(&runtime, program)?;
     let image = Image::read(&program)?;
     let trace = tracer::trace(&runtime.wine(&program), &image)?;
     Ok((image, trace))
+}
+
+/// Builds a program of `benches/cost`; where it is.
+pub fn build(runtime: &Runtime, program: &str) -> Result<PathBuf> {
+    let mut build = runtime.cargo("build");
+    build.args(["--release", "--package", "cost", "--bin", program]);
+    cargo::executables(&mut build)?.remove(program).context("cargo has built nothing")
 }

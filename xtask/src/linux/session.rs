@@ -22,6 +22,7 @@ use anyhow::{Context, Result, bail};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid};
+use procfs::process::Process;
 use tempfile::TempDir;
 
 use super::mini_root::SETTINGS;
@@ -105,6 +106,19 @@ impl Session {
         command.arg("enter").args(tool).arg(&self.ready.wine.loader).arg(program);
         self.describe_to(&mut command);
         command
+    }
+
+    /// The process that is this session's kernel.
+    pub fn server(&self) -> Result<Process> {
+        let wanted = prefix(&self.folder);
+        let is_ours = |process: &Process| {
+            let ours = process.environ().is_ok_and(|environment| {
+                environment.get(OsStr::new("WINEPREFIX")).is_some_and(|found| found == &wanted)
+            });
+            ours && process.stat().is_ok_and(|stat| stat.comm.starts_with("wineserver"))
+        };
+        let mut processes = procfs::process::all_processes()?.filter_map(Result::ok);
+        processes.find(is_ours).context("the wineserver is not running")
     }
 
     /// One of Wine's own programs, with no input or output.

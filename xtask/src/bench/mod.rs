@@ -1,0 +1,111 @@
+//! `cargo xtask bench`: how fast, how evenly and at what cost the library and
+//! its peers serve.
+//!
+//! Every measurement is a program of its own: a peer, and for echo rows the
+//! clients as well, which run outside Wine. All rows and all peers are measured
+//! in turn, and then again, so that what changes on the machine meanwhile is
+//! spread over all of them.
+#![allow(clippy::cast_precision_loss, reason = "the counts are small")]
+
+mod cpu;
+mod plan;
+mod sample;
+mod table;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cargo;
+use crate::page::Page;
+use crate::runtime::{self, Runtime};
+use plan::{PEERS, Peer, ROWS, Row};
+use sample::Sample;
+use table::Tables;
+
+#[derive(Parser)]
+pub struct Args {
+    /// How often everything is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each measurement takes
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// Only the rows and peers with this in ROW/PEER, such as `echo 64 x` or `/tokio`
+    #[arg(long, value_name = "ROW/PEER", default_value = "")]
+    only: String,
+    /// Write the tables into docs/performance.md
+    #[arg(long)]
+    write: bool,
+}
+
+/// The programs, by name.
+type Programs = HashMap<String, PathBuf>;
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let wanted: Vec<_> = ROWS
+        .iter()
+        .flat_map(|row| PEERS.iter().map(move |peer| (row, peer)))
+        .filter(|(row, peer)| peer.does(&row.job) && row.of(peer).contains(&args.only))
+        .collect();
+    if wanted.is_empty() {
+        bail!("no row and peer is named like {:?}", args.only);
+    }
+    runtime::prepare()?;
+    let programs = build(&wanted)?;
+    let processors = cpu::Processors::find()?;
+    // Wine, and with it all peers, inherit this.
+    cpu::run_all_on(processors.server()).context("cannot choose processors")?;
+    let runtime = Runtime::start()?.without_time_limit();
+    let _awake = cpu::keep_awake(&processors);
+
+    let progress = ProgressBar::new((args.rounds * wanted.len()) as u64);
+    progress.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} {msg}")?);
+    let mut tables = Tables::new(args.rounds, args.seconds)?;
+    for _ in 0..args.rounds {
+        for (row, peer) in &wanted {
+            let name = row.of(peer);
+            progress.set_message(name.clone());
+            let sample = Sample::take(&runtime, &programs, &processors, row, peer, args.seconds)
+                .with_context(|| name.clone())?;
+            tables.add(row, peer, sample);
+            progress.inc(1);
+        }
+    }
+    progress.finish_and_clear();
+    println!("{tables}");
+    if args.write {
+        Page::new("performance.md", "cargo xtask bench --write").write(&tables.to_string())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the peers for Windows and the clients for this machine.
+fn build(wanted: &[(&Row, &Peer)]) -> Result<Programs> {
+    let mut peers = vec!["peers", "--target", cargo::WINDOWS_GNU];
+    peers.extend(wanted.iter().flat_map(|(_, peer)| ["--bin", peer.program]));
+    let mut programs = Programs::new();
+    for package in [peers.as_slice(), &["load"]] {
+        let mut build = cargo::cargo();
+        build.args(["build", "--release", "--manifest-path"]);
+        build.arg(folder().join("Cargo.toml")).arg("--target-dir").arg(target_folder());
+        // One peer asks for a newer Rust than it needs.
+        build.args(["--ignore-rust-version", "--locked", "--package"]).args(package);
+        programs.extend(cargo::executables(&mut build)?);
+    }
+    Ok(programs)
+}
+
+/// The workspace of the peers.
+fn folder() -> PathBuf {
+    cargo::workspace().join("benches/peers")
+}
+
+fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| cargo::workspace().join("target"), |folder| Path::new(&folder).into())
+}
