@@ -77,6 +77,15 @@ fn length_and_emptiness_follow_what_is_taken() {
 }
 
 #[test]
+fn a_batch_shows_its_room_and_what_is_in_it() {
+    let port = port();
+    let mut batch = Batch::with_capacity(4);
+    port.post(1, 0, 0).unwrap();
+    port.get_completions(&mut batch, None).unwrap();
+    assert_eq!(format!("{batch:?}"), "Batch { capacity: 4, len: 1 }");
+}
+
+#[test]
 fn a_batch_for_one_takes_one() {
     let port = port();
     port.post(1, 0, 0).unwrap();

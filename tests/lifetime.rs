@@ -389,6 +389,7 @@ fn forgotten_operations_count_towards_the_most_that_a_port_takes() {
 
 #[test]
 #[cfg_attr(miri, ignore = "drops a thousand ports, which takes Miri minutes")]
+#[cfg_attr(memcheck, ignore = "is about time, of which Valgrind takes much")]
 fn a_thousand_ports_with_operations_in_flight_are_dropped_in_good_time() {
     let start = Instant::now();
     for i in 0..few(1000) {

@@ -192,7 +192,7 @@ mod tests {
     fn a_status_has_the_meaning_of_the_object_it_happened_on() {
         use ErrorKind as K;
         #[rustfmt::skip]
-        let rows: [Row; 20] = [
+        let rows: [Row; 21] = [
             (0xC000_013B, 64, 10053, K::ConnectionReset, K::ConnectionAborted),
             (0xC000_013C, 64, 10054, K::ConnectionReset, K::ConnectionReset),
             (0xC000_020C, 64, 10054, K::ConnectionReset, K::ConnectionReset),
@@ -213,6 +213,7 @@ mod tests {
             (0xC000_0044, 1816, 10055, K::ResourceExhausted, K::ResourceExhausted),
             (0x0000_0102, 1460, 10060, K::TimedOut, K::TimedOut),
             (0xC000_020A, 52, 10048, K::Other, K::AddressInUse),
+            (0x0000_010C, 1022, 1022, K::Other, K::Other),
         ];
         for (status, win32, winsock, on_file, on_socket) in rows {
             let file = completion_error(status, Call::WriteFile).unwrap_err();
