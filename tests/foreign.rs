@@ -190,16 +190,18 @@ fn the_address_of_an_operation_that_is_over_is_foreign() {
 
 #[test]
 fn addresses_within_and_around_a_live_operation_are_foreign() {
+    // Under Miri the next cell's, and some that are no cell's.
+    const STEP: usize = if cfg!(miri) { 127 } else { 1 };
     let port = port();
     let (mut client, server) = stream_pair();
     let server = port.add_handle(server, 1).unwrap();
     let address = own_address(&port);
     // It gets the memory of the one before.
     let mut pending = port.initiate_read(&server, 5, Vec::with_capacity(8)).unwrap();
-    for offset in (1..=few(1024)).chain([64 * 1024, 1 << 20, 64 << 20]) {
+    for offset in (1..=1024).step_by(STEP).chain([64 * 1024, 1 << 20, 64 << 20]) {
         assert_foreign(&port, address + offset);
     }
-    for offset in 1..few(128) {
+    for offset in (1..128).step_by(STEP) {
         assert_foreign(&port, address - offset);
     }
     assert!(!pending.is_completed());

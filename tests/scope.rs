@@ -555,7 +555,7 @@ fn a_scope_returns_what_its_body_does() {
 }
 
 #[test]
-fn a_thousand_operations_run_in_one_scope() {
+fn many_operations_run_in_one_scope() {
     const OPERATIONS: usize = few(1000);
     let port = port();
     let temp = temp_file("thousand", pattern(OPERATIONS * 16));
@@ -580,7 +580,7 @@ fn a_thousand_operations_run_in_one_scope() {
 }
 
 #[test]
-fn a_thousand_operations_are_cancelled_at_the_end_of_one_scope() {
+fn many_operations_are_cancelled_at_the_end_of_one_scope() {
     const OPERATIONS: usize = few(1000);
     let port = port();
     let (pipe, mut peer) = quiet_pipe(&port);
@@ -746,14 +746,14 @@ fn too_many_operations_in_a_scope_are_refused_and_go_on_when_some_are_over() {
 
 #[test]
 fn a_long_scope_uses_the_memory_of_operations_that_are_over_again() {
-    // Far fewer than are started.
-    let port: Iocp = Iocp::builder().max_operations(100).build().unwrap();
+    const PLACES: u32 = if cfg!(miri) { 12 } else { 100 };
+    let port: Iocp = Iocp::builder().max_operations(PLACES).build().unwrap();
     let temp = temp_file("long", "hello");
     let file = port.add_handle(overlapped_file(temp.path(), true, false), 3).unwrap();
     let mut buffer = [b'.'; 8];
     port.scope(|scope| {
         let mut borrowed = &mut buffer[..];
-        for i in 0..few(2000) {
+        for i in 0..3 * PLACES as usize {
             let mut pending = scope.initiate_read_at(&file, i, borrowed, 0).unwrap();
             complete(&port).error_status.unwrap();
             borrowed = pending.take_buffer().unwrap();

@@ -177,7 +177,7 @@ impl<B> ToCompletion for Started<B> {
 }
 
 #[test]
-fn twenty_thousand_operations_are_never_delivered_twice_or_lost() {
+fn many_operations_are_never_delivered_twice_or_lost() {
     const WRITES: usize = few(20_000);
     let port = port();
     let (stream, mut peer) = skipping_stream(&port, 8);

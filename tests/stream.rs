@@ -581,7 +581,7 @@ fn writes_to_a_peer_that_is_gone_fail_in_the_end() {
 }
 
 #[test]
-fn a_thousand_reads_in_flight_on_one_socket_complete_once_each() {
+fn many_reads_in_flight_on_one_socket_complete_once_each() {
     const COUNT: usize = few(1000);
     let port = port();
     let (mut client, server) = served(&port);
@@ -603,7 +603,7 @@ fn a_thousand_reads_in_flight_on_one_socket_complete_once_each() {
 }
 
 #[test]
-fn a_thousand_connections_share_a_port() {
+fn many_connections_share_a_port() {
     const COUNT: usize = few(1000);
     let port = port();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

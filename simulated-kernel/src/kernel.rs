@@ -29,6 +29,7 @@ pub struct Kernel {
     is_looking: bool,
     work: VecDeque<Work>,
     is_working: bool,
+    is_settling: bool,
     clients: usize,
 }
 
@@ -50,6 +51,7 @@ static KERNEL: Mutex<Kernel> = Mutex::new(Kernel {
     is_looking: false,
     work: VecDeque::new(),
     is_working: false,
+    is_settling: false,
     clients: 0,
 });
 
@@ -169,6 +171,11 @@ impl Kernel {
         self.go_to_work();
     }
 
+    /// There is nothing that the kernel's thread has still to do.
+    pub fn is_idle(&self) -> bool {
+        self.work.is_empty() && !self.is_settling
+    }
+
     fn go_to_work(&mut self) {
         WORK.notify_one();
         if !self.is_working {
@@ -199,10 +206,12 @@ fn work() {
         match kernel.work.pop_front() {
             Some(Work::Look(id)) => kernel.look(id),
             Some(Work::Finish(finished)) => {
+                kernel.is_settling = true;
                 // What follows is not in order with other threads' calls.
                 drop(kernel);
                 settle(finished);
                 kernel = lock();
+                kernel.is_settling = false;
             }
             None => {}
         }

@@ -3,23 +3,29 @@
 //! Miri interprets the tests and finds what is undefined behaviour. It has no
 //! completion ports, so the crate `simulated-kernel` stands in for the system.
 
-use std::env;
+use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::fmt;
+use std::fs;
 use std::io::{self, Write};
 use std::process::{Command, ExitCode, Output, Stdio};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
+use std::{cmp, env, num};
 
 use anyhow::{Context, Result, bail};
 
-use crate::cargo::WINDOWS_GNU;
+use crate::cargo::{WINDOWS_GNU, workspace};
 
 /// The kernel's handles are real files', so the tests may open some.
 const ALWAYS: &str = "-Zmiri-disable-isolation";
 
-/// The two sets of rules that are proposed for what references may do.
-const MODELS: [(&str, &str); 2] =
-    [("Tree Borrows", "-Zmiri-tree-borrows"), ("Stacked Borrows", "")];
+/// The files that lend memory in the most ways.
+const CORE: [&str; 4] = ["simulated", "cancel", "lifetime", "scope"];
+
+/// How a test that leaks says so.
+const LEAKS: &str = "leaks on purpose";
 
 /// Tests that leak on purpose, by parts of their names.
 pub const LEAKING: [&str; 3] = ["forgotten", "leak", "fixed_buffers"];
@@ -28,99 +34,230 @@ pub const LEAKING: [&str; 3] = ["forgotten", "leak", "fixed_buffers"];
 const RANDOM_PROGRAMS: [&str; 2] =
     ["COMPLETION_PORT_RANDOM_PROGRAMS", "COMPLETION_PORT_RANDOM_PROGRAM"];
 
-/// Short tests in which threads race, by parts of their names.
-const RACING: [&str; 3] = ["races_of", "amid", "over_before"];
-
 #[derive(clap::Args)]
 pub struct Args {
-    /// Schedules that the races are tried in; more is slower
-    #[arg(long, default_value_t = 8)]
-    seeds: u32,
-    /// Passed to `cargo miri test`, such as `--test NAME`
-    #[arg(allow_hyphen_values = true)]
-    cargo: Vec<OsString>,
+    /// Files of tests/ to run by both models, in place of all
+    files: Vec<String>,
+    /// The short form: only the files that lend memory in the most ways
+    #[arg(long, conflicts_with_all = ["files", "seeds"])]
+    quick: bool,
+    /// The long form: everything by both models, and in so many schedules
+    #[arg(long)]
+    seeds: Option<u32>,
+    /// The first schedule
+    #[arg(long, default_value_t = 0)]
+    seed: u32,
+    /// The rules of this model only
+    #[arg(long, value_enum)]
+    model: Option<Model>,
+    /// How many programs run at once [default: as many as there are processors]
+    #[arg(long)]
+    jobs: Option<usize>,
     /// Passed to the test programs, such as a part of the tests' names
     #[arg(last = true)]
     tests: Vec<OsString>,
 }
 
+/// The two sets of rules that are proposed for what references may do.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Model {
+    Tree,
+    Stacked,
+}
+
+impl Model {
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Tree => "-Zmiri-tree-borrows",
+            Self::Stacked => "",
+        }
+    }
+}
+
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tree => "tree",
+            Self::Stacked => "stacked",
+        })
+    }
+}
+
+/// One test program, by the rules of one model, in one schedule.
+struct Job {
+    file: String,
+    model: Model,
+    seed: u32,
+    /// Only the tests that leak on purpose, without the leak check.
+    leaks: bool,
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, model, seed, leaks } = self;
+        let what = if *leaks { ", what leaks on purpose" } else { "" };
+        write!(f, "{file} (--model {model} --seed {seed}){what}")
+    }
+}
+
 pub fn run(args: &Args) -> Result<ExitCode> {
     install()?;
-    let mut failed = both_models(args)?;
-    if args.cargo.is_empty() && args.tests.is_empty() {
-        for (model, flag) in MODELS {
-            let seeds = format!("{flag} -Zmiri-many-seeds=0..{}", args.seeds);
-            let races = races(&seeds);
-            failed |= !pass(&format!("races, {model}, {} schedules", args.seeds), races)?;
-        }
-        failed |= !pass("leaks on purpose", leaks())?;
-    }
-    println!("\n{}", if failed { "Miri found something." } else { "Miri found nothing." });
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// Runs what was asked for by the rules of both models, at the same time;
-/// whether anything failed.
-fn both_models(args: &Args) -> Result<bool> {
-    let [first, second] = MODELS.map(|(model, flag)| {
-        let mut command = miri(flag);
-        if args.cargo.is_empty() {
-            command.arg("--tests");
-        }
-        command
-            .args(&args.cargo)
-            .args(["--no-fail-fast", "--", "--color", "never"])
-            .args(&args.tests);
-        (model, command)
-    });
-    thread::scope(|scope| {
-        // Its output waits for the other's end.
-        let second = scope.spawn(move || {
-            let (model, mut command) = second;
-            let start = Instant::now();
-            let output = command.stdin(Stdio::null()).output().context("cannot run cargo miri")?;
-            anyhow::Ok((model, output, start.elapsed()))
-        });
-        let good = pass(first.0, first.1)?;
-        let (model, Output { status, stdout, stderr }, time) =
-            second.join().expect("the thread does not panic")?;
-        println!("\n== {model}");
-        io::stderr().write_all(&stderr)?;
-        io::stdout().write_all(&stdout)?;
-        println!("== {model}: {} ({:.0} s)", verdict(status.success()), time.as_secs_f64());
-        Ok(!good || !status.success())
-    })
-}
-
-fn races(flags: &str) -> Command {
-    let mut command = miri(flags);
-    command.args(["--test", "simulated", "--", "--color", "never"]).args(RACING);
-    command
-}
-
-fn leaks() -> Command {
-    let mut command = miri("-Zmiri-tree-borrows -Zmiri-ignore-leaks");
-    command.args(["--tests", "--no-fail-fast", "--", "--color", "never", "--ignored"]);
-    command.args(LEAKING);
-    command
-}
-
-/// Runs one command; whether all was well.
-fn pass(name: &str, mut command: Command) -> Result<bool> {
-    println!("\n== {name}");
+    let jobs = plan(args)?;
+    build()?;
+    let total = jobs.len();
+    let workers = args.jobs.or_else(|| thread::available_parallelism().ok().map(num::NonZero::get));
+    let progress = Mutex::new(Progress { left: jobs.into(), done: 0, total, failed: Vec::new() });
     let start = Instant::now();
-    let status = command.status().context("cannot run cargo miri")?;
-    println!("== {name}: {} ({:.0} s)", verdict(status.success()), start.elapsed().as_secs_f64());
-    Ok(status.success())
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers.unwrap_or(1))
+            .map(|_| scope.spawn(|| work(&progress, &args.tests)))
+            .collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("no worker panics"))
+    })?;
+    let failed = progress.into_inner().expect("no worker panics").failed;
+    let seconds = start.elapsed().as_secs();
+    if failed.is_empty() {
+        println!("Miri found nothing in {total} runs ({seconds} s).");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("Miri stopped {} of {total} runs ({seconds} s). To see them again:", failed.len());
+    for Job { file, model, seed, .. } in failed {
+        println!("  cargo xtask miri {file} --model {model} --seed {seed}");
+    }
+    Ok(ExitCode::FAILURE)
 }
 
-fn verdict(good: bool) -> &'static str {
-    if good { "good" } else { "FAILED" }
+/// What to run, the longest first.
+fn plan(args: &Args) -> Result<Vec<Job>> {
+    let mut files = test_files()?;
+    for name in &args.files {
+        if !files.iter().any(|file| file.name == *name) {
+            bail!("there is no file tests/{name}.rs");
+        }
+    }
+    files.retain(|file| match &args.files[..] {
+        [] => !args.quick || file.is_core(),
+        wanted => wanted.contains(&file.name),
+    });
+    files.sort_by_key(|file| cmp::Reverse(file.text.len()));
+    let everything = args.quick || args.seeds.is_some() || !args.files.is_empty();
+    let mut jobs = Vec::new();
+    for seed in args.seed..args.seed + args.seeds.unwrap_or(1) {
+        for model in [Model::Tree, Model::Stacked] {
+            for file in &files {
+                let is_wanted = match args.model {
+                    Some(wanted) => wanted == model,
+                    None => everything || model == Model::Tree || file.is_core(),
+                };
+                if is_wanted {
+                    jobs.push(Job { file: file.name.clone(), model, seed, leaks: false });
+                }
+                if is_wanted && file.text.contains(LEAKS) && args.tests.is_empty() {
+                    jobs.push(Job { file: file.name.clone(), model, seed, leaks: true });
+                }
+            }
+        }
+    }
+    Ok(jobs)
+}
+
+/// A file of tests/.
+struct TestFile {
+    name: String,
+    text: String,
+}
+
+impl TestFile {
+    fn is_core(&self) -> bool {
+        CORE.contains(&&*self.name)
+    }
+}
+
+/// The test programs that run under Miri.
+fn test_files() -> Result<Vec<TestFile>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(workspace().join("tests"))? {
+        let path = entry?.path();
+        let main = if path.is_dir() { path.join("main.rs") } else { path.clone() };
+        if let (Some(name), Ok(text)) = (path.file_stem(), fs::read_to_string(main)) {
+            files.push(TestFile { name: name.to_string_lossy().into_owned(), text });
+        }
+    }
+    files.retain(|file| !file.text.contains("#![cfg(not(miri))]"));
+    files.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(files)
+}
+
+struct Progress {
+    left: VecDeque<Job>,
+    done: usize,
+    total: usize,
+    failed: Vec<Job>,
+}
+
+/// Runs one job after the other, as long as there are any.
+fn work(progress: &Mutex<Progress>, tests: &[OsString]) -> Result<()> {
+    let locked = || progress.lock().expect("no worker panics");
+    loop {
+        let Some(job) = locked().left.pop_front() else { return Ok(()) };
+        let start = Instant::now();
+        let output = job.run(tests)?;
+        let mut progress = locked();
+        progress.done += 1;
+        let Progress { done, total, .. } = *progress;
+        let seconds = start.elapsed().as_secs();
+        println!("[{done}/{total}] {job}: {} ({seconds} s)", verdict(&output));
+        if !output.status.success() {
+            io::stdout().write_all(&output.stdout)?;
+            io::stderr().write_all(&output.stderr)?;
+            progress.failed.push(job);
+        }
+    }
+}
+
+impl Job {
+    fn run(&self, tests: &[OsString]) -> Result<Output> {
+        let Self { file, model, seed, leaks } = self;
+        let mut flags = format!("{} -Zmiri-seed={seed}", model.flag());
+        if *leaks {
+            flags.push_str(" -Zmiri-ignore-leaks");
+        }
+        let mut command = miri(&flags);
+        // Miri has no terminal to ask about colours.
+        command.args(["--test", file, "--", "--color", "never"]).args(tests);
+        if *leaks {
+            command.arg("--ignored").args(LEAKING);
+        }
+        command.stdin(Stdio::null()).output().context("cannot run cargo miri")
+    }
+}
+
+/// What the test program itself says of its tests.
+fn verdict(output: &Output) -> String {
+    if !output.status.success() {
+        return "FAILED".into();
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let result = text.lines().find_map(|line| line.strip_prefix("test result: ok. "));
+    let counts = result.and_then(|result| result.split("; 0 measured").next());
+    counts.unwrap_or("no tests").into()
+}
+
+/// Builds everything first, so that the test programs do not wait for each
+/// other.
+fn build() -> Result<()> {
+    let status =
+        miri("").args(["--tests", "--no-run"]).status().context("cannot run cargo miri")?;
+    if !status.success() {
+        bail!("the tests do not compile for Miri");
+    }
+    Ok(())
 }
 
 fn miri(flags: &str) -> Command {
     let mut command = nightly("cargo");
-    command.args(["miri", "test", "--package", "completion-port", "--target", WINDOWS_GNU]);
+    command.args(["miri", "test", "--quiet", "--package", "completion-port"]);
+    command.args(["--target", WINDOWS_GNU]);
     let mut own = env::var("MIRIFLAGS").unwrap_or_default();
     // Programs have the environment that they were built in, but for this.
     for variable in RANDOM_PROGRAMS {

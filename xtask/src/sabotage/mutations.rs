@@ -550,7 +550,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "if is_in_flight(cell) {",
         after: "if is_in_flight(cell) && false {",
         why: "operations that are in flight are not waited for",
-        test: integration("scope", "a_thousand_operations_are_cancelled_at_the_end_of_one_scope"),
+        test: integration("scope", "many_operations_are_cancelled_at_the_end_of_one_scope"),
     },
     Mutation {
         name: "a-scope-remembers-what-is-over",
