@@ -5,6 +5,7 @@
 
 mod connection;
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -40,14 +41,24 @@ fn main() -> Result<()> {
     let mut connections = (0..args.connections)
         .map(|lane| Connection::open(args.address, lane, poll.registry()))
         .collect::<Result<Vec<_>>>()?;
-    let recorder = Recorder::new(args.connections, Duration::from_secs_f64(args.seconds));
-
     let mut events = Events::with_capacity(1024);
-    loop {
-        poll.poll(&mut events, Some(PATIENCE))?;
-        if events.is_empty() {
-            bail!("no connection has made progress for {} s", PATIENCE.as_secs());
+    // All have been accepted and served once before the clock runs.
+    let mut served = HashSet::new();
+    while served.len() < args.connections {
+        wait(&mut poll, &mut events)?;
+        for event in &events {
+            let lane = event.token().0;
+            if !served.contains(&lane) && connections[lane].advance(&messages)?.is_some() {
+                served.insert(lane);
+            }
         }
+    }
+    let recorder = Recorder::new(args.connections, Duration::from_secs_f64(args.seconds));
+    for connection in &mut connections {
+        connection.begin(&messages)?;
+    }
+    loop {
+        wait(&mut poll, &mut events)?;
         for event in &events {
             let lane = event.token().0;
             let connection = &mut connections[lane];
@@ -63,4 +74,12 @@ fn main() -> Result<()> {
             }
         }
     }
+}
+
+fn wait(poll: &mut Poll, events: &mut Events) -> Result<()> {
+    poll.poll(events, Some(PATIENCE))?;
+    if events.is_empty() {
+        bail!("no connection has made progress for {} s", PATIENCE.as_secs());
+    }
+    Ok(())
 }

@@ -15,6 +15,9 @@ pub const START: &str = "start";
 
 const WARM_UP: Duration = Duration::from_millis(300);
 
+/// The longest latency that is told from longer ones, in nanoseconds.
+const LONGEST: u64 = 60_000_000_000;
+
 /// What was measured.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Report {
@@ -55,7 +58,7 @@ impl Recorder {
     /// Never: the histogram's precision is a valid one.
     #[must_use]
     pub fn new(lanes: usize, duration: Duration) -> Self {
-        let latencies = Histogram::new(3).expect("3 digits are possible");
+        let latencies = Histogram::new_with_bounds(1, LONGEST, 3).expect("3 digits are possible");
         let lanes = vec![0; lanes];
         let recorded = Recorded { since: Instant::now(), phase: Phase::WarmUp, latencies, lanes };
         Self { duration, recorded: Mutex::new(recorded) }
