@@ -30,7 +30,7 @@ const LEAKS: &str = "leaks on purpose";
 /// Tests that leak on purpose, by parts of their names.
 pub const LEAKING: [&str; 3] = ["forgotten", "leak", "fixed_buffers"];
 
-/// What the random programs are told by; see tests/random_programs.
+/// What the random programs are told by; see `tests/random_programs`.
 const RANDOM_PROGRAMS: [&str; 2] =
     ["COMPLETION_PORT_RANDOM_PROGRAMS", "COMPLETION_PORT_RANDOM_PROGRAM"];
 
@@ -262,7 +262,7 @@ fn miri(flags: &str) -> Command {
     // Programs have the environment that they were built in, but for this.
     for variable in RANDOM_PROGRAMS {
         if let Ok(value) = env::var(variable) {
-            own.push_str(&format!(" -Zmiri-env-set={variable}={value}"));
+            own = format!("{own} -Zmiri-env-set={variable}={value}");
         }
     }
     command.env("MIRIFLAGS", format!("{ALWAYS} {flags} {own}"));

@@ -65,23 +65,28 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
     let progress = ProgressBar::new((args.rounds * wanted.len()) as u64);
     progress.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} {msg}")?);
+    let mut failures = Vec::new();
     let mut tables = Tables::new(args.rounds, args.seconds)?;
     for _ in 0..args.rounds {
         for (row, peer) in &wanted {
             let name = row.of(peer);
             progress.set_message(name.clone());
-            let sample = Sample::take(&runtime, &programs, &processors, row, peer, args.seconds)
-                .with_context(|| name.clone())?;
-            tables.add(row, peer, sample);
+            match Sample::take(&runtime, &programs, &processors, row, peer, args.seconds) {
+                Ok(sample) => tables.add(row, peer, sample),
+                Err(error) => failures.push(format!("{name}: {error:#}")),
+            }
             progress.inc(1);
         }
     }
     progress.finish_and_clear();
+    for failure in &failures {
+        eprintln!("not measured: {failure}");
+    }
     println!("{tables}");
     if args.write {
         Page::new("performance.md", "cargo xtask bench --write").write(&tables.to_string())?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Builds the peers for Windows and the clients for this machine.

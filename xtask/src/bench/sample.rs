@@ -101,15 +101,22 @@ fn watch(lines: &mut Lines, clocks: &[Process; 2]) -> Result<Sample> {
         bail!("it says {line:?} rather than that it starts");
     }
     let before = [ticks(&clocks[0])?, ticks(&clocks[1])?];
+    let early = memory(&clocks[0]);
     let line = next(lines)?;
     let after = [ticks(&clocks[0])?, ticks(&clocks[1])?];
-    let memory = clocks[0].status()?.vmhwm.context("Linux does not tell its memory")? * 1024;
+    // A peer that measures itself may have ended meanwhile.
+    let memory = memory(&clocks[0]).or(early).context("Linux does not tell its memory")?;
     let report: Report = serde_json::from_str(&line).context(line)?;
     let second = procfs::ticks_per_second() as f64;
     let micros = |clock: usize| {
         (after[clock] - before[clock]) as f64 / second * 1e6 / report.messages.max(1) as f64
     };
     Ok(Sample { process: micros(0), server: micros(1), memory, report })
+}
+
+/// The most memory of a process that was resident, in bytes.
+fn memory(process: &Process) -> Option<u64> {
+    process.status().ok()?.vmhwm.map(|kibibytes| kibibytes * 1024)
 }
 
 /// The processor time that a process has used.
