@@ -208,18 +208,24 @@ impl<C, P: Payload> Body<C, P> {
 
     /// # Safety
     ///
-    /// For this and the following see [`VTable`].
+    /// See [`VTable`].
     unsafe fn completed(cell: NonNull<Cell>, status: &mut u32) {
         // SAFETY: By the contract.
         unsafe { (*Self::payload_place(cell)).completed(Cell::handle(cell), status) };
     }
 
+    /// # Safety
+    ///
+    /// See [`VTable`].
     unsafe fn fill(cell: NonNull<Cell>, bytes: u32) {
         let Returns::ItselfFilled(fill) = P::RETURNS else { return };
         // SAFETY: By the contract; the operation has transferred the bytes.
         unsafe { fill(&mut *Self::payload_place(cell), bytes) };
     }
 
+    /// # Safety
+    ///
+    /// See [`VTable`].
     unsafe fn make(cell: NonNull<Cell>, output: *mut u8) -> bool {
         let Returns::Made(make) = P::RETURNS else { return false };
         // SAFETY: By the contract, the payload is moved out once.
@@ -231,11 +237,17 @@ impl<C, P: Payload> Body<C, P> {
         true
     }
 
+    /// # Safety
+    ///
+    /// See [`VTable`].
     unsafe fn drop_context(cell: NonNull<Cell>) {
         // SAFETY: By the contract.
         unsafe { ptr::drop_in_place(context_place::<C>(cell)) };
     }
 
+    /// # Safety
+    ///
+    /// See [`VTable`].
     unsafe fn drop_payload(cell: NonNull<Cell>) {
         // SAFETY: By the contract.
         unsafe { ptr::drop_in_place(Self::payload_place(cell)) };
