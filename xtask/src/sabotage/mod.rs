@@ -18,18 +18,17 @@ use workbench::{Verdict, Workbench};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only the mutations with this in their names
-    #[arg(long, value_name = "NAME")]
-    only: Option<String>,
+    /// Only the mutations with one of these in their names
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
     /// Show the mutations and what has to catch them, and do nothing
     #[arg(long)]
     list: bool,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let chosen = |mutation: &&Mutation| match &args.only {
-        Some(part) => mutation.name.contains(part.as_str()),
-        None => true,
+    let chosen = |mutation: &&Mutation| {
+        args.only.is_empty() || args.only.iter().any(|part| mutation.name.contains(part.as_str()))
     };
     let mutations: Vec<_> = MUTATIONS.iter().filter(chosen).collect();
     if mutations.is_empty() {
