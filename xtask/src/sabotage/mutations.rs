@@ -466,7 +466,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "cancelling-frees-the-cell",
         file: "src/operation/pending.rs",
         before: "match sys::cancel(handle, Cell::address(self.cell)) {",
-        after: "match sys::cancel(handle, Cell::address(self.cell)).inspect(|_| unsafe { Cell::finish(self.cell) }) {",
+        after: "match sys::cancel(handle, Cell::address(self.cell)).inspect(|_| unsafe { Cell::free(self.cell) }) {",
         why: "a cancelled operation is in flight until its packet is dequeued",
         test: integration("cancel", "a_cancelled_read_completes_as_cancelled_with_its_buffer"),
     },
