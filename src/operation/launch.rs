@@ -8,7 +8,7 @@ use super::cell::Cell;
 use super::completion::{CompletionStatus, Dequeued};
 use super::payload::{Payload, Post};
 use super::pending::Pending;
-use super::rule::{Verdict, verdict};
+use super::rule::{Verdict, may_be_a_warning, verdict};
 use super::slab::Slab;
 use super::state::{Holder, WATCHED};
 use crate::error::{Call, Error, Rejected, Result, STATUS_END_OF_FILE};
@@ -284,7 +284,7 @@ impl<C, P: Payload> Refused<C, P> {
         // types.
         let (context, payload) = unsafe { Body::<C, P>::remove(cell) };
         // SAFETY: As above.
-        if may_leave_a_packet(P::CALL, unsafe { Cell::handle(cell) }) {
+        if may_leave_a_packet(&self.verdict, P::CALL, unsafe { Cell::handle(cell) }) {
             // SAFETY: The slab keeps it until the packet comes, or never does.
             unsafe { cell.as_ref() }.state.abandon();
         } else {
@@ -317,14 +317,16 @@ impl<C, P: Payload> Refused<C, P> {
 }
 
 /// Whether a packet may come although the call has failed at once. On Windows
-/// none does. Wine queues one for reads and writes of files and devices that it
-/// fails once it has tried them: `NtReadFile` and `NtWriteFile` in
+/// none does, unless a device has warned. Wine queues one for reads and writes
+/// of files and devices that it fails once it has tried them: `NtReadFile` and
+/// `NtWriteFile` in
 /// <https://gitlab.winehq.org/wine/wine/-/blob/wine-10.0/dlls/ntdll/unix/file.c>.
 /// Named pipes are its server's, which queues none.
-fn may_leave_a_packet(call: Call, handle: Handle) -> bool {
-    matches!(call, Call::ReadFile | Call::WriteFile)
-        && sys::is_wine()
-        && sys::nature(handle) != Nature::Pipe
+fn may_leave_a_packet(verdict: &Verdict, call: Call, handle: Handle) -> bool {
+    matches!(*verdict, Verdict::NotStarted { code } if may_be_a_warning(code, call))
+        || matches!(call, Call::ReadFile | Call::WriteFile)
+            && sys::is_wine()
+            && sys::nature(handle) != Nature::Pipe
 }
 
 /// Empties and frees a cell that was posted to the port, in vain.

@@ -2,7 +2,11 @@
 //! one function from what the call answered and nothing else.
 
 use windows_sys::Win32::Foundation::{
-    ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_IO_PENDING, ERROR_MORE_DATA,
+    ERROR_BEGINNING_OF_MEDIA, ERROR_BROKEN_PIPE, ERROR_BUS_RESET, ERROR_BUSY,
+    ERROR_DEVICE_DOOR_OPEN, ERROR_DEVICE_REQUIRES_CLEANING, ERROR_END_OF_MEDIA,
+    ERROR_FILEMARK_DETECTED, ERROR_HANDLE_EOF, ERROR_IO_PENDING, ERROR_MEDIA_CHANGED,
+    ERROR_MORE_DATA, ERROR_NO_DATA_DETECTED, ERROR_NO_MORE_FILES, ERROR_NO_MORE_ITEMS,
+    ERROR_NOT_READY, ERROR_OUT_OF_PAPER, ERROR_PARTIAL_COPY, ERROR_SETMARK_DETECTED,
 };
 use windows_sys::Win32::Networking::WinSock::WSAEMSGSIZE;
 
@@ -62,9 +66,47 @@ fn refused(code: u32, call: Call) -> Verdict {
     }
 }
 
+/// Whether the code of a call that failed may stand for a device's warning, of
+/// which a packet comes, as of an error, of which none comes: the code alone
+/// does not tell. (The statuses 0x80000006 to 0x80000289 as
+/// `RtlNtStatusToDosError` translates them, but for the buffer overflow.)
+pub(super) fn may_be_a_warning(code: u32, call: Call) -> bool {
+    matches!(call, Call::ReadFile | Call::WriteFile)
+        && matches!(
+            code,
+            ERROR_BEGINNING_OF_MEDIA
+                | ERROR_BUS_RESET
+                | ERROR_BUSY
+                | ERROR_DEVICE_DOOR_OPEN
+                | ERROR_DEVICE_REQUIRES_CLEANING
+                | ERROR_END_OF_MEDIA
+                | ERROR_FILEMARK_DETECTED
+                | ERROR_MEDIA_CHANGED
+                | ERROR_NO_DATA_DETECTED
+                | ERROR_NO_MORE_FILES
+                | ERROR_NO_MORE_ITEMS
+                | ERROR_NOT_READY
+                | ERROR_OUT_OF_PAPER
+                | ERROR_PARTIAL_COPY
+                | ERROR_SETMARK_DETECTED
+        )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_code_that_a_device_warns_with_may_leave_a_packet() {
+        for code in [1100, 1101, 1102, 1103, 1104, 1110, 1111, 1165, 1166, 18, 21, 28, 170, 259] {
+            assert!(may_be_a_warning(code, Call::ReadFile), "{code}");
+            assert!(may_be_a_warning(code, Call::WriteFile), "{code}");
+            assert!(!may_be_a_warning(code, Call::WSARecv), "{code}");
+        }
+        for code in [2, 5, 6, 38, 87, 109, 232, 995] {
+            assert!(!may_be_a_warning(code, Call::ReadFile), "{code}");
+        }
+    }
 
     const CALLS: [Call; 6] = [
         Call::ReadFile,

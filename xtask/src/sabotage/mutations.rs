@@ -301,8 +301,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a-failed-start-keeps-its-cell",
         file: "src/operation/launch.rs",
-        before: "if may_leave_a_packet(P::CALL, unsafe { Cell::handle(cell) }) {",
-        after: "if may_leave_a_packet(P::CALL, unsafe { Cell::handle(cell) }) || true {",
+        before: "if may_leave_a_packet(&self.verdict, P::CALL, unsafe { Cell::handle(cell) }) {",
+        after: "if may_leave_a_packet(&self.verdict, P::CALL, unsafe { Cell::handle(cell) }) || true {",
         why: "each failure to start takes up a place for good",
         test: integration("error", "a_failed_start_takes_up_no_place"),
     },
