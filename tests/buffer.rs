@@ -743,7 +743,7 @@ unsafe impl IoBufMut for Panics {
 }
 
 #[test]
-fn a_buffer_that_panics_is_never_dropped_twice_and_does_not_spoil_the_port() {
+fn a_buffer_that_panics_may_leak_but_is_never_dropped_twice_and_does_not_spoil_the_port() {
     const TIMES: u32 = 6;
     let temp = temp_file("panics", "hello");
     for writes in [false, true] {
