@@ -99,7 +99,7 @@ fn build(wanted: &[(&Row, &Peer)]) -> Result<Programs> {
         build.args(["build", "--release", "--manifest-path"]);
         build.arg(folder().join("Cargo.toml")).arg("--target-dir").arg(target_folder());
         // One peer asks for a newer Rust than it needs.
-        build.args(["--ignore-rust-version", "--locked", "--package"]).args(package);
+        build.args(["--ignore-rust-version", "--package"]).args(package);
         programs.extend(cargo::executables(&mut build)?);
     }
     Ok(programs)
