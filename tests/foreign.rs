@@ -555,7 +555,7 @@ fn the_messages_of_a_job_object_are_foreign() {
 }
 
 #[test]
-#[ignore = "run by the test of job objects"]
+#[ignore = "no test of its own: the child process that the test of job objects starts"]
 fn a_child_that_waits_for_the_end_of_its_input() {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
