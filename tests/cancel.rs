@@ -70,6 +70,15 @@ fn the_buffer_of_a_cancelled_read_comes_back_from_the_completion() {
 }
 
 #[test]
+fn a_cancelled_read_completes_as_cancelled_though_nobody_tracks_it() {
+    let port = port();
+    let (_client, server) = served(&port);
+    drop(port.initiate_read(&server, 1, Vec::with_capacity(64)).unwrap());
+    assert_eq!(server.cancel_all(), Ok(true));
+    assert_cancelled(&port, 1);
+}
+
+#[test]
 fn the_stream_is_as_before_after_a_cancelled_read() {
     let port = port();
     let (mut client, server) = served(&port);

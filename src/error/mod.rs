@@ -33,29 +33,18 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error(Repr);
 
-// Two words, the first of which is the tag: a success moves cheaply.
+// Nothing of it is on the heap: to drop a success is no code at all.
 #[derive(Clone, PartialEq, Eq)]
 #[repr(usize)]
 enum Repr {
     /// The system refused a call.
-    Call {
-        call: Call,
-        kind: ErrorKind,
-        code: u32,
-    },
-    Operation(Failure),
+    Call { call: Call, code: u32, kind: ErrorKind },
+    /// An operation failed after this call had started it.
+    Operation { call: Call, status: u32, kind: ErrorKind },
     /// This crate refused, before any call was made.
     Misuse(&'static Misuse),
     /// A packet that belongs to no operation of the port that dequeued it.
-    Foreign(Box<ForeignPacket>),
-}
-
-/// Why an operation failed after this call had started it. One word.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Failure {
-    call: Call,
-    kind: ErrorKind,
-    status: u32,
+    Foreign { key: usize, bytes: u32, overlapped: usize },
 }
 
 /// What this crate refuses by itself, and what to do about it.
@@ -141,9 +130,9 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match &self.0 {
-            Repr::Call { kind, .. } | Repr::Operation(Failure { kind, .. }) => *kind,
+            Repr::Call { kind, .. } | Repr::Operation { kind, .. } => *kind,
             Repr::Misuse(misuse) => misuse.kind,
-            Repr::Foreign(_) => ErrorKind::ForeignPacket,
+            Repr::Foreign { .. } => ErrorKind::ForeignPacket,
         }
     }
 
@@ -152,10 +141,10 @@ impl Error {
     pub fn raw_os_error(&self) -> Option<i32> {
         match &self.0 {
             Repr::Call { code, .. } => Some(*code as i32),
-            Repr::Operation(Failure { call, status, .. }) => {
+            Repr::Operation { call, status, .. } => {
                 status::code_of(*status, *call).map(|code| code as i32)
             }
-            Repr::Misuse(_) | Repr::Foreign(_) => None,
+            Repr::Misuse(_) | Repr::Foreign { .. } => None,
         }
     }
 
@@ -164,7 +153,7 @@ impl Error {
     #[must_use]
     pub fn ntstatus(&self) -> Option<u32> {
         match &self.0 {
-            Repr::Operation(Failure { status, .. }) => Some(*status),
+            Repr::Operation { status, .. } => Some(*status),
             _ => None,
         }
     }
@@ -174,8 +163,8 @@ impl Error {
     #[must_use]
     pub fn call(&self) -> Option<&'static str> {
         match &self.0 {
-            Repr::Call { call, .. } | Repr::Operation(Failure { call, .. }) => Some(call.name()),
-            Repr::Misuse(_) | Repr::Foreign(_) => None,
+            Repr::Call { call, .. } | Repr::Operation { call, .. } => Some(call.name()),
+            Repr::Misuse(_) | Repr::Foreign { .. } => None,
         }
     }
 
@@ -198,8 +187,10 @@ impl Error {
     /// was dequeued.
     #[must_use]
     pub fn foreign_packet(&self) -> Option<ForeignPacket> {
-        match &self.0 {
-            Repr::Foreign(packet) => Some(**packet),
+        match self.0 {
+            Repr::Foreign { bytes: bytes_transferred, key: completion_key, overlapped } => {
+                Some(ForeignPacket { completion_key, bytes_transferred, overlapped })
+            }
             _ => None,
         }
     }
@@ -227,14 +218,15 @@ impl Error {
 
     #[cold]
     pub(crate) fn foreign(packet: ForeignPacket) -> Self {
-        Self(Repr::Foreign(Box::new(packet)))
+        let ForeignPacket { completion_key: key, bytes_transferred: bytes, overlapped } = packet;
+        Self(Repr::Foreign { bytes, key, overlapped })
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Repr::Call { call, kind, .. } | Repr::Operation(Failure { call, kind, .. }) => {
+            Repr::Call { call, kind, .. } | Repr::Operation { call, kind, .. } => {
                 let code = self.raw_os_error().unwrap_or_default();
                 let status = self.ntstatus().unwrap_or_default();
                 write!(f, "{}: ", call.name())?;
@@ -254,10 +246,9 @@ impl fmt::Display for Error {
                 write_codes(f, code, status)
             }
             Repr::Misuse(misuse) => f.write_str(misuse.message),
-            Repr::Foreign(packet) => write!(
+            Repr::Foreign { bytes, key, overlapped } => write!(
                 f,
-                "a packet that belongs to no operation of this port (key {:#x}, {} bytes, overlapped {:#x})",
-                packet.completion_key, packet.bytes_transferred, packet.overlapped
+                "a packet that belongs to no operation of this port (key {key:#x}, {bytes} bytes, overlapped {overlapped:#x})",
             ),
         }
     }
@@ -413,6 +404,7 @@ impl<T> From<Rejected<T>> for io::Error {
 
 /// The system calls that an [`Error`] can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
 pub(crate) enum Call {
     AcceptEx,
     Bind,

@@ -8,7 +8,7 @@
 use windows_sys::Win32::Foundation as win;
 use windows_sys::Win32::Networking::WinSock as ws;
 
-use super::{Call, Error, ErrorKind, Failure, Repr};
+use super::{Call, Error, ErrorKind, Repr};
 use crate::sys;
 
 pub(crate) const STATUS_END_OF_FILE: u32 = 0xC000_0011;
@@ -38,16 +38,21 @@ pub(crate) fn is_warning(status: u32) -> bool {
 /// the kind of object that it happened on.
 #[inline]
 pub(crate) fn completion_error(status: u32, call: Call) -> Result<(), Error> {
-    match failure(status, call) {
-        Some(failure) => Err(Error(Repr::Operation(failure))),
-        None => Ok(()),
+    if status == 0 {
+        return Ok(());
     }
+    failure(status, call).map_or(Ok(()), |kind| Err(Error(Repr::Operation { call, status, kind })))
 }
 
+/// The general cause of an operation's failure, if that is what a status means.
 #[cold]
 #[inline(never)]
-fn failure(status: u32, call: Call) -> Option<Failure> {
-    code_of(status, call).map(|code| Failure { call, kind: kind_of_code(code), status })
+fn failure(status: u32, call: Call) -> Option<ErrorKind> {
+    match status {
+        // What is seen most often, without the tables.
+        STATUS_CANCELLED => Some(ErrorKind::Cancelled),
+        _ => code_of(status, call).map(kind_of_code),
+    }
 }
 
 /// The Win32 or Winsock code of an operation's status; `None` if that means

@@ -60,11 +60,7 @@ impl sealed::Mode for Queued {
         handle: &Associated<H, M>,
         shared: &Shared<C>,
     ) -> Result<Pending<P::Output>, Rejected<(C, P::Given)>> {
-        match launched {
-            Launched::InFlight(pending) => Ok(pending),
-            // A failure, or the end of a file, found at once.
-            other => other.into_pending(&shared.cells, &shared.port, handle.context()),
-        }
+        launched.into_pending(&shared.cells, &shared.port, handle.context())
     }
 }
 

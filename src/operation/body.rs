@@ -7,13 +7,13 @@
 //! the cell keeps for its next operation.
 
 use std::alloc::{self, Layout};
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::marker::PhantomData;
 use std::mem::{self, MaybeUninit};
 use std::ptr::{self, NonNull};
 
 use super::cell::Cell;
-use super::payload::{OperationKind, Payload, Returns};
+use super::payload::{OperationKind, Payload, Returns, fill};
 use crate::error::Call;
 
 /// How many bytes of a cell context and payload may fill, and how they may be
@@ -282,15 +282,58 @@ unsafe fn returned_payload<T>(cell: NonNull<Cell>) -> *mut T {
 #[inline]
 pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>, vtable: &VTable) -> Option<T> {
     // SAFETY: By the caller's promise.
+    unsafe { take_output_filled_by(cell, vtable, |_, _| false) }
+}
+
+/// The same where the type is known for certain: a `Vec`, which is what most
+/// reads are into, is filled without a call through the table.
+///
+/// # Safety
+///
+/// As for [`take_output`], and `T` is the type.
+#[inline]
+pub(super) unsafe fn take_known_output<T: 'static>(
+    cell: NonNull<Cell>,
+    vtable: &VTable,
+) -> Option<T> {
+    // SAFETY: By the caller's promise.
+    unsafe {
+        take_output_filled_by(cell, vtable, |output: &mut T, bytes| {
+            match <dyn Any>::downcast_mut::<Vec<u8>>(output) {
+                Some(buffer) => {
+                    fill(buffer, bytes);
+                    true
+                }
+                None => false,
+            }
+        })
+    }
+}
+
+/// The same; `fill_known` fills what it can.
+///
+/// # Safety
+///
+/// As for [`take_output`].
+#[inline(always)]
+unsafe fn take_output_filled_by<T>(
+    cell: NonNull<Cell>,
+    vtable: &VTable,
+    fill_known: impl FnOnce(&mut T, u32) -> bool,
+) -> Option<T> {
+    // SAFETY: By the caller's promise.
     unsafe {
         match vtable.output {
-            Output::Payload => Some(returned_payload::<T>(cell).read()),
+            Output::Payload => {}
             Output::Filled(fill) => {
-                fill(cell, Cell::result(cell).1);
-                Some(returned_payload::<T>(cell).read())
+                let (_, bytes) = Cell::result(cell);
+                if !fill_known(&mut *returned_payload::<T>(cell), bytes) {
+                    fill(cell, bytes);
+                }
             }
-            Output::Made(make) => take_made(cell, make),
+            Output::Made(make) => return take_made(cell, make),
         }
+        Some(returned_payload::<T>(cell).read())
     }
 }
 

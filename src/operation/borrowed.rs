@@ -11,7 +11,7 @@ use std::thread;
 use super::atomic::Ordering;
 use super::cell::Cell;
 use super::free_list::NONE;
-use super::launch::{Cells, Launched, Target};
+use super::launch::{Cells, Target};
 use super::payload::{Payload, Read, Write};
 use super::pending::Pending;
 use super::state::Holder;
@@ -149,13 +149,10 @@ impl<'scope> Borrowing<'scope, '_> {
             self.let_go();
             self.limit.set(FIRST_LIMIT.max(self.held.get() * 2));
         }
-        let launched = cells.launch(target, true, context, payload, call);
-        let pending = match launched.map_err(|rejected| rejected.map(|(context, _)| context))? {
-            Launched::InFlight(pending) => pending,
-            other => other
-                .into_pending(cells, port, target.key)
-                .map_err(|rejected| rejected.map(|(context, _)| context))?,
-        };
+        let pending = cells
+            .launch(target, true, context, payload, call)
+            .and_then(|launched| launched.into_pending(cells, port, target.key))
+            .map_err(|rejected| rejected.map(|(context, _)| context))?;
         self.hold(pending.cell());
         // SAFETY: By the caller's promise; `Borrowed` is transparent.
         Ok(unsafe { pending.cast() })
@@ -178,6 +175,7 @@ impl<'scope> Borrowing<'scope, '_> {
     }
 
     /// Lets go of the operations that are over, and keeps the others.
+    #[inline]
     fn let_go(&self) {
         self.held.set(0);
         let mut next = self.first.take();
@@ -188,7 +186,7 @@ impl<'scope> Borrowing<'scope, '_> {
             } else {
                 // SAFETY: The scope holds the cell until here. If it is the
                 // last, the operation is over and its context is gone.
-                unsafe { Cell::leave(cell, Holder::Scope) };
+                unsafe { Cell::leave_last(cell, Holder::Scope, Cell::vtable(cell)) };
             }
         }
     }

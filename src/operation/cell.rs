@@ -11,7 +11,7 @@ use std::ptr::{self, NonNull};
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_0, OVERLAPPED_0_0};
 
 use super::atomic::AtomicU32;
-use super::body::{ROOM, Spill, VTable, take_output};
+use super::body::{ROOM, Spill, VTable, take_known_output};
 use super::slab::Slab;
 use super::state::{Holder, State};
 use crate::error::{STATUS_PENDING, is_error};
@@ -190,47 +190,51 @@ impl Cell {
     }
 
     /// A packet was dequeued that carries the cell's address and this byte
-    /// count: turns the kernel's part into the completion's, and returns the
-    /// result. `None` if the kernel does not hold the cell.
+    /// count: if the operation has succeeded, and the cell is nobody's but the
+    /// kernel's, turns the kernel's part into the completion's. `false` if not.
     ///
     /// # Safety
     ///
     /// The cell is initialised, and each packet is used once.
-    #[cold]
-    #[inline(never)]
-    pub unsafe fn claim(cell: NonNull<Cell>, bytes: u32) -> Option<(u32, u32)> {
-        // SAFETY: By the caller's promise; who claims a cell has it.
-        unsafe {
-            let state = &cell.as_ref().state;
-            state.claim().then(|| {
-                let result = Self::completed(cell, bytes);
-                state.complete();
-                result
-            })
-        }
-    }
-
-    /// The same for the common case, a cell that is nobody's but the kernel's;
-    /// `None` if this is another.
-    ///
-    /// # Safety
-    ///
-    /// As for [`claim`](Self::claim).
     #[inline]
-    pub unsafe fn claim_alone(cell: NonNull<Cell>, bytes: u32) -> Option<(u32, u32)> {
-        // SAFETY: As for `claim`.
+    pub unsafe fn claim_success(cell: NonNull<Cell>, bytes: u32) -> bool {
+        // SAFETY: By the caller's promise; who claims a cell has it.
         unsafe {
             let this = cell.as_ptr();
             let overlapped = (*this).overlapped.get();
-            let alone = (*this).state.claim_alone()?;
-            let result = if (*overlapped).Internal as u32 == 0 {
-                (*overlapped).InternalHigh = bytes as usize;
-                (0, bytes)
-            } else {
-                Self::completed(cell, bytes)
-            };
-            (*this).state.complete_alone(alone);
-            Some(result)
+            match (*this).state.claim_alone() {
+                Some(alone) if (*overlapped).Internal as u32 == 0 => {
+                    (*overlapped).InternalHigh = bytes as usize;
+                    (*this).state.complete_alone(alone);
+                    true
+                }
+                _ => false,
+            }
+        }
+    }
+
+    /// The same for every operation. `false` if the kernel does not hold the
+    /// cell.
+    ///
+    /// # Safety
+    ///
+    /// As for [`claim_success`](Self::claim_success).
+    #[cold]
+    #[inline(never)]
+    pub unsafe fn claim(cell: NonNull<Cell>, bytes: u32) -> bool {
+        // SAFETY: As above.
+        unsafe {
+            let state = &cell.as_ref().state;
+            let alone = state.claim_alone();
+            if alone.is_none() && !state.claim() {
+                return false;
+            }
+            Self::completed(cell, bytes);
+            match alone {
+                Some(alone) => state.complete_alone(alone),
+                None => state.complete(),
+            }
+            true
         }
     }
 
@@ -241,7 +245,7 @@ impl Cell {
     /// # Safety
     ///
     /// As for [`set_result`](Self::set_result).
-    #[cold]
+    #[inline]
     pub unsafe fn completed(cell: NonNull<Cell>, bytes: u32) -> (u32, u32) {
         // SAFETY: The kernel has given the cell back, and nobody else has it.
         unsafe {
@@ -266,16 +270,18 @@ impl Cell {
     /// the context is gone, the completion's part ends here, and `T` is the
     /// type of the output.
     #[inline(always)]
-    pub unsafe fn take_and_leave<T>(cell: NonNull<Cell>, vtable: &VTable) -> Option<T> {
+    pub unsafe fn take_and_leave<T: 'static>(cell: NonNull<Cell>, vtable: &VTable) -> Option<T> {
         // SAFETY: The completion holds the cell; if it does so alone, it owns
         // it, and the output is its to take.
         unsafe {
             if cell.as_ref().state.is_held_by_nobody_but(Holder::Completion) {
-                let output = take_output(cell, vtable);
+                let output = take_known_output(cell, vtable);
                 Self::free(cell);
                 output
             } else {
-                Self::take_among_others(cell, vtable)
+                let mut output = None;
+                Self::take_among_others(cell, vtable, &mut output);
+                output
             }
         }
     }
@@ -284,13 +290,18 @@ impl Cell {
     ///
     /// As for [`take_and_leave`](Self::take_and_leave).
     #[cold]
-    unsafe fn take_among_others<T>(cell: NonNull<Cell>, vtable: &VTable) -> Option<T> {
+    unsafe fn take_among_others<T: 'static>(
+        cell: NonNull<Cell>,
+        vtable: &VTable,
+        output: &mut Option<T>,
+    ) {
         // SAFETY: The completion holds the cell until it leaves, and the
         // output is claimed before it is taken.
         unsafe {
-            let output = cell.as_ref().state.take().then(|| take_output(cell, vtable));
+            if cell.as_ref().state.take() {
+                *output = take_known_output(cell, vtable);
+            }
             Self::leave(cell, Holder::Completion);
-            output.flatten()
         }
     }
 
@@ -310,20 +321,20 @@ impl Cell {
         }
     }
 
-    /// Lets go of a cell for the completion, which is most often the last.
+    /// The same for a holder that is most often the last.
     ///
     /// # Safety
     ///
     /// As for [`leave`](Self::leave), and the cell was filled with this table.
     #[inline]
-    pub unsafe fn leave_last(cell: NonNull<Cell>, vtable: &VTable) {
+    pub unsafe fn leave_last(cell: NonNull<Cell>, holder: Holder, vtable: &VTable) {
         // SAFETY: As for `leave`.
         unsafe {
-            if cell.as_ref().state.is_held_by_nobody_but(Holder::Completion) {
+            if cell.as_ref().state.is_held_by_nobody_but(holder) {
                 Self::drop_payload(cell, vtable);
                 Self::free(cell);
             } else {
-                Self::leave(cell, Holder::Completion);
+                Self::leave(cell, holder);
             }
         }
     }

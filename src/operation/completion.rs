@@ -9,6 +9,7 @@ use std::ptr::NonNull;
 use super::body::{VTable, context_place};
 use super::cell::Cell;
 use super::payload::OperationKind;
+use super::state::Holder;
 use crate::error::{Error, Result, completion_error};
 
 /// A completed operation: what [`Iocp::get_completion`](crate::Iocp::get_completion)
@@ -118,7 +119,7 @@ impl Drop for Finished {
         if let Some(cell) = self.cell {
             // SAFETY: The completion's part ends here; its context has been
             // moved out.
-            unsafe { Cell::leave_last(cell, self.vtable) };
+            unsafe { Cell::leave_last(cell, Holder::Completion, self.vtable) };
         }
     }
 }
@@ -166,11 +167,7 @@ impl<C> Dequeued<C> {
             context,
             handle_context: key,
             bytes_transferred: bytes as u32,
-            error_status: if status == 0 {
-                Ok(())
-            } else {
-                completion_error(status as u32, vtable.call)
-            },
+            error_status: completion_error(status as u32, vtable.call),
             operation: Finished { cell: Some(cell), vtable },
         }
     }
@@ -195,8 +192,5 @@ impl<C> Drop for Dequeued<C> {
 pub(super) unsafe fn outcome(cell: NonNull<Cell>) -> Result<u32, Error> {
     // SAFETY: By the caller's promise.
     let ((status, bytes), call) = unsafe { (Cell::result(cell), Cell::vtable(cell).call) };
-    if status != 0 {
-        completion_error(status, call)?;
-    }
-    Ok(bytes)
+    completion_error(status, call).map(|()| bytes)
 }

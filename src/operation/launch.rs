@@ -142,25 +142,23 @@ impl<C> Cells<C> {
     }
 
     /// The operation that a dequeued packet with this address and byte count
-    /// completes, if it is one of ours. Each packet is claimed once.
-    #[inline]
-    pub fn claim(&self, overlapped: usize, bytes: u32) -> Option<Dequeued<C>> {
-        self.claim_alone(overlapped, bytes).or_else(|| {
-            let cell = self.slab().find(overlapped)?;
-            // SAFETY: Cells that have been used are initialised, and the packet
-            // is the proof that the kernel has given this one back, if it had
-            // it. The kernel's part is the completion's then.
-            unsafe { Cell::claim(cell, bytes).map(|result| Dequeued::new(cell, result)) }
-        })
+    /// completes, in the common case: one of ours that has succeeded, and of
+    /// which only the packet and perhaps a scope are left.
+    #[inline(always)]
+    pub fn claim_success(&self, overlapped: usize, bytes: u32) -> Option<Dequeued<C>> {
+        let cell = self.slab().find(overlapped)?;
+        // SAFETY: Cells that have been used are initialised, and the packet is
+        // the proof that the kernel has given this one back, if it had it. The
+        // kernel's part is the completion's then.
+        unsafe { Cell::claim_success(cell, bytes).then(|| Dequeued::new(cell, (0, bytes))) }
     }
 
-    /// The same for the common case: an operation of which only the packet and
-    /// perhaps a scope are left.
-    #[inline(always)]
-    pub fn claim_alone(&self, overlapped: usize, bytes: u32) -> Option<Dequeued<C>> {
+    /// The same for all that are ours. Each packet is claimed once.
+    #[inline]
+    pub fn claim(&self, overlapped: usize, bytes: u32) -> Option<Dequeued<C>> {
         let cell = self.slab().find(overlapped)?;
-        // SAFETY: As for `claim`.
-        unsafe { Cell::claim_alone(cell, bytes).map(|result| Dequeued::new(cell, result)) }
+        // SAFETY: As for `claim_success`.
+        unsafe { Cell::claim(cell, bytes).then(|| Dequeued::new(cell, Cell::result(cell))) }
     }
 
     /// Whether a packet with this address is one that should not have come, and
@@ -205,23 +203,38 @@ impl<C> Drop for Cells<C> {
 impl<C, P: Payload> Launched<C, P> {
     /// The operation in flight: if it is over, its completion is sent through
     /// the port after all.
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     pub fn into_pending(
         self,
         cells: &Cells<C>,
         port: &Port,
         key: usize,
     ) -> Result<Pending<P::Output>, Rejected<(C, P::Given)>> {
+        match self {
+            Self::InFlight(pending) => Ok(pending),
+            other => other.send(cells, port, key).map_err(|rejected| *rejected),
+        }
+    }
+
+    /// The reason is in a box, so that the common result, which it is one with,
+    /// stays in registers.
+    #[cold]
+    #[inline(never)]
+    fn send(
+        self,
+        cells: &Cells<C>,
+        port: &Port,
+        key: usize,
+    ) -> Result<Pending<P::Output>, Box<Rejected<(C, P::Given)>>> {
         let done = match self {
             Self::InFlight(pending) => return Ok(pending),
             Self::Unqueued(done) => done,
-            Self::Refused(refused) => return refused.settle(cells)?.into_pending(cells, port, key),
+            Self::Refused(refused) => return refused.settle(cells)?.send(cells, port, key),
         };
         done.post(port, key).map_err(|Rejected { error, returned: Unqueued { cell, .. } }| {
             // SAFETY: No packet will come, so the cell is ours.
             let (context, payload) = unsafe { withdraw::<C, P>(cell) };
-            Rejected { error, returned: (context, payload.give_back()) }
+            Box::new(Rejected { error, returned: (context, payload.give_back()) })
         })
     }
 }

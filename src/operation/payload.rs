@@ -79,10 +79,8 @@ unsafe impl<B: IoBufMut + 'static, const SOCKET: bool> Payload for Read<B, SOCKE
     const CALL: Call = if SOCKET { Call::WSARecv } else { Call::ReadFile };
     const KIND: OperationKind = OperationKind::Read;
     const RETURNS: Returns<Self> = Returns::ItselfFilled(|Read(buffer), bytes| {
-        // A broken layered provider may report more than was asked for.
-        let filled = (bytes as usize).min(buffer.writable().1);
-        // SAFETY: The operation put so many bytes there.
-        unsafe { buffer.advance(filled) };
+        // SAFETY: By the contract.
+        unsafe { fill(buffer, bytes) };
     });
 
     #[inline]
@@ -93,6 +91,19 @@ unsafe impl<B: IoBufMut + 'static, const SOCKET: bool> Payload for Read<B, SOCKE
     fn give_back(self) -> B {
         self.0
     }
+}
+
+/// Tells a buffer how many bytes a read has put into it.
+///
+/// # Safety
+///
+/// It has, or says so: a broken layered provider may report more than was asked
+/// for.
+#[inline]
+pub(super) unsafe fn fill(buffer: &mut impl IoBufMut, bytes: u32) {
+    let filled = (bytes as usize).min(buffer.writable().1);
+    // SAFETY: The operation put so many bytes there.
+    unsafe { buffer.advance(filled) };
 }
 
 /// A buffer to be sent: by `WSASend` if `SOCKET`, else by `WriteFile`.

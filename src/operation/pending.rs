@@ -136,6 +136,7 @@ impl<B> Pending<B> {
     ///
     /// What the system answers to a request that it could not take; that there
     /// was nothing left to cancel is `Ok(false)`.
+    #[inline]
     pub fn cancel(&self) -> Result<bool> {
         if self.is_completed() {
             return Ok(false);

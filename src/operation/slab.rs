@@ -37,8 +37,8 @@ pub(crate) struct Slab {
     /// through it, which a pointer made from a reference would not allow.
     own: NonNull<Slab>,
     base: NonNull<Cell>,
-    /// The address of the first cell that operations use.
-    first: usize,
+    /// The first cell that operations use.
+    first: NonNull<Cell>,
     /// How many cells have been used, the first ones.
     used: AtomicUsize,
     at_hand: AtHand,
@@ -59,11 +59,12 @@ impl Slab {
     /// [`close`](Self::close) and the end of the last cell.
     pub fn reserve(operations: u32) -> Result<NonNull<Slab>> {
         let capacity = operations + 1;
-        let base = sys::reserve(capacity as usize * size_of::<Cell>())?;
+        let base = sys::reserve(capacity as usize * size_of::<Cell>())?.cast::<Cell>();
         let slab = Box::into_raw(Box::new(Self {
             own: NonNull::dangling(),
-            base: base.cast(),
-            first: base.addr().get() + size_of::<Cell>(),
+            base,
+            // SAFETY: There is one operation at least, so this is a cell.
+            first: unsafe { base.add(RESERVED as usize + 1) },
             used: AtomicUsize::new(0),
             at_hand: AtHand::new(),
             free: FreeList::new(),
@@ -82,7 +83,7 @@ impl Slab {
     #[inline]
     pub fn allocate(&self) -> Result<NonNull<Cell>> {
         let cell = match NonZeroUsize::new(self.at_hand.take()) {
-            Some(address) => Ok(self.base.with_addr(address)),
+            Some(address) => Ok(self.first.with_addr(address)),
             None => self.allocate_from_list(),
         };
         #[cfg(memcheck)]
@@ -226,7 +227,7 @@ impl Slab {
     /// used. Follows no foreign pointer.
     #[inline]
     pub fn find(&self, address: usize) -> Option<NonNull<Cell>> {
-        let offset = address.wrapping_sub(self.first);
+        let offset = address.wrapping_sub(self.first.addr().get());
         // One comparison asks for all: turned like this, an offset within a
         // cell is a huge number, as is one below the first cell.
         let number = offset.rotate_right(size_of::<Cell>().trailing_zeros());
@@ -234,7 +235,7 @@ impl Slab {
             return None;
         }
         // SAFETY: The address is one within the reservation, so not null.
-        Some(self.base.with_addr(unsafe { NonZeroUsize::new_unchecked(address) }))
+        Some(self.first.with_addr(unsafe { NonZeroUsize::new_unchecked(address) }))
     }
 
     /// The address that the packets carry which wake threads from a port that

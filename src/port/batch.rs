@@ -83,13 +83,6 @@ impl<C> Batch<C> {
     }
 }
 
-impl<C> Batch<C> {
-    #[inline(never)]
-    fn next_inline(&mut self) -> Option<Result<CompletionStatus<C>>> {
-        self.inline.pop_front().map(Ok)
-    }
-}
-
 impl<C: Send + 'static> Batch<C> {
     /// Dequeues into the storage.
     pub(super) fn fill(&mut self, shared: &Shared<C>, milliseconds: u32) -> Result<()> {
@@ -115,7 +108,9 @@ impl<C: Send + 'static> Batch<C> {
             let count = shared.port.dequeue_batch(&mut self.entries, milliseconds)?;
             for entry in self.entries[..count].iter().rev() {
                 let Packet { overlapped, key, bytes } = entry.packet();
-                match shared.cells.claim(overlapped, bytes) {
+                let cells = &shared.cells;
+                let claimed = cells.claim_success(overlapped, bytes);
+                match claimed.or_else(|| cells.claim(overlapped, bytes)) {
                     Some(operation) => self.dequeued.push(Waiting::Completion(operation, key)),
                     None => match shared.other(entry.packet()) {
                         Other::Foreign(packet) => self.dequeued.push(Waiting::Foreign(packet)),
@@ -149,7 +144,7 @@ impl<C> Iterator for Batch<C> {
         match self.dequeued.pop() {
             Some(Waiting::Completion(operation, key)) => Some(Ok(operation.complete(key))),
             Some(Waiting::Foreign(packet)) => Some(Err(Error::foreign(packet))),
-            None => self.next_inline(),
+            None => self.inline.pop_front().map(Ok),
         }
     }
 

@@ -125,38 +125,38 @@ impl<C: Send + 'static> Shared<C> {
         let (succeeded, Packet { overlapped, key, bytes }) =
             self.port.dequeue_unchecked(milliseconds);
         // No operation has the address that stands for no packet.
-        let (operation, key) = match self.cells.claim_alone(overlapped, bytes) {
-            Some(operation) => (operation, key),
-            None => self.next_unusual(succeeded, overlapped, key, bytes, milliseconds)?,
-        };
+        if let Some(operation) = self.cells.claim_success(overlapped, bytes) {
+            return Ok(operation.complete(key));
+        }
+        if let Some(operation) = self.cells.claim(overlapped, bytes) {
+            return Ok(operation.complete(key));
+        }
+        let (operation, key) = self.next_after(succeeded, overlapped, key, bytes, milliseconds)?;
         Ok(operation.complete(key))
     }
 
-    /// The same, when there was no packet, or not a simple one: the operation and
-    /// the completion key.
+    /// The same after a call that has dequeued nothing, or a packet that
+    /// completes nothing.
     #[cold]
     #[inline(never)]
-    fn next_unusual(
+    fn next_after(
         &self,
-        succeeded: i32,
+        mut succeeded: i32,
         overlapped: usize,
         key: usize,
         bytes: u32,
         milliseconds: u32,
     ) -> Result<(Dequeued<C>, usize)> {
-        let packet = sys::check(succeeded, Packet { overlapped, key, bytes })?;
-        self.next_after(packet, milliseconds)
-    }
-
-    fn next_after(&self, mut packet: Packet, milliseconds: u32) -> Result<(Dequeued<C>, usize)> {
+        let mut packet = Packet { overlapped, key, bytes };
         loop {
-            if let Some(operation) = self.cells.claim(packet.overlapped, packet.bytes) {
-                return Ok((operation, packet.key));
-            }
-            match self.other(packet) {
+            match self.other(sys::check(succeeded, packet)?) {
                 Other::Foreign(packet) => return Err(Error::foreign(packet)),
                 Other::CloseMarker => return self.next_after_close_marker(),
-                Other::Stray => packet = self.port.dequeue(milliseconds)?,
+                Other::Stray => {}
+            }
+            (succeeded, packet) = self.port.dequeue_unchecked(milliseconds);
+            if let Some(operation) = self.cells.claim(packet.overlapped, packet.bytes) {
+                return Ok((operation, packet.key));
             }
         }
     }
@@ -164,7 +164,11 @@ impl<C: Send + 'static> Shared<C> {
     /// A thread has taken the close marker: what is queued behind it comes
     /// first, and the marker goes back to the end for the other threads.
     fn next_after_close_marker(&self) -> Result<(Dequeued<C>, usize)> {
-        let behind = self.port.dequeue(0).and_then(|packet| self.next_after(packet, 0));
+        let (succeeded, Packet { overlapped, key, bytes }) = self.port.dequeue_unchecked(0);
+        let behind = match self.cells.claim(overlapped, bytes) {
+            Some(operation) => Ok((operation, key)),
+            None => self.next_after(succeeded, overlapped, key, bytes, 0),
+        };
         self.post_close_marker();
         match behind {
             Err(error) if error.is_dequeue_timeout() => Err(Error::misuse(&refusal::CLOSED)),

@@ -171,28 +171,28 @@ impl Entry {
 
 /// Asks for one operation of `handle` to be cancelled; `false` if it is not,
 /// or no longer, in flight on this handle.
+#[inline]
 pub(crate) fn cancel(handle: Handle, overlapped: usize) -> Result<bool> {
     // SAFETY: The pointer is compared with those of the operations in flight,
     // not followed.
-    request_cancel(unsafe { CancelIoEx(handle.raw(), ptr::without_provenance(overlapped)) })
+    let asked = unsafe { CancelIoEx(handle.raw(), ptr::without_provenance(overlapped)) };
+    if asked != 0 { Ok(true) } else { nothing_cancelled() }
 }
 
 /// Asks for all operations of `handle`'s file object that this process started
 /// to be cancelled; `false` if there are none.
 pub(crate) fn cancel_all(handle: Handle) -> Result<bool> {
     // SAFETY: Writes no memory; the handle is checked.
-    request_cancel(unsafe { CancelIoEx(handle.raw(), ptr::null()) })
+    let asked = unsafe { CancelIoEx(handle.raw(), ptr::null()) };
+    if asked != 0 { Ok(true) } else { nothing_cancelled() }
 }
 
-fn request_cancel(succeeded: i32) -> Result<bool> {
-    if succeeded != 0 {
-        return Ok(true);
-    }
+#[cold]
+fn nothing_cancelled() -> Result<bool> {
     // "If this function cannot find a request to cancel, the return value is 0
     // (zero), and GetLastError returns ERROR_NOT_FOUND"
     // (https://learn.microsoft.com/windows/win32/fileio/cancelioex-func).
-    // SAFETY: Reads the calling thread's last error.
-    match unsafe { GetLastError() } {
+    match last_code() {
         ERROR_NOT_FOUND => Ok(false),
         code => Err(Error::os(Call::CancelIoEx, code)),
     }

@@ -19,7 +19,6 @@ use windows_sys::Win32::System::IO::{
     OVERLAPPED, OVERLAPPED_ENTRY, PostQueuedCompletionStatus,
 };
 
-use crate::measure;
 use crate::objects::{SIZE, file, pipes, streams};
 
 const INFINITE: u32 = u32::MAX;
@@ -64,7 +63,7 @@ pub fn run() {
 }
 
 unsafe fn post(port: HANDLE) {
-    measure(0, || {
+    measure!(0, {
         // SAFETY: Posted values are not followed.
         unsafe {
             assert!(PostQueuedCompletionStatus(port, 3, 5, ptr::null()) != 0);
@@ -81,7 +80,7 @@ unsafe fn post(port: HANDLE) {
         }
     });
 
-    measure(10, || {
+    measure!(10, {
         // SAFETY: The box that goes in is the one that comes out.
         unsafe {
             let event = Box::new(if black_box(true) {
@@ -108,7 +107,7 @@ unsafe fn post(port: HANDLE) {
     });
 
     let mut entries = [OVERLAPPED_ENTRY::default(); 64];
-    measure(12, || {
+    measure!(12, {
         // SAFETY: Posted values are not followed.
         unsafe {
             for key in 0..64 {
@@ -187,7 +186,7 @@ unsafe fn sockets(port: HANDLE, client: HANDLE, server: HANDLE) {
             assert!(!CreateIoCompletionPort(connection.handle, port, key, 0).is_null());
         }
     }
-    measure(2, || {
+    measure!(2, {
         // SAFETY: As above; both are completed before the next round.
         unsafe {
             start_receive(connections[1].handle, &mut received);
@@ -205,7 +204,7 @@ unsafe fn sockets(port: HANDLE, client: HANDLE, server: HANDLE) {
             }
         }
     });
-    measure(8, || {
+    measure!(8, {
         // SAFETY: As above.
         unsafe {
             start_receive(connections[1].handle, &mut received);
@@ -223,7 +222,7 @@ unsafe fn file_read(port: HANDLE, handle: HANDLE) {
     // SAFETY: As promised by `run`.
     unsafe { assert!(!CreateIoCompletionPort(handle, port, 0, 0).is_null()) };
     for region in [4, 14] {
-        measure(region, || {
+        measure!(region, {
             // SAFETY: The operation is completed before the next round.
             unsafe {
                 operation.overlapped = OVERLAPPED::default();
@@ -251,7 +250,7 @@ unsafe fn pipe(port: HANDLE, server: HANDLE, client: HANDLE) {
             assert!(!CreateIoCompletionPort(connection.handle, port, key, 0).is_null());
         }
     }
-    measure(6, || {
+    measure!(6, {
         // SAFETY: All four are completed before the next round.
         unsafe {
             for (from, to) in [(0, 1), (1, 0)] {

@@ -6,7 +6,6 @@ use std::os::windows::io::{AsRawHandle, AsRawSocket};
 
 use completion_port::{Associated, Batch, Error, Iocp};
 
-use crate::measure;
 use crate::objects::{SIZE, file, pipes, streams};
 
 /// A context with data.
@@ -24,14 +23,14 @@ pub fn run() {
 
 fn post() {
     let port = Iocp::new().unwrap();
-    measure(1, || {
+    measure!(1, {
         port.post(5, 0, 3).unwrap();
         let completion = port.get_completion().unwrap();
         black_box((completion.context, completion.bytes_transferred));
     });
 
     let typed: Iocp<Event> = Iocp::builder().build().unwrap();
-    measure(11, || {
+    measure!(11, {
         typed
             .post(if black_box(true) { Event::Message([1, 2, 3]) } else { Event::Number(4) }, 0, 0)
             .unwrap();
@@ -42,7 +41,7 @@ fn post() {
     });
 
     let mut batch = Batch::with_capacity(64);
-    measure(13, || {
+    measure!(13, {
         for key in 0..64 {
             port.post(key, 0, 3).unwrap();
         }
@@ -68,7 +67,7 @@ fn sockets() {
     let server = port.add_handle(server, 1).unwrap();
     let mut transferred = [0; 2];
     let (mut sent, mut received) = (buffer(), buffer());
-    measure(3, || {
+    measure!(3, {
         let mut into = mem::take(&mut received);
         into.clear();
         let _ = port.initiate_read(&server, 1, into).unwrap();
@@ -85,7 +84,7 @@ fn sockets() {
             }
         }
     });
-    measure(9, || {
+    measure!(9, {
         let mut into = mem::take(&mut received);
         into.clear();
         let pending = port.initiate_read(&server, 1, into).unwrap();
@@ -104,7 +103,7 @@ fn files() {
     let file = port.add_handle(file(), 0).unwrap();
     let mut transferred = [0];
     let mut kept = buffer();
-    measure(5, || {
+    measure!(5, {
         let mut into = mem::take(&mut kept);
         into.clear();
         let _ = port.initiate_read_at(&file, 0, into, black_box(128)).unwrap();
@@ -115,7 +114,7 @@ fn files() {
     });
 
     let mut borrowed = [0; SIZE];
-    measure(15, || {
+    measure!(15, {
         port.scope(|scope| {
             let _ = scope.initiate_read_at(&file, 0, &mut borrowed, black_box(128)).unwrap();
             let completion = port.get_completion().unwrap();
@@ -134,7 +133,7 @@ fn pipe() {
     let client = port.add_handle(client, 1).unwrap();
     let mut transferred = [0; 4];
     let (mut written, mut read) = (buffer(), buffer());
-    measure(7, || {
+    measure!(7, {
         transfer(&port, &server, &client, &mut transferred, &mut written, &mut read);
         transfer(&port, &client, &server, &mut transferred, &mut written, &mut read);
     });

@@ -5,6 +5,24 @@
 //! program's image. Region `2 * row` is by hand, `2 * row + 1` the library.
 #![cfg_attr(not(all(windows, target_arch = "x86_64")), allow(unused))]
 
+/// Runs one row: first uncounted, then between the marks. A macro, so that it
+/// is one loop around one place, as in the programs that it stands for.
+#[cfg(all(windows, target_arch = "x86_64"))]
+macro_rules! measure {
+    ($region:expr, $operation:block) => {
+        for round in 0..$crate::WARM_UP + $crate::COUNTED {
+            let counted = round >= $crate::WARM_UP;
+            if counted {
+                $crate::marks::begin($region);
+            }
+            $operation
+            if counted {
+                $crate::marks::end();
+            }
+        }
+    };
+}
+
 #[cfg(all(windows, target_arch = "x86_64"))]
 mod by_hand;
 #[cfg(all(windows, target_arch = "x86_64"))]
@@ -38,18 +56,5 @@ fn main() {
     {
         by_hand::run();
         library::run();
-    }
-}
-
-/// Runs one row: first uncounted, then between the marks.
-#[cfg(all(windows, target_arch = "x86_64"))]
-fn measure(region: usize, mut operation: impl FnMut()) {
-    for _ in 0..WARM_UP {
-        operation();
-    }
-    for _ in 0..COUNTED {
-        marks::begin(region);
-        operation();
-        marks::end();
     }
 }
