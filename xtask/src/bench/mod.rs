@@ -71,10 +71,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         for (row, peer) in &wanted {
             let name = row.of(peer);
             progress.set_message(name.clone());
-            match Sample::take(&runtime, &programs, &processors, row, peer, args.seconds) {
-                Ok(sample) => tables.add(row, peer, sample),
-                Err(error) => failures.push(format!("{name}: {error:#}")),
+            let measured = Sample::take(&runtime, &programs, &processors, row, peer, args.seconds);
+            if let Err(error) = &measured {
+                failures.push(format!("{name}: {error:#}"));
             }
+            tables.add(row, peer, measured);
             progress.inc(1);
         }
     }

@@ -98,7 +98,7 @@ fn next(lines: &mut Lines) -> Result<String> {
 fn watch(lines: &mut Lines, clocks: &[Process; 2]) -> Result<Sample> {
     let line = next(lines)?;
     if line != START {
-        bail!("it says {line:?} rather than that it starts");
+        bail!("{line}");
     }
     let before = [ticks(&clocks[0])?, ticks(&clocks[1])?];
     let early = memory(&clocks[0]);
@@ -106,7 +106,7 @@ fn watch(lines: &mut Lines, clocks: &[Process; 2]) -> Result<Sample> {
     let after = [ticks(&clocks[0])?, ticks(&clocks[1])?];
     // A peer that measures itself may have ended meanwhile.
     let memory = memory(&clocks[0]).or(early).context("Linux does not tell its memory")?;
-    let report: Report = serde_json::from_str(&line).context(line)?;
+    let Ok(report) = serde_json::from_str::<Report>(&line) else { bail!("{line}") };
     let second = procfs::ticks_per_second() as f64;
     let micros = |clock: usize| {
         (after[clock] - before[clock]) as f64 / second * 1e6 / report.messages.max(1) as f64

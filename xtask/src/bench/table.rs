@@ -10,23 +10,33 @@ use crate::cargo;
 
 pub struct Tables {
     /// By row, then by peer.
-    samples: Vec<Vec<Vec<Sample>>>,
+    lines: Vec<Vec<Line>>,
     rounds: usize,
     seconds: f64,
     compiler: String,
 }
 
+/// What has been measured of a peer in a row.
+#[derive(Default)]
+struct Line {
+    samples: Vec<Sample>,
+    /// Why a measurement has failed.
+    failure: Option<String>,
+}
+
 impl Tables {
     pub fn new(rounds: usize, seconds: f64) -> Result<Self> {
-        let samples = ROWS.iter().map(|_| PEERS.iter().map(|_| Vec::new()).collect()).collect();
-        Ok(Self { samples, rounds, seconds, compiler: cargo::compiler()? })
+        let lines = ROWS.iter().map(|_| PEERS.iter().map(|_| Line::default()).collect()).collect();
+        Ok(Self { lines, rounds, seconds, compiler: cargo::compiler()? })
     }
 
-    pub fn add(&mut self, row: &Row, peer: &Peer, sample: Sample) {
-        let row = ROWS.iter().position(|other| other.name == row.name);
-        let peer = PEERS.iter().position(|other| other.name == peer.name);
-        if let (Some(row), Some(peer)) = (row, peer) {
-            self.samples[row][peer].push(sample);
+    pub fn add(&mut self, row: &Row, peer: &Peer, measured: Result<Sample>) {
+        let row = ROWS.iter().position(|other| other.name == row.name).expect("a row");
+        let peer = PEERS.iter().position(|other| other.name == peer.name).expect("a peer");
+        let line = &mut self.lines[row][peer];
+        match measured {
+            Ok(sample) => line.samples.push(sample),
+            Err(error) => line.failure = Some(format!("{error:#}")),
         }
     }
 }
@@ -65,9 +75,9 @@ impl fmt::Display for Tables {
         for peer in &PEERS {
             writeln!(f, "- **{}**: {}.", peer.name, peer.how)?;
         }
-        for (row, peers) in ROWS.iter().zip(&self.samples) {
-            if peers.iter().any(|samples| !samples.is_empty()) {
-                write_row(f, row, peers)?;
+        for (row, lines) in ROWS.iter().zip(&self.lines) {
+            if lines.iter().any(|line| !line.samples.is_empty()) {
+                write_row(f, row, lines)?;
             }
         }
         let (rounds, seconds, compiler) = (self.rounds, self.seconds, &self.compiler);
@@ -75,7 +85,7 @@ impl fmt::Display for Tables {
     }
 }
 
-fn write_row(f: &mut fmt::Formatter<'_>, row: &Row, peers: &[Vec<Sample>]) -> fmt::Result {
+fn write_row(f: &mut fmt::Formatter<'_>, row: &Row, lines: &[Line]) -> fmt::Result {
     writeln!(f, "\n### {}\n", uppercase(row.name))?;
     writeln!(
         f,
@@ -89,10 +99,16 @@ fn write_row(f: &mut fmt::Formatter<'_>, row: &Row, peers: &[Vec<Sample>]) -> fm
     };
     let by_hand = PEERS
         .iter()
-        .zip(peers)
-        .find(|(peer, samples)| peer.name == BY_HAND && !samples.is_empty())
-        .map(|(_, samples)| rate(samples).median);
-    for (peer, samples) in PEERS.iter().zip(peers).filter(|(_, samples)| !samples.is_empty()) {
+        .zip(lines)
+        .find(|(peer, line)| peer.name == BY_HAND && !line.samples.is_empty())
+        .map(|(_, line)| rate(&line.samples).median);
+    for (peer, Line { samples, failure }) in PEERS.iter().zip(lines) {
+        if let (true, Some(reason)) = (samples.is_empty(), failure) {
+            writeln!(f, "| {} | not measured: {reason} |", peer.name)?;
+        }
+        if samples.is_empty() {
+            continue;
+        }
         let of = |value: fn(&Sample) -> f64| Spread::of(samples, value);
         let rate = rate(samples);
         let ratio = by_hand

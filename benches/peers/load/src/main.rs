@@ -7,17 +7,20 @@ mod connection;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::process;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use measure::Recorder;
+use measure::{Recorder, say};
 use mio::{Events, Poll};
 
 use connection::{Connection, Messages};
 
 /// A server that has stopped is noticed after this long.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// All connections have been served once after this long.
+const START: Duration = Duration::from_secs(20);
 
 #[derive(Parser)]
 struct Args {
@@ -34,8 +37,15 @@ struct Args {
     reconnect: bool,
 }
 
-fn main() -> Result<()> {
-    let args = Args::parse();
+fn main() {
+    // Who reads the report reads why there is none.
+    if let Err(error) = measure(&Args::parse()) {
+        say(&format!("{error:#}"));
+        process::exit(1);
+    }
+}
+
+fn measure(args: &Args) -> Result<()> {
     let messages = Messages::new(args.size);
     let mut poll = Poll::new()?;
     let mut connections = (0..args.connections)
@@ -44,7 +54,12 @@ fn main() -> Result<()> {
     let mut events = Events::with_capacity(1024);
     // All have been accepted and served once before the clock runs.
     let mut served = HashSet::new();
+    let begin = Instant::now();
     while served.len() < args.connections {
+        if begin.elapsed() > START {
+            let (served, all) = (served.len(), args.connections);
+            bail!("{served} of {all} connections have been served after {} s", START.as_secs());
+        }
         wait(&mut poll, &mut events)?;
         for event in &events {
             let lane = event.token().0;
