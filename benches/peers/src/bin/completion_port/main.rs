@@ -65,39 +65,43 @@ fn pipe(mut job: PingPong) -> Result {
     let mut message = [0; MESSAGE];
 
     let mut batch = Batch::with_capacity(BATCH);
-    batch.push(port.initiate_read(&server, Step::ServerReads, read())?);
-    batch.push(port.initiate_read(&client, Step::ClientReads, read())?);
+    // What has completed at once comes first: nobody else is waiting.
+    let mut ready = Vec::with_capacity(4);
+    ready.extend(port.initiate_read(&server, Step::ServerReads, read())?.completed());
+    ready.extend(port.initiate_read(&client, Step::ClientReads, read())?.completed());
     job.next(&mut message);
-    batch.push(port.initiate_write(&client, Step::ClientWrites, message)?);
+    ready.extend(port.initiate_write(&client, Step::ClientWrites, message)?.completed());
     loop {
-        port.get_completions(&mut batch, None)?;
-        while let Some(completion) = batch.next() {
-            let mut completion = completion?;
-            completion.error_status?;
-            match completion.context {
-                Step::ServerReads => {
-                    let buffer: Vec<u8> = completion.operation.take_buffer().ok_or("no buffer")?;
-                    batch.push(port.initiate_write(&server, Step::ServerWrites, buffer)?);
-                }
-                Step::ServerWrites => {
-                    let mut buffer: Vec<u8> =
-                        completion.operation.take_buffer().ok_or("no buffer")?;
-                    buffer.clear();
-                    batch.push(port.initiate_read(&server, Step::ServerReads, buffer)?);
-                }
-                Step::ClientReads => {
-                    let mut buffer: Vec<u8> =
-                        completion.operation.take_buffer().ok_or("no buffer")?;
-                    if !job.done(&buffer) {
-                        return Ok(());
-                    }
-                    buffer.clear();
-                    batch.push(port.initiate_read(&client, Step::ClientReads, buffer)?);
-                    job.next(&mut message);
-                    batch.push(port.initiate_write(&client, Step::ClientWrites, message)?);
-                }
-                Step::ClientWrites => {}
+        let mut completion = match ready.pop().map(Ok).or_else(|| batch.next()) {
+            Some(completion) => completion?,
+            None => {
+                port.get_completions(&mut batch, None)?;
+                continue;
             }
-        }
+        };
+        completion.error_status?;
+        let mut buffer = || completion.operation.take_buffer::<Vec<u8>>().ok_or("no buffer");
+        let completed = match completion.context {
+            Step::ServerReads => {
+                port.initiate_write(&server, Step::ServerWrites, buffer()?)?.completed()
+            }
+            Step::ServerWrites => {
+                let mut buffer = buffer()?;
+                buffer.clear();
+                port.initiate_read(&server, Step::ServerReads, buffer)?.completed()
+            }
+            Step::ClientReads => {
+                let mut buffer = buffer()?;
+                if !job.done(&buffer) {
+                    return Ok(());
+                }
+                buffer.clear();
+                ready.extend(port.initiate_read(&client, Step::ClientReads, buffer)?.completed());
+                job.next(&mut message);
+                port.initiate_write(&client, Step::ClientWrites, message)?.completed()
+            }
+            Step::ClientWrites => None,
+        };
+        ready.extend(completed);
     }
 }
