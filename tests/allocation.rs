@@ -6,7 +6,7 @@
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -351,15 +351,17 @@ fn finish<B>(port: &Iocp, started: Started<B>) -> u32 {
     }
 }
 
+/// The two ends of a stream, which skip the port.
+fn skipping_streams(port: &Iocp) -> [Associated<TcpStream, Inline>; 2] {
+    <[_; 2]>::from(stream_pair())
+        .map(|stream| port.add_handle(stream, 1).unwrap().skip_on_success().unwrap())
+}
+
 #[test]
 fn operations_that_complete_at_once_allocate_nothing() {
     let _turn = TURN.lock();
     let port = port();
-    let (one, other) = stream_pair();
-    let skip = |stream| -> Associated<_, Inline> {
-        port.add_handle(stream, 1).unwrap().skip_on_success().unwrap()
-    };
-    let (one, other) = (skip(one), skip(other));
+    let [one, other] = skipping_streams(&port);
     assert_steady(1250, |i| {
         assert_eq!(finish(&port, port.initiate_write(&one, i, BYTES).unwrap()), 100);
         assert_eq!(finish(&port, port.initiate_read(&other, i, [0; 100]).unwrap()), 100);
@@ -370,11 +372,7 @@ fn operations_that_complete_at_once_allocate_nothing() {
 fn completions_that_a_batch_keeps_allocate_nothing() {
     let _turn = TURN.lock();
     let port = port();
-    let (one, other) = stream_pair();
-    let skip = |stream| -> Associated<_, Inline> {
-        port.add_handle(stream, 1).unwrap().skip_on_success().unwrap()
-    };
-    let (one, other) = (skip(one), skip(other));
+    let [one, other] = skipping_streams(&port);
     let mut batch = Batch::with_capacity(4);
     assert_steady(1250, |i| {
         batch.push(port.initiate_write(&one, i, BYTES).unwrap());

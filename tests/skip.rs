@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use completion_port::{
-    Associated, Batch, CompletionStatus, ErrorKind, Inline, Iocp, OperationKind, Started,
+    Associated, Batch, CompletionStatus, ErrorKind, Inline, Iocp, Mode, OperationKind, Started,
 };
 use support::{
     BlockingPipe, PATIENCE, complete, datagram_pair, eventually, few, nothing_more,
@@ -524,4 +524,23 @@ fn accepts_come_through_the_port_or_at_once() {
         let accepted = completion.operation.take_accepted().unwrap();
         assert_eq!(accepted.peer_addr().unwrap(), clients[i].local_addr().unwrap());
     }
+}
+
+/// Reads on a handle of either kind.
+fn read<M: Mode>(port: &Iocp, stream: &Associated<TcpStream, M>) -> Vec<u8> {
+    let started = port.initiate_read(stream, 5, Vec::with_capacity(8)).unwrap();
+    let (mut completion, _) = finish(port, started.into());
+    completion.operation.take_buffer().unwrap()
+}
+
+#[test]
+fn one_code_serves_handles_of_either_kind() {
+    let port = port();
+    let (mut client, server) = stream_pair();
+    let server = port.add_handle(server, 1).unwrap();
+    client.write_all(b"queued").unwrap();
+    assert_eq!(read(&port, &server), b"queued");
+    let server = server.skip_on_success().unwrap();
+    client.write_all(b"inline").unwrap();
+    assert_eq!(read(&port, &server), b"inline");
 }

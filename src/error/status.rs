@@ -74,6 +74,7 @@ pub(super) fn code_of(status: u32, call: Call) -> Option<u32> {
         STATUS_TIMEOUT if socket => ws::WSAETIMEDOUT as u32,
         STATUS_TIMEOUT => win::ERROR_TIMEOUT,
         STATUS_NOTIFY_ENUM_DIR => win::ERROR_NOTIFY_ENUM_DIR,
+        STATUS_BUFFER_OVERFLOW if !socket => win::ERROR_MORE_DATA,
         _ if !is_error(status) && !is_warning(status) => return None,
         _ if socket => winsock_code(status).unwrap_or_else(|| sys::win32_code(status)),
         _ => sys::win32_code(status),

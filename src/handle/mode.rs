@@ -12,8 +12,9 @@ use crate::sys::{self, SocketKind};
 /// How the completions of a handle's operations arrive: [`Queued`] or
 /// [`Inline`].
 pub trait Mode: sealed::Mode {
-    /// What starting an operation returns.
-    type Started<B, C>;
+    /// What starting an operation returns. In code for either kind of handle
+    /// it becomes a [`Started`].
+    type Started<B, C>: Into<Started<B, C>>;
 }
 
 /// All completions come through the port.

@@ -82,6 +82,12 @@ impl<B, C> Started<B, C> {
     }
 }
 
+impl<B, C> From<Pending<B>> for Started<B, C> {
+    fn from(pending: Pending<B>) -> Self {
+        Self::Pending(pending)
+    }
+}
+
 impl<B> Pending<B> {
     /// `cell` is in flight, has a holder for this, and its output is a `B`.
     pub(super) fn new(cell: NonNull<Cell>) -> Self {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::{TcpStream, UdpSocket};
 use std::os::windows::io::{AsRawHandle, AsRawSocket, OwnedHandle, RawHandle, RawSocket};
 
-use completion_port::{Associated, Inline, IoBuf, IoBufMut, Iocp, Queued, Rejected, Started};
+use completion_port::{Associated, Inline, IoBuf, IoBufMut, Iocp, Mode, Rejected, Started};
 
 use crate::operation::Ticket;
 use crate::program::{Link, Object};
@@ -106,7 +106,7 @@ pub trait Start {
         B: IoBuf + Send + 'static;
 }
 
-impl<H> Start for Associated<H, Queued> {
+impl<H, M: Mode> Start for Associated<H, M> {
     fn read<B>(&self, port: &Port, ticket: Ticket, buffer: B, at: Option<u64>) -> StartedOrNot<B>
     where
         B: IoBufMut + Send + 'static,
@@ -115,7 +115,7 @@ impl<H> Start for Associated<H, Queued> {
             Some(offset) => port.initiate_read_at(self, ticket, buffer, offset),
             None => port.initiate_read(self, ticket, buffer),
         }
-        .map(Started::Pending)
+        .map(Into::into)
     }
 
     fn write<B>(&self, port: &Port, ticket: Ticket, buffer: B, at: Option<u64>) -> StartedOrNot<B>
@@ -126,29 +126,7 @@ impl<H> Start for Associated<H, Queued> {
             Some(offset) => port.initiate_write_at(self, ticket, buffer, offset),
             None => port.initiate_write(self, ticket, buffer),
         }
-        .map(Started::Pending)
-    }
-}
-
-impl<H> Start for Associated<H, Inline> {
-    fn read<B>(&self, port: &Port, ticket: Ticket, buffer: B, at: Option<u64>) -> StartedOrNot<B>
-    where
-        B: IoBufMut + Send + 'static,
-    {
-        match at {
-            Some(offset) => port.initiate_read_at(self, ticket, buffer, offset),
-            None => port.initiate_read(self, ticket, buffer),
-        }
-    }
-
-    fn write<B>(&self, port: &Port, ticket: Ticket, buffer: B, at: Option<u64>) -> StartedOrNot<B>
-    where
-        B: IoBuf + Send + 'static,
-    {
-        match at {
-            Some(offset) => port.initiate_write_at(self, ticket, buffer, offset),
-            None => port.initiate_write(self, ticket, buffer),
-        }
+        .map(Into::into)
     }
 }
 

@@ -40,7 +40,6 @@ fn what_one_thread_does_comes_out_as_the_model_says() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "message pipes do not come out as the model says there")]
 fn what_several_threads_do_comes_out_as_the_model_says() {
     check(150, 2, Shape { threads: 3, steps: STEPS, forgets: false });
 }

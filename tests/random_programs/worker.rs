@@ -6,9 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use completion_port::{
-    Batch, CompletionStatus, Error, ErrorKind, Finished, OperationKind, Pending, Started,
-};
+use completion_port::{Batch, CompletionStatus, Error, Finished, OperationKind, Pending, Started};
 
 use crate::buffer::{
     AnyPending, Bytes, FILL, LARGE, Marked, Room, SMALL, take, with_room, with_type,
@@ -412,18 +410,6 @@ fn own_length(kind: Kind) -> Option<usize> {
     }
 }
 
-/// Why an operation failed. Miri's own table of statuses lacks the one of a
-/// message that was cut.
-fn kind_of(error: &Error) -> ErrorKind {
-    const STATUS_BUFFER_OVERFLOW: u32 = 0x8000_0005;
-    match error.kind() {
-        ErrorKind::Other if cfg!(miri) && error.ntstatus() == Some(STATUS_BUFFER_OVERFLOW) => {
-            ErrorKind::MoreData
-        }
-        kind => kind,
-    }
-}
-
 /// A thread that does nothing but dequeue until the port is closed.
 pub fn serve(session: &Session, port: &Port, fates: &[Fate]) {
     for fate in fates.iter().cycle() {
@@ -447,7 +433,7 @@ impl Session {
         if bytes == operation.length + self.over_report as usize {
             bytes = operation.length;
         }
-        let error = completion.error_status.err().map(|error| kind_of(&error));
+        let error = completion.error_status.err().map(|error| error.kind());
         operation.complete(&self.log, began, Outcome { bytes, error });
         let (kind, context) = match operation.what {
             What::Read { end } => (OperationKind::Read, key(end)),
@@ -535,7 +521,7 @@ impl Session {
             self.log.wrong(format!("{operation:?} is over, but its Pending does not know"));
         }
         if let Some(result) = result {
-            facts.told = Some(result.map_err(|error| kind_of(&error)));
+            facts.told = Some(result.map_err(|error| error.kind()));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 
 use completion_port::{
-    Associated, Batch, CompletionStatus, Error, Inline, Iocp, Mode, Pending, Queued, Started,
+    Associated, Batch, CompletionStatus, Error, Inline, Iocp, Mode, Queued, Started,
 };
 use cost::objects::{SIZE, file, pipes, streams};
 
@@ -67,24 +67,7 @@ fn cancel(port: &Iocp, rounds: usize) {
     }
 }
 
-/// What starting an operation returns, on handles of either kind.
-trait Outcome {
-    fn into_started(self) -> Started<[u8; SIZE], usize>;
-}
-
-impl Outcome for Pending<[u8; SIZE]> {
-    fn into_started(self) -> Started<[u8; SIZE], usize> {
-        Started::Pending(self)
-    }
-}
-
-impl Outcome for Started<[u8; SIZE], usize> {
-    fn into_started(self) -> Started<[u8; SIZE], usize> {
-        self
-    }
-}
-
-fn echo<M: Mode<Started<[u8; SIZE], usize>: Outcome>>(
+fn echo<M: Mode>(
     port: &Iocp,
     echo: Echo,
     rounds: usize,
@@ -106,7 +89,7 @@ fn echo<M: Mode<Started<[u8; SIZE], usize>: Outcome>>(
                     } else {
                         port.initiate_read(to, 0, [0; SIZE])
                     };
-                    match started.unwrap().into_started() {
+                    match started.unwrap().into() {
                         started if echo.batches => batch.push(started),
                         Started::Completed(completion) => succeeded(&completion),
                         Started::Pending(_) => packets += 1,
