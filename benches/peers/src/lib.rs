@@ -6,6 +6,7 @@
 
 mod file;
 mod pipe;
+mod posts;
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -17,6 +18,7 @@ use socket2::{Domain, Socket, Type};
 
 pub use file::{FileReads, Read};
 pub use pipe::{PingPong, blocking_pipe, pipe_pair};
+pub use posts::Posts;
 
 pub type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -37,6 +39,8 @@ pub struct Peer {
     pub file: Option<fn(FileReads) -> Result>,
     /// Sends messages through a pipe and back.
     pub pipe: Option<fn(PingPong) -> Result>,
+    /// Posts packets and dequeues them, on several threads.
+    pub posts: Option<fn(Posts) -> Result>,
 }
 
 #[derive(Parser)]
@@ -57,6 +61,12 @@ enum Job {
     },
     /// Send messages through a pipe and back
     Pipe { seconds: f64 },
+    /// Post packets to a port and dequeue them
+    Posts {
+        /// That share the port
+        threads: usize,
+        seconds: f64,
+    },
 }
 
 impl Peer {
@@ -75,6 +85,10 @@ impl Peer {
             Job::Pipe { seconds } => {
                 let play = self.pipe.ok_or("this peer has no pipes")?;
                 play(PingPong::new(Duration::from_secs_f64(seconds)))
+            }
+            Job::Posts { threads, seconds } => {
+                let post = self.posts.ok_or("this peer has no packets of its own")?;
+                post(Posts::new(threads, Duration::from_secs_f64(seconds)))
             }
         }
     }

@@ -33,6 +33,10 @@ impl Processors {
         &self.all[..1]
     }
 
+    pub fn all(&self) -> &[usize] {
+        &self.all
+    }
+
     /// That of the clients: another, if there is one.
     pub fn client(&self) -> &[usize] {
         &self.all[self.all.len() - 1..]

@@ -23,6 +23,9 @@ pub enum Job {
         depth: usize,
     },
     Pipe,
+    Posts {
+        threads: usize,
+    },
 }
 
 pub struct Peer {
@@ -34,9 +37,10 @@ pub struct Peer {
     pub how: &'static str,
     files: bool,
     pipes: bool,
+    posts: bool,
 }
 
-pub const ROWS: [Row; 10] = [
+pub const ROWS: [Row; 13] = [
     echo("echo 1 x 64 B", 1, 64),
     echo("echo 64 x 64 B", 64, 64),
     echo("echo 512 x 64 B", 512, 64),
@@ -51,6 +55,9 @@ pub const ROWS: [Row; 10] = [
     file("file reads of 4 KiB, depth 1", 1),
     file("file reads of 4 KiB, depth 32", 32),
     Row { name: "pipe ping-pong of 64 B", job: Job::Pipe, unit: "round trips" },
+    posts("post and dequeue, 1 thread", 1),
+    posts("post and dequeue, 2 threads on one port", 2),
+    posts("post and dequeue, 8 threads on one port", 8),
 ];
 
 const fn echo(name: &'static str, connections: usize, size: usize) -> Row {
@@ -59,6 +66,10 @@ const fn echo(name: &'static str, connections: usize, size: usize) -> Row {
 
 const fn file(name: &'static str, depth: usize) -> Row {
     Row { name, job: Job::File { depth }, unit: "reads" }
+}
+
+const fn posts(name: &'static str, threads: usize) -> Row {
+    Row { name, job: Job::Posts { threads }, unit: "packets" }
 }
 
 /// By this one the others are compared.
@@ -71,6 +82,7 @@ pub const PEERS: [Peer; 9] = [
         how: "one thread, skip-on-success, batches, breadth first",
         files: true,
         pipes: true,
+        posts: true,
     },
     Peer {
         name: BY_HAND,
@@ -78,6 +90,7 @@ pub const PEERS: [Peer; 9] = [
         how: "windows-sys; one thread, skip-on-success, batches, breadth first",
         files: true,
         pipes: true,
+        posts: true,
     },
     Peer {
         name: "miow",
@@ -85,6 +98,7 @@ pub const PEERS: [Peer; 9] = [
         how: "one thread, batches; all completions through the port, as it documents",
         files: false,
         pipes: true,
+        posts: false,
     },
     Peer {
         name: "windows-overlapped-io-sys",
@@ -93,6 +107,7 @@ pub const PEERS: [Peer; 9] = [
               has no batches and no accept",
         files: true,
         pipes: true,
+        posts: false,
     },
     Peer {
         name: "compio",
@@ -100,6 +115,7 @@ pub const PEERS: [Peer; 9] = [
         how: "its runtime, which has one thread; a task for each connection",
         files: true,
         pipes: true,
+        posts: false,
     },
     Peer {
         name: "mio",
@@ -107,6 +123,7 @@ pub const PEERS: [Peer; 9] = [
         how: "one thread; reads and writes until it would block; it reads no files",
         files: false,
         pipes: true,
+        posts: false,
     },
     Peer {
         name: "tokio",
@@ -115,6 +132,7 @@ pub const PEERS: [Peer; 9] = [
               files by spawn_blocking",
         files: true,
         pipes: true,
+        posts: false,
     },
     Peer {
         name: "smol",
@@ -122,6 +140,7 @@ pub const PEERS: [Peer; 9] = [
         how: "a local executor; a task for each connection; files by unblock; it has no pipes",
         files: true,
         pipes: false,
+        posts: false,
     },
     Peer {
         name: "blocking threads",
@@ -129,6 +148,7 @@ pub const PEERS: [Peer; 9] = [
         how: "the standard library; a thread for each connection, read or end of a pipe",
         files: true,
         pipes: true,
+        posts: false,
     },
 ];
 
@@ -144,6 +164,7 @@ impl Peer {
         match job {
             Job::File { .. } => self.files,
             Job::Pipe => self.pipes,
+            Job::Posts { .. } => self.posts,
             _ => true,
         }
     }

@@ -38,8 +38,15 @@ impl Sample {
             Job::Echo { .. } | Job::Connect { .. } => command.arg("echo"),
             Job::File { depth } => command.arg("file").arg(depth.to_string()).arg(&seconds),
             Job::Pipe => command.arg("pipe").arg(&seconds),
+            Job::Posts { threads } => command.arg("posts").arg(threads.to_string()).arg(&seconds),
         };
-        let mut peer = Running::start(&mut command)?;
+        if matches!(row.job, Job::Posts { .. }) {
+            // No clients: the threads have all processors.
+            run_all_on(processors.all())?;
+        }
+        let peer = Running::start(&mut command);
+        run_all_on(processors.server())?;
+        let mut peer = peer?;
         let clocks = [peer.process()?, runtime.server()?];
         let (Job::Echo { connections, size } | Job::Connect { connections, size }) = row.job else {
             return watch(&mut peer.lines, &clocks);

@@ -12,7 +12,7 @@ use compio::runtime::{Runtime, spawn};
 use peers::{BLOCK, BUFFER, FileReads, MESSAGE, Peer, PingPong, Result};
 
 fn main() -> Result {
-    Peer { echo, file: Some(file), pipe: Some(pipe) }.main()
+    Peer { echo, file: Some(file), pipe: Some(pipe), posts: None }.main()
 }
 
 fn echo(listener: std::net::TcpListener) -> Result {

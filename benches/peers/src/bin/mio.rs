@@ -15,7 +15,7 @@ use slab::Slab;
 const LISTENER: Token = Token(usize::MAX);
 
 fn main() -> Result {
-    Peer { echo, file: None, pipe: Some(pipe) }.main()
+    Peer { echo, file: None, pipe: Some(pipe), posts: None }.main()
 }
 
 struct Connection {

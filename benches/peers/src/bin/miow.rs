@@ -13,7 +13,7 @@ use peers::{BATCH, BUFFER, MESSAGE, Peer, PingPong, Result, pipe_pair};
 use socket2::{Domain, Socket, Type};
 
 fn main() -> Result {
-    Peer { echo, file: None, pipe: Some(pipe) }.main()
+    Peer { echo, file: None, pipe: Some(pipe), posts: None }.main()
 }
 
 /// The key of the listener; connections are found by their operation.

@@ -12,7 +12,7 @@ use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, LocalExecutor, unblock};
 
 fn main() -> Result {
-    Peer { echo, file: Some(file), pipe: None }.main()
+    Peer { echo, file: Some(file), pipe: None, posts: None }.main()
 }
 
 fn echo(listener: TcpListener) -> Result {

@@ -9,7 +9,7 @@ use std::thread;
 use peers::{BLOCK, BUFFER, FileReads, MESSAGE, Peer, PingPong, Result};
 
 fn main() -> Result {
-    Peer { echo, file: Some(file), pipe: Some(pipe) }.main()
+    Peer { echo, file: Some(file), pipe: Some(pipe), posts: None }.main()
 }
 
 fn echo(listener: TcpListener) -> Result {

@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::spawn_blocking;
 
 fn main() -> Result {
-    Peer { echo, file: Some(file), pipe: Some(pipe) }.main()
+    Peer { echo, file: Some(file), pipe: Some(pipe), posts: None }.main()
 }
 
 fn runtime() -> io::Result<Runtime> {

@@ -19,7 +19,7 @@ const SKIP: NotificationModes =
     NotificationModes { skip_completion_port_on_success: true, skip_set_event_on_handle: false };
 
 fn main() -> Result {
-    Peer { echo, file: Some(file), pipe: Some(pipe) }.main()
+    Peer { echo, file: Some(file), pipe: Some(pipe), posts: None }.main()
 }
 
 /// The key of posted packets, which say that there are new connections.

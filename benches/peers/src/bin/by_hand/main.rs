@@ -9,7 +9,7 @@ use std::io;
 use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::AsRawHandle;
 
-use peers::{BLOCK, FileReads, MESSAGE, Peer, PingPong, Read, Result, pipe_pair};
+use peers::{BLOCK, FileReads, MESSAGE, Peer, PingPong, Posts, Read, Result, pipe_pair};
 use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, GetLastError, HANDLE};
 use windows_sys::Win32::Storage::FileSystem::{FILE_FLAG_OVERLAPPED, ReadFile, WriteFile};
 use windows_sys::Win32::System::IO::OVERLAPPED;
@@ -17,7 +17,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use port::Port;
 
 fn main() -> Result {
-    Peer { echo: echo::serve, file: Some(file), pipe: Some(pipe) }.main()
+    Peer { echo: echo::serve, file: Some(file), pipe: Some(pipe), posts: Some(posts) }.main()
 }
 
 /// An operation and its buffer, at a place that does not change.
@@ -197,4 +197,13 @@ fn pipe(mut job: PingPong) -> Result {
             }
         }
     }
+}
+
+fn posts(job: Posts) -> Result {
+    let port = Port::with_concurrency(0)?;
+    job.run(|| {
+        port.post().expect("there is room");
+        port.dequeue_one().expect("the port is open");
+    });
+    Ok(())
 }

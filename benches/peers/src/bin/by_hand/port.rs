@@ -7,12 +7,16 @@ use peers::BATCH;
 use windows_sys::Win32::Foundation::{CloseHandle, HANDLE, INVALID_HANDLE_VALUE, WAIT_TIMEOUT};
 use windows_sys::Win32::Storage::FileSystem::SetFileCompletionNotificationModes;
 use windows_sys::Win32::System::IO::{
-    CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED_ENTRY,
+    CreateIoCompletionPort, GetQueuedCompletionStatus, GetQueuedCompletionStatusEx,
+    OVERLAPPED_ENTRY, PostQueuedCompletionStatus,
 };
 use windows_sys::Win32::System::Threading::INFINITE;
 use windows_sys::Win32::System::WindowsProgramming::FILE_SKIP_COMPLETION_PORT_ON_SUCCESS;
 
 pub struct Port(HANDLE);
+
+// SAFETY: A handle is a number, and the port is made for several threads.
+unsafe impl Sync for Port {}
 
 pub type Entries = [OVERLAPPED_ENTRY; BATCH];
 
@@ -22,8 +26,13 @@ pub fn entries() -> Entries {
 
 impl Port {
     pub fn new() -> io::Result<Self> {
+        Self::with_concurrency(1)
+    }
+
+    pub fn with_concurrency(threads: u32) -> io::Result<Self> {
+        let none = ptr::null_mut();
         // SAFETY: Makes a new port.
-        let port = unsafe { CreateIoCompletionPort(INVALID_HANDLE_VALUE, ptr::null_mut(), 0, 1) };
+        let port = unsafe { CreateIoCompletionPort(INVALID_HANDLE_VALUE, none, 0, threads) };
         if port.is_null() { Err(io::Error::last_os_error()) } else { Ok(Self(port)) }
     }
 
@@ -41,6 +50,22 @@ impl Port {
         // SAFETY: Follows no pointer.
         let port = unsafe { CreateIoCompletionPort(handle, self.0, 0, 0) };
         check(i32::from(!port.is_null()))
+    }
+
+    /// Queues a packet without an operation.
+    pub fn post(&self) -> io::Result<()> {
+        // SAFETY: Nobody follows the pointer, which is null.
+        check(unsafe { PostQueuedCompletionStatus(self.0, 0, 0, ptr::null()) })
+    }
+
+    /// Takes such a packet.
+    pub fn dequeue_one(&self) -> io::Result<()> {
+        let (mut bytes, mut key, mut overlapped) = (0, 0, ptr::null_mut());
+        let (bytes, key) = (&raw mut bytes, &raw mut key);
+        // SAFETY: The out-parameters are locals.
+        check(unsafe {
+            GetQueuedCompletionStatus(self.0, bytes, key, &raw mut overlapped, INFINITE)
+        })
     }
 
     /// Takes what is there; waits for something if `wait`.

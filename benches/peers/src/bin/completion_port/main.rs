@@ -7,11 +7,11 @@ use std::fs::OpenOptions;
 use std::os::windows::fs::OpenOptionsExt;
 
 use completion_port::{Batch, Iocp};
-use peers::{BATCH, BLOCK, FileReads, MESSAGE, Peer, PingPong, Read, Result, pipe_pair};
+use peers::{BATCH, BLOCK, FileReads, MESSAGE, Peer, PingPong, Posts, Read, Result, pipe_pair};
 use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OVERLAPPED;
 
 fn main() -> Result {
-    Peer { echo: echo::serve, file: Some(file), pipe: Some(pipe) }.main()
+    Peer { echo: echo::serve, file: Some(file), pipe: Some(pipe), posts: Some(posts) }.main()
 }
 
 fn file(job: FileReads) -> Result {
@@ -104,4 +104,14 @@ fn pipe(mut job: PingPong) -> Result {
         };
         ready.extend(completed);
     }
+}
+
+fn posts(job: Posts) -> Result {
+    let port = Iocp::new()?;
+    job.run(|| {
+        port.post(0, 0, 0).expect("there is room");
+        let completion = port.get_completion().expect("the port is open");
+        assert!(completion.error_status.is_ok());
+    });
+    Ok(())
 }
