@@ -357,3 +357,52 @@ unsafe fn withdraw<C, P: Payload>(cell: NonNull<Cell>) -> (C, P) {
         parts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell as Counter;
+    use std::rc::Rc;
+
+    use windows_sys::Win32::Foundation::ERROR_IO_PENDING;
+
+    use super::super::payload::{OperationKind, Returns};
+    use super::*;
+
+    /// Counts the completions that it sees.
+    struct Watching(Rc<Counter<u32>>);
+
+    // SAFETY: There is no memory.
+    unsafe impl Payload for Watching {
+        type Output = ();
+        type Given = ();
+        const CALL: Call = Call::ConnectEx;
+        const KIND: OperationKind = OperationKind::Connect;
+        const RETURNS: Returns<Self> = Returns::Made(|_, _| None);
+        const SEES_COMPLETION: bool = true;
+
+        fn give_back(self) {}
+
+        fn completed(&mut self, _: Handle, _: &mut u32) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+
+    #[test]
+    fn a_payload_sees_its_completion_though_nobody_tracks_the_operation() {
+        let cells = Cells::reserve(1).unwrap();
+        let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
+        let seen = Rc::new(Counter::new(0));
+        let launched = cells.launch(target, false, 7, Watching(Rc::clone(&seen)), |_, _| {
+            Answer::Code(ERROR_IO_PENDING)
+        });
+        assert!(matches!(launched, Ok(Launched::InFlight(_))));
+        drop(launched);
+        let cell = cells.slab().cell(1);
+        // SAFETY: The kernel knows nothing of the operation: it is over.
+        unsafe { Cell::set_result(cell, 0, 0) };
+        let address = Cell::address(cell);
+        let dequeued = cells.claim_success(address, 0).or_else(|| cells.claim(address, 0));
+        assert_eq!(dequeued.expect("it is in flight").complete(0).context, 7);
+        assert_eq!(seen.get(), 1);
+    }
+}

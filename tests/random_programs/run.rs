@@ -134,20 +134,41 @@ fn flush(worker: &mut Worker) {
     for end in &ends {
         worker.write(*end, last, 0, Hold::Drop);
     }
-    let mut progress = Instant::now();
+    let mut progress = Progress::of(log);
     for end in ends.iter().filter(|end| log.ends[**end].object != Object::File) {
         while !model::has_read_all(log, *end) {
             if !model::is_reading(log, *end) {
                 worker.read(*end, room, 0, Hold::Drop);
             }
-            if worker.dequeue(Dequeue::Timeout, Fate::Take) {
-                progress = Instant::now();
-            }
-            if progress.elapsed() > PATIENCE {
+            worker.dequeue(Dequeue::Timeout, Fate::Take);
+            if progress.has_ended(log) {
                 log.wrong(format!("not everything arrives at end {end}"));
                 break;
             }
         }
+    }
+}
+
+/// Tells slow from never: other threads dequeue as well.
+struct Progress {
+    over: usize,
+    since: Instant,
+}
+
+impl Progress {
+    fn of(log: &Log) -> Self {
+        let operations = log.operations();
+        let over = operations.iter().filter(|operation| model::is_over(operation)).count();
+        Self { over, since: Instant::now() }
+    }
+
+    /// Whether no operation has come to its end for a long time.
+    fn has_ended(&mut self, log: &Log) -> bool {
+        let now = Self::of(log);
+        if now.over != self.over {
+            *self = now;
+        }
+        self.since.elapsed() > PATIENCE
     }
 }
 
@@ -202,15 +223,13 @@ impl Finish<'_> {
         let mut worker = Worker::new(session, self.port.clone(), std::mem::take(&mut self.ends));
         worker.ends.keys().for_each(|end| worker.cancel_all(*end));
         close_forgotten(session);
-        let mut progress = Instant::now();
+        let mut progress = Progress::of(&session.log);
         let operations = session.log.operations();
         while !operations.iter().all(|operation| model::is_over(operation)) {
-            if worker.dequeue(Dequeue::Timeout, Fate::Take) {
-                progress = Instant::now();
-            } else {
+            if !worker.dequeue(Dequeue::Timeout, Fate::Take) {
                 thread::sleep(Duration::from_millis(1));
             }
-            if progress.elapsed() > PATIENCE {
+            if progress.has_ended(&session.log) {
                 let in_flight = operations.iter().filter(|operation| !model::is_over(operation));
                 session.log.wrong(format!("never over: {:?}", in_flight.collect::<Vec<_>>()));
                 break;

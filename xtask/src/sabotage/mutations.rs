@@ -265,6 +265,14 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("cancel", "a_cancelled_read_completes_as_cancelled_though_nobody_tracks_it"),
     },
     Mutation {
+        name: "nobody-watches",
+        file: "src/operation/launch.rs",
+        before: "if P::SEES_COMPLETION { WATCHED } else { 0 }",
+        after: "if P::SEES_COMPLETION && scoped { WATCHED } else { 0 }",
+        why: "an accepted socket inherits nothing from its listener",
+        test: unit("operation::launch::tests::a_payload_sees_its_completion_though_nobody_tracks_the_operation"),
+    },
+    Mutation {
         name: "no-state-check",
         file: "src/operation/cell.rs",
         before: "if alone.is_none() && !state.claim() {",
