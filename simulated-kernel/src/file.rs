@@ -14,7 +14,7 @@ use crate::kernel::enter;
 use crate::memory::put;
 use crate::object::{Body, Object};
 use crate::operation::{Kind, Operation, Outcome, pending_code, start};
-use crate::status::{STATUS_END_OF_FILE, win32_code};
+use crate::status::{STATUS_DISK_FULL, STATUS_END_OF_FILE, win32_code};
 
 pub struct File {
     /// What it is on the host.
@@ -44,7 +44,10 @@ impl File {
     pub fn transfer(&mut self, operation: &Operation) -> Outcome {
         match operation.kind {
             Kind::Read => self.read(operation).expect("a read of the file"),
-            Kind::Write(_) => self.write(operation).expect("a write to the file"),
+            // Where the host's files have no bytes, there is no room for any.
+            Kind::Write(_) => {
+                self.write(operation).unwrap_or_else(|_| Outcome::status(STATUS_DISK_FULL))
+            }
             _ => unreachable!("files are read and written"),
         }
     }

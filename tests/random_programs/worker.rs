@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use completion_port::{Batch, CompletionStatus, Error, Finished, OperationKind, Pending, Started};
+use completion_port::{
+    Batch, CompletionStatus, Error, ErrorKind, Finished, OperationKind, Pending, Started,
+};
 
 use crate::buffer::{
     AnyPending, Bytes, FILL, LARGE, Marked, Room, SMALL, take, with_room, with_type,
@@ -410,6 +412,20 @@ fn own_length(kind: Kind) -> Option<usize> {
     }
 }
 
+/// Why an operation failed. Miri's own table of statuses lacks the one that the
+/// kernel fails operations with.
+fn kind_of(error: &Error) -> ErrorKind {
+    const STATUS_INSUFFICIENT_RESOURCES: u32 = 0xC000_009A;
+    match error.kind() {
+        ErrorKind::Other
+            if cfg!(miri) && error.ntstatus() == Some(STATUS_INSUFFICIENT_RESOURCES) =>
+        {
+            ErrorKind::ResourceExhausted
+        }
+        kind => kind,
+    }
+}
+
 /// A thread that does nothing but dequeue until the port is closed.
 pub fn serve(session: &Session, port: &Port, fates: &[Fate]) {
     for fate in fates.iter().cycle() {
@@ -433,7 +449,7 @@ impl Session {
         if bytes == operation.length + self.over_report as usize {
             bytes = operation.length;
         }
-        let error = completion.error_status.err().map(|error| error.kind());
+        let error = completion.error_status.err().map(|error| kind_of(&error));
         operation.complete(&self.log, began, Outcome { bytes, error });
         let (kind, context) = match operation.what {
             What::Read { end } => (OperationKind::Read, key(end)),
@@ -521,7 +537,7 @@ impl Session {
             self.log.wrong(format!("{operation:?} is over, but its Pending does not know"));
         }
         if let Some(result) = result {
-            facts.told = Some(result.map_err(|error| error.kind()));
+            facts.told = Some(result.map_err(|error| kind_of(&error)));
         }
     }
 
