@@ -14,7 +14,7 @@ use crate::kernel::enter;
 use crate::memory::put;
 use crate::object::{Body, Object};
 use crate::operation::{Kind, Operation, Outcome, pending_code, start};
-use crate::status::{STATUS_DISK_FULL, STATUS_END_OF_FILE, win32_code};
+use crate::status::{STATUS_DISK_FULL, STATUS_END_OF_FILE, STATUS_INVALID_PARAMETER, win32_code};
 
 pub struct File {
     /// What it is on the host.
@@ -42,6 +42,10 @@ pub fn open(path: impl AsRef<Path>, read: bool, write: bool) -> io::Result<std::
 
 impl File {
     pub fn transfer(&mut self, operation: &Operation) -> Outcome {
+        let appends = matches!(operation.kind, Kind::Write(_)) && operation.offset == u64::MAX;
+        if i64::try_from(operation.offset).is_err() && !appends {
+            return Outcome::status(STATUS_INVALID_PARAMETER);
+        }
         match operation.kind {
             Kind::Read => self.read(operation).expect("a read of the file"),
             // Where the host's files have no bytes, there is no room for any.
