@@ -8,17 +8,19 @@ mod support;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicU32, AtomicUsize, Ordering};
 
 use completion_port::{Associated, Batch, Inline, IoBufMut, Iocp, Started, unconnected_stream};
 use support::{
     complete, datagram_pair, overlapped_file, pipe_pair, port, port_of, stream_pair, temp_file,
 };
 
-/// The system's allocator, and how often a thread asks it for memory.
+/// The system's allocator, how often a thread asks it for memory, and how many
+/// bytes it then has.
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+static BYTES: AtomicIsize = AtomicIsize::new(0);
 
 /// The thread that is counted: the test harness has its own affairs.
 static COUNTED: AtomicU32 = AtomicU32::new(0);
@@ -29,33 +31,35 @@ unsafe extern "system" {
     safe fn GetCurrentThreadId() -> u32;
 }
 
-fn count() {
+fn count(more: usize, less: usize) {
     if COUNTED.load(Ordering::Relaxed) == GetCurrentThreadId() {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        ALLOCATIONS.fetch_add(usize::from(more > 0), Ordering::Relaxed);
+        BYTES.fetch_add(more as isize - less as isize, Ordering::Relaxed);
     }
 }
 
 // SAFETY: The system's allocator does the work.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size(), 0);
         // SAFETY: The caller's promise.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size(), 0);
         // SAFETY: The caller's promise.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(size, layout.size());
         // SAFETY: The caller's promise.
         unsafe { System.realloc(start, layout, size) }
     }
 
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        count(0, layout.size());
         // SAFETY: The caller's promise.
         unsafe { System.dealloc(start, layout) };
     }
@@ -396,4 +400,22 @@ fn waiting_in_vain_allocates_nothing() {
         assert!(port.try_get_completion().unwrap().is_none());
         assert_eq!(port.get_completions(&mut batch, Some(std::time::Duration::ZERO)), Ok(0));
     });
+}
+
+#[test]
+fn the_memory_of_a_large_operation_is_not_kept() {
+    const LARGE: usize = 100_000;
+    let _turn = TURN.lock();
+    let port: Iocp<[u8; LARGE]> = port_of();
+    port.post([1; LARGE], 0, 0).unwrap();
+    complete(&port);
+    COUNTED.store(GetCurrentThreadId(), Ordering::Relaxed);
+    let before = BYTES.load(Ordering::Relaxed);
+    port.post([2; LARGE], 0, 0).unwrap();
+    let meanwhile = BYTES.load(Ordering::Relaxed);
+    complete(&port);
+    let after = BYTES.load(Ordering::Relaxed);
+    COUNTED.store(0, Ordering::Relaxed);
+    assert!(meanwhile >= before + LARGE as isize, "it does not fit into a cell");
+    assert_eq!(after, before);
 }

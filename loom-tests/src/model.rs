@@ -301,13 +301,16 @@ impl Part {
     }
 }
 
-/// `Drop` of `Pending`, `Finished` and `Held`, and `Cell::finish`.
+/// `Drop` of `Pending`, `Finished` and `Held`: `Cell::leave_last`, but for the
+/// first, and `Cell::finish`.
 impl Drop for Part {
     fn drop(&mut self) {
-        if !self.gone.get() && self.cell().state.leave(self.holder) {
-            let cell = self.cell();
-            if !cell.state.is_taken() {
-                replace(&cell.payload, None).expect("a payload that nobody has taken");
+        let Cell { state, payload, .. } = self.cell();
+        let often_last = self.holder != Holder::Pending;
+        let alone = often_last && !self.gone.get() && state.is_held_by_nobody_but(self.holder);
+        if alone || !self.gone.get() && state.leave(self.holder) {
+            if !state.is_taken() {
+                replace(payload, None).expect("a payload that nobody has taken");
             }
             self.port.free(self.index);
         }

@@ -105,6 +105,27 @@ fn a_cell_that_is_free_starts_another_operation_from_nothing() {
     });
 }
 
+/// What it has looked at is the next operation's to change.
+#[test]
+fn a_pending_that_is_gone_is_done_with_the_cell() {
+    explore::two_threads(|| {
+        let port = Port::new(1);
+        let pending = port.launch(port.allocate().unwrap(), 7);
+        let there = thread::spawn(move || {
+            pending.cancel();
+            assert!(pending.result().is_none_or(|result| result == 7));
+        });
+        drop(port.dequeue().expect("a packet"));
+        if let Some(index) = port.allocate() {
+            let next = port.launch(index, 8);
+            drop(port.dequeue().expect("its packet"));
+            drop(next);
+        }
+        there.join().unwrap();
+        port.assert_all_free();
+    });
+}
+
 #[test]
 fn a_dequeue_before_the_call_has_returned_is_no_different() {
     explore::two_threads(|| {

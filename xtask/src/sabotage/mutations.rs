@@ -98,6 +98,22 @@ pub const MUTATIONS: &[Mutation] = &[
         test: loom("operations::a_result_that_can_be_seen_is_the_operations_own"),
     },
     Mutation {
+        name: "being-alone-synchronises-nothing",
+        file: "src/operation/state.rs",
+        before: "self.0.load(Ordering::Acquire) == holder as u32",
+        after: "self.0.load(Ordering::Relaxed) == holder as u32",
+        why: "the next operation fills the cell while the holder before still reads it",
+        test: loom("operations::a_pending_that_is_gone_is_done_with_the_cell"),
+    },
+    Mutation {
+        name: "claiming-alone-synchronises-nothing",
+        file: "src/operation/state.rs",
+        before: "(self.0.load(Ordering::Acquire) & !SCOPE == KERNEL)",
+        after: "(self.0.load(Ordering::Relaxed) & !SCOPE == KERNEL)",
+        why: "the next operation fills the cell while a `Pending` that goes still reads it",
+        test: loom("operations::a_pending_that_is_gone_is_done_with_the_cell"),
+    },
+    Mutation {
         name: "leaving-synchronises-nothing",
         file: "src/operation/state.rs",
         before: "self.0.fetch_sub(bit, Ordering::AcqRel)",
@@ -393,6 +409,14 @@ pub const MUTATIONS: &[Mutation] = &[
         after: "if spill.size as usize >= layout.size() {",
         why: "a body is placed where its alignment does not allow",
         test: integration("buffer", "an_over_aligned_buffer_takes_the_place_of_a_larger_one"),
+    },
+    Mutation {
+        name: "large-spill-blocks-are-kept",
+        file: "src/operation/body.rs",
+        before: "self.size as usize > KEPT_SPILL",
+        after: "self.size as usize > KEPT_SPILL << 20",
+        why: "an idle cell pins the memory of the largest operation that it ever was",
+        test: integration("allocation", "the_memory_of_a_large_operation_is_not_kept"),
     },
     Mutation {
         name: "what-nobody-takes-is-leaked",
