@@ -307,9 +307,13 @@ impl Drop for Part {
     fn drop(&mut self) {
         let Cell { state, payload, .. } = self.cell();
         let often_last = self.holder != Holder::Pending;
-        let alone = often_last && !self.gone.get() && state.is_held_by_nobody_but(self.holder);
-        if alone || !self.gone.get() && state.leave(self.holder) {
-            if !state.is_taken() {
+        if self.gone.get() {
+            return;
+        }
+        // Alone, it does not look again.
+        let alone = often_last && state.is_held_by_nobody_but(self.holder);
+        if alone || state.leave(self.holder) {
+            if alone || !state.is_taken() {
                 replace(payload, None).expect("a payload that nobody has taken");
             }
             self.port.free(self.index);

@@ -20,7 +20,7 @@ use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
 use crate::error::{Call, Error, ErrorKind, Misuse, Rejected, Result, refusal};
 use crate::operation::Target;
 use crate::port::{Gate, Identity, Iocp};
-use crate::sys::{self, Handle, Nature, SocketKind};
+use crate::sys::{self, Handle, Nature, SocketTraits};
 
 /// A socket, file, pipe or device whose completions go to a port.
 ///
@@ -49,8 +49,12 @@ pub struct Associated<H, M = Queued> {
 /// What kind of thing a handle refers to, as far as operations differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Object {
-    Stream,
-    /// With the length of its longest message.
+    /// A socket of one, and whether the kernel itself knows its handle.
+    Stream {
+        family: u16,
+        has_kernel_handle: bool,
+    },
+    /// A socket, with the length of its longest message.
     Datagram(u32),
     Disk,
     /// A pipe or a device.
@@ -130,11 +134,11 @@ impl<C: Send + 'static> Iocp<C> {
             return Err(Error::misuse(&refusal::INVALID_HANDLE));
         }
         shared.port.associate(handle, key).map_err(|code| explain(handle, code))?;
-        let object = match sys::socket_kind(handle) {
-            Some(SocketKind::Stream) => Object::Stream,
-            Some(SocketKind::Datagram) => {
-                Object::Datagram(sys::max_message_size(handle).unwrap_or(u32::MAX))
+        let object = match sys::socket_traits(handle) {
+            Some(SocketTraits { is_stream: true, family, has_kernel_handle }) => {
+                Object::Stream { family, has_kernel_handle }
             }
+            Some(_) => Object::Datagram(sys::max_message_size(handle).unwrap_or(u32::MAX)),
             None if sys::nature(handle) == Nature::Disk => Object::Disk,
             None => Object::Other,
         };
@@ -240,7 +244,7 @@ impl<H, M> Associated<H, M> {
     /// Whether operations on it are Winsock's.
     #[inline]
     pub(crate) fn is_socket(&self) -> bool {
-        matches!(self.object, Object::Stream | Object::Datagram(_))
+        matches!(self.object, Object::Stream { .. } | Object::Datagram(_))
     }
 
     /// Whether an operation may not be started here, and why. Files want an
@@ -250,7 +254,7 @@ impl<H, M> Associated<H, M> {
         gate.check(&self.identity)?;
         match (self.object, offset) {
             (Object::Disk, None) => Err(&refusal::NEEDS_OFFSET),
-            (Object::Stream | Object::Datagram(_), Some(_)) => Err(&refusal::NO_OFFSET),
+            (Object::Stream { .. } | Object::Datagram(_), Some(_)) => Err(&refusal::NO_OFFSET),
             _ => Ok(()),
         }
     }
@@ -263,16 +267,17 @@ impl<H, M> Associated<H, M> {
 
     /// The same for accepting. A socket that does not listen is refused here,
     /// because the system may let the operation wait for ever; one that does
-    /// has to be asked once.
-    pub(crate) fn check_listener(&self, gate: &Gate) -> Result<()> {
+    /// has to be asked once. The address family of what it accepts.
+    pub(crate) fn check_listener(&self, gate: &Gate) -> Result<u16> {
         self.check_socket(gate)?;
-        if !self.listens.load(Ordering::Relaxed) {
-            if !sys::is_listening(self.raw) {
-                return Err(Error::misuse(&refusal::NOT_LISTENING));
+        let listens = || self.listens.load(Ordering::Relaxed) || sys::is_listening(self.raw);
+        match self.object {
+            Object::Stream { family, .. } if listens() => {
+                self.listens.store(true, Ordering::Relaxed);
+                Ok(family)
             }
-            self.listens.store(true, Ordering::Relaxed);
+            _ => Err(Error::misuse(&refusal::NOT_LISTENING)),
         }
-        Ok(())
     }
 
     /// Refuses a message that the socket cannot send: what the system does

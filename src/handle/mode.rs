@@ -3,11 +3,11 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::Associated;
+use super::{Associated, Object};
 use crate::error::{Error, Rejected, Result, refusal};
 use crate::operation::{Launched, Payload, Pending, Started};
 use crate::port::Shared;
-use crate::sys::{self, SocketKind};
+use crate::sys;
 
 /// How the completions of a handle's operations arrive: [`Queued`] or
 /// [`Inline`].
@@ -139,14 +139,14 @@ impl<H> Associated<H> {
     pub const INLINE_LIMIT: u32 = INLINE_LIMIT;
 
     pub(super) fn set_skip_on_success(&self) -> Result<()> {
-        match sys::socket_kind(self.raw) {
+        match self.object {
             // A provider above the kernel's may complete an operation inline,
             // and queue the packet all the same.
-            Some(SocketKind::Stream) if !sys::has_kernel_handles(self.raw)? => {
+            Object::Stream { has_kernel_handle: false, .. } => {
                 Err(Error::misuse(&refusal::SKIP_UNSAFE_LAYERED))
             }
-            Some(SocketKind::Datagram) => Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES)),
-            None if sys::is_message_pipe(self.raw) => {
+            Object::Datagram(_) => Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES)),
+            Object::Other if sys::is_message_pipe(self.raw) => {
                 Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES))
             }
             _ => sys::skip_completion_port_on_success(self.raw),

@@ -47,9 +47,7 @@ impl<C: Send + 'static> Iocp<C> {
         context: C,
     ) -> Result<M::Started<TcpStream, C>, Rejected<C>> {
         let target = listener.target(None);
-        let prepared = listener
-            .check_listener(&self.shared().gate)
-            .and_then(|()| sys::new_socket(sys::family(target.handle)?));
+        let prepared = listener.check_listener(&self.shared().gate).and_then(sys::new_socket);
         let socket = match prepared {
             Ok(socket) => socket,
             Err(error) => return Err(Rejected { error, returned: context }),

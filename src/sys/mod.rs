@@ -23,9 +23,9 @@ pub(crate) use memory::{commit, release, reserve};
 pub(crate) use port::{Entry, INFINITE, Packet, Port, cancel, cancel_all, check, win32_code};
 pub use raw::{RawOverlapped, RawValue};
 pub(crate) use socket::{
-    ADDRESS_SPACE, SocketKind, accept, bind_to_any, connect, family, family_of, handle_of,
-    has_kernel_handles, is_listening, max_message_size, new_socket, receive, send, socket_kind,
-    update_accept_context, update_connect_context,
+    ADDRESS_SPACE, SocketTraits, accept, bind_to_any, connect, family_of, handle_of, is_listening,
+    max_message_size, new_socket, receive, send, socket_traits, update_accept_context,
+    update_connect_context,
 };
 
 pub(crate) use wine::is_wine;

@@ -260,19 +260,25 @@ pub(crate) fn bind_to_any(socket: Handle, family: u16) -> Result<()> {
     Ok(())
 }
 
-/// What kind of socket a handle is; `None` if it is not a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SocketKind {
-    Stream,
-    Datagram,
+/// What the system knows of a socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SocketTraits {
+    pub is_stream: bool,
+    /// Its address family, bound or not.
+    pub family: u16,
+    /// Whether it is a real handle of the kernel's rather than one of a layered
+    /// provider (`XP1_IFS_HANDLES`).
+    pub has_kernel_handle: bool,
 }
 
-pub(crate) fn socket_kind(handle: Handle) -> Option<SocketKind> {
-    match get_option::<i32>(handle, ws::SO_TYPE) {
-        Ok(ws::SOCK_STREAM) => Some(SocketKind::Stream),
-        Ok(_) => Some(SocketKind::Datagram),
-        Err(_) => None,
-    }
+/// `None` if the handle is not a socket.
+pub(crate) fn socket_traits(handle: Handle) -> Option<SocketTraits> {
+    let information = get_option::<ws::WSAPROTOCOL_INFOW>(handle, ws::SO_PROTOCOL_INFOW).ok()?;
+    Some(SocketTraits {
+        is_stream: information.iSocketType == ws::SOCK_STREAM,
+        family: information.iAddressFamily as u16,
+        has_kernel_handle: information.dwServiceFlags1 & ws::XP1_IFS_HANDLES != 0,
+    })
 }
 
 pub(crate) fn is_listening(socket: Handle) -> bool {
@@ -282,23 +288,6 @@ pub(crate) fn is_listening(socket: Handle) -> bool {
 /// The longest datagram that the socket can send, in bytes.
 pub(crate) fn max_message_size(socket: Handle) -> Option<u32> {
     get_option(socket, ws::SO_MAX_MSG_SIZE).ok()
-}
-
-/// The address family of a socket, bound or not.
-pub(crate) fn family(socket: Handle) -> Result<u16> {
-    let information = protocol_information(socket)?;
-    Ok(information.iAddressFamily as u16)
-}
-
-/// Whether the socket is a real handle of the kernel's rather than one of a
-/// layered provider (`XP1_IFS_HANDLES`).
-pub(crate) fn has_kernel_handles(socket: Handle) -> Result<bool> {
-    let information = protocol_information(socket)?;
-    Ok(information.dwServiceFlags1 & ws::XP1_IFS_HANDLES != 0)
-}
-
-fn protocol_information(socket: Handle) -> Result<ws::WSAPROTOCOL_INFOW> {
-    get_option(socket, ws::SO_PROTOCOL_INFOW)
 }
 
 /// The options that are read here are plain data, for which all zeros is a

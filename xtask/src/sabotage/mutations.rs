@@ -685,8 +685,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "datagrams-skip-the-port",
         file: "src/handle/mode.rs",
-        before: "Some(SocketKind::Datagram) => Err(",
-        after: "Some(SocketKind::Datagram) if false => Err(",
+        before: "Object::Datagram(_) => Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES)),",
+        after: "Object::Datagram(0) => Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES)),",
         why: "whether a cut datagram has a packet is not known then",
         test: integration("datagram", "datagram_sockets_do_not_skip_the_port_and_go_on_without"),
     },
