@@ -656,7 +656,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "if succeeded == 0 && packet.overlapped == 0 {",
         after: "if succeeded == 0 {",
         why: "the packet of an operation that failed is lost",
-        test: integration("cancel", "the_buffer_of_a_cancelled_read_comes_back_from_the_completion"),
+        test: integration("foreign", "cancelling_everything_cancels_other_codes_receive_too"),
     },
     Mutation {
         name: "any-port-will-do",
