@@ -403,12 +403,13 @@ fn waiting_in_vain_allocates_nothing() {
     });
 }
 
+/// More than a cell keeps for its next operation.
+const LARGE: usize = 70_000;
+
 #[test]
 #[expect(clippy::large_stack_arrays, reason = "a context is moved by value, however large it is")]
 fn the_memory_of_a_large_operation_is_not_kept() {
-    const LARGE: usize = 70_000;
-    let _turn = TURN.lock();
-    let body = || {
+    with_much_stack(|| {
         let port: Iocp<[u8; LARGE]> = port_of();
         port.post([1; LARGE], 0, 0).unwrap();
         complete(&port);
@@ -421,7 +422,33 @@ fn the_memory_of_a_large_operation_is_not_kept() {
         COUNTED.store(0, Ordering::Relaxed);
         assert!(meanwhile >= before + LARGE as isize, "it does not fit into a cell");
         assert_eq!(after, before);
-    };
-    // Without optimisation each move is a copy on the stack.
-    thread::Builder::new().stack_size(LARGE * 100).spawn(body).unwrap().join().unwrap();
+    });
+}
+
+#[test]
+#[expect(clippy::large_stack_arrays, reason = "a context is moved by value, however large it is")]
+fn the_memory_of_a_large_operation_that_completes_at_once_is_not_kept() {
+    with_much_stack(|| {
+        let port: Iocp<[u8; LARGE]> = port_of();
+        let (client, _server) = stream_pair();
+        let client = port.add_handle(client, 0).unwrap().skip_on_success().unwrap();
+        let write = |number| match port.initiate_write(&client, [number; LARGE], "hello").unwrap() {
+            Started::Completed(completion) => drop(completion),
+            Started::Pending(_) => drop(complete(&port)),
+        };
+        write(1);
+        COUNTED.store(GetCurrentThreadId(), Ordering::Relaxed);
+        let before = (HELD.load(Ordering::Relaxed), ALLOCATIONS.load(Ordering::Relaxed));
+        write(2);
+        let after = (HELD.load(Ordering::Relaxed), ALLOCATIONS.load(Ordering::Relaxed));
+        COUNTED.store(0, Ordering::Relaxed);
+        assert!(after.1 > before.1, "the memory of the first was kept");
+        assert_eq!(after.0, before.0);
+    });
+}
+
+/// Without optimisation each move is a copy on the stack.
+fn with_much_stack(test: impl FnOnce() + Send + 'static) {
+    let _turn = TURN.lock();
+    thread::Builder::new().stack_size(LARGE * 100).spawn(test).unwrap().join().unwrap();
 }

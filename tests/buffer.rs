@@ -465,6 +465,38 @@ fn a_pooled_buffer_appends_and_returns_to_its_pool() {
     assert_eq!(pool.len(), 1);
 }
 
+/// Has its length, whatever is read into it.
+struct Fixed(Box<[u8; 16]>);
+
+// SAFETY: The bytes are on the heap, initialised, and the value's own.
+unsafe impl IoBuf for Fixed {
+    fn initialized(&self) -> (*const u8, usize) {
+        self.0.initialized()
+    }
+}
+
+// SAFETY: As above.
+unsafe impl IoBufMut for Fixed {
+    fn initialized_mut(&mut self) -> (*mut u8, usize) {
+        self.0.initialized_mut()
+    }
+    fn writable(&mut self) -> (*mut u8, usize) {
+        self.0.writable()
+    }
+    unsafe fn advance(&mut self, _bytes: usize) {
+        panic!("it has said that this does nothing");
+    }
+    const FIXED: bool = true;
+}
+
+#[test]
+fn a_buffer_that_is_fixed_is_not_told_how_much_was_read() {
+    let (buffer, count) = read_with(Fixed(Box::new([b'.'; 16])), b"hello");
+    assert_eq!((&buffer.0[..8], count), (&b"hello..."[..], 5));
+    let (contents, _) = write_with(buffer.slice(..8));
+    assert_eq!(contents, b"hello...");
+}
+
 #[test]
 fn a_full_buffer_of_ones_own_is_refused() {
     let port = port();

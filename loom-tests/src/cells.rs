@@ -19,7 +19,7 @@ fn a_cell_is_given_to_one_of_two_threads() {
 #[test]
 fn two_threads_that_take_and_put_back_lose_no_cell() {
     explore::two_threads(|| {
-        let port = Port::new(2);
+        let port = Port::new(3);
         let other = port.clone();
         let there = thread::spawn(move || {
             let index = other.allocate().expect("a cell for each");
@@ -35,8 +35,8 @@ fn two_threads_that_take_and_put_back_lose_no_cell() {
 #[test]
 fn two_threads_that_take_from_the_list_and_put_back_lose_no_cell() {
     explore::two_threads(|| {
-        // One of them stays at hand.
-        let port = Port::new(3);
+        // Two of them stay at hand.
+        let port = Port::new(4);
         let other = port.clone();
         let there = thread::spawn(move || {
             let index = other.allocate_from_list().expect("a cell for each");
@@ -54,7 +54,7 @@ fn two_threads_that_take_from_the_list_and_put_back_lose_no_cell() {
 #[test]
 fn a_cell_that_came_back_does_not_bring_its_old_successor() {
     explore::two_threads(|| {
-        let port = Port::new(3);
+        let port = Port::new(4);
         let other = port.clone();
         let there = thread::spawn(move || {
             let (first, second) = (other.allocate_from_list(), other.allocate_from_list());
@@ -75,7 +75,7 @@ fn a_cell_that_came_back_does_not_bring_its_old_successor() {
 #[test]
 fn three_threads_never_hold_the_same_cell() {
     explore::three_threads(|| {
-        let port = Port::new(2);
+        let port = Port::new(3);
         let threads = [port.clone(), port.clone()].map(|port| {
             thread::spawn(move || {
                 if let Some(index) = port.allocate() {

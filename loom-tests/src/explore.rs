@@ -3,15 +3,15 @@
 use loom::model::Builder;
 
 /// Runs `test` in every order in which two threads interrupt each other at most
-/// three times, with every value that a load may return; or as many times as
+/// four times, with every value that a load may return; or as many times as
 /// `LOOM_MAX_PREEMPTIONS` says.
 pub fn two_threads(test: impl Fn() + Send + Sync + 'static) {
-    run(3, test);
+    run(4, test);
 }
 
-/// The same for three threads, and two interruptions.
+/// The same for three threads, and three interruptions.
 pub fn three_threads(test: impl Fn() + Send + Sync + 'static) {
-    run(2, test);
+    run(3, test);
 }
 
 fn run(interruptions: usize, test: impl Fn() + Send + Sync + 'static) {

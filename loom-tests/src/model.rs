@@ -87,7 +87,7 @@ impl Port {
     pub fn allocate(&self) -> Option<u32> {
         let index = match self.at_hand.take() {
             0 => return self.allocate_from_list(),
-            address => of(address),
+            address => at(address as u32),
         };
         self.cell(index).own();
         Some(index)
@@ -95,7 +95,7 @@ impl Port {
 
     /// `Slab::allocate_from_list`.
     pub fn allocate_from_list(&self) -> Option<u32> {
-        let index = self.free.pop(|index| &self.cell(index).next)?;
+        let index = at(self.free.pop(|place| &self.cell(at(place)).next)?);
         self.cell(index).own();
         Some(index)
     }
@@ -103,7 +103,7 @@ impl Port {
     /// `Slab::free`.
     pub fn free(&self, index: u32) {
         self.cell(index).own();
-        if !self.at_hand.keep(address(index)) {
+        if !self.at_hand.keep(place(index) as usize) {
             self.free_to_list(index);
         }
     }
@@ -111,17 +111,17 @@ impl Port {
     /// `Slab::free_to_list`.
     pub fn free_to_list(&self, index: u32) {
         self.cell(index).own();
-        if self.free.push(index, &self.cell(index).next) {
+        if self.free.push(place(index), &self.cell(index).next) {
             self.destroy();
         }
     }
 
     /// `Slab::close`.
     pub fn close(&self) {
-        if let Some(address) = self.at_hand.close() {
-            self.free_to_list(of(address));
+        for address in self.at_hand.close() {
+            self.free_to_list(at(address as u32));
         }
-        if self.free.close(self.cells.len() as u32, |index| &self.cell(index).next) {
+        if self.free.close(self.cells.len() as u32, |place| &self.cell(at(place)).next) {
             self.destroy();
         }
     }
@@ -220,13 +220,13 @@ impl Port {
     }
 }
 
-/// A cell's address, which is even and not 0.
-fn address(index: u32) -> usize {
-    index as usize * 2
+/// A cell's place, and its address: even and not 0.
+fn place(index: u32) -> u32 {
+    index * 2
 }
 
-fn of(address: usize) -> u32 {
-    address as u32 / 2
+fn at(place: u32) -> u32 {
+    place / 2
 }
 
 fn replace(place: &UnsafeCell<Option<u32>>, value: Option<u32>) -> Option<u32> {

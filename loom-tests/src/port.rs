@@ -8,7 +8,7 @@ use crate::model::Port;
 #[test]
 fn a_port_without_operations_goes_at_once() {
     explore::two_threads(|| {
-        let port = Port::new(2);
+        let port = Port::new(3);
         port.close();
         assert!(port.is_destroyed());
     });

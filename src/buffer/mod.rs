@@ -35,6 +35,7 @@ pub use slice::Slice;
 ///     fn writable(&mut self) -> (*mut u8, usize) {
 ///         self.initialized_mut()
 ///     }
+///     const FIXED: bool = true;
 ///     unsafe fn advance(&mut self, _bytes: usize) {}
 /// }
 /// ```
@@ -105,6 +106,10 @@ pub unsafe trait IoBufMut: IoBuf {
     /// It has, and `bytes` is at most the length of that range.
     unsafe fn advance(&mut self, bytes: usize);
 
+    /// Whether [`advance`](Self::advance) does nothing, because the buffer has
+    /// a length that no read changes. Then it need not be called.
+    const FIXED: bool = false;
+
     /// Whether the buffer holds something but has no room for a read, which is
     /// then refused rather than started with no room at all: on a stream that
     /// would wait for data and report the end.
@@ -162,6 +167,8 @@ macro_rules! fixed_buffer {
                 }
 
                 unsafe fn advance(&mut self, _bytes: usize) {}
+
+                const FIXED: bool = true;
             }
         )*
     };

@@ -77,4 +77,6 @@ unsafe impl<B: IoBufMut> IoBufMut for Slice<B> {
     }
 
     unsafe fn advance(&mut self, _bytes: usize) {}
+
+    const FIXED: bool = true;
 }

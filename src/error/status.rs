@@ -38,21 +38,20 @@ pub(crate) fn is_warning(status: u32) -> bool {
 /// the kind of object that it happened on.
 #[inline]
 pub(crate) fn completion_error(status: u32, call: Call) -> Result<(), Error> {
-    if status == 0 {
-        return Ok(());
-    }
-    failure(status, call).map_or(Ok(()), |kind| Err(Error(Repr::Operation { call, status, kind })))
+    let kind = match status {
+        0 => return Ok(()),
+        // What is seen most often, without the tables.
+        STATUS_CANCELLED => Some(ErrorKind::Cancelled),
+        _ => failure(status, call),
+    };
+    kind.map_or(Ok(()), |kind| Err(Error(Repr::Operation { call, status, kind })))
 }
 
 /// The general cause of an operation's failure, if that is what a status means.
 #[cold]
 #[inline(never)]
 fn failure(status: u32, call: Call) -> Option<ErrorKind> {
-    match status {
-        // What is seen most often, without the tables.
-        STATUS_CANCELLED => Some(ErrorKind::Cancelled),
-        _ => code_of(status, call).map(kind_of_code),
-    }
+    code_of(status, call).map(kind_of_code)
 }
 
 /// The Win32 or Winsock code of an operation's status; `None` if that means

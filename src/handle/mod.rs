@@ -61,6 +61,14 @@ enum Object {
     Other,
 }
 
+/// Whose calls transfer data.
+pub(crate) enum Calls {
+    /// `WSARecv` and `WSASend`.
+    Winsock,
+    /// `ReadFile` and `WriteFile`.
+    File,
+}
+
 /// Cancels what is in flight on the handle, if it is ours to close.
 struct CancelOnDrop(Option<Handle>);
 
@@ -241,28 +249,25 @@ impl<H, M> Associated<H, M> {
         self.handle
     }
 
-    /// Whether operations on it are Winsock's.
+    /// Whether an operation may be started here, and with whose calls; if not,
+    /// why. Files want an offset, and nothing else has to have one.
     #[inline]
-    pub(crate) fn is_socket(&self) -> bool {
-        matches!(self.object, Object::Stream { .. } | Object::Datagram(_))
-    }
-
-    /// Whether an operation may not be started here, and why. Files want an
-    /// offset, and nothing else has one.
-    #[inline]
-    pub(crate) fn check(&self, gate: &Gate, offset: Option<u64>) -> Result<(), &'static Misuse> {
+    pub(crate) fn check(&self, gate: &Gate, offset: Option<u64>) -> Result<Calls, &'static Misuse> {
         gate.check(&self.identity)?;
         match (self.object, offset) {
-            (Object::Disk, None) => Err(&refusal::NEEDS_OFFSET),
+            (Object::Stream { .. } | Object::Datagram(_), None) => Ok(Calls::Winsock),
             (Object::Stream { .. } | Object::Datagram(_), Some(_)) => Err(&refusal::NO_OFFSET),
-            _ => Ok(()),
+            (Object::Disk, None) => Err(&refusal::NEEDS_OFFSET),
+            (Object::Disk, Some(_)) | (Object::Other, _) => Ok(Calls::File),
         }
     }
 
     /// The same for what only sockets can do.
     pub(crate) fn check_socket(&self, gate: &Gate) -> Result<()> {
-        self.check(gate, None).map_err(Error::misuse)?;
-        if self.is_socket() { Ok(()) } else { Err(Error::misuse(&refusal::NOT_A_SOCKET)) }
+        match self.check(gate, None).map_err(Error::misuse)? {
+            Calls::Winsock => Ok(()),
+            Calls::File => Err(Error::misuse(&refusal::NOT_A_SOCKET)),
+        }
     }
 
     /// The same for accepting. A socket that does not listen is refused here,
@@ -280,15 +285,21 @@ impl<H, M> Associated<H, M> {
         }
     }
 
-    /// Refuses a message that the socket cannot send: what the system does
-    /// with one differs in whether a packet comes of it.
+    /// The same for a write of this length. Refuses a message that the socket
+    /// cannot send: what the system does with one differs in whether a packet
+    /// comes of it.
     #[inline]
-    pub(crate) fn check_message(&self, length: usize) -> Result<(), &'static Misuse> {
-        match self.object {
-            Object::Datagram(longest) if length > longest as usize => {
+    pub(crate) fn check_write(
+        &self,
+        gate: &Gate,
+        offset: Option<u64>,
+        length: usize,
+    ) -> Result<Calls, &'static Misuse> {
+        match (self.check(gate, offset)?, self.object) {
+            (Calls::Winsock, Object::Datagram(longest)) if length > longest as usize => {
                 Err(&refusal::MESSAGE_TOO_LONG)
             }
-            _ => Ok(()),
+            (calls, _) => Ok(calls),
         }
     }
 

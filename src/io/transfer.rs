@@ -3,7 +3,7 @@
 
 use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::{Error, Rejected, Result, refusal};
-use crate::handle::{Associated, Mode};
+use crate::handle::{Associated, Calls, Mode};
 use crate::operation::{Read, Target, Write};
 use crate::port::Iocp;
 use crate::sys::{self, Answer, LentOverlapped, LentRegion};
@@ -137,17 +137,20 @@ impl<C: Send + 'static> Iocp<C> {
         offset: Option<u64>,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
         let checked = match handle.check(&self.shared().gate, offset) {
-            Ok(()) if buffer.is_full() => Err(&refusal::FULL_VECTOR),
+            Ok(_) if buffer.is_full() => Err(&refusal::FULL_VECTOR),
             checked => checked,
         };
-        if let Err(misuse) = checked {
-            return Err(Rejected { error: Error::misuse(misuse), returned: (context, buffer) });
-        }
         let target = handle.target(offset);
-        if handle.is_socket() {
-            self.start(handle, target, context, Read::<B, true>(buffer), receive(target))
-        } else {
-            self.start(handle, target, context, Read::<B, false>(buffer), read_file(target))
+        match checked {
+            Ok(Calls::Winsock) => {
+                self.start(handle, target, context, Read::<B, true>(buffer), receive(target))
+            }
+            Ok(Calls::File) => {
+                self.start(handle, target, context, Read::<B, false>(buffer), read_file(target))
+            }
+            Err(misuse) => {
+                Err(Rejected { error: Error::misuse(misuse), returned: (context, buffer) })
+            }
         }
     }
 
@@ -159,17 +162,17 @@ impl<C: Send + 'static> Iocp<C> {
         buffer: B,
         offset: Option<u64>,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
-        let checked = handle
-            .check(&self.shared().gate, offset)
-            .and_then(|()| handle.check_message(buffer.initialized().1));
-        if let Err(misuse) = checked {
-            return Err(Rejected { error: Error::misuse(misuse), returned: (context, buffer) });
-        }
         let target = handle.target(offset);
-        if handle.is_socket() {
-            self.start(handle, target, context, Write::<B, true>(buffer), send(target))
-        } else {
-            self.start(handle, target, context, Write::<B, false>(buffer), write_file(target))
+        match handle.check_write(&self.shared().gate, offset, buffer.initialized().1) {
+            Ok(Calls::Winsock) => {
+                self.start(handle, target, context, Write::<B, true>(buffer), send(target))
+            }
+            Ok(Calls::File) => {
+                self.start(handle, target, context, Write::<B, false>(buffer), write_file(target))
+            }
+            Err(misuse) => {
+                Err(Rejected { error: Error::misuse(misuse), returned: (context, buffer) })
+            }
         }
     }
 }

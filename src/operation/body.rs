@@ -7,7 +7,7 @@
 //! the cell keeps for its next operation.
 
 use std::alloc::{self, Layout};
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::marker::PhantomData;
 use std::mem::{self, MaybeUninit};
 use std::ptr::{self, NonNull};
@@ -137,6 +137,13 @@ impl<C, P: Payload> Body<C, P> {
         drop_context: Self::drop_context,
         drop_payload: if mem::needs_drop::<P>() { Some(Self::drop_payload) } else { None },
     };
+
+    /// Whether the operation takes the [long way](super::state::LONG_WAY).
+    pub const LONG_WAY: bool = P::SEES_COMPLETION
+        || match Self::SPILL {
+            Some((layout, _)) => layout.size() > KEPT_SPILL,
+            None => false,
+        };
 
     const CONTEXT_HAS_ROOM: bool =
         context_has_room::<C>(if payload_has_room::<P>() { mem::size_of::<P>() } else { 0 });
@@ -278,11 +285,19 @@ unsafe fn returned_payload<T>(cell: NonNull<Cell>) -> *mut T {
 ///
 /// The kernel has given the cell back, the caller has claimed the output
 /// ([`State::take`](super::state::State::take)), `T` is, in memory, its type,
-/// and the cell was filled with this table.
+/// the cell was filled with this table, and the operation has transferred so
+/// many bytes.
 #[inline]
-pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>, vtable: &VTable) -> Option<T> {
+pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>, vtable: &VTable, bytes: u32) -> Option<T> {
     // SAFETY: By the caller's promise.
-    unsafe { take_output_filled_by(cell, vtable, |_, _| false) }
+    unsafe {
+        match vtable.output {
+            Output::Payload => {}
+            Output::Filled(fill) => fill(cell, bytes),
+            Output::Made(make) => return take_made(cell, make),
+        }
+        Some(returned_payload::<T>(cell).read())
+    }
 }
 
 /// The same where the type is known for certain: a `Vec`, which is what most
@@ -291,50 +306,36 @@ pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>, vtable: &VTable) -> Opt
 /// # Safety
 ///
 /// As for [`take_output`], and `T` is the type.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn take_known_output<T: 'static>(
     cell: NonNull<Cell>,
     vtable: &VTable,
+    bytes: u32,
 ) -> Option<T> {
     // SAFETY: By the caller's promise.
     unsafe {
-        take_output_filled_by(cell, vtable, |output: &mut T, bytes| {
-            match <dyn Any>::downcast_mut::<Vec<u8>>(output) {
-                Some(buffer) => {
-                    fill(buffer, bytes);
-                    true
-                }
-                None => false,
+        let place = returned_payload::<T>(cell);
+        if TypeId::of::<T>() == TypeId::of::<Vec<u8>>() {
+            if let Output::Filled(_) = vtable.output {
+                fill(&mut *place.cast::<Vec<u8>>(), bytes);
+                return Some(place.read());
             }
-        })
+        }
+        if let Output::Payload = vtable.output {
+            return Some(place.read());
+        }
+        take_unusual_output(cell, vtable, bytes)
     }
 }
 
-/// The same; `fill_known` fills what it can.
-///
 /// # Safety
 ///
 /// As for [`take_output`].
-#[inline(always)]
-unsafe fn take_output_filled_by<T>(
-    cell: NonNull<Cell>,
-    vtable: &VTable,
-    fill_known: impl FnOnce(&mut T, u32) -> bool,
-) -> Option<T> {
+#[cold]
+#[inline(never)]
+unsafe fn take_unusual_output<T>(cell: NonNull<Cell>, vtable: &VTable, bytes: u32) -> Option<T> {
     // SAFETY: By the caller's promise.
-    unsafe {
-        match vtable.output {
-            Output::Payload => {}
-            Output::Filled(fill) => {
-                let (_, bytes) = Cell::result(cell);
-                if !fill_known(&mut *returned_payload::<T>(cell), bytes) {
-                    fill(cell, bytes);
-                }
-            }
-            Output::Made(make) => return take_made(cell, make),
-        }
-        Some(returned_payload::<T>(cell).read())
-    }
+    unsafe { take_output(cell, vtable, bytes) }
 }
 
 /// # Safety
@@ -374,10 +375,12 @@ impl Spill {
         self.start.as_ptr()
     }
 
-    /// Whether the block is too large to be kept by an idle cell.
-    #[inline]
-    pub fn is_large(&self) -> bool {
-        self.size as usize > KEPT_SPILL
+    /// Frees a block that is too large to be kept by an idle cell. Nothing is
+    /// in it.
+    pub fn shrink(&mut self) {
+        if self.size as usize > KEPT_SPILL {
+            self.release();
+        }
     }
 
     /// Makes sure that the cell has a block for this layout.

@@ -48,10 +48,12 @@ unsafe impl<B: IoBufMut> IoBufMut for Borrowed<B> {
         // SAFETY: The caller's promise.
         unsafe { self.0.advance(bytes) };
     }
+
+    const FIXED: bool = B::FIXED;
 }
 
 /// The operations of one scope: the cells that it holds, linked by their
-/// numbers.
+/// places.
 ///
 /// Only [`borrow`] makes one, and it waits for them.
 #[derive(Debug)]
@@ -161,9 +163,9 @@ impl<'scope> Borrowing<'scope, '_> {
     /// Takes note of a cell in which the scope has a part.
     #[inline]
     fn hold(&self, cell: NonNull<Cell>) {
-        // SAFETY: The scope holds the cells; each has the number of the next.
+        // SAFETY: The scope holds the cells; each has the place of the next.
         unsafe {
-            let next = self.first.get().map_or(NONE, |next| Cell::slab(next).as_ref().index(next));
+            let next = self.first.get().map_or(NONE, |next| Cell::slab(next).as_ref().place(next));
             cell.as_ref().next.store(next, Ordering::Relaxed);
         }
         self.first.set(Some(cell));

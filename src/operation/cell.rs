@@ -6,9 +6,9 @@
 
 use std::cell::UnsafeCell;
 use std::mem::{self, MaybeUninit};
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
-use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_0, OVERLAPPED_0_0};
+use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_0_0};
 
 use super::atomic::AtomicU32;
 use super::body::{ROOM, Spill, VTable, take_known_output};
@@ -21,8 +21,8 @@ use crate::sys::{Handle, LentOverlapped};
 pub(crate) struct Cell {
     overlapped: UnsafeCell<OVERLAPPED>,
     pub state: State,
-    /// The number of the next free cell, while this one is free, or of the
-    /// next one of its scope.
+    /// The place of the next free cell, while this one is free, or of the next
+    /// one of its scope.
     pub next: AtomicU32,
     /// What to cancel on.
     handle: UnsafeCell<Handle>,
@@ -58,7 +58,10 @@ impl Cell {
         unsafe { (*cell.as_ptr()).handle.get().write(handle) };
     }
 
-    /// Puts a fresh `OVERLAPPED` into the cell.
+    /// Makes the `OVERLAPPED` ready for an operation.
+    ///
+    /// Its event stays null from the beginning: it would be signalled, and with
+    /// it set the operation is cancelled when the thread that started it ends.
     ///
     /// # Safety
     ///
@@ -67,20 +70,11 @@ impl Cell {
     pub unsafe fn renew(cell: NonNull<Cell>, offset: u64) {
         // SAFETY: By the caller's promise.
         unsafe {
-            (*cell.as_ptr()).overlapped.get().write(OVERLAPPED {
-                // As the system's own calls begin.
-                Internal: STATUS_PENDING as usize,
-                InternalHigh: 0,
-                Anonymous: OVERLAPPED_0 {
-                    Anonymous: OVERLAPPED_0_0 {
-                        Offset: offset as u32,
-                        OffsetHigh: (offset >> 32) as u32,
-                    },
-                },
-                // "Never set": an event would be signalled, and with it set the
-                // operation is cancelled when the thread that started it ends.
-                hEvent: ptr::null_mut(),
-            });
+            let overlapped = (*cell.as_ptr()).overlapped.get();
+            // As the system's own calls begin.
+            (*overlapped).Internal = STATUS_PENDING as usize;
+            (*overlapped).Anonymous.Anonymous =
+                OVERLAPPED_0_0 { Offset: offset as u32, OffsetHigh: (offset >> 32) as u32 };
         }
     }
 
@@ -175,6 +169,17 @@ impl Cell {
         (overlapped.Internal as u32, overlapped.InternalHigh as u32)
     }
 
+    /// Notes the status where [`result`](Self::result) finds it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`set_result`](Self::set_result).
+    #[inline]
+    pub unsafe fn set_status(cell: NonNull<Cell>, status: u32) {
+        // SAFETY: By the caller's promise nobody else looks at it yet.
+        unsafe { (*(*cell.as_ptr()).overlapped.get()).Internal = status as usize };
+    }
+
     /// Notes the result where [`result`](Self::result) finds it.
     ///
     /// # Safety
@@ -189,22 +194,23 @@ impl Cell {
         overlapped.InternalHigh = bytes as usize;
     }
 
-    /// A packet was dequeued that carries the cell's address and this byte
-    /// count: if the operation has succeeded, and the cell is nobody's but the
-    /// kernel's, turns the kernel's part into the completion's. `false` if not.
+    /// A packet was dequeued that carries the cell's address: if the operation
+    /// has succeeded, and the cell is nobody's but the kernel's, turns the
+    /// kernel's part into the completion's. `false` if not.
     ///
     /// # Safety
     ///
     /// The cell is initialised, and each packet is used once.
     #[inline]
-    pub unsafe fn claim_success(cell: NonNull<Cell>, bytes: u32) -> bool {
+    pub unsafe fn claim_success(cell: NonNull<Cell>) -> bool {
         // SAFETY: By the caller's promise; who claims a cell has it.
         unsafe {
             let this = cell.as_ptr();
             let overlapped = (*this).overlapped.get();
             match (*this).state.claim_alone() {
                 Some(alone) if (*overlapped).Internal as u32 == 0 => {
-                    (*overlapped).InternalHigh = bytes as usize;
+                    // The completion has the packet's byte count, and nobody
+                    // else is there to look for one.
                     (*this).state.complete_alone(alone);
                     true
                 }
@@ -213,8 +219,8 @@ impl Cell {
         }
     }
 
-    /// The same for every operation. `false` if the kernel does not hold the
-    /// cell.
+    /// The same for every operation, whose packet has this byte count. `false`
+    /// if the kernel does not hold the cell.
     ///
     /// # Safety
     ///
@@ -266,21 +272,25 @@ impl Cell {
     ///
     /// # Safety
     ///
-    /// The kernel has given the cell back, which was filled with this table;
-    /// the context is gone, the completion's part ends here, and `T` is the
-    /// type of the output.
+    /// The kernel has given the cell back, which was filled with this table,
+    /// after so many bytes; the context is gone, the completion's part ends
+    /// here, and `T` is the type of the output.
     #[inline(always)]
-    pub unsafe fn take_and_leave<T: 'static>(cell: NonNull<Cell>, vtable: &VTable) -> Option<T> {
+    pub unsafe fn take_and_leave<T: 'static>(
+        cell: NonNull<Cell>,
+        vtable: &VTable,
+        bytes: u32,
+    ) -> Option<T> {
         // SAFETY: The completion holds the cell; if it does so alone, it owns
         // it, and the output is its to take.
         unsafe {
             if cell.as_ref().state.is_held_by_nobody_but(Holder::Completion) {
-                let output = take_known_output(cell, vtable);
-                Self::free(cell);
+                let output = take_known_output(cell, vtable, bytes);
+                Self::free_emptied(cell);
                 output
             } else {
                 let mut output = None;
-                Self::take_among_others(cell, vtable, &mut output);
+                Self::take_among_others(cell, vtable, bytes, &mut output);
                 output
             }
         }
@@ -293,13 +303,14 @@ impl Cell {
     unsafe fn take_among_others<T: 'static>(
         cell: NonNull<Cell>,
         vtable: &VTable,
+        bytes: u32,
         output: &mut Option<T>,
     ) {
         // SAFETY: The completion holds the cell until it leaves, and the
         // output is claimed before it is taken.
         unsafe {
             if cell.as_ref().state.take() {
-                *output = take_known_output(cell, vtable);
+                *output = take_known_output(cell, vtable, bytes);
             }
             Self::leave(cell, Holder::Completion);
         }
@@ -332,7 +343,7 @@ impl Cell {
         unsafe {
             if cell.as_ref().state.is_held_by_nobody_but(holder) {
                 Self::drop_payload(cell, vtable);
-                Self::free(cell);
+                Self::free_emptied(cell);
             } else {
                 Self::leave(cell, holder);
             }
@@ -374,15 +385,24 @@ impl Cell {
     /// # Safety
     ///
     /// The caller owns the cell alone, and nothing is left in it.
-    #[inline]
     pub unsafe fn free(cell: NonNull<Cell>) {
         // SAFETY: By the caller's promise.
         unsafe {
-            if Self::spill(cell).is_large() {
-                Self::spill(cell).release();
-            }
-            Slab::free(Self::slab(cell), cell);
+            Self::spill(cell).shrink();
+            Self::free_emptied(cell);
         }
+    }
+
+    /// The same for a cell whose operation took the short way: it has no block
+    /// that is too large to be kept.
+    ///
+    /// # Safety
+    ///
+    /// As for [`free`](Self::free).
+    #[inline]
+    unsafe fn free_emptied(cell: NonNull<Cell>) {
+        // SAFETY: By the caller's promise.
+        unsafe { Slab::free(Self::slab(cell), cell) };
     }
 }
 

@@ -73,6 +73,8 @@ pub struct Finished {
     /// `None` once the cell has been let go.
     cell: Option<NonNull<Cell>>,
     vtable: &'static VTable,
+    /// How many bytes a read has put into the buffer.
+    bytes: u32,
 }
 
 // SAFETY: Payloads are `Send`: every operation is started with a buffer that
@@ -102,7 +104,7 @@ impl Finished {
         self.cell = None;
         // SAFETY: The operation is over, its context has been moved out, and
         // its output is a `B`.
-        unsafe { Cell::take_and_leave(cell, self.vtable) }
+        unsafe { Cell::take_and_leave(cell, self.vtable, self.bytes) }
     }
 
     /// The accepted connection, after a successful
@@ -168,7 +170,7 @@ impl<C> Dequeued<C> {
             handle_context: key,
             bytes_transferred: bytes as u32,
             error_status: completion_error(status as u32, vtable.call),
-            operation: Finished { cell: Some(cell), vtable },
+            operation: Finished { cell: Some(cell), vtable, bytes: bytes as u32 },
         }
     }
 }
@@ -178,7 +180,7 @@ impl<C> Drop for Dequeued<C> {
         // SAFETY: While the completion holds the cell, it is filled.
         let vtable = unsafe { Cell::vtable(self.cell) };
         // Lets go of the cell, even if the context's destructor panics.
-        let _operation = Finished { cell: Some(self.cell), vtable };
+        let _operation = Finished { cell: Some(self.cell), vtable, bytes: 0 };
         // SAFETY: The context has not been moved out, or `self` would be gone.
         unsafe { (vtable.drop_context)(self.cell) };
     }

@@ -10,7 +10,7 @@ use super::payload::{Payload, Post};
 use super::pending::Pending;
 use super::rule::{Verdict, may_be_a_warning, verdict};
 use super::slab::Slab;
-use super::state::{Holder, WATCHED};
+use super::state::{Holder, LONG_WAY};
 use crate::error::{Call, Error, Rejected, Result, STATUS_END_OF_FILE};
 use crate::sys::{self, Answer, Handle, LentOverlapped, LentRegion, Nature, Port};
 
@@ -26,6 +26,12 @@ pub(crate) struct Cells<C> {
 unsafe impl<C: Send> Send for Cells<C> {}
 // SAFETY: As above.
 unsafe impl<C: Send> Sync for Cells<C> {}
+
+/// A cell that a packet may be of.
+pub(crate) struct Found<C> {
+    cell: NonNull<Cell>,
+    contexts: PhantomData<fn() -> C>,
+}
 
 /// What an operation is started on.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +108,7 @@ impl<C> Cells<C> {
         let region = unsafe { LentRegion::new(start, length) };
         let others = Holder::Pending as u32
             | if scoped { Holder::Scope as u32 } else { 0 }
-            | if P::SEES_COMPLETION { WATCHED } else { 0 };
+            | if Body::<C, P>::LONG_WAY { LONG_WAY } else { 0 };
         // SAFETY: Ours until the call.
         unsafe { cell.as_ref() }.state.begin(others);
         // Given away from here on: the packet can be dequeued by another
@@ -129,11 +135,12 @@ impl<C> Cells<C> {
         // SAFETY: The cell was just allocated: it is ours, and empty.
         unsafe {
             Cell::set_handle(cell, Handle::NONE);
-            Cell::set_result(cell, 0, bytes);
+            Cell::set_status(cell, 0);
             Body::place(cell, context, Post);
         }
+        let others = if Body::<C, Post>::LONG_WAY { LONG_WAY } else { 0 };
         // SAFETY: Ours until it is posted.
-        unsafe { cell.as_ref() }.state.begin(0);
+        unsafe { cell.as_ref() }.state.begin(others);
         port.post(key, bytes, Cell::address(cell)).map_err(|error| {
             // SAFETY: Nothing was posted, so the cell is ours again.
             let (returned, Post) = unsafe { withdraw(cell) };
@@ -141,24 +148,17 @@ impl<C> Cells<C> {
         })
     }
 
-    /// The operation that a dequeued packet with this address and byte count
-    /// completes, in the common case: one of ours that has succeeded, and of
-    /// which only the packet and perhaps a scope are left.
+    /// The cell that a dequeued packet with this address may be of.
     #[inline(always)]
-    pub fn claim_success(&self, overlapped: usize, bytes: u32) -> Option<Dequeued<C>> {
-        let cell = self.slab().find(overlapped)?;
-        // SAFETY: Cells that have been used are initialised, and the packet is
-        // the proof that the kernel has given this one back, if it had it. The
-        // kernel's part is the completion's then.
-        unsafe { Cell::claim_success(cell, bytes).then(|| Dequeued::new(cell, (0, bytes))) }
+    pub fn find(&self, overlapped: usize) -> Option<Found<C>> {
+        Some(Found { cell: self.slab().find(overlapped)?, contexts: PhantomData })
     }
 
-    /// The same for all that are ours. Each packet is claimed once.
-    #[inline]
+    /// The operation that a dequeued packet with this address and byte count
+    /// completes, if it is one of ours. Each packet is claimed once.
+    #[cold]
     pub fn claim(&self, overlapped: usize, bytes: u32) -> Option<Dequeued<C>> {
-        let cell = self.slab().find(overlapped)?;
-        // SAFETY: As for `claim_success`.
-        unsafe { Cell::claim(cell, bytes).then(|| Dequeued::new(cell, Cell::result(cell))) }
+        self.find(overlapped)?.claim(bytes)
     }
 
     /// Whether a packet with this address is one that should not have come, and
@@ -189,6 +189,28 @@ impl<C> Cells<C> {
                 }
             })
             .count()
+    }
+}
+
+impl<C> Found<C> {
+    /// The operation that its packet, with this byte count, completes, in the
+    /// common case: one that has succeeded, and of which only the packet and
+    /// perhaps a scope are left.
+    #[inline(always)]
+    pub fn claim_success(&self, bytes: u32) -> Option<Dequeued<C>> {
+        // SAFETY: Cells that have been used are initialised, and the packet is
+        // the proof that the kernel has given this one back, if it had it. The
+        // kernel's part is the completion's then.
+        unsafe { Cell::claim_success(self.cell).then(|| Dequeued::new(self.cell, (0, bytes))) }
+    }
+
+    /// The same in all cases, but not of a packet that is foreign, or stray.
+    #[inline]
+    pub fn claim(&self, bytes: u32) -> Option<Dequeued<C>> {
+        // SAFETY: As for `claim_success`.
+        unsafe {
+            Cell::claim(self.cell, bytes).then(|| Dequeued::new(self.cell, Cell::result(self.cell)))
+        }
     }
 }
 
@@ -397,11 +419,12 @@ mod tests {
         });
         assert!(matches!(launched, Ok(Launched::InFlight(_))));
         drop(launched);
-        let cell = cells.slab().cell(1);
+        let cell = cells.slab().all_in_flight().next().unwrap();
         // SAFETY: The kernel knows nothing of the operation: it is over.
         unsafe { Cell::set_result(cell, 0, 0) };
         let address = Cell::address(cell);
-        let dequeued = cells.claim_success(address, 0).or_else(|| cells.claim(address, 0));
+        let found = cells.find(address).expect("it is one of ours");
+        let dequeued = found.claim_success(0).or_else(|| found.claim(0));
         assert_eq!(dequeued.expect("it is in flight").complete(0).context, 7);
         assert_eq!(seen.get(), 1);
     }

@@ -78,10 +78,14 @@ unsafe impl<B: IoBufMut + 'static, const SOCKET: bool> Payload for Read<B, SOCKE
     type Given = B;
     const CALL: Call = if SOCKET { Call::WSARecv } else { Call::ReadFile };
     const KIND: OperationKind = OperationKind::Read;
-    const RETURNS: Returns<Self> = Returns::ItselfFilled(|Read(buffer), bytes| {
-        // SAFETY: By the contract.
-        unsafe { fill(buffer, bytes) };
-    });
+    const RETURNS: Returns<Self> = if B::FIXED {
+        Returns::Itself
+    } else {
+        Returns::ItselfFilled(|Read(buffer), bytes| {
+            // SAFETY: By the contract.
+            unsafe { fill(buffer, bytes) };
+        })
+    };
 
     #[inline]
     fn region(&mut self) -> (*mut u8, usize) {

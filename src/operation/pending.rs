@@ -130,7 +130,10 @@ impl<B> Pending<B> {
             return None;
         }
         // SAFETY: The operation is over, the output is claimed, and a `B`.
-        unsafe { take_output(self.cell, Cell::vtable(self.cell)) }
+        unsafe {
+            let (_, bytes) = Cell::result(self.cell);
+            take_output(self.cell, Cell::vtable(self.cell), bytes)
+        }
     }
 
     /// Asks for the operation to be cancelled. `true` if the request was made:

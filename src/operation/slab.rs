@@ -2,7 +2,7 @@
 //! committed as it is needed and never moved.
 //!
 //! Whether a packet's pointer is one of ours is a range check here, which
-//! follows no pointer. Of the cells that have been used and are free, one is
+//! follows no pointer. Of the cells that have been used and are free, two are
 //! [at hand](AtHand), and the others wait in the [`FreeList`].
 
 use std::num::NonZeroUsize;
@@ -12,19 +12,22 @@ use std::sync::{Mutex, PoisonError};
 use super::at_hand::AtHand;
 use super::atomic::{AtomicU32, AtomicUsize, Ordering};
 use super::cell::Cell;
-use super::free_list::{FreeList, INDEX_BITS, NONE};
+use super::free_list::{FreeList, NONE};
 use crate::error::{Error, Result, refusal};
 use crate::sys;
 
-/// How many cells are committed at a time: 64 KiB.
-const COMMIT_STEP: u32 = (64 * 1024 / size_of::<Cell>()) as u32;
+/// What a cell takes. Its *place* is how far it is from the start, in bytes.
+const SIZE: u32 = size_of::<Cell>() as u32;
 
-/// The index that no operation uses: its address marks the packets that wake
+/// How many cells are committed at a time: 64 KiB.
+const COMMIT_STEP: u32 = 64 * 1024 / SIZE;
+
+/// The place that no operation uses: its address marks the packets that wake
 /// threads when the port closes.
 const RESERVED: u32 = NONE;
 
-/// The most cells that the free list can number.
-pub(crate) const MAX_OPERATIONS: u32 = (1 << INDEX_BITS) - 2;
+/// The most operations that a port is built for: 2 GiB of address space.
+pub(crate) const MAX_OPERATIONS: u32 = (1 << 24) - 2;
 
 /// What a port is built for unless it is told: 128 MiB of address space, or 8
 /// where that is scarce.
@@ -64,7 +67,7 @@ impl Slab {
             own: NonNull::dangling(),
             base,
             // SAFETY: There is one operation at least, so this is a cell.
-            first: unsafe { base.add(RESERVED as usize + 1) },
+            first: unsafe { base.byte_add((RESERVED + SIZE) as usize) },
             used: AtomicUsize::new(0),
             at_hand: AtHand::new(),
             free: FreeList::new(),
@@ -93,8 +96,8 @@ impl Slab {
 
     #[inline]
     fn allocate_from_list(&self) -> Result<NonNull<Cell>> {
-        match self.free.pop(|index| self.link(index)) {
-            Some(index) => Ok(self.cell(index)),
+        match self.free.pop(|place| self.link(place)) {
+            Some(place) => Ok(self.cell(place)),
             None => self.allocate_fresh(),
         }
     }
@@ -109,13 +112,13 @@ impl Slab {
         }
         if index >= *committed {
             let count = COMMIT_STEP.min(self.capacity - *committed);
-            let start = self.cell(*committed).cast();
+            let start = self.cell(*committed * SIZE).cast();
             // SAFETY: The range lies within the reservation, which is released
             // only with the slab.
-            unsafe { sys::commit(start, count as usize * size_of::<Cell>()) }?;
+            unsafe { sys::commit(start, (count * SIZE) as usize) }?;
             *committed += count;
         }
-        let cell = self.cell(index);
+        let cell = self.cell(index * SIZE);
         // SAFETY: The memory is committed, zeroed, aligned, and nobody else's
         // until it counts as used.
         unsafe { Cell::initialize(cell, self.own) };
@@ -148,9 +151,9 @@ impl Slab {
     unsafe fn free_to_list(slab: NonNull<Slab>, cell: NonNull<Cell>) {
         // SAFETY: As above.
         let this = unsafe { slab.as_ref() };
-        let index = this.index(cell);
+        let place = this.place(cell);
         // SAFETY: The caller owns the cell.
-        if this.free.push(index, unsafe { &cell.as_ref().next }) {
+        if this.free.push(place, unsafe { &cell.as_ref().next }) {
             // SAFETY: That was the last cell of a closed slab.
             unsafe { Self::destroy(slab) };
         }
@@ -168,13 +171,13 @@ impl Slab {
     pub unsafe fn close(slab: NonNull<Slab>) {
         // SAFETY: The slab is not closed yet, so it exists.
         let this = unsafe { slab.as_ref() };
-        if let Some(cell) = this.at_hand.close().and_then(|address| this.find(address)) {
+        for cell in this.at_hand.close().filter_map(|address| this.find(address)) {
             // SAFETY: The cell was free. The list is not closed yet, so the
             // slab stays.
             unsafe { Self::free_to_list(slab, cell) };
         }
         let used = this.used.load(Ordering::Acquire) as u32;
-        if this.free.close(used, |index| this.link(index)) {
+        if this.free.close(used, |place| this.link(place)) {
             // SAFETY: Nobody holds a cell, and the caller was the last user.
             unsafe { Self::destroy(slab) };
         }
@@ -204,7 +207,7 @@ impl Slab {
         let stale = state.is_stale();
         if state.recover() {
             // SAFETY: An abandoned cell is empty, and its packet has come.
-            unsafe { Self::free(self.own, cell) };
+            unsafe { Cell::free(cell) };
         }
         stale
     }
@@ -217,7 +220,7 @@ impl Slab {
             // empty.
             unsafe {
                 if cell.as_ref().state.recover() {
-                    Self::free(self.own, cell);
+                    Cell::free(cell);
                 }
             }
         }
@@ -250,30 +253,30 @@ impl Slab {
         self.used_cells().filter(|cell| unsafe { cell.as_ref() }.state.is_in_flight())
     }
 
-    /// Where a cell that has been used keeps the number of the next free one.
+    /// Where a cell that has been used keeps the place of the next free one.
     #[inline]
-    fn link(&self, index: u32) -> &AtomicU32 {
+    fn link(&self, place: u32) -> &AtomicU32 {
         // SAFETY: Memory of a cell that has been used stays committed.
-        &unsafe { self.cell(index).as_ref() }.next
+        &unsafe { self.cell(place).as_ref() }.next
     }
 
     fn used_cells(&self) -> impl Iterator<Item = NonNull<Cell>> + '_ {
         let used = self.used.load(Ordering::Acquire) as u32;
-        (RESERVED + 1..=used).map(|index| self.cell(index))
+        (1..=used).map(|index| self.cell(index * SIZE))
     }
 
-    /// The number of one of our cells.
+    /// The place of one of our cells.
     #[inline]
-    pub fn index(&self, cell: NonNull<Cell>) -> u32 {
-        ((cell.addr().get() - self.base.addr().get()) / size_of::<Cell>()) as u32
+    pub fn place(&self, cell: NonNull<Cell>) -> u32 {
+        (cell.addr().get() - self.base.addr().get()) as u32
     }
 
-    /// The cell with this number.
+    /// The cell at this place.
     #[inline]
-    pub fn cell(&self, index: u32) -> NonNull<Cell> {
-        debug_assert!(index < self.capacity);
-        // SAFETY: The index is within the reservation.
-        unsafe { self.base.add(index as usize) }
+    pub fn cell(&self, place: u32) -> NonNull<Cell> {
+        debug_assert!(place % SIZE == 0 && place / SIZE < self.capacity);
+        // SAFETY: The place is within the reservation.
+        unsafe { self.base.byte_add(place as usize) }
     }
 }
 
@@ -285,4 +288,5 @@ unsafe extern "Rust" {
     safe fn memcheck_cell_free(cell: NonZeroUsize);
 }
 
-const _: () = assert!(size_of::<Cell>().is_power_of_two() && RESERVED == 0);
+const _: () = assert!(SIZE.is_power_of_two() && RESERVED == 0);
+const _: () = assert!(MAX_OPERATIONS < u32::MAX / SIZE, "the most places that there are");

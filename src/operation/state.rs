@@ -30,9 +30,10 @@ const TAKEN: u32 = 16;
 const BUSY: u32 = 32;
 /// Nobody holds the cell, but a packet may still come for it.
 const STALE: u32 = 64;
-/// Not a holder, but given with them: the payload has work to do when the
-/// packet is dequeued.
-pub(super) const WATCHED: u32 = 128;
+/// Not a holder, but given with them: the operation takes the long way. Its
+/// payload has work to do when the packet is dequeued, or its cell has a block
+/// to free.
+pub(super) const LONG_WAY: u32 = 128;
 
 const KERNEL: u32 = Holder::Kernel as u32;
 const COMPLETION: u32 = Holder::Completion as u32;
@@ -46,8 +47,8 @@ pub(crate) struct State(AtomicU32);
 pub(crate) struct Alone(());
 
 impl State {
-    /// Gives a free cell to the kernel and to `others` (and says whether it is
-    /// [`WATCHED`]), before the call.
+    /// Gives a free cell to the kernel and to `others` (and says whether the
+    /// operation takes the [`LONG_WAY`]), before the call.
     #[inline]
     pub fn begin(&self, others: u32) {
         // Release: whoever finds the kernel's bit also finds the cell filled.
@@ -62,8 +63,8 @@ impl State {
     }
 
     /// A packet was dequeued: whether nobody else has a part that could change
-    /// meanwhile, and the payload has nothing to do. Then this thread may
-    /// [complete](Self::complete_alone) the operation without a claim.
+    /// meanwhile, and the operation takes the short way. Then this thread may
+    /// [complete](Self::complete_alone) it without a claim.
     #[inline]
     pub fn claim_alone(&self) -> Option<Alone> {
         // Without its `Pending` the call has returned and withdraws nothing
@@ -96,7 +97,8 @@ impl State {
     /// nobody else's.
     #[inline]
     pub fn complete_at_once(&self) {
-        self.0.store(COMPLETION, Ordering::Relaxed);
+        let state = self.0.load(Ordering::Relaxed);
+        self.0.store(COMPLETION | state & LONG_WAY, Ordering::Relaxed);
     }
 
     /// The call said that no packet will come: takes the cell back from all
@@ -142,11 +144,12 @@ impl State {
     #[inline]
     pub fn leave(&self, holder: Holder) -> bool {
         let bit = holder as u32;
-        self.0.fetch_sub(bit, Ordering::AcqRel) & HOLDERS == bit
+        self.0.fetch_sub(bit, Ordering::AcqRel) & (HOLDERS ^ bit) == 0
     }
 
-    /// Whether this holder is the only one left, and what the operation returns
-    /// has not been claimed. Nobody can join it, so it owns the cell alone.
+    /// Whether this holder is the only one left, what the operation returns has
+    /// not been claimed, and the operation takes the short way. Nobody can join
+    /// the holder, so it owns the cell alone.
     #[inline]
     pub fn is_held_by_nobody_but(&self, holder: Holder) -> bool {
         self.0.load(Ordering::Acquire) == holder as u32

@@ -107,16 +107,22 @@ impl<C: Send + 'static> Batch<C> {
         while self.dequeued.len() == kept && !marked {
             let count = shared.port.dequeue_batch(&mut self.entries, milliseconds)?;
             for entry in self.entries[..count].iter().rev() {
-                let Packet { overlapped, key, bytes } = entry.packet();
-                let cells = &shared.cells;
-                let claimed = cells.claim_success(overlapped, bytes);
-                match claimed.or_else(|| cells.claim(overlapped, bytes)) {
-                    Some(operation) => self.dequeued.push(Waiting::Completion(operation, key)),
-                    None => match shared.other(entry.packet()) {
-                        Other::Foreign(packet) => self.dequeued.push(Waiting::Foreign(packet)),
-                        Other::CloseMarker => marked = true,
-                        Other::Stray => {}
-                    },
+                let packet = entry.packet();
+                let Packet { overlapped, key, bytes } = packet;
+                if let Some(found) = shared.cells.find(overlapped) {
+                    if let Some(operation) = found.claim_success(bytes) {
+                        self.dequeued.push(Waiting::Completion(operation, key));
+                        continue;
+                    }
+                    if let Some(operation) = found.claim(bytes) {
+                        self.dequeued.push(Waiting::Completion(operation, key));
+                        continue;
+                    }
+                }
+                match shared.other(packet) {
+                    Other::Foreign(packet) => self.dequeued.push(Waiting::Foreign(packet)),
+                    Other::CloseMarker => marked = true,
+                    Other::Stray => {}
                 }
             }
         }

@@ -125,11 +125,13 @@ impl<C: Send + 'static> Shared<C> {
         let (succeeded, Packet { overlapped, key, bytes }) =
             self.port.dequeue_unchecked(milliseconds);
         // No operation has the address that stands for no packet.
-        if let Some(operation) = self.cells.claim_success(overlapped, bytes) {
-            return Ok(operation.complete(key));
-        }
-        if let Some(operation) = self.cells.claim(overlapped, bytes) {
-            return Ok(operation.complete(key));
+        if let Some(found) = self.cells.find(overlapped) {
+            if let Some(operation) = found.claim_success(bytes) {
+                return Ok(operation.complete(key));
+            }
+            if let Some(operation) = found.claim(bytes) {
+                return Ok(operation.complete(key));
+            }
         }
         let (operation, key) = self.next_after(succeeded, overlapped, key, bytes, milliseconds)?;
         Ok(operation.complete(key))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Iocp, Shared};
 use crate::error::{Error, Rejected};
-use crate::handle::{Associated, Queued};
+use crate::handle::{Associated, Calls, Queued};
 use crate::io::{read_file, receive, send, write_file};
 use crate::operation::{Borrowing, Pending, borrow};
 
@@ -169,15 +169,16 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         offset: Option<u64>,
     ) -> Result<Pending<&'scope mut [u8]>, Rejected<C>> {
         let shared = self.port.shared();
-        if let Err(misuse) = handle.check(&shared.gate, offset) {
-            return Err(Rejected { error: Error::misuse(misuse), returned: context });
-        }
         let target = handle.target(offset);
         let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
-        if handle.is_socket() {
-            borrowing.read::<C, true>(cells, port, target, context, buffer, receive(target))
-        } else {
-            borrowing.read::<C, false>(cells, port, target, context, buffer, read_file(target))
+        match handle.check(&shared.gate, offset) {
+            Ok(Calls::Winsock) => {
+                borrowing.read::<C, true>(cells, port, target, context, buffer, receive(target))
+            }
+            Ok(Calls::File) => {
+                borrowing.read::<C, false>(cells, port, target, context, buffer, read_file(target))
+            }
+            Err(misuse) => Err(Rejected { error: Error::misuse(misuse), returned: context }),
         }
     }
 
@@ -190,17 +191,17 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         offset: Option<u64>,
     ) -> Result<Pending<&'scope [u8]>, Rejected<C>> {
         let shared = self.port.shared();
-        let checked =
-            handle.check(&shared.gate, offset).and_then(|()| handle.check_message(buffer.len()));
-        if let Err(misuse) = checked {
-            return Err(Rejected { error: Error::misuse(misuse), returned: context });
-        }
         let target = handle.target(offset);
         let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
-        if handle.is_socket() {
-            borrowing.write::<C, true>(cells, port, target, context, buffer, send(target))
-        } else {
-            borrowing.write::<C, false>(cells, port, target, context, buffer, write_file(target))
+        match handle.check_write(&shared.gate, offset, buffer.len()) {
+            Ok(Calls::Winsock) => {
+                borrowing.write::<C, true>(cells, port, target, context, buffer, send(target))
+            }
+            Ok(Calls::File) => {
+                let call = write_file(target);
+                borrowing.write::<C, false>(cells, port, target, context, buffer, call)
+            }
+            Err(misuse) => Err(Rejected { error: Error::misuse(misuse), returned: context }),
         }
     }
 }

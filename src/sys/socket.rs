@@ -340,6 +340,7 @@ fn sockaddr(address: SocketAddr) -> (ws::SOCKADDR_IN6, i32) {
     }
 }
 
+#[inline]
 fn last_code() -> u32 {
     // SAFETY: Reads the calling thread's last error.
     let code = unsafe { ws::WSAGetLastError() };

@@ -62,6 +62,7 @@ pub fn run() {
     }
 }
 
+#[inline(never)]
 unsafe fn post(port: HANDLE) {
     measure!(0, {
         // SAFETY: Posted values are not followed.
@@ -177,6 +178,7 @@ unsafe fn start_receive(socket: HANDLE, operation: &mut Operation) {
     }
 }
 
+#[inline(never)]
 unsafe fn sockets(port: HANDLE, client: HANDLE, server: HANDLE) {
     let mut connections = [client, server].map(|handle| Connection { handle, transferred: 0 });
     let (mut sent, mut received) = (Box::new(Operation::new()), Box::new(Operation::new()));
@@ -216,12 +218,13 @@ unsafe fn sockets(port: HANDLE, client: HANDLE, server: HANDLE) {
     });
 }
 
+#[inline(never)]
 unsafe fn file_read(port: HANDLE, handle: HANDLE) {
     let mut connections = [Connection { handle, transferred: 0 }];
     let mut operation = Box::new(Operation::new());
     // SAFETY: As promised by `run`.
     unsafe { assert!(!CreateIoCompletionPort(handle, port, 0, 0).is_null()) };
-    for region in [4, 14] {
+    for region in [4, 14, 16] {
         measure!(region, {
             // SAFETY: The operation is completed before the next round.
             unsafe {
@@ -241,6 +244,7 @@ unsafe fn file_read(port: HANDLE, handle: HANDLE) {
     }
 }
 
+#[inline(never)]
 unsafe fn pipe(port: HANDLE, server: HANDLE, client: HANDLE) {
     let mut connections = [server, client].map(|handle| Connection { handle, transferred: 0 });
     let (mut written, mut read) = (Box::new(Operation::new()), Box::new(Operation::new()));

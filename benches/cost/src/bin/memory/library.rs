@@ -19,11 +19,10 @@ pub fn idle(count: usize) -> usize {
 pub fn in_flight(depth: usize, region: usize) -> usize {
     let (port, cells) = space::reserved_by(|| Iocp::new().unwrap());
     let file = port.add_handle(file(), 0).unwrap();
-    let mut buffers: Vec<_> = (0..depth).map(|_| vec![7; SIZE]).collect();
+    let mut buffers: Vec<_> = (0..depth).map(|_| Box::new([7; SIZE])).collect();
 
     let before = heap::bytes() + cells.committed();
-    for (context, mut buffer) in buffers.drain(..).enumerate() {
-        buffer.clear();
+    for (context, buffer) in buffers.drain(..).enumerate() {
         port.initiate_read_at(&file, context, buffer, 0).unwrap();
     }
     let bytes = heap::bytes() + cells.committed() - before;
@@ -31,8 +30,7 @@ pub fn in_flight(depth: usize, region: usize) -> usize {
     measure(region, || {
         let mut completion = port.get_completion().unwrap();
         assert!(completion.error_status.is_ok());
-        let mut buffer: Vec<u8> = completion.operation.take_buffer().unwrap();
-        buffer.clear();
+        let buffer: Box<[u8; SIZE]> = completion.operation.take_buffer().unwrap();
         let _ = port.initiate_read_at(&file, completion.context, buffer, 0).unwrap();
     });
 
