@@ -8,6 +8,7 @@
 #![allow(clippy::cast_precision_loss, reason = "the counts are small")]
 
 mod cpu;
+mod pairs;
 mod plan;
 mod sample;
 mod table;
@@ -23,6 +24,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cargo;
 use crate::page::Page;
 use crate::runtime::{self, Runtime};
+use pairs::Pairs;
 use plan::{PEERS, Peer, ROWS, Row};
 use sample::Sample;
 use table::Tables;
@@ -38,6 +40,9 @@ pub struct Args {
     /// Only the rows and peers with this in ROW/PEER, such as `echo 64 x` or `/tokio`
     #[arg(long, value_name = "ROW/PEER", default_value = "")]
     only: String,
+    /// Only the library and by hand, closer: by turns, and compared pair by pair
+    #[arg(long)]
+    pairs: bool,
     /// Write the tables into docs/performance.md
     #[arg(long)]
     write: bool,
@@ -51,9 +56,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         .iter()
         .flat_map(|row| PEERS.iter().map(move |peer| (row, peer)))
         .filter(|(row, peer)| peer.does(&row.job) && row.of(peer).contains(&args.only))
+        .filter(|(_, peer)| !args.pairs || pairs::both().iter().any(|one| one.name == peer.name))
         .collect();
     if wanted.is_empty() {
         bail!("no row and peer is named like {:?}", args.only);
+    }
+    if args.pairs && wanted.len() % 2 != 0 {
+        bail!("--pairs takes a row of both peers, and {:?} is of one", args.only);
     }
     runtime::prepare()?;
     let programs = build(&wanted)?;
@@ -66,26 +75,47 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let progress = ProgressBar::new((args.rounds * wanted.len()) as u64);
     progress.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} {msg}")?);
     let mut failures = Vec::new();
-    let mut tables = Tables::new(args.rounds, args.seconds)?;
-    for _ in 0..args.rounds {
-        for (row, peer) in &wanted {
-            let name = row.of(peer);
-            progress.set_message(name.clone());
-            let measured = Sample::take(&runtime, &programs, &processors, row, peer, args.seconds);
-            if let Err(error) = &measured {
-                failures.push(format!("{name}: {error:#}"));
-            }
-            tables.add(row, peer, measured);
-            progress.inc(1);
+    let mut measure = |row: &Row, peer: &Peer| {
+        let name = row.of(peer);
+        progress.set_message(name.clone());
+        let measured = Sample::take(&runtime, &programs, &processors, row, peer, args.seconds);
+        if let Err(error) = &measured {
+            failures.push(format!("{name}: {error:#}"));
         }
-    }
+        progress.inc(1);
+        measured
+    };
+    let (text, command) = if args.pairs {
+        let mut pairs = Pairs::new(args.seconds)?;
+        for round in 0..args.rounds {
+            for pair in wanted.chunks_exact(2) {
+                // What changes on the machine meanwhile is for and against both.
+                let mut pair = [pair[0], pair[1]];
+                pair.rotate_left(round % 2);
+                let mut measured = pair.map(|(row, peer)| measure(row, peer));
+                measured.rotate_right(round % 2);
+                if let [Ok(library), Ok(by_hand)] = measured {
+                    pairs.add(pair[0].0, [library, by_hand]);
+                }
+            }
+        }
+        (pairs.to_string(), "cargo xtask bench --pairs --write")
+    } else {
+        let mut tables = Tables::new(args.rounds, args.seconds)?;
+        for _ in 0..args.rounds {
+            for (row, peer) in &wanted {
+                tables.add(row, peer, measure(row, peer));
+            }
+        }
+        (tables.to_string(), "cargo xtask bench --write")
+    };
     progress.finish_and_clear();
     for failure in &failures {
         eprintln!("not measured: {failure}");
     }
-    println!("{tables}");
+    println!("{text}");
     if args.write {
-        Page::new("performance.md", "cargo xtask bench --write").write(&tables.to_string())?;
+        Page::new("performance.md", command).write(&text)?;
     }
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
