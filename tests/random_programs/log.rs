@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::operation::Operation;
 use crate::program::{Link, Object, Program};
+use crate::strangers::Strangers;
 
 /// Counts the moments of a program.
 pub type Time = u64;
@@ -14,6 +15,7 @@ pub struct Log {
     operations: Mutex<Vec<Arc<Operation>>>,
     wrong: Mutex<Vec<String>>,
     pub ends: Vec<End>,
+    pub strangers: Strangers,
     /// When the call of `close` began, and when it was over.
     pub closing: OnceLock<Time>,
     pub closed: OnceLock<Time>,
@@ -48,6 +50,7 @@ impl Log {
             operations: Mutex::default(),
             wrong: Mutex::default(),
             ends: program.links.iter().flat_map(|link| [end(link), end(link)]).collect(),
+            strangers: Strangers::default(),
             closing: OnceLock::new(),
             closed: OnceLock::new(),
             dropping: OnceLock::new(),

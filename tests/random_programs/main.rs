@@ -16,6 +16,7 @@ mod model;
 mod operation;
 mod program;
 mod run;
+mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 mod worker;

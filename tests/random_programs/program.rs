@@ -73,6 +73,10 @@ pub enum Step {
         bytes: u32,
         handle_context: usize,
     },
+    /// Other code posts a packet.
+    Foreign {
+        which: usize,
+    },
     Dequeue {
         how: Dequeue,
         fate: Fate,
@@ -267,11 +271,12 @@ fn link() -> impl Strategy<Value = Link> {
 
 fn step(shape: Shape) -> impl Strategy<Value = Step> {
     type Make = fn(Choices) -> Step;
-    let make: [(usize, Make); 9] = [
+    let make: [(usize, Make); 10] = [
         (20, |of| Step::Write { end: of.end, buffer: of.buffer, offset: of.offset, hold: of.hold }),
         (20, |of| Step::Read { end: of.end, buffer: of.buffer, offset: of.offset, hold: of.hold }),
         (20, |of| Step::Dequeue { how: of.how, fate: of.fate }),
         (5, |of| Step::Post { bytes: of.offset as u32, handle_context: of.which }),
+        (3, |of| Step::Foreign { which: of.which }),
         (12, |of| Step::Pending { which: of.which, act: of.act }),
         (5, |of| Step::Completion { which: of.which, fate: of.fate }),
         (2, |of| Step::CancelAll { end: of.end }),

@@ -94,8 +94,9 @@ fn work(program: &Program, session: &Session, port: Port, ends: Ends) {
 
         if program.flush {
             // What is in them would never be over.
-            batches.clear();
-            worker.batch = Batch::with_capacity(0);
+            drop_batches(&session.log, batches.drain(..));
+            let batch = std::mem::replace(&mut worker.batch, Batch::with_capacity(0));
+            drop_batches(&session.log, [batch]);
             session.ask_all();
             flush(&mut worker);
         }
@@ -219,7 +220,7 @@ impl Finish<'_> {
     /// Cancels everything, and dequeues until nothing is in flight.
     fn drain(&mut self) {
         let session = self.session;
-        self.batches.clear();
+        drop_batches(&session.log, self.batches.drain(..));
         let mut worker = Worker::new(session, self.port.clone(), std::mem::take(&mut self.ends));
         worker.ends.keys().for_each(|end| worker.cancel_all(*end));
         close_forgotten(session);
@@ -236,7 +237,18 @@ impl Finish<'_> {
             }
         }
         while worker.dequeue(Dequeue::Try, Fate::Take) {}
+        if let Some(packet) = session.log.strangers.missing() {
+            session.log.wrong(format!("{packet:?} has not come out"));
+        }
         self.ends = worker.ends;
+    }
+}
+
+/// Drops batches with all that is in them.
+fn drop_batches(log: &Log, batches: impl IntoIterator<Item = Batch<Ticket>>) {
+    let lost: usize = batches.into_iter().map(|batch| batch.len()).sum();
+    if lost > 0 {
+        log.strangers.lose_some();
     }
 }
 

@@ -93,6 +93,7 @@ impl<'a> Worker<'a> {
                 }
             }
             Step::Post { bytes, handle_context } => self.post(bytes, handle_context),
+            Step::Foreign { which } => self.session.log.strangers.post(&self.port, which),
             Step::Dequeue { how, fate } => {
                 self.dequeue(how, fate);
             }
@@ -344,7 +345,7 @@ impl<'a> Worker<'a> {
                 return true;
             }
             Ok(None) => session.expect_open(began),
-            Err(error) => session.expect_closed(&error),
+            Err(error) => return session.meet_stranger(&error),
         }
         false
     }
@@ -365,7 +366,9 @@ impl<'a> Worker<'a> {
         for completion in received {
             match completion {
                 Ok(completion) => session.settle(completion, self.batch_began, fate),
-                Err(error) => session.log.wrong(format!("a stranger in the batch: {error}")),
+                Err(error) => {
+                    session.meet_stranger(&error);
+                }
             }
         }
         any
@@ -433,8 +436,9 @@ pub fn serve(session: &Session, port: &Port, fates: &[Fate]) {
         match port.get_completion() {
             Ok(completion) => session.settle(completion, began, *fate),
             Err(error) => {
-                session.expect_closed(&error);
-                return;
+                if !session.meet_stranger(&error) {
+                    return;
+                }
             }
         }
     }
@@ -578,7 +582,19 @@ impl Session {
         }
     }
 
-    pub fn expect_closed(&self, error: &Error) {
+    /// Dequeuing has failed: whether it was for a packet of other code.
+    fn meet_stranger(&self, error: &Error) -> bool {
+        let Some(packet) = error.foreign_packet() else {
+            self.expect_closed(error);
+            return false;
+        };
+        if let Err(complaint) = self.log.strangers.meet(packet) {
+            self.log.wrong(complaint);
+        }
+        true
+    }
+
+    fn expect_closed(&self, error: &Error) {
         if !(error.is_closed() && self.log.is_closing(self.log.now())) {
             self.log.wrong(format!("dequeuing failed: {error}"));
         }

@@ -307,11 +307,21 @@ fn wide(name: &str) -> Vec<u16> {
 
 /// Posts a packet past the library, as other code with the port's handle may.
 pub fn post_raw<C: Send + 'static>(port: &Iocp<C>, bytes: u32, key: usize, overlapped: usize) {
+    try_post_raw(port, bytes, key, overlapped).unwrap();
+}
+
+/// The same, where the system may refuse it.
+pub fn try_post_raw<C: Send + 'static>(
+    port: &Iocp<C>,
+    bytes: u32,
+    key: usize,
+    overlapped: usize,
+) -> io::Result<()> {
     let overlapped = ptr::without_provenance(overlapped);
     // SAFETY: "The system does not use or validate these values."
     let posted =
         unsafe { PostQueuedCompletionStatus(port.as_raw_handle(), bytes, key, overlapped) };
-    assert_ne!(posted, 0, "{}", io::Error::last_os_error());
+    if posted == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Dequeues a packet past the library, of an operation that may have failed:
