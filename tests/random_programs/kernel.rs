@@ -46,6 +46,7 @@ mod simulated {
         fail_late: Chance,
         dequeued_first: Chance,
         leave_pending: Chance,
+        written_at_dequeue: Chance,
         cancel_loses: Chance,
         delay: u32,
         refuses: usize,
@@ -67,15 +68,17 @@ mod simulated {
     }
 
     pub fn kernel() -> impl Strategy<Value = Kernel> {
-        let chances = (chance(), chance(), chance(), chance(), chance());
+        let chances = (chance(), chance(), chance(), chance(), chance(), chance());
         (chances, 0..20u32, seldom(), seldom(), seldom(), seldom()).prop_map(
             |(chances, delay, refuses, fails, refuses_posts, over_report)| {
-                let (inline, fail_late, dequeued_first, leave_pending, cancel_loses) = chances;
+                let (inline, fail_late, dequeued_first, ..) = chances;
+                let (.., leave_pending, written_at_dequeue, cancel_loses) = chances;
                 Kernel {
                     inline,
                     fail_late,
                     dequeued_first,
                     leave_pending,
+                    written_at_dequeue,
                     cancel_loses,
                     delay,
                     refuses,
@@ -96,6 +99,7 @@ mod simulated {
                 kernel.fail_late = self.fail_late;
                 kernel.dequeued_first = self.dequeued_first;
                 kernel.leave_pending = self.leave_pending;
+                kernel.written_at_dequeue = self.written_at_dequeue;
                 kernel.cancel_loses = self.cancel_loses;
                 kernel.delay = self.delay;
                 kernel.refuse.extend(vec![WSAENOBUFS as u32; self.refuses]);
