@@ -364,6 +364,13 @@ fn slices_of_slices_count_from_the_inner_one() {
 }
 
 #[test]
+fn a_slice_keeps_its_length_though_less_is_read() {
+    let (slice, count) = read_with(b"0123456789".to_vec().slice(2..8), b"abc");
+    assert_eq!((slice.as_ref(), count), (&b"abc567"[..], 3));
+    assert_eq!(slice.into_inner(), b"01abc56789");
+}
+
+#[test]
 fn a_slice_of_a_slice_is_read_into_and_written() {
     let slice = b"0123456789".to_vec().slice(2..8).slice(1..4);
     let (slice, count) = read_with(slice, b"hello");

@@ -211,6 +211,24 @@ fn addresses_within_and_around_a_live_operation_are_foreign() {
     nothing_more(&port);
 }
 
+/// The memory of operations is committed by 64 KiB, 128 bytes each but for the
+/// first 128.
+#[test]
+#[cfg_attr(miri, ignore = "posts hundreds of packets, which takes Miri minutes")]
+fn an_address_behind_the_last_operation_that_has_memory_is_foreign() {
+    const OPERATIONS: usize = 511;
+    let port = port();
+    let first = own_address(&port);
+    for context in 0..OPERATIONS {
+        port.post(context, 0, 0).unwrap();
+    }
+    post_raw(&port, 3, 4, first + OPERATIONS * 128);
+    for context in 0..OPERATIONS {
+        assert_eq!(complete(&port).context, context);
+    }
+    assert_eq!(foreign(&port), packet(3, 4, first + OPERATIONS * 128));
+}
+
 /// All addresses of the pages around an operation, among them whatever the
 /// port uses to wake its threads when it closes.
 #[test]

@@ -385,10 +385,11 @@ mod tests {
     use std::cell::Cell as Counter;
     use std::rc::Rc;
 
-    use windows_sys::Win32::Foundation::ERROR_IO_PENDING;
+    use windows_sys::Win32::Foundation::{ERROR_INVALID_HANDLE, ERROR_IO_PENDING};
 
     use super::super::payload::{OperationKind, Returns};
     use super::*;
+    use crate::error::STATUS_PENDING;
 
     /// Counts the completions that it sees.
     struct Watching(Rc<Counter<u32>>);
@@ -407,6 +408,21 @@ mod tests {
         fn completed(&mut self, _: Handle, _: &mut u32) {
             self.0.set(self.0.get() + 1);
         }
+    }
+
+    #[test]
+    fn an_operation_is_pending_until_the_kernel_says_otherwise() {
+        let cells = Cells::<()>::reserve(1).unwrap();
+        let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
+        let seen = Rc::new(Counter::new(0));
+        let launched = cells.launch(target, false, (), Watching(seen), |_, _| {
+            let cell = cells.slab().all_in_flight().next().unwrap();
+            // SAFETY: There is no kernel.
+            assert_eq!(unsafe { Cell::result(cell) }.0, STATUS_PENDING);
+            Answer::Code(ERROR_INVALID_HANDLE)
+        });
+        let Ok(Launched::Refused(refused)) = launched else { panic!("it is refused") };
+        assert!(refused.settle(&cells).is_err());
     }
 
     #[test]

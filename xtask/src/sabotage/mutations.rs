@@ -265,6 +265,14 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("foreign", "addresses_within_and_around_a_live_operation_are_foreign"),
     },
     Mutation {
+        name: "one-place-too-many",
+        file: "src/operation/slab.rs",
+        before: "if number >= self.used.load(Ordering::Acquire) {",
+        after: "if number > self.used.load(Ordering::Acquire) {",
+        why: "the address behind the last operation is followed, to where there may be no memory",
+        test: integration("foreign", "an_address_behind_the_last_operation_that_has_memory_is_foreign"),
+    },
+    Mutation {
         name: "no-range-check",
         file: "src/operation/slab.rs",
         before: "if number >= self.used.load(Ordering::Acquire) {",
@@ -369,6 +377,14 @@ pub const MUTATIONS: &[Mutation] = &[
         after: "OffsetHigh: 0",
         why: "beyond 4 GiB the wrong part of the file is read and written",
         test: integration("file", "offsets_around_4_gib_are_not_cut_to_32_bits"),
+    },
+    Mutation {
+        name: "done-before-it-begins",
+        file: "src/operation/cell.rs",
+        before: "(*overlapped).Internal = STATUS_PENDING as usize;",
+        after: "(*overlapped).Internal = 0 * STATUS_PENDING as usize;",
+        why: "an operation that the kernel says nothing about has succeeded",
+        test: unit("operation::launch::tests::an_operation_is_pending_until_the_kernel_says_otherwise"),
     },
     Mutation {
         name: "an-event-is-set",
