@@ -173,7 +173,7 @@ impl Port {
     pub fn launch_in_vain(self: &Rc<Self>, index: u32, payload: u32) -> Option<Part> {
         self.begin(index, payload, 0);
         let cell = self.cell(index);
-        if !cell.state.withdraw() {
+        if cell.state.withdraw().is_none() {
             return Some(self.part(index, Holder::Pending));
         }
         assert_eq!(replace(&cell.payload, None), Some(payload), "what was given comes back");

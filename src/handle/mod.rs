@@ -8,7 +8,6 @@ use std::fs::{File, Metadata};
 use std::marker::PhantomData;
 use std::mem;
 use std::os::windows::io::{AsRawHandle, AsRawSocket, RawHandle, RawSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use adopt::{Adoptable, Socket};
@@ -37,7 +36,7 @@ pub struct Associated<H, M = Queued> {
     cancel: CancelOnDrop,
     handle: H,
     raw: Handle,
-    identity: Arc<Identity>,
+    identity: Identity,
     key: usize,
     object: Object,
     inline_run: InlineRun,
@@ -133,7 +132,7 @@ impl<C: Send + 'static> Iocp<C> {
         }
     }
 
-    fn associate(&self, handle: Handle, key: usize) -> Result<(Arc<Identity>, Object)> {
+    fn associate(&self, handle: Handle, key: usize) -> Result<(Identity, Object)> {
         let shared = self.shared();
         if shared.gate.is_closed() {
             return Err(Error::misuse(&refusal::CLOSED));

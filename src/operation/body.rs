@@ -13,7 +13,7 @@ use std::mem::{self, MaybeUninit};
 use std::ptr::{self, NonNull};
 
 use super::cell::Cell;
-use super::payload::{OperationKind, Payload, Returns, fill};
+use super::payload::{OperationKind, Payload, Returns};
 use crate::error::Call;
 
 /// How many bytes of a cell context and payload may fill, and how they may be
@@ -43,8 +43,8 @@ pub(super) struct VTable {
     context_has_room: bool,
     /// Where the payload is in the spill block, if it has no room.
     payload_offset: usize,
-    /// The type of what the operation returns.
-    output_type: fn() -> TypeId,
+    /// What the operation returns; see [`returned`].
+    returned: fn() -> (TypeId, Form),
     output: Output,
     /// Runs when the packet is dequeued, before anybody sees the completion.
     pub completed: Option<unsafe fn(NonNull<Cell>, &mut u32)>,
@@ -52,7 +52,16 @@ pub(super) struct VTable {
     pub drop_payload: Option<unsafe fn(NonNull<Cell>)>,
 }
 
-/// How what an operation returns comes out of its payload; see [`Returns`].
+/// Which of the ways an operation returns something in; see [`Returns`].
+pub(super) type Form = u8;
+/// The payload itself.
+pub(super) const ITSELF: Form = 0;
+/// The payload, once it has been told how many bytes it has got.
+pub(super) const FILLED: Form = 1;
+/// What is made of it.
+const MADE: Form = 2;
+
+/// How what an operation returns comes out of its payload.
 pub(super) enum Output {
     Payload,
     Filled(unsafe fn(NonNull<Cell>, u32)),
@@ -61,25 +70,28 @@ pub(super) enum Output {
 }
 
 impl VTable {
-    /// Whether the operation returns a `B`.
+    /// Whether the operation returns a `B` in this form, at a glance: it may do
+    /// so though the answer is `false`.
     #[inline]
-    pub fn returns<B: 'static>(&self) -> bool {
+    pub fn returns_as<B: 'static, const FORM: Form>(&self) -> bool {
         // One address means one answer, whatever a linker folds; but a function
         // may have several addresses.
-        ptr::fn_addr_eq(self.output_type, type_of::<B> as fn() -> TypeId)
-            || self.returns_by_name(TypeId::of::<B>())
+        ptr::fn_addr_eq(self.returned, returned::<B, FORM> as fn() -> (TypeId, Form))
     }
 
+    /// Whether the operation returns a `B`, for certain.
     #[cold]
-    fn returns_by_name(&self, output: TypeId) -> bool {
-        (self.output_type)() == output
+    #[inline(never)]
+    pub fn returns<B: 'static>(&self) -> bool {
+        (self.returned)().0 == TypeId::of::<B>()
     }
 }
 
-/// Not inlined, so that it has as few addresses as can be.
+/// Stands for what it returns, by its address. Not inlined, so that it has as
+/// few of them as can be.
 #[inline(never)]
-fn type_of<T: 'static>() -> TypeId {
-    TypeId::of::<T>()
+fn returned<T: 'static, const FORM: Form>() -> (TypeId, Form) {
+    (TypeId::of::<T>(), FORM)
 }
 
 const fn round_up(size: usize, align: usize) -> usize {
@@ -127,7 +139,11 @@ impl<C, P: Payload> Body<C, P> {
             Some((_, offset)) => offset,
             None => 0,
         },
-        output_type: type_of::<P::Output>,
+        returned: match P::RETURNS {
+            Returns::Itself => returned::<P::Output, ITSELF>,
+            Returns::ItselfFilled(_) => returned::<P::Output, FILLED>,
+            Returns::Made(_) => returned::<P::Output, MADE>,
+        },
         output: match P::RETURNS {
             Returns::Itself => Output::Payload,
             Returns::ItselfFilled(_) => Output::Filled(Self::fill),
@@ -268,7 +284,7 @@ impl<C, P: Payload> Body<C, P> {
 /// The cell was filled with a payload that is, in memory, a `T`, and is the
 /// caller's.
 #[inline]
-unsafe fn returned_payload<T>(cell: NonNull<Cell>) -> *mut T {
+pub(super) unsafe fn returned_payload<T>(cell: NonNull<Cell>) -> *mut T {
     // SAFETY: Both places are within the cell's memory.
     unsafe {
         if payload_has_room::<T>() {
@@ -298,44 +314,6 @@ pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>, vtable: &VTable, bytes:
         }
         Some(returned_payload::<T>(cell).read())
     }
-}
-
-/// The same where the type is known for certain: a `Vec`, which is what most
-/// reads are into, is filled without a call through the table.
-///
-/// # Safety
-///
-/// As for [`take_output`], and `T` is the type.
-#[inline(always)]
-pub(super) unsafe fn take_known_output<T: 'static>(
-    cell: NonNull<Cell>,
-    vtable: &VTable,
-    bytes: u32,
-) -> Option<T> {
-    // SAFETY: By the caller's promise.
-    unsafe {
-        let place = returned_payload::<T>(cell);
-        if TypeId::of::<T>() == TypeId::of::<Vec<u8>>() {
-            if let Output::Filled(_) = vtable.output {
-                fill(&mut *place.cast::<Vec<u8>>(), bytes);
-                return Some(place.read());
-            }
-        }
-        if let Output::Payload = vtable.output {
-            return Some(place.read());
-        }
-        take_unusual_output(cell, vtable, bytes)
-    }
-}
-
-/// # Safety
-///
-/// As for [`take_output`].
-#[cold]
-#[inline(never)]
-unsafe fn take_unusual_output<T>(cell: NonNull<Cell>, vtable: &VTable, bytes: u32) -> Option<T> {
-    // SAFETY: By the caller's promise.
-    unsafe { take_output(cell, vtable, bytes) }
 }
 
 /// # Safety

@@ -59,16 +59,15 @@ unsafe impl<B: IoBufMut> IoBufMut for Borrowed<B> {
 #[derive(Debug)]
 pub(crate) struct Borrowing<'scope, 'env: 'scope> {
     first: Flag<Option<NonNull<Cell>>>,
-    held: Flag<u32>,
-    /// How many it may hold before it lets go of those that are over.
-    limit: Flag<u32>,
+    /// How many more it may hold before it lets go of those that are over.
+    room: Flag<u32>,
     /// Both are invariant, as in [`std::thread::Scope`]: what is borrowed for
     /// the scope must outlive it, and does if it is of the environment.
     scope: PhantomData<&'scope mut &'scope ()>,
     environment: PhantomData<&'env mut &'env ()>,
 }
 
-const FIRST_LIMIT: u32 = 8;
+const FIRST_ROOM: u32 = 8;
 
 /// Runs `body`, then waits for all operations that it started on borrowed
 /// buffers: it asks for what is left to be cancelled, and calls `wait` until
@@ -80,8 +79,7 @@ pub(crate) fn borrow<'env, T>(
 ) -> T {
     let borrowing = Borrowing {
         first: Flag::new(None),
-        held: Flag::new(0),
-        limit: Flag::new(FIRST_LIMIT),
+        room: Flag::new(FIRST_ROOM),
         scope: PhantomData,
         environment: PhantomData,
     };
@@ -147,14 +145,17 @@ impl<'scope> Borrowing<'scope, '_> {
         payload: P,
         call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
     ) -> Result<Pending<T>, Rejected<C>> {
-        if self.held.get() == self.limit.get() {
-            self.let_go();
-            self.limit.set(FIRST_LIMIT.max(self.held.get() * 2));
+        // Without a destructor, there is nothing to do for the last holder.
+        const { assert!(!mem::needs_drop::<P>()) };
+        if self.room.get() == 0 {
+            // As many more as are left: letting go costs little for each.
+            self.room.set(FIRST_ROOM.max(self.let_go()));
         }
         let pending = cells
             .launch(target, true, context, payload, call)
             .and_then(|launched| launched.into_pending(cells, port, target.key))
             .map_err(|rejected| rejected.map(|(context, _)| context))?;
+        self.room.set(self.room.get() - 1);
         self.hold(pending.cell());
         // SAFETY: By the caller's promise; `Borrowed` is transparent.
         Ok(unsafe { pending.cast() })
@@ -169,28 +170,35 @@ impl<'scope> Borrowing<'scope, '_> {
             cell.as_ref().next.store(next, Ordering::Relaxed);
         }
         self.first.set(Some(cell));
-        self.held.set(self.held.get() + 1);
     }
 
     fn held(&self) -> impl Iterator<Item = NonNull<Cell>> {
         std::iter::successors(self.first.get(), |cell| next_held(*cell))
     }
 
-    /// Lets go of the operations that are over, and keeps the others.
+    /// Lets go of the operations that are over, and keeps the others. Returns
+    /// how many those are.
     #[inline]
-    fn let_go(&self) {
-        self.held.set(0);
+    fn let_go(&self) -> u32 {
+        let mut kept = 0;
         let mut next = self.first.take();
         while let Some(cell) = next {
             next = next_held(cell);
-            if is_in_flight(cell) {
-                self.hold(cell);
-            } else {
-                // SAFETY: The scope holds the cell until here. If it is the
-                // last, the operation is over and its context is gone.
-                unsafe { Cell::leave_last(cell, Holder::Scope, Cell::vtable(cell)) };
+            // SAFETY: The scope holds the cell until here. If it is the last,
+            // the operation is over, its context is gone, and the buffer is
+            // only borrowed.
+            unsafe {
+                if cell.as_ref().state.is_held_by_nobody_but(Holder::Scope) {
+                    Cell::free_emptied(cell);
+                } else if is_in_flight(cell) {
+                    self.hold(cell);
+                    kept += 1;
+                } else {
+                    Cell::leave(cell, Holder::Scope);
+                }
             }
         }
+        kept
     }
 
     /// Whether the packet with this address is one of the scope's operations'.

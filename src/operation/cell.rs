@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_0_0};
 
 use super::atomic::AtomicU32;
-use super::body::{ROOM, Spill, VTable, take_known_output};
+use super::body::{ROOM, Spill, VTable, returned_payload, take_output};
 use super::slab::Slab;
 use super::state::{Holder, State};
 use crate::error::{STATUS_PENDING, is_error};
@@ -194,6 +194,21 @@ impl Cell {
         overlapped.InternalHigh = bytes as usize;
     }
 
+    /// Notes the byte count there, after the status.
+    ///
+    /// # Safety
+    ///
+    /// As for [`set_result`](Self::set_result).
+    #[inline]
+    unsafe fn set_bytes(cell: NonNull<Cell>, bytes: u32) {
+        // SAFETY: By the caller's promise nobody else looks at it yet.
+        let overlapped = unsafe { &mut *(*cell.as_ptr()).overlapped.get() };
+        // What a failed operation left in the buffer is not initialised for
+        // certain.
+        let bytes = if is_error(overlapped.Internal as u32) { 0 } else { bytes };
+        overlapped.InternalHigh = bytes as usize;
+    }
+
     /// A packet was dequeued that carries the cell's address: if the operation
     /// has succeeded, and the cell is nobody's but the kernel's, turns the
     /// kernel's part into the completion's. `false` if not.
@@ -231,16 +246,30 @@ impl Cell {
         // SAFETY: As above.
         unsafe {
             let state = &cell.as_ref().state;
-            let alone = state.claim_alone();
-            if alone.is_none() && !state.claim() {
-                return false;
-            }
-            Self::completed(cell, bytes);
-            match alone {
-                Some(alone) => state.complete_alone(alone),
-                None => state.complete(),
-            }
+            let Some(alone) = state.claim_alone() else {
+                return Self::claim_shared(cell, bytes);
+            };
+            Self::set_bytes(cell, bytes);
+            state.complete_alone(alone);
             true
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`claim_success`](Self::claim_success).
+    #[cold]
+    #[inline(never)]
+    unsafe fn claim_shared(cell: NonNull<Cell>, bytes: u32) -> bool {
+        // SAFETY: As above.
+        unsafe {
+            let state = &cell.as_ref().state;
+            let is_ours = state.claim();
+            if is_ours {
+                Self::completed(cell, bytes);
+                state.complete();
+            }
+            is_ours
         }
     }
 
@@ -259,60 +288,61 @@ impl Cell {
             if let Some(completed) = Self::vtable(cell).completed {
                 completed(cell, &mut status);
             }
-            // What a failed operation left in the buffer is not initialised
-            // for certain.
-            let bytes = if is_error(status) { 0 } else { bytes };
-            Self::set_result(cell, status, bytes);
-            (status, bytes)
+            Self::set_status(cell, status);
+            Self::set_bytes(cell, bytes);
+            Self::result(cell)
         }
     }
 
-    /// Takes what the operation returns, if nobody else has, and lets the cell
-    /// go.
+    /// Takes what the operation returns, which is its payload once `fill` has
+    /// been called, if nobody else has, and lets the cell go.
     ///
     /// # Safety
     ///
     /// The kernel has given the cell back, which was filled with this table,
     /// after so many bytes; the context is gone, the completion's part ends
-    /// here, and `T` is the type of the output.
+    /// here, and the payload is, in memory, a `T`.
     #[inline(always)]
+    pub unsafe fn take_payload_and_leave<T: 'static>(
+        cell: NonNull<Cell>,
+        vtable: &VTable,
+        bytes: u32,
+        fill: impl FnOnce(&mut T),
+    ) -> Option<T> {
+        // SAFETY: The completion holds the cell; if it does so alone, it owns
+        // it, and the payload is its to take.
+        unsafe {
+            if !cell.as_ref().state.is_held_by_nobody_but(Holder::Completion) {
+                return Self::take_and_leave(cell, vtable, bytes);
+            }
+            let place = returned_payload::<T>(cell);
+            fill(&mut *place);
+            let payload = place.read();
+            Self::free_emptied(cell);
+            Some(payload)
+        }
+    }
+
+    /// The same for all that an operation may return, which is a `T`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`take_payload_and_leave`](Self::take_payload_and_leave)
+    /// otherwise.
+    #[cold]
+    #[inline(never)]
     pub unsafe fn take_and_leave<T: 'static>(
         cell: NonNull<Cell>,
         vtable: &VTable,
         bytes: u32,
     ) -> Option<T> {
-        // SAFETY: The completion holds the cell; if it does so alone, it owns
-        // it, and the output is its to take.
-        unsafe {
-            if cell.as_ref().state.is_held_by_nobody_but(Holder::Completion) {
-                let output = take_known_output(cell, vtable, bytes);
-                Self::free_emptied(cell);
-                output
-            } else {
-                let mut output = None;
-                Self::take_among_others(cell, vtable, bytes, &mut output);
-                output
-            }
-        }
-    }
-
-    /// # Safety
-    ///
-    /// As for [`take_and_leave`](Self::take_and_leave).
-    #[cold]
-    unsafe fn take_among_others<T: 'static>(
-        cell: NonNull<Cell>,
-        vtable: &VTable,
-        bytes: u32,
-        output: &mut Option<T>,
-    ) {
         // SAFETY: The completion holds the cell until it leaves, and the
         // output is claimed before it is taken.
         unsafe {
-            if cell.as_ref().state.take() {
-                *output = take_known_output(cell, vtable, bytes);
-            }
+            let is_ours = cell.as_ref().state.take();
+            let output = if is_ours { take_output(cell, vtable, bytes) } else { None };
             Self::leave(cell, Holder::Completion);
+            output
         }
     }
 
@@ -400,7 +430,7 @@ impl Cell {
     ///
     /// As for [`free`](Self::free).
     #[inline]
-    unsafe fn free_emptied(cell: NonNull<Cell>) {
+    pub unsafe fn free_emptied(cell: NonNull<Cell>) {
         // SAFETY: By the caller's promise.
         unsafe { Slab::free(Self::slab(cell), cell) };
     }

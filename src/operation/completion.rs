@@ -1,14 +1,15 @@
 //! Operations that are over.
 
+use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::net::TcpStream;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
-use super::body::{VTable, context_place};
+use super::body::{FILLED, ITSELF, VTable, context_place};
 use super::cell::Cell;
-use super::payload::OperationKind;
+use super::payload::{OperationKind, fill};
 use super::state::Holder;
 use crate::error::{Error, Result, completion_error};
 
@@ -97,14 +98,27 @@ impl Finished {
     /// return it from the `Pending` alone.
     #[inline(always)]
     pub fn take_buffer<B: 'static>(&mut self) -> Option<B> {
-        let cell = self.cell?;
-        if !self.vtable.returns::<B>() {
-            return None;
-        }
+        let Self { cell: Some(cell), vtable, bytes } = *self else { return None };
+        let is_vector = TypeId::of::<B>() == TypeId::of::<Vec<u8>>();
+        // SAFETY: The operation is over, its context has been moved out, and it
+        // returns a `B` of this form.
+        let buffer = unsafe {
+            if vtable.returns_as::<B, ITSELF>() {
+                Cell::take_payload_and_leave(cell, vtable, bytes, |_: &mut B| {})
+            } else if is_vector && vtable.returns_as::<B, FILLED>() {
+                // What most reads are into is filled without a call through
+                // the table.
+                Cell::take_payload_and_leave(cell, vtable, bytes, |vector: &mut B| {
+                    fill(&mut *ptr::from_mut(vector).cast::<Vec<u8>>(), bytes);
+                })
+            } else if vtable.returns::<B>() {
+                Cell::take_and_leave(cell, vtable, bytes)
+            } else {
+                return None;
+            }
+        };
         self.cell = None;
-        // SAFETY: The operation is over, its context has been moved out, and
-        // its output is a `B`.
-        unsafe { Cell::take_and_leave(cell, self.vtable, self.bytes) }
+        buffer
     }
 
     /// The accepted connection, after a successful

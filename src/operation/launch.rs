@@ -12,7 +12,7 @@ use super::rule::{Verdict, may_be_a_warning, verdict};
 use super::slab::Slab;
 use super::state::{Holder, LONG_WAY};
 use crate::error::{Call, Error, Rejected, Result, STATUS_END_OF_FILE};
-use crate::sys::{self, Answer, Handle, LentOverlapped, LentRegion, Nature, Port};
+use crate::sys::{self, Answer, Handle, Landing, LentOverlapped, LentRegion, Nature, Packet, Port};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
 #[derive(Debug)]
@@ -64,7 +64,6 @@ pub(crate) struct Unqueued<C, P> {
 /// An operation that could not be started, or was over with the call.
 pub(crate) struct Refused<C, P> {
     cell: NonNull<Cell>,
-    others: u32,
     verdict: Verdict,
     types: PhantomData<fn() -> (C, P)>,
 }
@@ -121,7 +120,7 @@ impl<C> Cells<C> {
                 // SAFETY: No packet will come, so the cell is ours again.
                 Launched::Unqueued(unsafe { Unqueued::new(cell, 0, bytes) })
             }
-            verdict => Launched::Refused(Refused { cell, others, verdict, types: PhantomData }),
+            verdict => Launched::Refused(Refused { cell, verdict, types: PhantomData }),
         })
     }
 
@@ -146,6 +145,14 @@ impl<C> Cells<C> {
             let (returned, Post) = unsafe { withdraw(cell) };
             Rejected { error, returned }
         })
+    }
+
+    /// The cell that what was dequeued may be of, and its packet.
+    #[inline(always)]
+    pub fn find_landed(&self, landing: &Landing) -> Option<(Found<C>, Packet)> {
+        let found = self.find(landing.overlapped())?;
+        // SAFETY: No cell has the address that stands for no packet.
+        Some((found, unsafe { landing.packet() }))
     }
 
     /// The cell that a dequeued packet with this address may be of.
@@ -232,32 +239,15 @@ impl<C, P: Payload> Launched<C, P> {
         port: &Port,
         key: usize,
     ) -> Result<Pending<P::Output>, Rejected<(C, P::Given)>> {
+        // What the cold parts take and return fits into registers, so that the
+        // common result stays there too.
         match self {
             Self::InFlight(pending) => Ok(pending),
-            other => other.send(cells, port, key).map_err(|rejected| *rejected),
+            Self::Unqueued(done) => done.send(port, key).map_err(|rejected| *rejected),
+            Self::Refused(Refused { cell, verdict, .. }) => {
+                Refused::<C, P>::send(cell, verdict, cells, port, key).map_err(|rejected| *rejected)
+            }
         }
-    }
-
-    /// The reason is in a box, so that the common result, which it is one with,
-    /// stays in registers.
-    #[cold]
-    #[inline(never)]
-    fn send(
-        self,
-        cells: &Cells<C>,
-        port: &Port,
-        key: usize,
-    ) -> Result<Pending<P::Output>, Box<Rejected<(C, P::Given)>>> {
-        let done = match self {
-            Self::InFlight(pending) => return Ok(pending),
-            Self::Unqueued(done) => done,
-            Self::Refused(refused) => return refused.settle(cells)?.send(cells, port, key),
-        };
-        done.post(port, key).map_err(|Rejected { error, returned: Unqueued { cell, .. } }| {
-            // SAFETY: No packet will come, so the cell is ours.
-            let (context, payload) = unsafe { withdraw::<C, P>(cell) };
-            Box::new(Rejected { error, returned: (context, payload.give_back()) })
-        })
     }
 }
 
@@ -291,6 +281,22 @@ impl<C, P: Payload> Unqueued<C, P> {
         operation.complete(key)
     }
 
+    /// Sends the completion through the port after all, like any other, or
+    /// gives back what the operation was started with.
+    #[cold]
+    #[inline(never)]
+    fn send(
+        self,
+        port: &Port,
+        key: usize,
+    ) -> Result<Pending<P::Output>, Box<Rejected<(C, P::Given)>>> {
+        self.post(port, key).map_err(|Rejected { error, returned: Self { cell, .. } }| {
+            // SAFETY: No packet will come, so the cell is ours.
+            let (context, payload) = unsafe { withdraw::<C, P>(cell) };
+            Box::new(Rejected { error, returned: (context, payload.give_back()) })
+        })
+    }
+
     /// Sends the completion through the port after all, like any other.
     #[cold]
     pub fn post(self, port: &Port, key: usize) -> Result<Pending<P::Output>, Rejected<Self>> {
@@ -306,15 +312,30 @@ impl<C, P: Payload> Unqueued<C, P> {
 }
 
 impl<C, P: Payload> Refused<C, P> {
+    /// As [`settle`](Self::settle), and what gets a completion gets it through
+    /// the port.
+    #[cold]
+    #[inline(never)]
+    fn send(
+        cell: NonNull<Cell>,
+        verdict: Verdict,
+        cells: &Cells<C>,
+        port: &Port,
+        key: usize,
+    ) -> Result<Pending<P::Output>, Box<Rejected<(C, P::Given)>>> {
+        let refused = Self { cell, verdict, types: PhantomData };
+        refused.settle(cells)?.into_pending(cells, port, key).map_err(Box::new)
+    }
+
     /// Gives back what the operation was started with; if it is over, it gets
     /// a completion after all.
     pub fn settle(self, cells: &Cells<C>) -> Result<Launched<C, P>, Rejected<(C, P::Given)>> {
         let cell = self.cell;
         // SAFETY: The `Pending`'s part is still ours.
-        if !unsafe { cell.as_ref() }.state.withdraw() {
+        let Some(others) = unsafe { cell.as_ref() }.state.withdraw() else {
             // A packet has come all the same, and somebody has it.
             return Ok(Launched::InFlight(Pending::new(cell)));
-        }
+        };
         // SAFETY: Withdrawn, so the cell is ours alone, and filled with these
         // types.
         let (context, payload) = unsafe { Body::<C, P>::remove(cell) };
@@ -337,7 +358,7 @@ impl<C, P: Payload> Refused<C, P> {
                     let unqueued = unsafe {
                         Cell::set_handle(cell, Handle::NONE);
                         Body::place(cell, context, payload);
-                        cell.as_ref().state.begin(self.others);
+                        cell.as_ref().state.begin(others);
                         Unqueued::new(cell, STATUS_END_OF_FILE, 0)
                     };
                     return Ok(Launched::Unqueued(unqueued));

@@ -77,7 +77,7 @@ impl State {
     /// must [complete](Self::complete) it. `false` if the kernel does not hold
     /// the cell.
     pub fn claim(&self) -> bool {
-        self.take_from_kernel(|state| state | BUSY)
+        self.take_from_kernel(|state| state | BUSY).is_some()
     }
 
     /// Hands the kernel's part on to the completion, and publishes what the
@@ -102,12 +102,13 @@ impl State {
     }
 
     /// The call said that no packet will come: takes the cell back from all
-    /// holders, for the thread that made the call. `false` if a packet has come
-    /// all the same and another thread has claimed it.
-    pub fn withdraw(&self) -> bool {
+    /// holders, for the thread that made the call, and returns what it has
+    /// [begun](Self::begin) with. `None` if a packet has come all the same and
+    /// another thread has claimed it.
+    pub fn withdraw(&self) -> Option<u32> {
         // The other holders are this thread's own, not given out yet. In one
         // step, so that a packet that comes meanwhile is never a foreign one.
-        self.take_from_kernel(|_| STALE | BUSY)
+        self.take_from_kernel(|_| STALE | BUSY).map(|state| state & !KERNEL)
     }
 
     /// A withdrawn cell is empty, but a packet may still come for it.
@@ -127,17 +128,17 @@ impl State {
     }
 
     /// Turns the state of a cell that the kernel holds into another, unless
-    /// somebody else is doing so.
-    fn take_from_kernel(&self, taken: impl Fn(u32) -> u32) -> bool {
+    /// somebody else is doing so. What it was.
+    fn take_from_kernel(&self, taken: impl Fn(u32) -> u32) -> Option<u32> {
         let mut state = self.0.load(Ordering::Acquire);
         while state & (KERNEL | BUSY) == KERNEL {
             let to = taken(state);
             match self.0.compare_exchange(state, to, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return true,
+                Ok(was) => return Some(was),
                 Err(now) => state = now,
             }
         }
-        false
+        None
     }
 
     /// Removes a holder. `true` if it was the last one, who owns the cell now.

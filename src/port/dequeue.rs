@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Batch, Iocp, Shared};
 use crate::error::{Error, ForeignPacket, Result, refusal};
 use crate::operation::{CompletionStatus, Dequeued};
-use crate::sys::{self, INFINITE, Packet};
+use crate::sys::{INFINITE, Landing, Packet};
 
 /// What a packet is that completes nothing.
 pub(super) enum Other {
@@ -122,18 +122,18 @@ impl<C: Send + 'static> Shared<C> {
     /// Once the port is closed, this does not wait: the close marker is there.
     #[inline(always)]
     fn next(&self, milliseconds: u32) -> Result<CompletionStatus<C>> {
-        let (succeeded, Packet { overlapped, key, bytes }) =
-            self.port.dequeue_unchecked(milliseconds);
-        // No operation has the address that stands for no packet.
-        if let Some(found) = self.cells.find(overlapped) {
+        let mut landing = Landing::empty();
+        let mut succeeded = self.port.dequeue_to(&mut landing, milliseconds);
+        if let Some((found, Packet { key, bytes, .. })) = self.cells.find_landed(&landing) {
             if let Some(operation) = found.claim_success(bytes) {
                 return Ok(operation.complete(key));
             }
             if let Some(operation) = found.claim(bytes) {
                 return Ok(operation.complete(key));
             }
+            succeeded = true;
         }
-        let (operation, key) = self.next_after(succeeded, overlapped, key, bytes, milliseconds)?;
+        let (operation, key) = self.next_after(&landing, succeeded, milliseconds)?;
         Ok(operation.complete(key))
     }
 
@@ -143,20 +143,18 @@ impl<C: Send + 'static> Shared<C> {
     #[inline(never)]
     fn next_after(
         &self,
-        mut succeeded: i32,
-        overlapped: usize,
-        key: usize,
-        bytes: u32,
+        landing: &Landing,
+        succeeded: bool,
         milliseconds: u32,
     ) -> Result<(Dequeued<C>, usize)> {
-        let mut packet = Packet { overlapped, key, bytes };
+        let mut packet = landing.check(succeeded)?;
         loop {
-            match self.other(sys::check(succeeded, packet)?) {
+            match self.other(packet) {
                 Other::Foreign(packet) => return Err(Error::foreign(packet)),
                 Other::CloseMarker => return self.next_after_close_marker(),
                 Other::Stray => {}
             }
-            (succeeded, packet) = self.port.dequeue_unchecked(milliseconds);
+            packet = self.port.dequeue(milliseconds)?;
             if let Some(operation) = self.cells.claim(packet.overlapped, packet.bytes) {
                 return Ok((operation, packet.key));
             }
@@ -166,10 +164,14 @@ impl<C: Send + 'static> Shared<C> {
     /// A thread has taken the close marker: what is queued behind it comes
     /// first, and the marker goes back to the end for the other threads.
     fn next_after_close_marker(&self) -> Result<(Dequeued<C>, usize)> {
-        let (succeeded, Packet { overlapped, key, bytes }) = self.port.dequeue_unchecked(0);
-        let behind = match self.cells.claim(overlapped, bytes) {
-            Some(operation) => Ok((operation, key)),
-            None => self.next_after(succeeded, overlapped, key, bytes, 0),
+        let mut landing = Landing::empty();
+        let succeeded = self.port.dequeue_to(&mut landing, 0);
+        let claimed = self.cells.find_landed(&landing).and_then(|(found, packet)| {
+            found.claim(packet.bytes).map(|operation| (operation, packet.key))
+        });
+        let behind = match claimed {
+            Some(behind) => Ok(behind),
+            None => self.next_after(&landing, succeeded, 0),
         };
         self.post_close_marker();
         match behind {

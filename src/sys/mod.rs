@@ -20,7 +20,7 @@ pub(crate) use file::{
 };
 pub(crate) use lent::{LentOverlapped, LentRegion};
 pub(crate) use memory::{commit, release, reserve};
-pub(crate) use port::{Entry, INFINITE, Packet, Port, cancel, cancel_all, check, win32_code};
+pub(crate) use port::{Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, win32_code};
 pub use raw::{RawOverlapped, RawValue};
 pub(crate) use socket::{
     ADDRESS_SPACE, SocketTraits, accept, bind_to_any, connect, family_of, handle_of, is_listening,

@@ -1,6 +1,6 @@
 //! The port itself: create, associate, post, dequeue, cancel, close.
 
-use std::mem;
+use std::mem::{self, MaybeUninit};
 use std::ptr;
 
 use windows_sys::Win32::Foundation::{
@@ -8,7 +8,7 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::System::IO::{
     CancelIoEx, CreateIoCompletionPort, GetQueuedCompletionStatus, GetQueuedCompletionStatusEx,
-    OVERLAPPED_ENTRY, PostQueuedCompletionStatus,
+    OVERLAPPED, OVERLAPPED_ENTRY, PostQueuedCompletionStatus,
 };
 
 use super::Handle;
@@ -28,6 +28,13 @@ pub(crate) struct Packet {
     pub overlapped: usize,
     pub key: usize,
     pub bytes: u32,
+}
+
+/// Where the system puts a packet that it dequeues, if it dequeues one.
+pub(crate) struct Landing {
+    overlapped: *mut OVERLAPPED,
+    key: MaybeUninit<usize>,
+    bytes: MaybeUninit<u32>,
 }
 
 impl Port {
@@ -74,26 +81,26 @@ impl Port {
     /// Waits for a packet and takes it off the queue.
     #[inline]
     pub fn dequeue(&self, milliseconds: u32) -> Result<Packet> {
-        let (succeeded, packet) = self.dequeue_unchecked(milliseconds);
-        check(succeeded, packet)
+        let mut landing = Landing::empty();
+        let succeeded = self.dequeue_to(&mut landing, milliseconds);
+        landing.check(succeeded)
     }
 
-    /// The same, not [checked](check) yet. If nothing was dequeued, the packet
-    /// is one of zeros.
+    /// The same to where nothing is yet, and not [checked](Landing::check).
+    /// Returns whether the call has succeeded.
     #[inline(always)]
-    pub fn dequeue_unchecked(&self, milliseconds: u32) -> (i32, Packet) {
-        let (mut bytes, mut key, mut overlapped) = (0, 0, ptr::null_mut());
-        // SAFETY: The three out-parameters are locals of the right types.
+    pub fn dequeue_to(&self, landing: &mut Landing, milliseconds: u32) -> bool {
+        // SAFETY: The three out-parameters are of the right types.
         let succeeded = unsafe {
             GetQueuedCompletionStatus(
                 self.0.raw(),
-                &raw mut bytes,
-                &raw mut key,
-                &raw mut overlapped,
+                landing.bytes.as_mut_ptr(),
+                landing.key.as_mut_ptr(),
+                &raw mut landing.overlapped,
                 milliseconds,
             )
         };
-        (succeeded, Packet { overlapped: overlapped.addr(), key, bytes })
+        succeeded != 0
     }
 
     /// Waits for at least one packet and takes as many as there are and fit.
@@ -120,18 +127,50 @@ impl Port {
     }
 }
 
-/// Whether a packet was dequeued, at once after the call.
-///
-/// "If the function dequeues a completion packet for a failed I/O operation,
-/// [it] returns zero and lpOverlapped is non-NULL"
-/// (<https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-getqueuedcompletionstatus>).
-/// A posted packet may have a null pointer, then with a non-zero return.
-#[inline]
-pub(crate) fn check(succeeded: i32, packet: Packet) -> Result<Packet> {
-    if succeeded == 0 && packet.overlapped == 0 {
-        return Err(last_error(Call::GetQueuedCompletionStatus));
+impl Landing {
+    /// Not a constant, which would be copied with all that is not in it.
+    #[inline]
+    pub fn empty() -> Self {
+        Self {
+            overlapped: ptr::null_mut(),
+            key: MaybeUninit::uninit(),
+            bytes: MaybeUninit::uninit(),
+        }
     }
-    Ok(packet)
+
+    /// The address that the packet carries; 0 also if there is none.
+    #[inline]
+    pub fn overlapped(&self) -> usize {
+        self.overlapped.addr()
+    }
+
+    /// The packet.
+    ///
+    /// # Safety
+    ///
+    /// A packet was dequeued to here.
+    #[inline]
+    pub unsafe fn packet(&self) -> Packet {
+        // SAFETY: The system has written all three.
+        let (key, bytes) = unsafe { (self.key.assume_init(), self.bytes.assume_init()) };
+        Packet { overlapped: self.overlapped(), key, bytes }
+    }
+
+    /// The packet, if one was dequeued; why not otherwise. At once after the
+    /// call.
+    ///
+    /// "If the function dequeues a completion packet for a failed I/O
+    /// operation, [it] returns zero and lpOverlapped is non-NULL"
+    /// (<https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-getqueuedcompletionstatus>).
+    /// A posted packet may have a null pointer, then with a non-zero return.
+    #[inline]
+    pub fn check(&self, succeeded: bool) -> Result<Packet> {
+        if !succeeded && self.overlapped.is_null() {
+            return Err(last_error(Call::GetQueuedCompletionStatus));
+        }
+        // SAFETY: The call says so.
+        Ok(unsafe { self.packet() })
+    }
 }
 
 impl Drop for Port {
