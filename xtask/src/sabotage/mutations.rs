@@ -580,7 +580,10 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "Returns::ItselfFilled(_) => returned::<P::Output, FILLED>,",
         after: "Returns::ItselfFilled(_) => returned::<P::Output, ITSELF>,",
         why: "what was read is not in the vector",
-        test: integration("buffer", "a_read_appends_to_a_vector_and_keeps_what_it_held"),
+        test: integration(
+            "buffer",
+            "buffers_of_every_size_and_alignment_take_turns_in_the_same_memory",
+        ),
     },
     Mutation {
         name: "the-context-is-dropped-twice",
