@@ -67,30 +67,26 @@ fn sockets() {
     let client = port.add_handle(client, 0).unwrap();
     let server = port.add_handle(server, 1).unwrap();
     let mut transferred = [0; 2];
-    let (mut sent, mut received) = (Some(Buffer::new([7; SIZE])), Some(Buffer::new([7; SIZE])));
+    let mut buffers = [(); 2].map(|()| Some(Buffer::new([7; SIZE])));
     measure!(3, {
-        let _ = port.initiate_read(&server, 1, received.take().unwrap()).unwrap();
-        let _ = port.initiate_write(&client, 0, sent.take().unwrap()).unwrap();
+        let _ = port.initiate_read(&server, 1, buffers[1].take().unwrap()).unwrap();
+        let _ = port.initiate_write(&client, 0, buffers[0].take().unwrap()).unwrap();
         for _ in 0..2 {
             let mut completion = port.get_completion().unwrap();
             transferred[completion.context] += completion.bytes_transferred as usize;
             assert!(completion.error_status.is_ok());
-            let buffer = completion.operation.take_buffer();
-            if completion.context == 0 {
-                sent = buffer;
-            } else {
-                received = buffer;
-            }
+            buffers[completion.context] = completion.operation.take_buffer();
         }
     });
+    let mut kept = buffers[1].take();
     measure!(9, {
-        let pending = port.initiate_read(&server, 1, received.take().unwrap()).unwrap();
+        let pending = port.initiate_read(&server, 1, kept.take().unwrap()).unwrap();
         assert!(pending.cancel().unwrap());
         drop(pending);
         let mut completion = port.get_completion().unwrap();
         transferred[completion.context] += completion.bytes_transferred as usize;
         assert!(completion.error_status.as_ref().is_err_and(Error::is_cancelled));
-        received = completion.operation.take_buffer();
+        kept = completion.operation.take_buffer();
     });
     black_box((client.as_raw_socket(), server.as_raw_socket()));
 }
@@ -140,11 +136,11 @@ fn pipe() {
     let (server, client) = pipes("library");
     let server = port.add_handle(server, 0).unwrap();
     let client = port.add_handle(client, 1).unwrap();
-    let mut transferred = [0; 4];
-    let (mut written, mut read) = (Some(Buffer::new([7; SIZE])), Some(Buffer::new([7; SIZE])));
+    let mut transferred = [0; 2];
+    let mut buffers = [(); 2].map(|()| Some(Buffer::new([7; SIZE])));
     measure!(7, {
-        transfer(&port, &server, &client, &mut transferred, &mut written, &mut read);
-        transfer(&port, &client, &server, &mut transferred, &mut written, &mut read);
+        transfer(&port, &server, &client, &mut transferred, &mut buffers);
+        transfer(&port, &client, &server, &mut transferred, &mut buffers);
     });
 }
 
@@ -154,21 +150,15 @@ fn transfer<From, To>(
     port: &Iocp,
     from: &Associated<From>,
     to: &Associated<To>,
-    transferred: &mut [usize; 4],
-    written: &mut Option<Buffer>,
-    read: &mut Option<Buffer>,
+    transferred: &mut [usize; 2],
+    buffers: &mut [Option<Buffer>; 2],
 ) {
-    let _ = port.initiate_read(to, 2, read.take().unwrap()).unwrap();
-    let _ = port.initiate_write(from, 3, written.take().unwrap()).unwrap();
+    let _ = port.initiate_read(to, 0, buffers[0].take().unwrap()).unwrap();
+    let _ = port.initiate_write(from, 1, buffers[1].take().unwrap()).unwrap();
     for _ in 0..2 {
         let mut completion = port.get_completion().unwrap();
         transferred[completion.context] += completion.bytes_transferred as usize;
         assert!(completion.error_status.is_ok());
-        let buffer = completion.operation.take_buffer();
-        if completion.context == 2 {
-            *read = buffer;
-        } else {
-            *written = buffer;
-        }
+        buffers[completion.context] = completion.operation.take_buffer();
     }
 }
