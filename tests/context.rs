@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -642,4 +643,26 @@ fn posts_and_operations_with_the_same_context_type_mix() {
     found.sort_by_key(name);
     expected.sort_by_key(name);
     assert_eq!(found, expected);
+}
+
+#[test]
+fn what_is_printed_for_a_developer_tells_the_state() {
+    let port = port();
+    let (mut client, server) = stream_pair();
+    let server = port.add_handle(server, 71).unwrap();
+    assert!(format!("{server:?}").starts_with("Associated"));
+    assert!(format!("{server:?}").contains("context: 71"));
+    assert!(format!("{:?}", Batch::<usize>::with_capacity(3)).contains("capacity: 3"));
+    port.scope(|scope| {
+        assert!(format!("{scope:?}").starts_with("Scope"));
+        assert!(format!("{scope:?}").contains("closed: false"));
+    });
+    let pending = port.initiate_read(&server, 2, [0; 1]).unwrap();
+    assert!(format!("{pending:?}").contains("completed: false"));
+    client.write_all(b"x").unwrap();
+    let completion = complete(&port);
+    assert!(format!("{pending:?}").contains("completed: true"));
+    assert!(format!("{:?}", completion.operation).contains("kind: Read"));
+    port.close();
+    assert!(format!("{port:?}").contains("closed: true"));
 }

@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::AsRawHandle;
 
@@ -427,6 +427,16 @@ fn length_and_flush_go_without_completions() {
     file.set_len(8).unwrap();
     assert_eq!(temp.contents(), b"hello\0\0\0");
     nothing_more(&port);
+}
+
+#[test]
+fn a_file_that_is_only_read_is_neither_cut_nor_flushed() {
+    let port = port();
+    let temp = temp_file("only-read", "hello");
+    let file = port.add_handle(overlapped_file(temp.path(), true, false), 7).unwrap();
+    file.set_len(1).unwrap_err();
+    assert_eq!(file.sync_all().unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    assert_eq!(temp.contents(), b"hello");
 }
 
 #[test]

@@ -1069,3 +1069,14 @@ fn a_start_that_fails_on_a_skipping_stream_returns_everything() {
     assert_eq!(rejected.returned, (3, vec![1, 2, 3]));
     nothing_more(&port);
 }
+
+#[test]
+fn an_associated_socket_is_the_one_that_was_added() {
+    let port = port();
+    let (_client, server) = stream_pair();
+    let socket = server.as_raw_socket();
+    let server = port.add_handle(server, 1).unwrap();
+    assert_eq!((server.as_raw_socket(), server.get_ref().as_raw_socket()), (socket, socket));
+    let server = server.skip_on_success().unwrap();
+    assert_eq!(server.into_inner().as_raw_socket(), socket);
+}
