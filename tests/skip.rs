@@ -292,6 +292,24 @@ fn the_limit_is_counted_for_each_handle() {
 }
 
 #[test]
+fn an_operation_that_is_pending_ends_a_run() {
+    let limit = Associated::<TcpStream>::INLINE_LIMIT;
+    let port = port();
+    let (stream, _peer) = skipping_stream(&port, 1);
+    let writes_at_once = || {
+        let started = port.initiate_write(&stream, 1, "x").unwrap();
+        matches!(started, Started::Completed(_))
+    };
+    assert!((1..limit).all(|_| writes_at_once()));
+    // There is nothing to read.
+    let read = port.initiate_read(&stream, 2, [0_u8; 1]).unwrap();
+    assert!(matches!(read, Started::Pending(_)));
+    assert!((0..limit).all(|_| writes_at_once()));
+    assert!(!writes_at_once());
+    assert_eq!(complete(&port).context, 1);
+}
+
+#[test]
 fn a_busy_connection_does_not_starve_what_comes_through_the_port() {
     const ROUNDS: usize = few(200);
     let port = port();
