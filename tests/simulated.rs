@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use completion_port::{Associated, Batch, ErrorKind, Iocp, Started, unconnected_stream};
 use simulated_kernel::{
-    Behaviour, Chance, behave, close_elsewhere, deliver, heed_cancels, queued, scribble, waiting,
+    Behaviour, Chance, FOREVER, behave, close_elsewhere, deliver, heed_cancels, queued, scribble,
+    waiting,
 };
 use support::{
     close_raw_socket, complete, complete_all, eventually, nothing_more, pipe_pair, port, post_raw,
@@ -271,7 +272,7 @@ fn writes_that_wait_for_room_are_cancelled_with_their_buffers() {
 fn a_cancel_that_comes_too_late_delivers_the_data() {
     let port = port();
     let (mut client, server) = served(&port);
-    let behaving = behave(|kernel| kernel.ignore_cancels = true);
+    let behaving = behave(|kernel| kernel.ignore_cancels = FOREVER);
     let pending = port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap();
     assert!(pending.cancel().unwrap());
     client.write_all(b"hello").unwrap();
@@ -285,7 +286,7 @@ fn a_cancel_that_comes_too_late_delivers_the_data() {
 
 #[test]
 fn a_cancel_that_is_ignored_for_a_while_cancels_in_the_end() {
-    let _behaving = behave(|kernel| kernel.ignore_cancels = true);
+    let _behaving = behave(|kernel| kernel.ignore_cancels = FOREVER);
     let port = port();
     let (_client, server) = served(&port);
     let mut pending = port.initiate_read(&server, READ, vec![0; 8].into_boxed_slice()).unwrap();
@@ -414,7 +415,7 @@ fn the_calls_own_count_is_used_where_the_packet_is_skipped() {
 #[test]
 fn memory_that_the_kernel_keeps_outlives_the_port() {
     let _behaving = behave(|kernel| {
-        kernel.ignore_cancels = true;
+        kernel.ignore_cancels = FOREVER;
         kernel.inline = Chance::Never;
     });
     let port = port();
@@ -433,21 +434,28 @@ fn memory_that_the_kernel_keeps_outlives_the_port() {
 }
 
 #[test]
+fn a_port_that_is_dropped_waits_for_a_cancel_that_is_ignored_for_a_while() {
+    let _behaving = behave(|kernel| kernel.ignore_cancels = 1);
+    let port = port();
+    let (_client, server) = served(&port);
+    let mut pending = port.initiate_read(&server, READ, vec![0; 16].into_boxed_slice()).unwrap();
+    drop(server);
+    drop(port);
+    assert_eq!(scribble(), 0);
+    assert!(pending.result().unwrap().unwrap_err().is_cancelled());
+    assert_eq!(pending.take_buffer().unwrap().len(), 16);
+}
+
+#[test]
 fn a_scope_waits_for_a_cancel_that_is_ignored_for_a_while() {
-    let _behaving = behave(|kernel| kernel.ignore_cancels = true);
+    let _behaving = behave(|kernel| kernel.ignore_cancels = 3);
     let port = port();
     let (_client, server) = served(&port);
     let mut buffer = [1; 16];
-    thread::scope(|threads| {
-        port.scope(|scope| {
-            scope.initiate_read(&server, READ, &mut buffer).unwrap();
-            threads.spawn(|| {
-                thread::sleep(Duration::from_millis(20));
-                heed_cancels();
-            });
-        });
-        buffer.fill(2);
+    port.scope(|scope| {
+        scope.initiate_read(&server, READ, &mut buffer).unwrap();
     });
+    buffer.fill(2);
     assert_eq!(buffer, [2; 16]);
     nothing_more(&port);
 }

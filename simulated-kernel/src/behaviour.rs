@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use crate::kernel::enter;
 use crate::status::STATUS_CANCELLED;
 
+/// For cancels that are ignored until [`heed_cancels`].
+pub const FOREVER: u32 = u32::MAX;
+
 /// Whether something happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chance {
@@ -35,9 +38,10 @@ pub struct Behaviour {
     /// A cancel takes effect a little later, and data that comes until then is
     /// delivered all the same.
     pub cancel_loses: Chance,
-    /// Cancels are accepted, and nothing happens; closing a handle does not
-    /// end its operations either. See [`heed_cancels`].
-    pub ignore_cancels: bool,
+    /// Until so many dequeues have begun, cancels are accepted, and nothing
+    /// happens; closing a handle does not end its operations either. See
+    /// [`heed_cancels`].
+    pub ignore_cancels: u32,
     /// How many scheduling steps may pass before the kernel goes to work.
     pub delay: u32,
     /// The next operations are refused with these Win32 codes.
@@ -71,7 +75,7 @@ impl Behaviour {
             leave_pending: Chance::Sometimes,
             written_at_dequeue: Chance::Sometimes,
             cancel_loses: Chance::Never,
-            ignore_cancels: false,
+            ignore_cancels: 0,
             delay: 8,
             refuse: VecDeque::new(),
             fail: VecDeque::new(),

@@ -3,6 +3,7 @@
 use windows_sys::Win32::Foundation::{ERROR_INVALID_HANDLE, ERROR_NOT_FOUND, HANDLE};
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
+use crate::behaviour::FOREVER;
 use crate::handle::truth;
 use crate::kernel::{Id, Kernel, enter};
 use crate::operation::Cancel;
@@ -24,7 +25,7 @@ impl Kernel {
     fn cancel(&mut self, id: Id, address: usize) -> bool {
         // What is ready was faster.
         self.look(id);
-        let ignores = self.behaviour.ignore_cancels;
+        let ignores = self.ignores_cancels();
         let chance = self.behaviour.cancel_loses;
         let may_lose = !ignores && self.random.draw(chance);
         let object = &mut self.objects[id];
@@ -53,8 +54,21 @@ impl Kernel {
         any
     }
 
+    pub fn ignores_cancels(&self) -> bool {
+        self.behaviour.ignore_cancels > 0
+    }
+
+    /// A dequeue begins.
+    pub fn count_dequeue(&mut self) {
+        match self.behaviour.ignore_cancels {
+            0 | FOREVER => {}
+            1 => self.heed_cancels(),
+            left => self.behaviour.ignore_cancels = left - 1,
+        }
+    }
+
     pub fn heed_cancels(&mut self) {
-        self.behaviour.ignore_cancels = false;
+        self.behaviour.ignore_cancels = 0;
         for finished in std::mem::take(&mut self.hung) {
             self.finish(finished);
         }

@@ -34,7 +34,7 @@ mod status;
 mod stream;
 mod winsock;
 
-pub use behaviour::{Behaving, Behaviour, Chance, behave, heed_cancels, scribble, seed};
+pub use behaviour::{Behaving, Behaviour, Chance, FOREVER, behave, heed_cancels, scribble, seed};
 pub use file::open as open_file;
 pub use handle::close_elsewhere;
 pub use pipe::{BlockingPipe, open as open_pipe};

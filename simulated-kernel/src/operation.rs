@@ -381,7 +381,7 @@ impl Kernel {
     pub fn abandon(&mut self, object: Object) {
         for operation in object.pending {
             let finished = operation.ended(self.behaviour.close_status, object.association);
-            if self.behaviour.ignore_cancels {
+            if self.ignores_cancels() {
                 self.hung.push(finished);
             } else {
                 self.finish(finished);

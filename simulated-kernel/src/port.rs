@@ -216,6 +216,7 @@ extern "system" fn PostQueuedCompletionStatus(
 /// Waits for at least one packet, and takes up to `count`.
 fn dequeue(port: HANDLE, count: usize, milliseconds: u32) -> Result<Vec<Packet>, u32> {
     let mut kernel = enter();
+    kernel.count_dequeue();
     let deadline = kernel.deadline(milliseconds);
     Client::leave_port(&mut kernel);
     let id = kernel.find(port.addr()).ok_or(ERROR_INVALID_HANDLE)?;
