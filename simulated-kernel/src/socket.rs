@@ -244,6 +244,11 @@ impl Kernel {
                 Some(Outcome { status: STATUS_SUCCESS, bytes: 0, data })
             }
             Kind::Connect(to) => {
+                // The handshake may take a while.
+                if self.random.below(2) == 0 {
+                    self.look_later(id);
+                    return None;
+                }
                 let status = self.connect_socket(id, to).err().unwrap_or(STATUS_SUCCESS);
                 self.socket(id)?.knows_context = false;
                 Some(Outcome::status(status))
