@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use completion_port::{Finished, IoBuf, IoBufMut, Pending, Slice};
+use completion_port::{Finished, IoBuf, IoBufMut, Slice};
 
 use crate::operation::Token;
 use crate::program::Kind;
@@ -185,30 +185,4 @@ impl<B: Bytes> Marked<B> {
 /// Asks a completion for its buffer, which is of this kind.
 pub fn take(kind: Kind, finished: &mut Finished) -> Option<Taken> {
     with_type!(kind, B => finished.take_buffer::<Marked<B>>().map(Marked::open))
-}
-
-/// A `Pending`, whatever its buffer.
-pub trait AnyPending: Send {
-    fn cancel(&self) -> completion_port::Result<bool>;
-    fn is_completed(&self) -> bool;
-    fn result(&self) -> Option<completion_port::Result<u32>>;
-    fn take(&mut self) -> Option<Taken>;
-}
-
-impl<B: Bytes> AnyPending for Pending<Marked<B>> {
-    fn cancel(&self) -> completion_port::Result<bool> {
-        Pending::cancel(self)
-    }
-
-    fn is_completed(&self) -> bool {
-        Pending::is_completed(self)
-    }
-
-    fn result(&self) -> Option<completion_port::Result<u32>> {
-        Pending::result(self)
-    }
-
-    fn take(&mut self) -> Option<Taken> {
-        self.take_buffer().map(Marked::open)
-    }
 }

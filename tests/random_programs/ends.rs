@@ -1,13 +1,15 @@
 //! The two ends of each link, and starting operations on them.
 
 use std::fs::File;
-use std::net::{TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::windows::io::{AsRawHandle, AsRawSocket, OwnedHandle, RawHandle, RawSocket};
 
-use completion_port::{Associated, Inline, IoBuf, IoBufMut, Iocp, Mode, Rejected, Started};
+use completion_port::{
+    Associated, Inline, IoBuf, IoBufMut, Iocp, Mode, Rejected, Started, unconnected_stream,
+};
 
 use crate::operation::Ticket;
-use crate::program::{Link, Object};
+use crate::program::{Closing, Link, Object};
 use crate::support::{self, TempFile};
 
 pub type Port = Iocp<Ticket>;
@@ -20,6 +22,8 @@ pub enum End {
     File(Associated<File>),
     SkippingFile(Associated<File, Inline>),
     Datagrams(Associated<UdpSocket>),
+    Listener(Associated<TcpListener>),
+    SkippingListener(Associated<TcpListener, Inline>),
 }
 
 /// Runs an expression with the handle of an end.
@@ -33,6 +37,8 @@ macro_rules! on {
             End::File($handle) => $run,
             End::SkippingFile($handle) => $run,
             End::Datagrams($handle) => $run,
+            End::Listener($handle) => $run,
+            End::SkippingListener($handle) => $run,
         }
     };
 }
@@ -47,6 +53,7 @@ macro_rules! on_queued {
             End::File($handle) => $run,
             End::Datagrams($handle) => $run,
             End::SkippingStream(_) | End::SkippingPipe(_) | End::SkippingFile(_) => $none,
+            End::Listener(_) | End::SkippingListener(_) => $none,
         }
     };
 }
@@ -89,8 +96,60 @@ pub fn open(port: &Port, link: Link, first: usize) -> ([End; 2], Option<TempFile
             let open = || support::overlapped_file(file.path(), true, true);
             return (add!([open(), open()], File, SkippingFile), Some(file));
         }
+        Object::Listener => {
+            let listen = || TcpListener::bind("127.0.0.1:0").expect("loopback");
+            add!([listen(), listen()], Listener, SkippingListener)
+        }
     };
     (ends, None)
+}
+
+/// A socket that can be connected to a listener.
+pub fn connector(
+    port: &Port,
+    listener: SocketAddr,
+    key: usize,
+    skips: bool,
+) -> Result<End, Rejected<TcpStream>> {
+    let socket = port.add_handle(unconnected_stream(listener).expect("a socket"), key)?;
+    if skips {
+        Ok(End::SkippingStream(socket.skip_on_success().expect("a handle of its own")))
+    } else {
+        Ok(End::Stream(socket))
+    }
+}
+
+impl End {
+    /// Where it listens, if it does.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Listener(listener) => listener.get_ref().local_addr().ok(),
+            Self::SkippingListener(listener) => listener.get_ref().local_addr().ok(),
+            _ => None,
+        }
+    }
+
+    /// Its port, if it has been connected, or is going to be.
+    pub fn client(&self) -> Option<u16> {
+        Some(self.stream()?.local_addr().ok()?.port())
+    }
+
+    pub fn stream(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Stream(stream) => Some(stream.get_ref()),
+            Self::SkippingStream(stream) => Some(stream.get_ref()),
+            _ => None,
+        }
+    }
+
+    pub fn close(self, how: Closing) {
+        match (how, self) {
+            (Closing::IntoInner, end) => on!(end, handle => drop(handle.into_inner())),
+            (Closing::Reset, Self::Stream(handle)) => support::reset(handle.into_inner()),
+            (Closing::Reset, Self::SkippingStream(handle)) => support::reset(handle.into_inner()),
+            (_, end) => drop(end),
+        }
+    }
 }
 
 pub type StartedOrNot<B> = Result<Started<B, Ticket>, Rejected<(Ticket, B)>>;
@@ -104,6 +163,19 @@ pub trait Start {
     fn write<B>(&self, port: &Port, ticket: Ticket, buffer: B, at: Option<u64>) -> StartedOrNot<B>
     where
         B: IoBuf + Send + 'static;
+
+    fn accept(
+        &self,
+        port: &Port,
+        ticket: Ticket,
+    ) -> Result<Started<TcpStream, Ticket>, Rejected<Ticket>>;
+
+    fn connect(
+        &self,
+        port: &Port,
+        ticket: Ticket,
+        to: SocketAddr,
+    ) -> Result<Started<(), Ticket>, Rejected<Ticket>>;
 }
 
 impl<H, M: Mode> Start for Associated<H, M> {
@@ -128,6 +200,23 @@ impl<H, M: Mode> Start for Associated<H, M> {
         }
         .map(Into::into)
     }
+
+    fn accept(
+        &self,
+        port: &Port,
+        ticket: Ticket,
+    ) -> Result<Started<TcpStream, Ticket>, Rejected<Ticket>> {
+        port.initiate_accept(self, ticket).map(Into::into)
+    }
+
+    fn connect(
+        &self,
+        port: &Port,
+        ticket: Ticket,
+        to: SocketAddr,
+    ) -> Result<Started<(), Ticket>, Rejected<Ticket>> {
+        port.initiate_connect(self, ticket, to).map(Into::into)
+    }
 }
 
 /// A handle whose owner was forgotten.
@@ -150,6 +239,8 @@ impl Raw {
             End::SkippingPipe(handle) => Self::Handle(handle.as_raw_handle()),
             End::File(handle) => Self::Handle(handle.as_raw_handle()),
             End::SkippingFile(handle) => Self::Handle(handle.as_raw_handle()),
+            End::Listener(handle) => Self::Socket(handle.as_raw_socket()),
+            End::SkippingListener(handle) => Self::Socket(handle.as_raw_socket()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What all threads of a program write down.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -26,8 +27,14 @@ pub struct Log {
 /// One end of a link.
 pub struct End {
     pub object: Object,
+    /// Where it listens.
+    pub address: OnceLock<SocketAddr>,
+    /// How many reads were started on it, or accepts.
     pub reads: AtomicUsize,
+    /// How many writes, or connects to it.
     pub writes: AtomicUsize,
+    /// When sockets that were to connect to it began to be closed.
+    pub partings: Mutex<Vec<Time>>,
     /// When everything on it was cancelled.
     pub cancels: Mutex<Vec<Time>>,
     /// When it began to be closed.
@@ -39,8 +46,10 @@ impl Log {
     pub fn new(program: &Program) -> Self {
         let end = |link: &Link| End {
             object: link.object,
+            address: OnceLock::new(),
             reads: AtomicUsize::new(0),
             writes: AtomicUsize::new(0),
+            partings: Mutex::default(),
             cancels: Mutex::default(),
             closing: OnceLock::new(),
             is_reset: OnceLock::new(),
@@ -81,6 +90,15 @@ impl Log {
         self.operations.lock().expect("nobody panics with it").clone()
     }
 
+    /// One of the listeners that are still open.
+    pub fn listener(&self, which: usize) -> Option<usize> {
+        let is_open = |end: &&End| end.address.get().is_some() && end.closing.get().is_none();
+        let numbered = self.ends.iter().enumerate();
+        let open: Vec<usize> =
+            numbered.filter(|(_, end)| is_open(end)).map(|(number, _)| number).collect();
+        Some(open[which.checked_rem(open.len())?])
+    }
+
     /// Whether the port was being closed before this moment.
     pub fn is_closing(&self, before: Time) -> bool {
         self.closing.get().is_some_and(|closing| *closing < before)
@@ -91,6 +109,12 @@ impl End {
     /// Whether it was being closed before this moment.
     pub fn is_closing(&self, before: Time) -> bool {
         self.closing.get().is_some_and(|closing| *closing < before)
+    }
+
+    /// Whether one who was to connect to it was being closed before this moment.
+    pub fn has_lost_one(&self, before: Time) -> bool {
+        let partings = self.partings.lock().expect("nobody panics with it");
+        partings.iter().any(|parting| *parting < before)
     }
 }
 

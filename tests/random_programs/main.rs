@@ -1,6 +1,6 @@
-//! Random programs on completion ports: many handles, threads, buffers, cancels,
-//! closes, drops and forgets, in any order. Whatever comes out is compared with
-//! a model of what may.
+//! Random programs on completion ports: many handles, connections, threads,
+//! buffers, cancels, closes, drops and forgets, in any order. Whatever comes out
+//! is compared with a model of what may.
 //!
 //! `COMPLETION_PORT_RANDOM_PROGRAMS` is how many programs each test runs. One
 //! that fails is made smaller and printed, with its number:
@@ -9,11 +9,13 @@
 #![allow(clippy::result_large_err, reason = "what is refused comes back by value")]
 
 mod buffer;
+mod connections;
 mod ends;
 mod kernel;
 mod log;
 mod model;
 mod operation;
+mod pending;
 mod program;
 mod run;
 mod strangers;

@@ -1,6 +1,7 @@
 //! What becomes known of one operation while a program runs.
 
 use std::fmt;
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use completion_port::ErrorKind;
@@ -28,9 +29,23 @@ pub struct Operation {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
-    Read { end: usize },
-    Write { end: usize },
-    Post { bytes: u32, handle_context: usize },
+    Read {
+        end: usize,
+    },
+    Write {
+        end: usize,
+    },
+    Accept {
+        end: usize,
+    },
+    /// Of a socket of its own, to this end.
+    Connect {
+        end: usize,
+    },
+    Post {
+        bytes: u32,
+        handle_context: usize,
+    },
 }
 
 #[derive(Default)]
@@ -49,7 +64,11 @@ pub struct Facts {
     pub address: Option<usize>,
     /// What the buffer contained when it came back.
     pub taken: Option<Vec<u8>>,
-    /// How many threads ask for the buffer now.
+    /// The connection that it has accepted.
+    pub accepted: Option<TcpStream>,
+    /// The port at the connecting side, by which connections are told apart.
+    pub client: Option<u16>,
+    /// How many threads ask for what it has now.
     asking: u32,
     pub forgotten: Forgotten,
     pub contexts_dropped: u32,
@@ -113,10 +132,19 @@ impl Operation {
         self.facts.lock().expect("nobody panics with it")
     }
 
+    /// The end that it was started on.
     pub fn end(&self) -> Option<usize> {
         match self.what {
-            What::Read { end } | What::Write { end } => Some(end),
-            What::Post { .. } => None,
+            What::Read { end } | What::Write { end } | What::Accept { end } => Some(end),
+            What::Connect { .. } | What::Post { .. } => None,
+        }
+    }
+
+    /// The listener that it accepts from, or connects to.
+    pub fn listener(&self) -> Option<usize> {
+        match self.what {
+            What::Accept { end } | What::Connect { end } => Some(end),
+            _ => None,
         }
     }
 
@@ -128,21 +156,52 @@ impl Operation {
         }
     }
 
-    /// Asks for its buffer.
-    pub fn take(self: &Arc<Self>, log: &Log, ask: impl FnOnce() -> Option<Taken>) {
+    /// Asks for what it has. Once it is over, `has` says whether there is anything.
+    fn ask<T>(
+        &self,
+        log: &Log,
+        ask: impl FnOnce() -> Option<T>,
+        has: impl FnOnce(&Facts, Outcome) -> bool,
+    ) -> Option<(T, MutexGuard<'_, Facts>)> {
         let began = log.now();
         self.facts().asking += 1;
-        let taken = ask();
+        let answer = ask();
         let mut facts = self.facts();
         facts.asking -= 1;
-        let Some(Taken { bytes, address, token }) = taken else {
-            let is_over = facts.completed.is_some_and(|completed| completed.seen < began);
-            if is_over && self.kind.is_some() && facts.taken.is_none() && facts.asking == 0 {
-                log.wrong(format!("{self:?} is over, but nobody gets its buffer"));
-            }
-            return;
-        };
-        facts.over.get_or_insert(log.now());
+        if let Some(answer) = answer {
+            facts.over.get_or_insert(log.now());
+            return Some((answer, facts));
+        }
+        if let Some(Completed { seen, outcome, .. }) = facts.completed
+            && seen < began
+            && facts.asking == 0
+            && has(&facts, outcome)
+        {
+            log.wrong(format!("{self:?} is over, but nobody gets what it has"));
+        }
+        None
+    }
+
+    /// Asks for the connection that it has accepted.
+    pub fn take_accepted(&self, log: &Log, ask: impl FnOnce() -> Option<TcpStream>) {
+        let has =
+            |facts: &Facts, outcome: Outcome| outcome.error.is_none() && facts.accepted.is_none();
+        let Some((stream, mut facts)) = self.ask(log, ask, has) else { return };
+        match stream.peer_addr() {
+            Ok(client) => facts.client = Some(client.port()),
+            Err(_) if self.listener().is_some_and(|end| log.ends[end].has_lost_one(log.now())) => {}
+            Err(error) => log.wrong(format!("{self:?} has returned no connection: {error}")),
+        }
+        if facts.accepted.replace(stream).is_some() {
+            log.wrong(format!("{self:?} has returned its connection twice"));
+        }
+    }
+
+    /// Asks for its buffer.
+    pub fn take(self: &Arc<Self>, log: &Log, ask: impl FnOnce() -> Option<Taken>) {
+        let has = |facts: &Facts, _| self.kind.is_some() && facts.taken.is_none();
+        let Some((taken, mut facts)) = self.ask(log, ask, has) else { return };
+        let Taken { bytes, address, token } = taken;
         if !Arc::ptr_eq(self, &token.0) {
             log.wrong(format!("{self:?} has returned the buffer of {:?}", token.0));
         }

@@ -32,7 +32,7 @@ pub struct Program {
     pub ending: Ending,
 }
 
-/// Two ends that are connected, or two handles to one file.
+/// Two ends that are connected, two handles to one file, or two listeners.
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
     pub object: Object,
@@ -47,6 +47,18 @@ pub enum Object {
     MessagePipe,
     Datagrams,
     File,
+    Listener,
+}
+
+impl Object {
+    pub fn listens(self) -> bool {
+        self == Self::Listener
+    }
+
+    /// Whether it can be read from and written to.
+    pub fn transfers(self) -> bool {
+        !self.listens()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -62,6 +74,22 @@ pub enum Step {
         buffer: Buffer,
         offset: u64,
         hold: Hold,
+    },
+    /// On a listener.
+    Accept {
+        end: usize,
+        hold: Hold,
+    },
+    /// A new socket, to one of all listeners.
+    Connect {
+        end: usize,
+        skips: bool,
+        hold: Hold,
+    },
+    /// Closes a socket that was connected, or is going to be.
+    Disconnect {
+        which: usize,
+        how: Closing,
     },
     /// Operations on borrowed buffers.
     Scope {
@@ -265,16 +293,20 @@ fn link() -> impl Strategy<Value = Link> {
         (2, Object::MessagePipe),
         (2, Object::Datagrams),
         (2, Object::File),
+        (4, Object::Listener),
     ]);
     (object, any::<[bool; 2]>()).prop_map(|(object, skips)| Link { object, skips })
 }
 
 fn step(shape: Shape) -> impl Strategy<Value = Step> {
     type Make = fn(Choices) -> Step;
-    let make: [(usize, Make); 10] = [
+    let make: [(usize, Make); 13] = [
         (20, |of| Step::Write { end: of.end, buffer: of.buffer, offset: of.offset, hold: of.hold }),
         (20, |of| Step::Read { end: of.end, buffer: of.buffer, offset: of.offset, hold: of.hold }),
         (20, |of| Step::Dequeue { how: of.how, fate: of.fate }),
+        (8, |of| Step::Accept { end: of.end, hold: of.hold }),
+        (8, |of| Step::Connect { end: of.end, skips: of.which % 2 == 1, hold: of.hold }),
+        (2, |of| Step::Disconnect { which: of.which, how: of.closing }),
         (5, |of| Step::Post { bytes: of.offset as u32, handle_context: of.which }),
         (3, |of| Step::Foreign { which: of.which }),
         (12, |of| Step::Pending { which: of.which, act: of.act }),

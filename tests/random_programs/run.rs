@@ -10,8 +10,8 @@ use completion_port::{Batch, ErrorKind, Iocp};
 use crate::ends::{End, Port, open};
 use crate::log::{Log, peer};
 use crate::model;
-use crate::operation::Ticket;
-use crate::program::{Buffer, Dequeue, Ending, Fate, Hold, Kind, Object, Part, Program};
+use crate::operation::{Ticket, What};
+use crate::program::{Buffer, Closing, Dequeue, Ending, Fate, Hold, Kind, Object, Part, Program};
 use crate::support::{PATIENCE, TempFile};
 use crate::worker::{Session, Worker, serve};
 
@@ -22,11 +22,12 @@ pub fn run(program: &Program) -> Result<(), String> {
         over_report: program.kernel.over_report,
         pendings: Mutex::default(),
         completions: Mutex::default(),
+        connectors: Mutex::default(),
         forgotten: Mutex::default(),
     };
     let operations = program.most_operations();
     let port = Iocp::builder().max_operations(operations as u32).build().expect("a port");
-    let (ends, files) = open_links(program, &port);
+    let (ends, files) = open_links(program, &port, &session.log);
     work(program, &session, port, ends);
     model::judge(program, &session.log, &files);
     let complaints = session.log.complaints();
@@ -35,12 +36,17 @@ pub fn run(program: &Program) -> Result<(), String> {
 
 type Ends = BTreeMap<usize, End>;
 
-fn open_links(program: &Program, port: &Port) -> (Ends, Vec<Option<TempFile>>) {
+fn open_links(program: &Program, port: &Port, log: &Log) -> (Ends, Vec<Option<TempFile>>) {
     let mut ends = Ends::new();
     let mut files = Vec::new();
     for (index, link) in program.links.iter().enumerate() {
         let (pair, file) = open(port, *link, 2 * index);
-        ends.extend((2 * index..).zip(pair));
+        for (number, end) in (2 * index..).zip(pair) {
+            if let Some(address) = end.address() {
+                let _ = log.ends[number].address.set(address);
+            }
+            ends.insert(number, end);
+        }
         files.push(file);
     }
     (ends, files)
@@ -121,15 +127,20 @@ impl Drop for ClosesPort<'_> {
     }
 }
 
-/// Writes once more in each direction whose ends are still open, and reads all
-/// that was written.
+/// Lets one more in at each listener that is still open. Writes once more in each
+/// direction whose ends are still open, and reads all that was written.
 fn flush(worker: &mut Worker) {
     let log = &worker.session.log;
     if log.closing.get().is_some() {
         return;
     }
-    let open = |end: &usize| worker.ends.contains_key(&peer(*end));
-    let ends: Vec<usize> = worker.ends.keys().copied().filter(open).collect();
+    let (listeners, ends): (Vec<usize>, Vec<usize>) =
+        worker.ends.keys().partition(|end| log.ends[**end].object.listens());
+    for end in listeners {
+        let_in(worker, end);
+    }
+    let is_open = |end: &usize| worker.ends.contains_key(&peer(*end));
+    let ends: Vec<usize> = ends.into_iter().filter(is_open).collect();
     let last = Buffer { kind: Kind::Boxed, length: 16, held: 0 };
     let room = Buffer { kind: Kind::Boxed, length: 512, held: 0 };
     for end in &ends {
@@ -146,6 +157,23 @@ fn flush(worker: &mut Worker) {
                 log.wrong(format!("not everything arrives at end {end}"));
                 break;
             }
+        }
+    }
+}
+
+/// Connects once more to a listener, which lets one more in: this, or one who
+/// came before.
+fn let_in(worker: &mut Worker, listener: usize) {
+    let log = &worker.session.log;
+    let accepts = || model::count_over(log, What::Accept { end: listener });
+    let before = accepts();
+    worker.accept(listener, Hold::Drop);
+    worker.connect(listener, false, Hold::Drop);
+    let mut progress = Progress::of(log);
+    while accepts() == before || !model::are_over(log, What::Connect { end: listener }) {
+        worker.dequeue(Dequeue::Timeout, Fate::Take);
+        if progress.has_ended(log) {
+            return log.wrong(format!("end {listener} lets nobody in"));
         }
     }
 }
@@ -196,6 +224,7 @@ impl Finish<'_> {
                         let _ = session.log.ends[end].closing.set(session.log.now());
                     }
                     ends = None;
+                    close_connectors(session);
                     close_forgotten(session);
                 }
                 Part::Pendings => drop_pendings(session, port.is_none()),
@@ -223,6 +252,9 @@ impl Finish<'_> {
         drop_batches(&session.log, self.batches.drain(..));
         let mut worker = Worker::new(session, self.port.clone(), std::mem::take(&mut self.ends));
         worker.ends.keys().for_each(|end| worker.cancel_all(*end));
+        for connector in &*session.connectors.lock().expect("nobody panics with it") {
+            connector.cancel(&session.log);
+        }
         close_forgotten(session);
         let mut progress = Progress::of(&session.log);
         let operations = session.log.operations();
@@ -256,6 +288,14 @@ fn close_forgotten(session: &Session) {
     for (end, handle) in session.forgotten.lock().expect("nobody panics with it").drain(..) {
         let _ = session.log.ends[end].closing.set(session.log.now());
         handle.close();
+    }
+}
+
+fn close_connectors(session: &Session) {
+    let connectors = std::mem::take(&mut *session.connectors.lock().expect("as above"));
+    for connector in connectors {
+        connector.expect_connection(&session.log);
+        connector.close(&session.log, Closing::Drop);
     }
 }
 

@@ -7,17 +7,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use completion_port::{
-    Batch, CompletionStatus, Error, ErrorKind, Finished, OperationKind, Pending, Started,
+    Batch, CompletionStatus, Error, ErrorKind, Finished, OperationKind, Pending, Rejected, Started,
 };
 
-use crate::buffer::{
-    AnyPending, Bytes, FILL, LARGE, Marked, Room, SMALL, take, with_room, with_type,
+use crate::buffer::{Bytes, FILL, LARGE, Marked, Room, SMALL, take, with_room, with_type};
+use crate::connections::Connector;
+use crate::ends::{
+    End, FILE_LENGTH, Port, Raw, Start, StartedOrNot, connector, key, on, on_queued,
 };
-use crate::ends::{End, FILE_LENGTH, Port, Raw, Start, StartedOrNot, key, on, on_queued};
 use crate::log::{Log, Time};
 use crate::operation::{Operation, Outcome, Ticket, Token, What};
+use crate::pending::{AnyPending, KeptPending, Output};
 use crate::program::{Act, Borrowed, Buffer, Closing, Dequeue, Fate, Hold, Kind, Object, Step};
-use crate::support;
 
 /// What the threads of a program share.
 pub struct Session {
@@ -25,13 +26,9 @@ pub struct Session {
     pub over_report: u32,
     pub pendings: Mutex<Vec<KeptPending>>,
     pub completions: Mutex<Vec<KeptCompletion>>,
+    pub connectors: Mutex<Vec<Connector>>,
     /// Handles whose owners were forgotten, with the numbers of their ends.
     pub forgotten: Mutex<Vec<(usize, Raw)>>,
-}
-
-pub struct KeptPending {
-    pub operation: Arc<Operation>,
-    pub pending: Box<dyn AnyPending>,
 }
 
 pub struct KeptCompletion {
@@ -78,17 +75,32 @@ impl<'a> Worker<'a> {
     fn step(&mut self, step: &Step) {
         match *step {
             Step::Read { end, buffer, offset, hold } => {
-                if let Some(end) = self.choose(end) {
+                if let Some(end) = self.choose(end, Object::transfers) {
                     self.read(end, buffer, offset, hold);
                 }
             }
             Step::Write { end, buffer, offset, hold } => {
-                if let Some(end) = self.choose(end) {
+                if let Some(end) = self.choose(end, Object::transfers) {
                     self.write(end, buffer, offset, hold);
                 }
             }
+            Step::Accept { end, hold } => {
+                if let Some(end) = self.choose(end, Object::listens) {
+                    self.accept(end, hold);
+                }
+            }
+            Step::Connect { end, skips, hold } => {
+                if let Some(end) = self.session.log.listener(end) {
+                    self.connect(end, skips, hold);
+                }
+            }
+            Step::Disconnect { which, how } => {
+                if let Some(connector) = pick(&self.session.connectors, which) {
+                    connector.close(&self.session.log, how);
+                }
+            }
             Step::Scope { end, ref operations, ref dequeues } => {
-                if let Some(end) = self.choose(end) {
+                if let Some(end) = self.choose(end, Object::transfers) {
                     self.scope(end, operations, dequeues);
                 }
             }
@@ -108,12 +120,12 @@ impl<'a> Worker<'a> {
                 }
             }
             Step::CancelAll { end } => {
-                if let Some(end) = self.choose(end) {
+                if let Some(end) = self.choose(end, |_| true) {
                     self.cancel_all(end);
                 }
             }
             Step::Close { end, how } => {
-                if let Some(end) = self.choose(end) {
+                if let Some(end) = self.choose(end, |_| true) {
                     self.close(end, how);
                 }
             }
@@ -121,10 +133,11 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// One of the ends that this thread owns and that are open.
-    fn choose(&self, end: usize) -> Option<usize> {
-        let index = end.checked_rem(self.ends.len())?;
-        self.ends.keys().nth(index).copied()
+    /// One of the ends that this thread owns, that are open, and are wanted.
+    fn choose(&self, end: usize, is_wanted: impl Fn(Object) -> bool) -> Option<usize> {
+        let ends = self.ends.keys().copied().filter(|end| is_wanted(self.object(*end)));
+        let ends: Vec<usize> = ends.collect();
+        Some(ends[end.checked_rem(ends.len())?])
     }
 
     fn object(&self, end: usize) -> Object {
@@ -187,26 +200,63 @@ impl<'a> Worker<'a> {
         operation.facts().address = buffer.address();
         let ticket = Ticket(Arc::clone(operation));
         match start(&self.ends[&end], &self.port, ticket, buffer) {
-            Ok(started) => {
-                operation.facts().launched = Some(log.now());
-                self.started(operation, started, hold);
-            }
-            Err(rejected) => {
-                operation.facts().rejected = Some((log.now(), rejected.error.kind()));
-                let (ticket, buffer) = rejected.returned;
-                self.session.expect_own(operation, &ticket);
+            Ok(started) => self.started(operation, started, hold),
+            Err(Rejected { error, returned: (ticket, buffer) }) => {
+                self.session.refused(operation, &error, &ticket);
                 operation.take(log, || Some(buffer.open()));
             }
         }
     }
 
-    fn started<B: Bytes>(
+    pub fn accept(&mut self, end: usize, hold: Hold) {
+        let log = &self.session.log;
+        let turn = log.ends[end].reads.fetch_add(1, Ordering::Relaxed);
+        let operation = log.add(Operation::new(What::Accept { end }, turn, 0, log.now()));
+        let ticket = Ticket(Arc::clone(&operation));
+        let accept = on!(&self.ends[&end], handle => Start::accept(handle, &self.port, ticket));
+        self.started_or_not(&operation, accept, hold);
+    }
+
+    /// Connects a new socket to an end that listens, or did a while ago.
+    pub fn connect(&mut self, end: usize, skips: bool, hold: Hold) {
+        let session = self.session;
+        let log = &session.log;
+        let listener = *log.ends[end].address.get().expect("it listens");
+        let socket = match connector(&self.port, listener, key(end), skips) {
+            Ok(socket) => socket,
+            Err(rejected) => return session.expect_closed(&rejected.error),
+        };
+        let turn = log.ends[end].writes.fetch_add(1, Ordering::Relaxed);
+        let operation = log.add(Operation::new(What::Connect { end }, turn, 0, log.now()));
+        let ticket = Ticket(Arc::clone(&operation));
+        let connect = on!(&socket, handle => Start::connect(handle, &self.port, ticket, listener));
+        operation.facts().client = socket.client();
+        put(&session.connectors, Connector { operation: Arc::clone(&operation), socket });
+        self.started_or_not(&operation, connect, hold);
+    }
+
+    fn started_or_not<T: Output>(
         &mut self,
         operation: &Arc<Operation>,
-        started: Started<Marked<B>, Ticket>,
+        started: Result<Started<T, Ticket>, Rejected<Ticket>>,
+        hold: Hold,
+    ) {
+        match started {
+            Ok(started) => self.started(operation, started, hold),
+            Err(Rejected { error, returned: ticket }) => {
+                self.session.refused(operation, &error, &ticket);
+            }
+        }
+    }
+
+    fn started<T: Output>(
+        &mut self,
+        operation: &Arc<Operation>,
+        started: Started<T, Ticket>,
         hold: Hold,
     ) {
         let session = self.session;
+        operation.facts().launched = Some(session.log.now());
         match (started, hold) {
             (started, Hold::Push) => {
                 if self.batch.is_empty() {
@@ -294,9 +344,8 @@ impl<'a> Worker<'a> {
                     },
                     unreachable!("not for scopes")
                 );
-                if let Err(rejected) = started {
-                    operation.facts().rejected = Some((log.now(), rejected.error.kind()));
-                    self.session.expect_own(operation, &rejected.returned);
+                if let Err(Rejected { error, returned: ticket }) = started {
+                    self.session.refused(operation, &error, &ticket);
                 }
             }
             for fate in dequeues {
@@ -323,9 +372,8 @@ impl<'a> Worker<'a> {
         let operation = log.add(Operation::new(what, 0, 0, log.now()));
         match self.port.post(Ticket(Arc::clone(&operation)), handle_context, bytes) {
             Ok(()) => operation.facts().launched = Some(log.now()),
-            Err(rejected) => {
-                operation.facts().rejected = Some((log.now(), rejected.error.kind()));
-                self.session.expect_own(&operation, &rejected.returned);
+            Err(Rejected { error, returned: ticket }) => {
+                self.session.refused(&operation, &error, &ticket);
             }
         }
     }
@@ -391,18 +439,10 @@ impl<'a> Worker<'a> {
             return;
         }
         let _ = log.ends[number].closing.set(log.now());
-        match (how, end) {
-            (Closing::IntoInner, end) => on!(end, handle => drop(handle.into_inner())),
-            (Closing::Reset, End::Stream(handle)) => {
-                let _ = log.ends[number].is_reset.set(());
-                support::reset(handle.into_inner());
-            }
-            (Closing::Reset, End::SkippingStream(handle)) => {
-                let _ = log.ends[number].is_reset.set(());
-                support::reset(handle.into_inner());
-            }
-            (_, end) => drop(end),
+        if let Closing::Reset = how {
+            let _ = log.ends[number].is_reset.set(());
         }
+        end.close(how);
     }
 }
 
@@ -458,6 +498,8 @@ impl Session {
         let (kind, context) = match operation.what {
             What::Read { end } => (OperationKind::Read, key(end)),
             What::Write { end } => (OperationKind::Write, key(end)),
+            What::Accept { end } => (OperationKind::Accept, key(end)),
+            What::Connect { end } => (OperationKind::Connect, key(end)),
             What::Post { handle_context, .. } => (OperationKind::Post, handle_context),
         };
         if (finished.kind(), completion.handle_context) != (kind, context) {
@@ -488,6 +530,9 @@ impl Session {
                 if finished.take_buffer::<Vec<u8>>().is_some() {
                     self.log.wrong(format!("{operation:?} has given its buffer as another type"));
                 }
+                if let What::Accept { .. } = operation.what {
+                    return operation.take_accepted(&self.log, || finished.take_accepted());
+                }
                 let kind = operation.kind.unwrap_or(Kind::Vector);
                 operation.take(&self.log, || take(kind, &mut finished));
             }
@@ -505,7 +550,7 @@ impl Session {
                     self.log.wrong(format!("cancelling {operation:?}: {error}"));
                 }
             }
-            Act::Take => operation.take(&self.log, || pending.take()),
+            Act::Take => pending.take(operation, &self.log),
             Act::Ask => self.ask(operation, &**pending),
             Act::Drop => return,
             Act::Forget => {
@@ -569,7 +614,9 @@ impl Session {
         let _ = self.log.closed.set(self.log.now());
     }
 
-    fn expect_own(&self, operation: &Arc<Operation>, ticket: &Ticket) {
+    /// An operation was not started, and has given its context back.
+    fn refused(&self, operation: &Arc<Operation>, error: &Error, ticket: &Ticket) {
+        operation.facts().rejected = Some((self.log.now(), error.kind()));
         if !Arc::ptr_eq(operation, &ticket.0) {
             self.log.wrong(format!("{operation:?} has returned the context of {:?}", ticket.0));
         }
@@ -598,12 +645,5 @@ impl Session {
         if !(error.is_closed() && self.log.is_closing(self.log.now())) {
             self.log.wrong(format!("dequeuing failed: {error}"));
         }
-    }
-}
-
-impl KeptPending {
-    pub fn take(&mut self, log: &Log) {
-        let Self { operation, pending } = self;
-        operation.take(log, || pending.take());
     }
 }

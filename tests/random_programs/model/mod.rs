@@ -3,6 +3,7 @@
 //! Threads and the kernel decide much, so the model does not foretell results;
 //! it knows which are legal, from what was asked and when.
 
+mod connection;
 mod file;
 mod transfer;
 
@@ -44,8 +45,10 @@ pub fn judge(program: &Program, log: &Log, files: &[Option<TempFile>]) {
         log.wrong(format!("{shortages} operations were short of resources"));
     }
     for (index, end) in log.ends.iter().enumerate() {
-        if end.object != Object::File {
-            transfer::judge(log, index);
+        match end.address.get() {
+            Some(address) => connection::judge(log, index, *address),
+            None if end.object == Object::File => {}
+            None => transfer::judge(log, index),
         }
     }
     for (index, file) in files.iter().enumerate() {
@@ -82,6 +85,23 @@ impl Fate {
 /// Whether an operation was refused, or is over.
 pub fn is_over(operation: &Operation) -> bool {
     operation.facts().rejected.is_some() || operation.is_over()
+}
+
+/// Whether all of a kind were refused, or are over.
+pub fn are_over(log: &Log, what: What) -> bool {
+    log.operations().iter().all(|operation| operation.what != what || is_over(operation))
+}
+
+/// How many of a kind were refused, or are over.
+pub fn count_over(log: &Log, what: What) -> usize {
+    let is_over = |operation: &&Arc<Operation>| operation.what == what && is_over(operation);
+    log.operations().iter().filter(is_over).count()
+}
+
+/// Whether an operation is known to have succeeded.
+pub fn has_succeeded(operation: &Operation) -> bool {
+    let fate = Fate::of(operation, &operation.facts());
+    matches!(fate, Fate::Completed(Outcome { error: None, .. }))
 }
 
 /// Whether its place in the port was lost with what was forgotten.
@@ -196,6 +216,7 @@ fn is_legal_success(log: &Log, operation: &Operation, bytes: usize, seen: Time) 
     let length = operation.length;
     match operation.what {
         What::Post { bytes: posted, .. } => bytes == posted as usize,
+        What::Accept { .. } | What::Connect { .. } => bytes == 0,
         What::Write { .. } => bytes == length,
         What::Read { end } => match log.ends[end].object {
             Object::File => {
@@ -226,6 +247,10 @@ fn is_loss(error: ErrorKind) -> bool {
 
 /// Whether one of the two ends was being closed then.
 fn has_lost_peer(log: &Log, operation: &Operation, when: Time) -> bool {
+    if let Some(listener) = operation.listener() {
+        let end = &log.ends[listener];
+        return end.is_closing(when) || end.has_lost_one(when);
+    }
     operation.end().is_some_and(|end| {
         log.ends[end].object != Object::File
             && (log.ends[end].is_closing(when) || log.ends[peer(end)].is_closing(when))
@@ -235,10 +260,12 @@ fn has_lost_peer(log: &Log, operation: &Operation, when: Time) -> bool {
 /// Whether somebody has asked for the operation to be cancelled before its
 /// completion was seen.
 fn was_cancelled(log: &Log, operation: &Operation, facts: &Facts, seen: Time) -> bool {
-    let Some(end) = operation.end() else { return false };
     let during = |time: &Time| (operation.started..seen).contains(time);
+    if facts.cancelled.as_ref().is_some_and(during) {
+        return true;
+    }
+    let Some(end) = operation.end() else { return false };
     let end = &log.ends[end];
-    facts.cancelled.as_ref().is_some_and(during)
-        || end.closing.get().is_some_and(during)
+    end.closing.get().is_some_and(during)
         || end.cancels.lock().expect("nobody panics with it").iter().any(during)
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use completion_port::ErrorKind;
 
-use super::{Fate, has_lost_peer, is_cut, is_over};
+use super::{Fate, are_over, has_lost_peer, is_cut, is_over};
 use crate::buffer::FILL;
 use crate::log::{Log, peer};
 use crate::operation::{Operation, Outcome, What};
@@ -64,8 +64,7 @@ pub fn judge(log: &Log, end: usize) {
 
 /// Whether all that was written has been read at an end, for all that is known.
 pub fn has_read_all(log: &Log, end: usize) -> bool {
-    let writes = |operation: &Arc<Operation>| operation.what == What::Write { end: peer(end) };
-    if !log.operations().iter().filter(|operation| writes(operation)).all(|write| is_over(write)) {
+    if !are_over(log, What::Write { end: peer(end) }) {
         return false;
     }
     let mut reader = Reader::new(log, end);
