@@ -28,6 +28,11 @@ mod real {
         pub fn during<T>(&self, body: impl FnOnce() -> T) -> T {
             body()
         }
+
+        #[allow(clippy::unused_self, reason = "as above")]
+        pub fn at_the_end<T>(&self, body: impl FnOnce() -> T) -> T {
+            body()
+        }
     }
 }
 
@@ -35,7 +40,7 @@ mod real {
 mod simulated {
     use proptest::prelude::*;
     use proptest::sample::select;
-    use simulated_kernel::{Chance, behave};
+    use simulated_kernel::{Behaviour, Chance, behave, heed_cancels};
     use windows_sys::Win32::Networking::WinSock::WSAENOBUFS;
 
     const STATUS_INSUFFICIENT_RESOURCES: u32 = 0xC000_009A;
@@ -48,6 +53,7 @@ mod simulated {
         leave_pending: Chance,
         written_at_dequeue: Chance,
         cancel_loses: Chance,
+        ignore_cancels: u32,
         delay: u32,
         refuses: usize,
         fails: usize,
@@ -69,8 +75,9 @@ mod simulated {
 
     pub fn kernel() -> impl Strategy<Value = Kernel> {
         let chances = (chance(), chance(), chance(), chance(), chance(), chance());
-        (chances, 0..20u32, seldom(), seldom(), seldom(), seldom()).prop_map(
-            |(chances, delay, refuses, fails, refuses_posts, over_report)| {
+        let ignore_cancels = select(vec![0, 0, 2, 8]);
+        (chances, ignore_cancels, 0..20u32, seldom(), seldom(), seldom(), seldom()).prop_map(
+            |(chances, ignore_cancels, delay, refuses, fails, refuses_posts, over_report)| {
                 let (inline, fail_late, dequeued_first, ..) = chances;
                 let (.., leave_pending, written_at_dequeue, cancel_loses) = chances;
                 Kernel {
@@ -80,6 +87,7 @@ mod simulated {
                     leave_pending,
                     written_at_dequeue,
                     cancel_loses,
+                    ignore_cancels,
                     delay,
                     refuses,
                     fails,
@@ -94,20 +102,33 @@ mod simulated {
     impl Kernel {
         /// It behaves like this until `body` returns.
         pub fn during<T>(&self, body: impl FnOnce() -> T) -> T {
-            let _behaving = behave(|kernel| {
+            during(body, |kernel| {
                 kernel.inline = self.inline;
                 kernel.fail_late = self.fail_late;
                 kernel.dequeued_first = self.dequeued_first;
                 kernel.leave_pending = self.leave_pending;
                 kernel.written_at_dequeue = self.written_at_dequeue;
                 kernel.cancel_loses = self.cancel_loses;
+                kernel.ignore_cancels = self.ignore_cancels;
                 kernel.delay = self.delay;
                 kernel.refuse.extend(vec![WSAENOBUFS as u32; self.refuses]);
                 kernel.fail.extend(vec![STATUS_INSUFFICIENT_RESOURCES; self.fails]);
                 kernel.refuse_posts = self.refuses_posts;
                 kernel.over_report = self.over_report;
-            });
-            body()
+            })
         }
+
+        /// The same for the end of the program, where nothing is short, and less
+        /// is ignored: a port that is dropped does not wait for ever.
+        pub fn at_the_end<T>(&self, body: impl FnOnce() -> T) -> T {
+            during(body, |kernel| kernel.ignore_cancels = self.ignore_cancels.min(1))
+        }
+    }
+
+    fn during<T>(body: impl FnOnce() -> T, change: impl FnOnce(&mut Behaviour)) -> T {
+        let _behaving = behave(change);
+        let result = body();
+        heed_cancels();
+        result
     }
 }

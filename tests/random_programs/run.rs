@@ -113,7 +113,8 @@ fn work(program: &Program, session: &Session, port: Port, ends: Ends) {
             server.join().expect("it does not panic");
         }
         let operations = program.most_operations();
-        Finish { session, port, ends, batches, operations }.finish(&program.ending);
+        let finish = Finish { session, port, ends, batches, operations };
+        program.kernel.at_the_end(|| finish.finish(&program.ending));
         drop(closed_gate);
     });
 }
