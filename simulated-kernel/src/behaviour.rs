@@ -35,6 +35,9 @@ pub struct Behaviour {
     /// block [...] is not updated until the packet is removed". If not, they are
     /// there before the packet is queued.
     pub written_at_dequeue: Chance,
+    /// Operations that are over late get their packets in any order, as those on
+    /// a disk may.
+    pub any_order: bool,
     /// A cancel takes effect a little later, and data that comes until then is
     /// delivered all the same.
     pub cancel_loses: Chance,
@@ -74,6 +77,7 @@ impl Behaviour {
             dequeued_first: Chance::Never,
             leave_pending: Chance::Sometimes,
             written_at_dequeue: Chance::Sometimes,
+            any_order: false,
             cancel_loses: Chance::Never,
             ignore_cancels: 0,
             delay: 8,

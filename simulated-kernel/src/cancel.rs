@@ -28,30 +28,36 @@ impl Kernel {
         let ignores = self.ignores_cancels();
         let chance = self.behaviour.cancel_loses;
         let may_lose = !ignores && self.random.draw(chance);
-        let object = &mut self.objects[id];
-        let association = object.association;
         let mut any = false;
-        let mut left = Vec::new();
-        for mut operation in std::mem::take(&mut object.pending) {
-            let is_asked = address == 0 || operation.address() == address;
-            any |= is_asked;
-            if is_asked && !ignores && !may_lose {
-                self.finish(operation.cancelled(association));
-                continue;
-            }
-            if is_asked {
+        for operation in self.objects[id].pending.iter_mut().flatten() {
+            if address == 0 || operation.address() == address {
                 operation.cancel = if ignores { Cancel::Ignored } else { Cancel::Heeded };
+                any = true;
             }
-            left.push(operation);
         }
-        self.objects[id].pending = left;
         if may_lose {
-            self.look_later(id);
-        } else {
-            // There may be others behind.
-            self.look(id);
+            self.cancel_later(id);
+        } else if any && !ignores {
+            self.end_cancelled(id);
         }
         any
+    }
+
+    /// Ends the operations of an object whose cancels are heeded.
+    pub fn end_cancelled(&mut self, id: Id) {
+        let Some(object) = self.objects.get_mut(id) else { return };
+        let association = object.association;
+        let pending = std::mem::take(&mut object.pending).into_iter().flatten();
+        let (cancelled, left): (Vec<_>, Vec<_>) =
+            pending.partition(|operation| operation.cancel == Cancel::Heeded);
+        for operation in left {
+            object.pending[operation.direction() as usize].push_back(operation);
+        }
+        for operation in cancelled {
+            self.finish(operation.cancelled(association));
+        }
+        // There may be others behind.
+        self.look(id);
     }
 
     pub fn ignores_cancels(&self) -> bool {
@@ -73,7 +79,7 @@ impl Kernel {
             self.finish(finished);
         }
         for (_, object) in self.objects.iter_mut() {
-            for operation in &mut object.pending {
+            for operation in object.pending.iter_mut().flatten() {
                 if operation.cancel == Cancel::Ignored {
                     operation.cancel = Cancel::Heeded;
                 }
@@ -81,7 +87,7 @@ impl Kernel {
         }
         let ids: Vec<Id> = self.objects.iter().map(|(id, _)| id).collect();
         for id in ids {
-            self.look(id);
+            self.end_cancelled(id);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::behaviour::{Behaviour, Random};
 use crate::object::{Object, Objects};
-use crate::operation::{Finished, settle};
+use crate::operation::{Direction, Finished, settle};
 
 /// What a handle or a packet's way leads to: never used twice.
 pub type Id = u64;
@@ -36,6 +36,8 @@ pub struct Kernel {
 enum Work {
     /// Look whether operations of the object can be finished.
     Look(Id),
+    /// End the operations of the object that are to be cancelled.
+    Cancel(Id),
     Finish(Finished),
 }
 
@@ -151,8 +153,10 @@ impl Kernel {
         if !self.is_looking {
             self.is_looking = true;
             while let Some(id) = self.to_look.pop_front() {
-                for finished in self.progress(id) {
-                    self.finish(finished);
+                for direction in [Direction::In, Direction::Out] {
+                    while let Some(finished) = self.progress(id, direction) {
+                        self.finish(finished);
+                    }
                 }
             }
             self.is_looking = false;
@@ -165,6 +169,13 @@ impl Kernel {
         self.go_to_work();
     }
 
+    /// Ends the operations that are to be cancelled, at a time of the kernel's
+    /// choice.
+    pub fn cancel_later(&mut self, id: Id) {
+        self.work.push_back(Work::Cancel(id));
+        self.go_to_work();
+    }
+
     /// The operation is over; its memory is written later.
     pub fn finish(&mut self, finished: Finished) {
         self.work.push_back(Work::Finish(finished));
@@ -174,6 +185,14 @@ impl Kernel {
     /// There is nothing that the kernel's thread has still to do.
     pub fn is_idle(&self) -> bool {
         self.work.is_empty() && !self.is_settling
+    }
+
+    fn next_work(&mut self) -> Option<Work> {
+        if self.behaviour.any_order {
+            let any = self.random.below(self.work.len() as u32);
+            return self.work.swap_remove_front(any as usize);
+        }
+        self.work.pop_front()
     }
 
     fn go_to_work(&mut self) {
@@ -203,8 +222,9 @@ fn work() {
             thread::yield_now();
         }
         kernel = lock();
-        match kernel.work.pop_front() {
+        match kernel.next_work() {
             Some(Work::Look(id)) => kernel.look(id),
+            Some(Work::Cancel(id)) => kernel.end_cancelled(id),
             Some(Work::Finish(finished)) => {
                 kernel.is_settling = true;
                 // What follows is not in order with other threads' calls.

@@ -18,12 +18,20 @@ static RESERVED: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
 
 const GRANULARITY: usize = 64 * 1024;
 
-/// Of a longer reservation only so much can be committed. (Miri is slow with
-/// large blocks, whether they are used or not.)
+/// The longest reservation that can be committed to its end.
+const LONGEST: usize = 16 << 20;
+
+/// Of a longer one only so much can. (Miri is slow with large blocks, whether
+/// they are used or not.)
 const COMMIT_LIMIT: usize = 1 << 20;
 
+/// How much of a reservation can be committed.
+fn limit(bytes: usize) -> usize {
+    if bytes > LONGEST { COMMIT_LIMIT } else { bytes }
+}
+
 fn layout(bytes: usize) -> Layout {
-    Layout::from_size_align(bytes.min(COMMIT_LIMIT), GRANULARITY).expect("a size")
+    Layout::from_size_align(limit(bytes), GRANULARITY).expect("a size")
 }
 
 #[unsafe(no_mangle)]
@@ -45,7 +53,7 @@ unsafe extern "system" fn VirtualAlloc(
     let (start, size) = reserved.range(..=address.addr()).next_back().expect("a reservation");
     let end = address.addr() + bytes;
     assert!(end <= start + size, "a commit outside of the reservation");
-    if end > start + COMMIT_LIMIT {
+    if end > start + limit(*size) {
         return fail(ERROR_COMMITMENT_LIMIT, ptr::null_mut());
     }
     address.cast_mut()

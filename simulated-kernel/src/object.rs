@@ -1,8 +1,10 @@
 //! What handles stand for.
 
+use std::collections::VecDeque;
+
 use crate::file::File;
 use crate::kernel::{Id, Kernel};
-use crate::operation::{Operation, Outcome};
+use crate::operation::{Direction, Operation, Outcome};
 use crate::pipe::PipeEnd;
 use crate::port::Port;
 use crate::socket::Socket;
@@ -14,8 +16,9 @@ pub struct Object {
     pub association: Option<(Id, usize)>,
     pub skips: bool,
     pub is_overlapped: bool,
-    /// In flight, oldest first.
-    pub pending: Vec<Operation>,
+    /// In flight, by their directions, oldest first: those in one direction wait
+    /// for each other.
+    pub pending: [VecDeque<Operation>; 2],
     /// How many handles are open.
     pub handles: usize,
 }
@@ -34,9 +37,13 @@ impl Object {
             association: None,
             skips: false,
             is_overlapped: true,
-            pending: Vec::new(),
+            pending: Default::default(),
             handles: 0,
         }
+    }
+
+    pub fn waits_for(&self, direction: Direction) -> bool {
+        !self.pending[direction as usize].is_empty()
     }
 }
 

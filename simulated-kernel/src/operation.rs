@@ -6,7 +6,7 @@ use std::thread;
 use windows_sys::Win32::Foundation::ERROR_IO_PENDING;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
-use crate::behaviour::Chance;
+use crate::behaviour::{Behaviour, Chance};
 use crate::kernel::{Entered, Id, Kernel, announce, enter, lock};
 use crate::object::{Body, Object};
 use crate::port::Packet;
@@ -52,6 +52,12 @@ pub struct Operation {
     buffer: Lent<u8>,
     overlapped: Lent<OVERLAPPED>,
     has_packet: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    In,
+    Out,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -139,9 +145,11 @@ impl Operation {
         self.overlapped.address()
     }
 
-    /// Operations in the same direction wait for each other.
-    pub fn is_inbound(&self) -> bool {
-        matches!(self.kind, Kind::Read | Kind::Accept(_))
+    pub fn direction(&self) -> Direction {
+        match self.kind {
+            Kind::Read | Kind::Accept(_) => Direction::In,
+            Kind::Write(_) | Kind::Connect(_) => Direction::Out,
+        }
     }
 
     /// The bytes to be written, from `start` on.
@@ -190,7 +198,7 @@ impl Operation {
     pub fn scribble(&self) {
         // SAFETY: Buffer and OVERLAPPED are lent.
         unsafe {
-            if self.is_inbound() && self.length > 0 {
+            if self.direction() == Direction::In && self.length > 0 {
                 ptr::write_bytes(self.buffer.0, 0xA5, self.length);
             }
             (&raw mut (*self.overlapped.0).InternalHigh).write(0xDEAD);
@@ -215,17 +223,17 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
     let fresh = kernel.lent.insert(address);
     assert!(fresh, "the OVERLAPPED at {address:#x} is in use for two operations");
 
-    let behaviour = kernel.behaviour.clone();
-    let inbound = operation.is_inbound();
+    let Behaviour { inline, fail_late, leave_pending, dequeued_first, .. } = kernel.behaviour;
+    let direction = operation.direction();
     let object = &kernel.objects[id];
-    let waits = object.pending.iter().any(|other| other.is_inbound() == inbound);
+    let waits = object.waits_for(direction);
     let (association, skips) = (object.association, object.skips);
     let packet = association.filter(|_| operation.has_packet);
-    let linger = kernel.random.draw(behaviour.dequeued_first);
+    let linger = kernel.random.draw(dequeued_first);
 
     // Whatever is ready completes at once, but for files.
     let is_file = matches!(kernel.objects[id].body, Body::File(_));
-    let inline = match behaviour.inline {
+    let inline = match inline {
         Chance::Sometimes if !is_file => Chance::Always,
         chance => chance,
     };
@@ -239,7 +247,7 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
                 outcome.status,
                 STATUS_CONNECTION_RESET | STATUS_END_OF_FILE | STATUS_PIPE_BROKEN
             );
-            if !(may_be_late && kernel.random.draw(behaviour.fail_late)) {
+            if !(may_be_late && kernel.random.draw(fail_late)) {
                 kernel.lent.remove(&address);
                 return Err(outcome.status);
             }
@@ -253,7 +261,7 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
             kernel.finish(Finished { operation, outcome, packet });
         }
         Some(outcome) => {
-            let leave_pending = kernel.random.draw(behaviour.leave_pending);
+            let leave_pending = kernel.random.draw(leave_pending);
             drop(kernel);
             let (status, bytes) = (outcome.status, outcome.bytes as u32);
             let answer = if status == STATUS_SUCCESS { Ok(bytes) } else { Err(status) };
@@ -274,7 +282,7 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
         }
         None => {
             operation.mark_pending();
-            kernel.objects[id].pending.push(operation);
+            kernel.objects[id].pending[direction as usize].push_back(operation);
             kernel.look(id);
         }
     }
@@ -348,38 +356,23 @@ impl Kernel {
         status.map_or(outcome, Outcome::status)
     }
 
-    /// Takes those operations of an object that are over. Only for `look`.
-    pub fn progress(&mut self, id: Id) -> Vec<Finished> {
-        let Some(object) = self.objects.get_mut(id) else { return Vec::new() };
+    /// Takes an operation of an object that is over. Only for `look`.
+    pub fn progress(&mut self, id: Id, direction: Direction) -> Option<Finished> {
+        let object = self.objects.get_mut(id)?;
         let association = object.association;
-        let pending = std::mem::take(&mut object.pending);
-        let (mut finished, mut left) = (Vec::new(), Vec::new());
-        let mut waits = [false; 2];
-        for mut operation in pending {
-            let waits = &mut waits[usize::from(operation.is_inbound())];
-            let cancelled = operation.cancel == Cancel::Heeded;
-            let loses = self.behaviour.cancel_loses;
-            let tried = !*waits && (!cancelled || self.random.draw(loses));
-            let outcome = if tried { self.attempt(id, &mut operation) } else { None };
-            let outcome = outcome.or_else(|| cancelled.then(|| Outcome::status(STATUS_CANCELLED)));
-            if let Some(outcome) = outcome {
-                let outcome = self.fail_if_told(outcome);
-                let packet = association.filter(|_| operation.has_packet);
-                finished.push(Finished { operation, outcome, packet });
-            } else {
-                *waits = true;
-                left.push(operation);
-            }
-        }
-        if let Some(object) = self.objects.get_mut(id) {
-            object.pending = left;
-        }
-        finished
+        let mut first = object.pending[direction as usize].pop_front()?;
+        let Some(outcome) = self.attempt(id, &mut first) else {
+            self.objects[id].pending[direction as usize].push_front(first);
+            return None;
+        };
+        let outcome = self.fail_if_told(outcome);
+        let packet = association.filter(|_| first.has_packet);
+        Some(Finished { operation: first, outcome, packet })
     }
 
     /// What is in flight on an object that is gone.
     pub fn abandon(&mut self, object: Object) {
-        for operation in object.pending {
+        for operation in object.pending.into_iter().flatten() {
             let finished = operation.ended(self.behaviour.close_status, object.association);
             if self.ignores_cancels() {
                 self.hung.push(finished);

@@ -16,7 +16,7 @@ use crate::handle::truth;
 use crate::kernel::{Id, Kernel, enter, wait};
 use crate::memory::put;
 use crate::object::{Body, Object};
-use crate::operation::{Kind, Operation, Outcome};
+use crate::operation::{Direction, Kind, Operation, Outcome};
 use crate::status::{
     STATUS_BUFFER_OVERFLOW, STATUS_PIPE_BROKEN, STATUS_PIPE_CLOSING, STATUS_PIPE_DISCONNECTED,
     STATUS_PIPE_LISTENING, STATUS_SUCCESS, is_error, win32_code,
@@ -107,7 +107,7 @@ impl Kernel {
 
     /// Puts as much as there is room for at the other end.
     fn write_pipe(&mut self, other: Id, operation: &mut Operation) -> Option<Outcome> {
-        let is_awaited = self.objects[other].pending.iter().any(Operation::is_inbound);
+        let is_awaited = self.objects[other].waits_for(Direction::In);
         let length = operation.length;
         let Kind::Write(done) = &mut operation.kind else { unreachable!("pipes carry bytes") };
         let end = self.pipe(other)?;

@@ -30,9 +30,12 @@ const LEAKS: &str = "leaks on purpose";
 /// Tests that leak on purpose, by parts of their names.
 pub const LEAKING: [&str; 3] = ["forgotten", "leak", "fixed_buffers"];
 
-/// What the random programs are told by; see `tests/random_programs`.
-const RANDOM_PROGRAMS: [&str; 2] =
-    ["COMPLETION_PORT_RANDOM_PROGRAMS", "COMPLETION_PORT_RANDOM_PROGRAM"];
+/// What tests are told by; see `tests/random_programs` and `tests/in_flight.rs`.
+const VARIABLES: [&str; 3] = [
+    "COMPLETION_PORT_RANDOM_PROGRAMS",
+    "COMPLETION_PORT_RANDOM_PROGRAM",
+    "COMPLETION_PORT_IN_FLIGHT",
+];
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -260,7 +263,7 @@ fn miri(flags: &str) -> Command {
     command.args(["--target", WINDOWS_GNU]);
     let mut own = env::var("MIRIFLAGS").unwrap_or_default();
     // Programs have the environment that they were built in, but for this.
-    for variable in RANDOM_PROGRAMS {
+    for variable in VARIABLES {
         if let Ok(value) = env::var(variable) {
             own = format!("{own} -Zmiri-env-set={variable}={value}");
         }
