@@ -412,6 +412,36 @@ fn the_calls_own_count_is_used_where_the_packet_is_skipped() {
     nothing_more(&port);
 }
 
+/// A provider that queues them all the same. Where that is known of one, its
+/// sockets are not let into the mode.
+#[test]
+fn packets_that_should_have_been_skipped_are_foreign() {
+    let _behaving = behave(|kernel| {
+        kernel.inline = Chance::Always;
+        kernel.queue_skipped = true;
+    });
+    let port = port();
+    let (mut client, server) = stream_pair();
+    let server = port.add_handle(server, 7).unwrap().skip_on_success().unwrap();
+    client.write_all(b"hellohello").unwrap();
+    let start = || match port.initiate_read(&server, READ, Vec::with_capacity(5)).unwrap() {
+        Started::Completed(completion) => completion,
+        Started::Pending(_) => panic!("the data is there"),
+    };
+    let stray = || {
+        let packet = port.get_completion().unwrap_err().foreign_packet().unwrap();
+        assert_eq!((packet.completion_key, packet.bytes_transferred), (7, 5));
+    };
+    // Its cell is the completion's.
+    let mut completion = start();
+    stray();
+    assert_eq!(completion.operation.take_buffer::<Vec<u8>>().unwrap(), b"hello");
+    // Its cell is free.
+    drop(start());
+    stray();
+    nothing_more(&port);
+}
+
 #[test]
 fn memory_that_the_kernel_keeps_outlives_the_port() {
     let _behaving = behave(|kernel| {

@@ -31,6 +31,9 @@ pub struct Behaviour {
     /// After an inline success without a packet the `OVERLAPPED` says that the
     /// operation is pending.
     pub leave_pending: Chance,
+    /// A broken provider: after an inline success a packet is queued although
+    /// the handle skips it.
+    pub queue_skipped: bool,
     /// Result and data are written when the packet is dequeued: "the status
     /// block [...] is not updated until the packet is removed". If not, they are
     /// there before the packet is queued.
@@ -76,6 +79,7 @@ impl Behaviour {
             fail_late: Chance::Sometimes,
             dequeued_first: Chance::Never,
             leave_pending: Chance::Sometimes,
+            queue_skipped: false,
             written_at_dequeue: Chance::Sometimes,
             any_order: false,
             cancel_loses: Chance::Never,

@@ -223,7 +223,8 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
     let fresh = kernel.lent.insert(address);
     assert!(fresh, "the OVERLAPPED at {address:#x} is in use for two operations");
 
-    let Behaviour { inline, fail_late, leave_pending, dequeued_first, .. } = kernel.behaviour;
+    let Behaviour { inline, fail_late, leave_pending, queue_skipped, dequeued_first, .. } =
+        kernel.behaviour;
     let direction = operation.direction();
     let object = &kernel.objects[id];
     let waits = object.waits_for(direction);
@@ -271,7 +272,12 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
                 } else {
                     operation.write(&outcome);
                 }
-                enter().lent.remove(&address);
+                let mut kernel = enter();
+                kernel.lent.remove(&address);
+                if let Some((port, key)) = packet.filter(|_| queue_skipped) {
+                    let overlapped = address;
+                    kernel.queue(port, Packet { overlapped, key, bytes, status, unwritten: None });
+                }
                 return answer;
             }
             settle(Finished { operation, outcome, packet });
