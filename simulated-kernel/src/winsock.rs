@@ -482,7 +482,21 @@ unsafe extern "system" fn WSARecv(
             let received = receive(socket, buffer.buf, length, flags, nowhere);
             return zero(received.map(|count| put(bytes, count as u32)));
         }
-        overlap(socket, Kind::Read, buffer, bytes, overlapped)
+        if flags.is_null() {
+            return zero(Err(ws::WSAEFAULT));
+        }
+        // Those that the model does not know: it receives in one way only.
+        if *flags & !ws::MSG_PARTIAL != 0 {
+            return zero(Err(ws::WSAEOPNOTSUPP));
+        }
+        let result = overlap(socket, Kind::Read, buffer, bytes, overlapped);
+        // The flags of one that pends are not written: the caller's local is gone by
+        // then.
+        let is_cut = result != 0 && WSAGetLastError() == ws::WSAEMSGSIZE;
+        if result == 0 || is_cut {
+            *flags = if is_cut { ws::MSG_PARTIAL } else { 0 };
+        }
+        result
     }
 }
 
