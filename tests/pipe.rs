@@ -162,6 +162,22 @@ fn several_reads_in_flight_are_filled_in_the_order_of_their_start() {
 }
 
 #[test]
+fn an_offset_on_a_pipe_means_nothing() {
+    for kind in [BYTES, MESSAGES] {
+        let port = port();
+        let (server, client) = pair(&port, kind);
+        let buffer = Vec::with_capacity(5);
+        let mut pending = port.initiate_read_at(&server, READ, buffer, 1 << 40).unwrap();
+        port.initiate_write_at(&client, WRITE, "hello", u64::MAX).unwrap();
+        for done in complete_all(&port, 2) {
+            done.error_status.unwrap();
+        }
+        assert_eq!(pending.take_buffer().unwrap(), b"hello");
+        nothing_more(&port);
+    }
+}
+
+#[test]
 fn messages_keep_their_boundaries() {
     let port = port();
     let (server, client) = pair(&port, MESSAGES);
