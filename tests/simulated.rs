@@ -412,6 +412,20 @@ fn the_calls_own_count_is_used_where_the_packet_is_skipped() {
     nothing_more(&port);
 }
 
+#[test]
+fn a_socket_of_a_layered_provider_is_not_let_into_the_mode_that_skips() {
+    let _behaving = behave(|kernel| kernel.layered = true);
+    let port = port();
+    let (mut client, server) = stream_pair();
+    let rejected = port.add_handle(server, 7).unwrap().skip_on_success().unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);
+    client.write_all(b"x").unwrap();
+    let mut pending = port.initiate_read(&rejected.returned, READ, [0; 1]).unwrap();
+    complete(&port).error_status.unwrap();
+    assert_eq!(pending.take_buffer(), Some(*b"x"));
+    nothing_more(&port);
+}
+
 /// A provider that queues them all the same. Where that is known of one, its
 /// sockets are not let into the mode.
 #[test]

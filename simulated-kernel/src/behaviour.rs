@@ -31,6 +31,8 @@ pub struct Behaviour {
     /// After an inline success without a packet the `OVERLAPPED` says that the
     /// operation is pending.
     pub leave_pending: Chance,
+    /// Sockets are of a provider above the kernel's.
+    pub layered: bool,
     /// A broken provider: after an inline success a packet is queued although
     /// the handle skips it.
     pub queue_skipped: bool,
@@ -79,6 +81,7 @@ impl Behaviour {
             fail_late: Chance::Sometimes,
             dequeued_first: Chance::Never,
             leave_pending: Chance::Sometimes,
+            layered: false,
             queue_skipped: false,
             written_at_dequeue: Chance::Sometimes,
             any_order: false,

@@ -311,6 +311,7 @@ unsafe extern "system" fn getsockopt(
     length: *mut i32,
 ) -> i32 {
     zero(enter_for(socket).map(|(mut kernel, id)| {
+        let layered = kernel.behaviour.layered;
         let socket = kernel.the_socket(id);
         // SAFETY: As the caller promises.
         let room = unsafe { *length } as usize;
@@ -318,7 +319,7 @@ unsafe extern "system" fn getsockopt(
         let kind = if is_datagram { ws::SOCK_DGRAM } else { ws::SOCK_STREAM };
         if (level, option) == (ws::SOL_SOCKET, ws::SO_PROTOCOL_INFOW) {
             let information = ws::WSAPROTOCOL_INFOW {
-                dwServiceFlags1: ws::XP1_IFS_HANDLES,
+                dwServiceFlags1: if layered { 0 } else { ws::XP1_IFS_HANDLES },
                 iAddressFamily: socket.family,
                 iSocketType: kind,
                 ..Default::default()
