@@ -457,6 +457,33 @@ fn packets_that_should_have_been_skipped_are_foreign() {
 }
 
 #[test]
+fn a_packet_that_should_have_been_skipped_does_not_complete_the_next_operation() {
+    for keeps in [false, true] {
+        let _behaving = behave(|kernel| {
+            kernel.inline = Chance::Always;
+            kernel.queue_skipped = true;
+        });
+        let port = port();
+        let (mut client, server) = stream_pair();
+        let server = port.add_handle(server, 7).unwrap().skip_on_success().unwrap();
+        client.write_all(b"hello").unwrap();
+        drop(port.initiate_read(&server, READ, Vec::with_capacity(5)).unwrap());
+        // It gets the same cell.
+        let started = port.initiate_read(&server, READ + 1, Vec::with_capacity(5)).unwrap();
+        let Started::Pending(pending) = started else { panic!("there is nothing to read") };
+        let pending = keeps.then_some(pending);
+        let packet = port.get_completion().unwrap_err().foreign_packet().unwrap();
+        assert_eq!((packet.completion_key, packet.bytes_transferred), (7, 5));
+        assert!(pending.as_ref().is_none_or(|pending| !pending.is_completed()));
+        client.write_all(b"next").unwrap();
+        let mut completion = complete(&port);
+        assert_eq!((completion.context, completion.bytes_transferred), (READ + 1, 4));
+        assert_eq!(completion.operation.take_buffer::<Vec<u8>>().unwrap(), b"next");
+        nothing_more(&port);
+    }
+}
+
+#[test]
 fn memory_that_the_kernel_keeps_outlives_the_port() {
     let _behaving = behave(|kernel| {
         kernel.ignore_cancels = FOREVER;

@@ -15,7 +15,7 @@ use super::body::{ROOM, Spill, VTable, returned_payload, take_output};
 use super::slab::Slab;
 use super::state::{Holder, State};
 use crate::error::{STATUS_PENDING, is_error};
-use crate::sys::{Handle, LentOverlapped};
+use crate::sys::{self, Handle, LentOverlapped};
 
 #[repr(C, align(64))]
 pub(crate) struct Cell {
@@ -169,6 +169,19 @@ impl Cell {
         (overlapped.Internal as u32, overlapped.InternalHigh as u32)
     }
 
+    /// Whether the kernel has written a result.
+    ///
+    /// # Safety
+    ///
+    /// The cell was filled and given to the kernel.
+    unsafe fn has_result(cell: NonNull<Cell>) -> bool {
+        // SAFETY: The memory is there. Volatile, because the kernel may be
+        // writing it.
+        let status =
+            unsafe { (&raw const (*(*cell.as_ptr()).overlapped.get()).Internal).read_volatile() };
+        status as u32 != STATUS_PENDING
+    }
+
     /// Notes the status where [`result`](Self::result) finds it.
     ///
     /// # Safety
@@ -246,12 +259,14 @@ impl Cell {
         // SAFETY: As above.
         unsafe {
             let state = &cell.as_ref().state;
-            let Some(alone) = state.claim_alone() else {
-                return Self::claim_shared(cell, bytes);
-            };
-            Self::set_bytes(cell, bytes);
-            state.complete_alone(alone);
-            true
+            match state.claim_alone() {
+                Some(alone) if Self::has_result(cell) => {
+                    Self::set_bytes(cell, bytes);
+                    state.complete_alone(alone);
+                    true
+                }
+                _ => Self::claim_shared(cell, bytes),
+            }
         }
     }
 
@@ -264,6 +279,13 @@ impl Cell {
         // SAFETY: As above.
         unsafe {
             let state = &cell.as_ref().state;
+            if state.is_in_flight() && !Self::has_result(cell) && !sys::is_wine() {
+                // A packet comes with its result. This one is of an operation
+                // that had the cell before: a broken provider has queued it
+                // although the handle skips it. (Wine's is this operation's,
+                // which has ended with its thread.)
+                return false;
+            }
             let is_ours = state.claim();
             if is_ours {
                 Self::completed(cell, bytes);
