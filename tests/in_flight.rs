@@ -17,11 +17,11 @@ const IN_FLIGHT: &str = "COMPLETION_PORT_IN_FLIGHT";
 
 /// How many, unless the variable says so.
 const COUNT: usize = if cfg!(miri) {
-    100
+    64
 } else if cfg!(memcheck) {
     2000
 } else {
-    10_000
+    100_000
 };
 
 const HANDLES: usize = 4;
