@@ -426,14 +426,16 @@ fn a_socket_of_a_layered_provider_is_not_let_into_the_mode_that_skips() {
     nothing_more(&port);
 }
 
-/// A provider that queues them all the same. Where that is known of one, its
-/// sockets are not let into the mode.
+/// A provider that queues the packets of inline successes all the same. Where
+/// that is known of one, its sockets are not let into the mode.
+fn queues_what_is_skipped(kernel: &mut Behaviour) {
+    kernel.inline = Chance::Always;
+    kernel.queue_skipped = true;
+}
+
 #[test]
 fn packets_that_should_have_been_skipped_are_foreign() {
-    let _behaving = behave(|kernel| {
-        kernel.inline = Chance::Always;
-        kernel.queue_skipped = true;
-    });
+    let _behaving = behave(queues_what_is_skipped);
     let port = port();
     let (mut client, server) = stream_pair();
     let server = port.add_handle(server, 7).unwrap().skip_on_success().unwrap();
@@ -459,10 +461,7 @@ fn packets_that_should_have_been_skipped_are_foreign() {
 #[test]
 fn a_packet_that_should_have_been_skipped_does_not_complete_the_next_operation() {
     for keeps in [false, true] {
-        let _behaving = behave(|kernel| {
-            kernel.inline = Chance::Always;
-            kernel.queue_skipped = true;
-        });
+        let _behaving = behave(queues_what_is_skipped);
         let port = port();
         let (mut client, server) = stream_pair();
         let server = port.add_handle(server, 7).unwrap().skip_on_success().unwrap();
