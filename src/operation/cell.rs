@@ -270,6 +270,8 @@ impl Cell {
         }
     }
 
+    /// The same where others have a part, or there is no result.
+    ///
     /// # Safety
     ///
     /// As for [`claim_success`](Self::claim_success).
