@@ -73,19 +73,23 @@ fn an_operation_can_be_over_before_its_start_returns() {
         let (mut client, server) = served(&port);
         client.write_all(b"hello").unwrap();
         thread::scope(|scope| {
-            scope.spawn(|| {
+            let dequeuing = scope.spawn(|| {
                 let mut read = complete(&port);
                 assert_eq!(read.context, READ);
-                assert_eq!(read.operation.take_buffer::<Vec<u8>>().unwrap(), b"hello");
+                let taken = read.operation.take_buffer::<Vec<u8>>();
                 assert_eq!(complete(&port).context, WRITE);
+                taken
             });
             let mut pending = port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap();
             eventually("dequeued", || pending.is_completed());
             assert_eq!(pending.result().unwrap().unwrap(), 5);
             assert!(!pending.cancel().unwrap());
-            // Either may take it; the completion has, or will have.
-            drop(pending.take_buffer());
+            let taken = pending.take_buffer();
             drop(port.initiate_write(&server, WRITE, vec![1, 2, 3]).unwrap());
+            // Both try, and one of them has it.
+            let mut buffers = taken.into_iter().chain(dequeuing.join().unwrap());
+            assert_eq!(buffers.next().unwrap(), b"hello");
+            assert!(buffers.next().is_none());
         });
         nothing_more(&port);
     });
