@@ -717,35 +717,24 @@ fn what_a_failed_read_may_have_left_is_not_counted() {
 
 /// As by a driver or a layered provider that counts wrongly.
 #[test]
-fn a_count_beyond_the_buffer_is_cut_to_it() {
+fn the_count_is_the_operations_whatever_its_packet_says() {
     let temp = temp_file("count", "hello");
     let port = port();
     let file = port.add_handle(overlapped_file(temp.path(), true, false), 0).unwrap();
-    let mut buffer = Vec::with_capacity(8);
-    buffer.push(b'>');
-    let capacity = buffer.capacity();
-    let mut pending = port.initiate_read_at(&file, 1, buffer, 0).unwrap();
-    let (bytes, key, overlapped) = dequeue_raw(&port);
-    assert_eq!(bytes, 5);
-    post_raw(&port, 1_000_000, key, overlapped);
-    assert_eq!(complete(&port).context, 1);
-    // Its last bytes were never written: they are not looked at.
-    assert_eq!(pending.take_buffer().unwrap().len(), capacity);
-}
-
-#[test]
-fn a_count_of_an_operation_that_failed_is_none() {
-    let port = port();
-    let (server, _client) = pipe_pair(false);
-    let server = port.add_handle(server, 0).unwrap();
-    let mut pending = port.initiate_read(&server, 1, Vec::with_capacity(64)).unwrap();
-    assert!(pending.cancel().unwrap());
-    let (_, key, overlapped) = dequeue_raw(&port);
-    post_raw(&port, 50, key, overlapped);
-    let completion = complete(&port);
-    assert!(completion.error_status.unwrap_err().is_cancelled());
-    assert_eq!(completion.bytes_transferred, 0);
-    assert_eq!(pending.take_buffer().unwrap(), b"");
+    for tracked in [false, true] {
+        let pending = port.initiate_read_at(&file, 1, Vec::with_capacity(64), 0).unwrap();
+        let mut pending = tracked.then_some(pending);
+        let (bytes, key, overlapped) = dequeue_raw(&port);
+        assert_eq!(bytes, 5);
+        post_raw(&port, 60, key, overlapped);
+        let mut completion = complete(&port);
+        assert_eq!((completion.context, completion.bytes_transferred), (1, 5));
+        let buffer: Option<Vec<u8>> = match &mut pending {
+            Some(pending) => pending.take_buffer(),
+            None => completion.operation.take_buffer(),
+        };
+        assert_eq!(buffer.unwrap(), b"hello");
+    }
 }
 
 /// A buffer that panics when it is asked for its bytes, after so many times.

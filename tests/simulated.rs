@@ -371,6 +371,21 @@ fn closing_wakes_every_thread_though_posts_are_refused() {
 }
 
 #[test]
+fn what_a_scope_puts_back_is_not_lost_though_posts_are_refused() {
+    let port = port();
+    let (_client, server) = served(&port);
+    port.post(WRITE, 6, 5).unwrap();
+    let _behaving = behave(|kernel| kernel.refuse_posts = 3);
+    let mut buffer = [0; 8];
+    port.scope(|scope| {
+        scope.initiate_read(&server, READ, &mut buffer).unwrap();
+    });
+    let posted = complete(&port);
+    assert_eq!((posted.context, posted.bytes_transferred, posted.handle_context), (WRITE, 5, 6));
+    nothing_more(&port);
+}
+
+#[test]
 fn an_end_found_at_once_without_room_for_its_packet_gives_everything_back() {
     let _behaving = behave(|kernel| {
         kernel.inline = Chance::Always;
@@ -509,11 +524,12 @@ fn memory_that_the_kernel_keeps_outlives_the_port() {
 
 #[test]
 fn a_port_that_is_dropped_waits_for_a_cancel_that_is_ignored_for_a_while() {
-    let _behaving = behave(|kernel| kernel.ignore_cancels = 1);
+    let _behaving = behave(|kernel| kernel.ignore_cancels = 3);
     let port = port();
     let (_client, server) = served(&port);
     let mut pending = port.initiate_read(&server, READ, vec![0; 16].into_boxed_slice()).unwrap();
     drop(server);
+    // Dequeues twice in vain.
     drop(port);
     assert_eq!(scribble(), 0);
     assert!(pending.result().unwrap().unwrap_err().is_cancelled());

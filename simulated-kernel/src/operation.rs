@@ -96,7 +96,9 @@ impl Unwritten {
 
 impl Outcome {
     pub fn status(status: u32) -> Self {
-        Self { status, bytes: 0, data: Vec::new() }
+        // The count of what failed is no count of anything.
+        let bytes = if is_error(status) { 0xDEAD } else { 0 };
+        Self { status, bytes, data: Vec::new() }
     }
 
     pub fn wrote(bytes: usize) -> Self {

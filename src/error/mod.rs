@@ -8,7 +8,8 @@ use std::io;
 use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
 
 pub(crate) use status::{
-    STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE, STATUS_PENDING, completion_error, is_error,
+    STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE, STATUS_PENDING,
+    completion_error, is_error,
 };
 
 /// The result of everything in this crate that can fail.

@@ -14,12 +14,12 @@ use crate::sys;
 pub(crate) const STATUS_END_OF_FILE: u32 = 0xC000_0011;
 pub(crate) const STATUS_BUFFER_OVERFLOW: u32 = 0x8000_0005;
 pub(crate) const STATUS_CONNECTION_ABORTED: u32 = 0xC000_0241;
+pub(crate) const STATUS_CANCELLED: u32 = 0xC000_0120;
 pub(crate) const STATUS_PENDING: u32 = 0x0000_0103;
 const STATUS_INVALID_CONNECTION: u32 = 0xC000_0140;
 const STATUS_TIMEOUT: u32 = 0x0000_0102;
 const STATUS_NOTIFY_ENUM_DIR: u32 = 0x0000_010C;
 const STATUS_HANDLES_CLOSED: u32 = 0x8000_000A;
-const STATUS_CANCELLED: u32 = 0xC000_0120;
 const STATUS_PIPE_BROKEN: u32 = 0xC000_014B;
 
 /// Whether a status says that the operation failed: severity 3 of
@@ -64,9 +64,7 @@ pub(super) fn code_of(status: u32, call: Call) -> Option<u32> {
     let socket = call.is_on_socket();
     Some(match status {
         STATUS_END_OF_FILE | STATUS_PIPE_BROKEN if reads => return None,
-        // A packet that came before the operation had an end, as Wine does when
-        // the thread that started it has ended: nothing has been transferred.
-        STATUS_CANCELLED | STATUS_HANDLES_CLOSED | STATUS_PENDING => win::ERROR_OPERATION_ABORTED,
+        STATUS_CANCELLED | STATUS_HANDLES_CLOSED => win::ERROR_OPERATION_ABORTED,
         // The client went away while it was being accepted.
         STATUS_INVALID_CONNECTION if call == Call::AcceptEx => ws::WSAECONNABORTED as u32,
         // These two have the severity of a success.
@@ -340,13 +338,6 @@ mod tests {
         // STATUS_WAIT_1 and other informational ones.
         assert_eq!(completion_error(1, Call::WSARecv), Ok(()));
         assert_eq!(completion_error(0x4000_0000, Call::WSARecv), Ok(()));
-    }
-
-    #[test]
-    fn a_packet_without_an_end_of_its_operation_is_a_cancel() {
-        for call in [Call::ReadFile, Call::WSARecv, Call::AcceptEx] {
-            assert!(completion_error(STATUS_PENDING, call).unwrap_err().is_cancelled());
-        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::atomic::AtomicU32;
 use super::body::{ROOM, Spill, VTable, returned_payload, take_output};
 use super::slab::Slab;
 use super::state::{Holder, State};
-use crate::error::{STATUS_PENDING, is_error};
+use crate::error::{STATUS_CANCELLED, STATUS_PENDING, is_error};
 use crate::sys::{self, Handle, LentOverlapped};
 
 #[repr(C, align(64))]
@@ -165,8 +165,11 @@ impl Cell {
     pub unsafe fn result(cell: NonNull<Cell>) -> (u32, u32) {
         // SAFETY: By the caller's promise nobody writes the OVERLAPPED.
         let overlapped = unsafe { &*(*cell.as_ptr()).overlapped.get() };
-        // A status is 32 bits wide; a count over 32 bits is cut by the packet.
-        (overlapped.Internal as u32, overlapped.InternalHigh as u32)
+        // A status is 32 bits wide; a count over 32 bits is cut as in a packet.
+        let (status, bytes) = (overlapped.Internal as u32, overlapped.InternalHigh as u32);
+        // What a failed operation left in the buffer is not initialised for
+        // certain.
+        (status, if is_error(status) { 0 } else { bytes })
     }
 
     /// Whether the kernel has written a result.
@@ -180,17 +183,6 @@ impl Cell {
         let status =
             unsafe { (&raw const (*(*cell.as_ptr()).overlapped.get()).Internal).read_volatile() };
         status as u32 != STATUS_PENDING
-    }
-
-    /// Notes the status where [`result`](Self::result) finds it.
-    ///
-    /// # Safety
-    ///
-    /// As for [`set_result`](Self::set_result).
-    #[inline]
-    pub unsafe fn set_status(cell: NonNull<Cell>, status: u32) {
-        // SAFETY: By the caller's promise nobody else looks at it yet.
-        unsafe { (*(*cell.as_ptr()).overlapped.get()).Internal = status as usize };
     }
 
     /// Notes the result where [`result`](Self::result) finds it.
@@ -207,65 +199,50 @@ impl Cell {
         overlapped.InternalHigh = bytes as usize;
     }
 
-    /// Notes the byte count there, after the status.
-    ///
-    /// # Safety
-    ///
-    /// As for [`set_result`](Self::set_result).
-    #[inline]
-    unsafe fn set_bytes(cell: NonNull<Cell>, bytes: u32) {
-        // SAFETY: By the caller's promise nobody else looks at it yet.
-        let overlapped = unsafe { &mut *(*cell.as_ptr()).overlapped.get() };
-        // What a failed operation left in the buffer is not initialised for
-        // certain.
-        let bytes = if is_error(overlapped.Internal as u32) { 0 } else { bytes };
-        overlapped.InternalHigh = bytes as usize;
-    }
-
     /// A packet was dequeued that carries the cell's address: if the operation
     /// has succeeded, and the cell is nobody's but the kernel's, turns the
-    /// kernel's part into the completion's. `false` if not.
+    /// kernel's part into the completion's, and returns the byte count.
     ///
     /// # Safety
     ///
     /// The cell is initialised, and each packet is used once.
     #[inline]
-    pub unsafe fn claim_success(cell: NonNull<Cell>) -> bool {
+    pub unsafe fn claim_success(cell: NonNull<Cell>) -> Option<u32> {
         // SAFETY: By the caller's promise; who claims a cell has it.
         unsafe {
             let this = cell.as_ptr();
             let overlapped = (*this).overlapped.get();
-            match (*this).state.claim_alone() {
-                Some(alone) if (*overlapped).Internal as u32 == 0 => {
-                    // The completion has the packet's byte count, and nobody
-                    // else is there to look for one.
-                    (*this).state.complete_alone(alone);
-                    true
-                }
-                _ => false,
+            let alone = (*this).state.claim_alone()?;
+            // Volatile, and no wider than it is used: so the compiler keeps this
+            // path apart from the others, and knows there that it is a success.
+            let bytes = (&raw const (*overlapped).InternalHigh).cast::<u32>().read_volatile();
+            if (*overlapped).Internal as u32 == 0 {
+                (*this).state.complete_alone(alone);
+                Some(bytes)
+            } else {
+                None
             }
         }
     }
 
-    /// The same for every operation, whose packet has this byte count. `false`
-    /// if the kernel does not hold the cell.
+    /// The same for every operation. `false` if the kernel does not hold the
+    /// cell.
     ///
     /// # Safety
     ///
     /// As for [`claim_success`](Self::claim_success).
     #[cold]
     #[inline(never)]
-    pub unsafe fn claim(cell: NonNull<Cell>, bytes: u32) -> bool {
+    pub unsafe fn claim(cell: NonNull<Cell>) -> bool {
         // SAFETY: As above.
         unsafe {
             let state = &cell.as_ref().state;
             match state.claim_alone() {
                 Some(alone) if Self::has_result(cell) => {
-                    Self::set_bytes(cell, bytes);
                     state.complete_alone(alone);
                     true
                 }
-                _ => Self::claim_shared(cell, bytes),
+                _ => Self::claim_shared(cell),
             }
         }
     }
@@ -277,43 +254,46 @@ impl Cell {
     /// As for [`claim_success`](Self::claim_success).
     #[cold]
     #[inline(never)]
-    unsafe fn claim_shared(cell: NonNull<Cell>, bytes: u32) -> bool {
+    unsafe fn claim_shared(cell: NonNull<Cell>) -> bool {
         // SAFETY: As above.
         unsafe {
             let state = &cell.as_ref().state;
-            if state.is_in_flight() && !Self::has_result(cell) && !sys::is_wine() {
+            let lacks_result = state.is_in_flight() && !Self::has_result(cell);
+            if lacks_result && !sys::is_wine() {
                 // A packet comes with its result. This one is of an operation
                 // that had the cell before: a broken provider has queued it
-                // although the handle skips it. (Wine's is this operation's,
-                // which has ended with its thread.)
+                // although the handle skips it.
                 return false;
             }
             let is_ours = state.claim();
             if is_ours {
-                Self::completed(cell, bytes);
+                if lacks_result {
+                    // Wine's is this operation's, which has ended with its
+                    // thread: nothing has been transferred.
+                    Self::set_result(cell, STATUS_CANCELLED, 0);
+                }
+                Self::completed(cell);
                 state.complete();
             }
             is_ours
         }
     }
 
-    /// Notes that the operation has transferred so many bytes, as its packet
-    /// says, and lets the payload see it, which may turn a success into an
-    /// error. Returns the result.
+    /// Lets the payload see that the operation is over, which may turn a
+    /// success into an error. Returns the result.
     ///
     /// # Safety
     ///
     /// As for [`set_result`](Self::set_result).
     #[inline]
-    pub unsafe fn completed(cell: NonNull<Cell>, bytes: u32) -> (u32, u32) {
+    pub unsafe fn completed(cell: NonNull<Cell>) -> (u32, u32) {
         // SAFETY: The kernel has given the cell back, and nobody else has it.
         unsafe {
-            let (mut status, _) = Self::result(cell);
+            let (mut status, bytes) = Self::result(cell);
             if let Some(completed) = Self::vtable(cell).completed {
                 completed(cell, &mut status);
+                Self::set_result(cell, status, bytes);
             }
-            Self::set_status(cell, status);
-            Self::set_bytes(cell, bytes);
             Self::result(cell)
         }
     }

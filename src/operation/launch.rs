@@ -134,7 +134,7 @@ impl<C> Cells<C> {
         // SAFETY: The cell was just allocated: it is ours, and empty.
         unsafe {
             Cell::set_handle(cell, Handle::NONE);
-            Cell::set_status(cell, 0);
+            Cell::set_result(cell, 0, bytes);
             Body::place(cell, context, Post);
         }
         let others = if Body::<C, Post>::LONG_WAY { LONG_WAY } else { 0 };
@@ -161,11 +161,11 @@ impl<C> Cells<C> {
         Some(Found { cell: self.slab().find(overlapped)?, contexts: PhantomData })
     }
 
-    /// The operation that a dequeued packet with this address and byte count
-    /// completes, if it is one of ours. Each packet is claimed once.
+    /// The operation that a dequeued packet with this address completes, if it
+    /// is one of ours. Each packet is claimed once.
     #[cold]
-    pub fn claim(&self, overlapped: usize, bytes: u32) -> Option<Dequeued<C>> {
-        self.find(overlapped)?.claim(bytes)
+    pub fn claim(&self, overlapped: usize) -> Option<Dequeued<C>> {
+        self.find(overlapped)?.claim()
     }
 
     /// Whether a packet with this address is one that should not have come, and
@@ -200,24 +200,21 @@ impl<C> Cells<C> {
 }
 
 impl<C> Found<C> {
-    /// The operation that its packet, with this byte count, completes, in the
-    /// common case: one that has succeeded, and of which only the packet and
-    /// perhaps a scope are left.
+    /// The operation that its packet completes, in the common case: one that
+    /// has succeeded, and of which only the packet and perhaps a scope are left.
     #[inline(always)]
-    pub fn claim_success(&self, bytes: u32) -> Option<Dequeued<C>> {
+    pub fn claim_success(&self) -> Option<Dequeued<C>> {
         // SAFETY: Cells that have been used are initialised, and the packet is
         // the proof that the kernel has given this one back, if it had it. The
         // kernel's part is the completion's then.
-        unsafe { Cell::claim_success(self.cell).then(|| Dequeued::new(self.cell, (0, bytes))) }
+        unsafe { Cell::claim_success(self.cell).map(|bytes| Dequeued::new(self.cell, (0, bytes))) }
     }
 
     /// The same in all cases, but not of a packet that is foreign, or stray.
     #[inline]
-    pub fn claim(&self, bytes: u32) -> Option<Dequeued<C>> {
+    pub fn claim(&self) -> Option<Dequeued<C>> {
         // SAFETY: As for `claim_success`.
-        unsafe {
-            Cell::claim(self.cell, bytes).then(|| Dequeued::new(self.cell, Cell::result(self.cell)))
-        }
+        unsafe { Cell::claim(self.cell).then(|| Dequeued::new(self.cell, Cell::result(self.cell))) }
     }
 }
 
@@ -273,7 +270,7 @@ impl<C, P: Payload> Unqueued<C, P> {
         let operation = unsafe {
             let result = match Cell::result(self.cell) {
                 (0, bytes) if !P::SEES_COMPLETION => (0, bytes),
-                (_, bytes) => Cell::completed(self.cell, bytes),
+                _ => Cell::completed(self.cell),
             };
             self.cell.as_ref().state.complete_at_once();
             Dequeued::new(self.cell, result)
@@ -410,7 +407,7 @@ mod tests {
 
     use super::super::payload::{OperationKind, Returns};
     use super::*;
-    use crate::error::STATUS_PENDING;
+    use crate::error::{STATUS_CANCELLED, STATUS_PENDING};
 
     /// Counts the completions that it sees.
     struct Watching(Rc<Counter<u32>>);
@@ -447,6 +444,18 @@ mod tests {
     }
 
     #[test]
+    fn a_count_of_an_operation_that_failed_is_none() {
+        let cells = Cells::<()>::reserve(1).unwrap();
+        let cell = cells.slab().allocate().unwrap();
+        // SAFETY: The cell is ours.
+        unsafe {
+            Cell::set_result(cell, STATUS_CANCELLED, 50);
+            assert_eq!(Cell::result(cell), (STATUS_CANCELLED, 0));
+            Cell::free(cell);
+        }
+    }
+
+    #[test]
     fn a_payload_sees_its_completion_though_nobody_tracks_the_operation() {
         let cells = Cells::reserve(1).unwrap();
         let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
@@ -461,7 +470,7 @@ mod tests {
         unsafe { Cell::set_result(cell, 0, 0) };
         let address = Cell::address(cell);
         let found = cells.find(address).expect("it is one of ours");
-        let dequeued = found.claim_success(0).or_else(|| found.claim(0));
+        let dequeued = found.claim_success().or_else(|| found.claim());
         assert_eq!(dequeued.expect("it is in flight").complete(0).context, 7);
         assert_eq!(seen.get(), 1);
     }

@@ -108,13 +108,13 @@ impl<C: Send + 'static> Batch<C> {
             let count = shared.port.dequeue_batch(&mut self.entries, milliseconds)?;
             for entry in self.entries[..count].iter().rev() {
                 let packet = entry.packet();
-                let Packet { overlapped, key, bytes } = packet;
+                let Packet { overlapped, key, .. } = packet;
                 if let Some(found) = shared.cells.find(overlapped) {
-                    if let Some(operation) = found.claim_success(bytes) {
+                    if let Some(operation) = found.claim_success() {
                         self.dequeued.push(Waiting::Completion(operation, key));
                         continue;
                     }
-                    if let Some(operation) = found.claim(bytes) {
+                    if let Some(operation) = found.claim() {
                         self.dequeued.push(Waiting::Completion(operation, key));
                         continue;
                     }

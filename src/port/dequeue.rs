@@ -124,11 +124,11 @@ impl<C: Send + 'static> Shared<C> {
     fn next(&self, milliseconds: u32) -> Result<CompletionStatus<C>> {
         let mut landing = Landing::empty();
         let mut succeeded = self.port.dequeue_to(&mut landing, milliseconds);
-        if let Some((found, Packet { key, bytes, .. })) = self.cells.find_landed(&landing) {
-            if let Some(operation) = found.claim_success(bytes) {
+        if let Some((found, Packet { key, .. })) = self.cells.find_landed(&landing) {
+            if let Some(operation) = found.claim_success() {
                 return Ok(operation.complete(key));
             }
-            if let Some(operation) = found.claim(bytes) {
+            if let Some(operation) = found.claim() {
                 return Ok(operation.complete(key));
             }
             succeeded = true;
@@ -155,7 +155,7 @@ impl<C: Send + 'static> Shared<C> {
                 Other::Stray => {}
             }
             packet = self.port.dequeue(milliseconds)?;
-            if let Some(operation) = self.cells.claim(packet.overlapped, packet.bytes) {
+            if let Some(operation) = self.cells.claim(packet.overlapped) {
                 return Ok((operation, packet.key));
             }
         }
@@ -166,9 +166,10 @@ impl<C: Send + 'static> Shared<C> {
     fn next_after_close_marker(&self) -> Result<(Dequeued<C>, usize)> {
         let mut landing = Landing::empty();
         let succeeded = self.port.dequeue_to(&mut landing, 0);
-        let claimed = self.cells.find_landed(&landing).and_then(|(found, packet)| {
-            found.claim(packet.bytes).map(|operation| (operation, packet.key))
-        });
+        let claimed = self
+            .cells
+            .find_landed(&landing)
+            .and_then(|(found, packet)| found.claim().map(|operation| (operation, packet.key)));
         let behind = match claimed {
             Some(behind) => Ok(behind),
             None => self.next_after(&landing, succeeded, 0),

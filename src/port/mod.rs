@@ -279,7 +279,7 @@ impl<C: Send + 'static> Shared<C> {
         while in_flight > 0 && progress.elapsed() < PATIENCE {
             match self.port.dequeue(50) {
                 Ok(packet) => {
-                    if self.cells.claim(packet.overlapped, packet.bytes).is_some() {
+                    if self.cells.claim(packet.overlapped).is_some() {
                         in_flight -= 1;
                         progress = Instant::now();
                     }

@@ -214,7 +214,7 @@ impl<C: Send + 'static> Shared<C> {
         let Ok(packet) = self.port.dequeue(GLANCE) else { return };
         if borrowing.owns(packet.overlapped) {
             // Its context is dropped here.
-            drop(self.cells.claim(packet.overlapped, packet.bytes));
+            drop(self.cells.claim(packet.overlapped));
             return;
         }
         while self.port.post(packet.key, packet.bytes, packet.overlapped).is_err() {

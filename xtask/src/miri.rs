@@ -63,13 +63,13 @@ pub struct Args {
 
 /// The two sets of rules that are proposed for what references may do.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Model {
+pub enum Model {
     Tree,
     Stacked,
 }
 
 impl Model {
-    fn flag(self) -> &'static str {
+    pub fn flag(self) -> &'static str {
         match self {
             Self::Tree => "-Zmiri-tree-borrows",
             Self::Stacked => "",
@@ -225,7 +225,8 @@ impl Job {
         if *leaks {
             flags.push_str(" -Zmiri-ignore-leaks");
         }
-        let mut command = miri(&flags);
+        let mut command = test(&flags);
+        command.arg("--quiet");
         // Miri has no terminal to ask about colours.
         command.args(["--test", file, "--", "--color", "never"]).args(tests);
         if *leaks {
@@ -249,17 +250,20 @@ fn verdict(output: &Output) -> String {
 /// Builds everything first, so that the test programs do not wait for each
 /// other.
 fn build() -> Result<()> {
-    let status =
-        miri("").args(["--tests", "--no-run"]).status().context("cannot run cargo miri")?;
+    let status = test("")
+        .args(["--quiet", "--tests", "--no-run"])
+        .status()
+        .context("cannot run cargo miri")?;
     if !status.success() {
         bail!("the tests do not compile for Miri");
     }
     Ok(())
 }
 
-fn miri(flags: &str) -> Command {
+/// The library's tests, with these flags of Miri's.
+pub fn test(flags: &str) -> Command {
     let mut command = nightly("cargo");
-    command.args(["miri", "test", "--quiet", "--package", "completion-port"]);
+    command.args(["miri", "test", "--package", "completion-port"]);
     command.args(["--target", WINDOWS_GNU]);
     let mut own = env::var("MIRIFLAGS").unwrap_or_default();
     // Programs have the environment that they were built in, but for this.
@@ -284,7 +288,7 @@ fn nightly(program: &str) -> Command {
 }
 
 /// Sees to it that Miri is there.
-fn install() -> Result<()> {
+pub fn install() -> Result<()> {
     let mut version = nightly("cargo");
     version.args(["miri", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
     if version.status().is_ok_and(|status| status.success()) {

@@ -25,6 +25,8 @@ pub enum Program {
     Loom,
     /// A file in `tests`.
     Integration(&'static str),
+    /// `tests/simulated.rs`, under Miri.
+    Simulated,
 }
 
 const fn unit(name: &'static str) -> Test {
@@ -39,12 +41,17 @@ const fn integration(file: &'static str, name: &'static str) -> Test {
     Test(Program::Integration(file), name)
 }
 
+const fn simulated(name: &'static str) -> Test {
+    Test(Program::Simulated, name)
+}
+
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unit => f.write_str("unit tests"),
             Self::Loom => f.write_str("loom-tests"),
             Self::Integration(file) => write!(f, "tests/{file}.rs"),
+            Self::Simulated => f.write_str("tests/simulated.rs"),
         }
     }
 }
@@ -283,8 +290,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "every-completion-is-a-success",
         file: "src/operation/cell.rs",
-        before: "Some(alone) if (*overlapped).Internal as u32 == 0 => {",
-        after: "Some(alone) => {",
+        before: "if (*overlapped).Internal as u32 == 0 {",
+        after: "if (*overlapped).Internal as u32 != STATUS_PENDING {",
         why: "what the kernel says of an operation that failed is passed over",
         test: integration("cancel", "a_cancelled_read_completes_as_cancelled_though_nobody_tracks_it"),
     },
@@ -472,7 +479,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "(bytes as usize).min(buffer.writable().1)",
         after: "(bytes as usize)",
         why: "a provider that reports too much makes the vector longer than its memory",
-        test: integration("buffer", "a_count_beyond_the_buffer_is_cut_to_it"),
+        test: simulated("more_bytes_than_were_asked_for_fill_the_buffer_and_no_more"),
     },
 
     // The packet rule.
@@ -604,10 +611,10 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a-failed-read-counts-its-bytes",
         file: "src/operation/cell.rs",
-        before: "if is_error(overlapped.Internal as u32) { 0 } else { bytes }",
-        after: "if is_error(overlapped.Internal as u32) && false { 0 } else { bytes }",
+        before: "if is_error(status) { 0 } else { bytes }",
+        after: "if is_error(status) && false { 0 } else { bytes }",
         why: "bytes that may not be there are counted",
-        test: integration("buffer", "a_count_of_an_operation_that_failed_is_none"),
+        test: unit("operation::launch::tests::a_count_of_an_operation_that_failed_is_none"),
     },
 
     // Scopes.
@@ -680,8 +687,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "draining-counts-foreign-packets",
         file: "src/port/mod.rs",
-        before: "if self.cells.claim(packet.overlapped, packet.bytes).is_some() {",
-        after: "if self.cells.claim(packet.overlapped, packet.bytes).is_some() || true {",
+        before: "if self.cells.claim(packet.overlapped).is_some() {",
+        after: "if self.cells.claim(packet.overlapped).is_some() || true {",
         why: "a port that is dropped leaves operations behind",
         test: integration("foreign", "a_port_dropped_among_foreign_packets_gives_the_buffers_back"),
     },
@@ -774,5 +781,71 @@ pub const MUTATIONS: &[Mutation] = &[
         after: "assert!(end <= whole || true,",
         why: "the kernel is given memory past the end of a buffer",
         test: integration("buffer", "slices_out_of_bounds_panic"),
+    },
+
+    // What only the simulated kernel does when it is told to.
+    Mutation {
+        name: "a-stray-packet-completes-an-operation",
+        file: "src/operation/cell.rs",
+        before: "if lacks_result && !sys::is_wine() {",
+        after: "if lacks_result && false {",
+        why: "the buffer is given back while the kernel still writes to it",
+        test: simulated("a_packet_that_should_have_been_skipped_does_not_complete_the_next_operation"),
+    },
+    Mutation {
+        name: "the-result-of-a-call-is-looked-for",
+        file: "src/operation/launch.rs",
+        before: "unsafe { Cell::set_result(cell, status, bytes) };",
+        after: "let _ = (status, bytes);",
+        why: "what finished within its call seems to be pending still",
+        test: simulated("the_calls_own_count_is_used_where_the_packet_is_skipped"),
+    },
+    Mutation {
+        name: "the-cell-is-touched-after-the-call",
+        file: "src/operation/launch.rs",
+        before: "Verdict::PacketComes => Launched::InFlight(Pending::new(cell)),",
+        after: "Verdict::PacketComes => { unsafe { Cell::renew(cell, target.offset) }; Launched::InFlight(Pending::new(cell)) }",
+        why: "an operation that another thread has dequeued already loses its result",
+        test: simulated("an_operation_can_be_over_before_its_start_returns"),
+    },
+    Mutation {
+        name: "a-port-gives-up-at-once",
+        file: "src/port/mod.rs",
+        before: "Err(error) if error.is_dequeue_timeout() => {}",
+        after: "Err(error) if error.is_dequeue_timeout() => return,",
+        why: "what takes a while to be cancelled is never given back",
+        test: simulated("a_port_that_is_dropped_waits_for_a_cancel_that_is_ignored_for_a_while"),
+    },
+    Mutation {
+        name: "a-port-frees-what-the-kernel-has",
+        file: "src/operation/slab.rs",
+        before: "if this.free.close(used, |place| this.link(place)) {",
+        after: "if this.free.close(used, |place| this.link(place)) || true {",
+        why: "the kernel writes to memory that is others'",
+        test: simulated("memory_that_the_kernel_keeps_outlives_the_port"),
+    },
+    Mutation {
+        name: "a-close-without-room-wakes-nobody",
+        file: "src/port/mod.rs",
+        before: "while self.port.post(0, 0, self.cells.close_marker()).is_err() {",
+        after: "while self.port.post(0, 0, self.cells.close_marker()).is_err() && false {",
+        why: "where a post is refused, threads wait forever",
+        test: simulated("closing_wakes_every_thread_though_posts_are_refused"),
+    },
+    Mutation {
+        name: "a-scope-loses-what-it-cannot-put-back",
+        file: "src/port/scope.rs",
+        before: "while self.port.post(packet.key, packet.bytes, packet.overlapped).is_err() {",
+        after: "while self.port.post(packet.key, packet.bytes, packet.overlapped).is_err() && false {",
+        why: "where a post is refused, a completion is lost",
+        test: simulated("what_a_scope_puts_back_is_not_lost_though_posts_are_refused"),
+    },
+    Mutation {
+        name: "layered-sockets-skip-the-port",
+        file: "src/sys/socket.rs",
+        before: "information.dwServiceFlags1 & ws::XP1_IFS_HANDLES != 0",
+        after: "information.dwServiceFlags1 & ws::XP1_IFS_HANDLES != 0 || true",
+        why: "a provider that does not know the mode queues packets that nobody expects",
+        test: simulated("a_socket_of_a_layered_provider_is_not_let_into_the_mode_that_skips"),
     },
 ];

@@ -12,11 +12,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::mutations::{Mutation, Program, Test};
-use crate::cargo;
 use crate::runtime::Runtime;
+use crate::{cargo, miri};
 
 /// Much longer than any one of the tests takes on the library as it is.
 const TEST_LIMIT: Duration = Duration::from_secs(25);
+const MIRI_LIMIT: Duration = Duration::from_secs(150);
 /// For a build from nothing, and for all tests together.
 const LONG_LIMIT: Duration = Duration::from_secs(900);
 
@@ -87,6 +88,9 @@ impl Workbench {
         for (program, names) in programs {
             let names: Vec<_> = names.into_iter().collect();
             println!("  {program}: {}", names.join(", "));
+            if program == Program::Simulated {
+                miri::install()?;
+            }
             self.build(program)?;
             let passed = self.test(program, &names, LONG_LIMIT)? == Some(true);
             let output = fs::read_to_string(&self.log)?;
@@ -114,7 +118,8 @@ impl Workbench {
     fn run(&mut self, mutation: &Mutation) -> Result<Verdict> {
         let Test(program, name) = mutation.test;
         self.build(program)?;
-        Ok(match self.test(program, &[name], TEST_LIMIT)? {
+        let limit = if program == Program::Simulated { MIRI_LIMIT } else { TEST_LIMIT };
+        Ok(match self.test(program, &[name], limit)? {
             Some(true) => Verdict::Survived,
             Some(false) => Verdict::Caught,
             None => Verdict::Hung,
@@ -132,7 +137,8 @@ impl Workbench {
 
     fn test(&mut self, program: Program, names: &[&str], limit: Duration) -> Result<Option<bool>> {
         let mut cargo = self.cargo(program)?;
-        cargo.args(["--", "--exact", "--test-threads=1"]).args(names);
+        // Miri has no terminal to ask about colours.
+        cargo.args(["--", "--exact", "--test-threads=1", "--color=never"]).args(names);
         self.runtime.run_within(&mut cargo, limit)
     }
 
@@ -152,6 +158,11 @@ impl Workbench {
             Program::Integration(file) => {
                 let mut cargo = self.runtime.cargo("test");
                 cargo.args(["--package", "completion-port", "--test", file]);
+                cargo
+            }
+            Program::Simulated => {
+                let mut cargo = miri::test(miri::Model::Tree.flag());
+                cargo.args(["--test", "simulated"]);
                 cargo
             }
         };
