@@ -307,7 +307,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "no-state-check",
         file: "src/operation/cell.rs",
         before: "let is_ours = state.claim();",
-        after: "let is_ours = state.claim() || bytes != u32::MAX;",
+        after: "let is_ours = state.claim() || !lacks_result;",
         why: "a packet with the address of an operation that is over completes it again",
         test: integration("foreign", "the_address_of_an_operation_that_is_over_is_foreign"),
     },

@@ -17,7 +17,7 @@ use crate::{cargo, miri};
 
 /// Much longer than any one of the tests takes on the library as it is.
 const TEST_LIMIT: Duration = Duration::from_secs(25);
-const MIRI_LIMIT: Duration = Duration::from_secs(150);
+const MIRI_LIMIT: Duration = Duration::from_secs(90);
 /// For a build from nothing, and for all tests together.
 const LONG_LIMIT: Duration = Duration::from_secs(900);
 
