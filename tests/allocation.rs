@@ -1,5 +1,5 @@
 //! In the steady state, operations allocate nothing.
-#![cfg(not(miri))] // counts what the model of the kernel allocates, too
+#![cfg(not(simulated_kernel))] // counts what the model of the kernel allocates, too
 #![cfg(not(memcheck))] // has an allocator of its own, as memcheck does
 #![cfg(windows)]
 

@@ -297,7 +297,7 @@ fn take_turns() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
+#[cfg_attr(simulated_kernel, ignore = "uses what the simulated kernel does not have")]
 fn an_aligned_buffer_reads_past_the_systems_cache() {
     const FILE_FLAG_NO_BUFFERING: u32 = 0x2000_0000;
     let temp = temp_file("unbuffered", pattern(12_000));

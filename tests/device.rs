@@ -1,5 +1,5 @@
 //! Reads and writes on a device that everybody has.
-#![cfg(not(miri))] // the model has no devices
+#![cfg(not(simulated_kernel))] // the model has no devices
 
 mod support;
 

@@ -176,7 +176,7 @@ fn a_handle_that_has_no_input_or_output_is_an_invalid_handle() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
+#[cfg_attr(miri, ignore = "uses what Miri does not have")]
 fn a_console_is_called_one() {
     let mut options = OpenOptions::new();
     options.read(true).write(true).custom_flags(FILE_FLAG_OVERLAPPED);

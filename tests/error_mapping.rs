@@ -52,7 +52,7 @@ fn a_pipe_whose_client_has_not_come_is_not_connected() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
+#[cfg_attr(miri, ignore = "uses what Miri does not have")]
 fn what_another_handle_has_locked_is_locked() {
     let port = port();
     let temporary = temp_file("lock", [7; 100]);
@@ -94,7 +94,7 @@ fn lock(file: &File, length: u32) {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
+#[cfg_attr(simulated_kernel, ignore = "uses what the simulated kernel does not have")]
 fn a_directory_cannot_be_read_like_a_file() {
     let port = port();
     let mut options = OpenOptions::new();

@@ -1,5 +1,5 @@
 //! The example programs run, and say what they should.
-#![cfg(not(miri))] // Miri starts no processes
+#![cfg(not(simulated_kernel))] // other programs have other kernels
 #![cfg(not(memcheck))] // Valgrind does not follow into processes
 #![cfg(windows)]
 

@@ -227,7 +227,7 @@ fn make_sparse(temp: &TempFile) {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
+#[cfg_attr(miri, ignore = "uses what Miri does not have")]
 fn offsets_around_4_gib_are_not_cut_to_32_bits() {
     let port = port();
     let temp = temp_file("sparse", "start");
@@ -601,7 +601,7 @@ fn reads_and_writes_of_different_buffer_types_mix_on_one_handle() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
+#[cfg_attr(miri, ignore = "uses what Miri does not have")]
 fn what_other_handles_write_synchronously_is_read() {
     let port = port();
     let (temp, file) = on_port(&port, "synchronous", "hello");
@@ -612,7 +612,7 @@ fn what_other_handles_write_synchronously_is_read() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
+#[cfg_attr(simulated_kernel, ignore = "uses what the simulated kernel does not have")]
 fn a_file_opened_to_append_appends_at_any_offset() {
     let port = port();
     let temp = temp_file("append-mode", "hello");

@@ -383,7 +383,7 @@ fn cancelling_everything_cancels_other_codes_receive_too() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
+#[cfg_attr(simulated_kernel, ignore = "uses what the simulated kernel does not have")]
 fn a_receive_of_other_code_with_its_own_event_can_stay_off_the_port() {
     let port = port();
     let (mut client, server) = stream_pair();
@@ -526,7 +526,7 @@ fn a_port_dropped_among_foreign_packets_gives_the_buffers_back() {
 
 /// A job object posts messages, whose `OVERLAPPED` is a process id.
 #[test]
-#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
+#[cfg_attr(simulated_kernel, ignore = "uses what the simulated kernel does not have")]
 fn the_messages_of_a_job_object_are_foreign() {
     const KEY: usize = 0x10B;
     let port = port();

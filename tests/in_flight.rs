@@ -38,7 +38,7 @@ fn served(port: &Iocp, context: usize) -> (TcpStream, Associated<TcpStream>) {
 /// Each read gets its number.
 #[test]
 fn very_many_reads_in_flight_complete_once_each_and_leave_their_cells_to_others() {
-    #[cfg(miri)]
+    #[cfg(simulated_kernel)]
     let _behaving = simulated_kernel::behave(|kernel| kernel.any_order = true);
     let count = env::var(IN_FLIGHT).map_or(COUNT, |count| count.parse().expect("a number"));
     // Room for no more: the second wave needs each cell of the first.

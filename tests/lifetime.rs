@@ -692,7 +692,7 @@ fn closing_and_dropping_a_port_leaves_its_handles_operations_to_their_pendings()
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
+#[cfg_attr(miri, ignore = "uses what Miri does not have")]
 fn handles_of_every_kind_are_closed_when_they_are_dropped() {
     let port = port();
     let (pipe, mut client) = quiet_pipe(&port);

@@ -578,7 +578,7 @@ fn both_ends_read_and_write_at_once() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "uses what Miri and the simulated kernel do not have")]
+#[cfg_attr(simulated_kernel, ignore = "uses what the simulated kernel does not have")]
 fn an_anonymous_pipe_is_refused_and_comes_back_working() {
     let (mut reader, mut writer) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: Both handles are locals.
@@ -601,7 +601,7 @@ fn an_anonymous_pipe_is_refused_and_comes_back_working() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "needs a process of its own")]
+#[cfg_attr(simulated_kernel, ignore = "uses what the simulated kernel does not have")]
 fn the_output_of_a_child_process_is_read_to_its_end() {
     const NAME: &str = "the_output_of_a_child_process_is_read_to_its_end";
     const TEXT: &str = "words from the child process";

@@ -1,9 +1,8 @@
 //! Handles that are not sockets.
 //!
-//! Miri has its own `CloseHandle`, which wants handles of Miri's, and tells
-//! nobody. So a handle here is a real one, of some small file, and its file
-//! pointer, which duplicates share, says what it stands for. That one is closed
-//! shows when its value is given out again.
+//! Miri has its own `CloseHandle` and `DuplicateHandle`, which want handles of
+//! Miri's. So a handle here is a real one, of some small file, and its file
+//! pointer, which duplicates share, says what it stands for.
 
 use std::fs::{File, OpenOptions};
 use std::os::windows::io::RawHandle;
@@ -14,13 +13,13 @@ use windows_sys::Wdk::Storage::FileSystem::{
     FileModeInformation,
 };
 use windows_sys::Win32::Foundation::{
-    CloseHandle, ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER, ERROR_MOD_NOT_FOUND, GENERIC_READ,
-    HANDLE, INVALID_HANDLE_VALUE, STATUS_INVALID_HANDLE, SetLastError,
+    ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER, ERROR_MOD_NOT_FOUND, GENERIC_READ, HANDLE,
+    INVALID_HANDLE_VALUE, STATUS_INVALID_HANDLE, SetLastError,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    CreateFileW, FILE_ATTRIBUTE_NORMAL, FILE_BEGIN, FILE_CURRENT, FILE_SHARE_DELETE,
-    FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_TYPE_DISK, FILE_TYPE_PIPE, FILE_TYPE_UNKNOWN,
-    OPEN_EXISTING, SetFilePointerEx,
+    CreateFileW, FILE_ATTRIBUTE_NORMAL, FILE_BEGIN, FILE_SHARE_DELETE, FILE_SHARE_READ,
+    FILE_SHARE_WRITE, FILE_TYPE_DISK, FILE_TYPE_PIPE, FILE_TYPE_UNKNOWN, OPEN_EXISTING,
+    SetFilePointerEx,
 };
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 
@@ -34,7 +33,7 @@ const TOKEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml\0");
 const FIRST: i64 = 1 << 40;
 
 /// Opens the token's file. (The standard library's way is fifty times as long.)
-fn open() -> HANDLE {
+pub fn open() -> HANDLE {
     const LENGTH: usize = TOKEN.len();
     const PATH: [u16; LENGTH] = {
         let mut path = [0; LENGTH];
@@ -67,7 +66,7 @@ fn open() -> HANDLE {
 /// # Safety
 ///
 /// The handle is open.
-unsafe fn seek(handle: HANDLE, distance: i64, from: u32) -> i64 {
+pub unsafe fn seek(handle: HANDLE, distance: i64, from: u32) -> i64 {
     let mut position = 0;
     // SAFETY: By the caller's promise; the out-parameter is a local.
     let moved = unsafe { SetFilePointerEx(handle, distance, &raw mut position, from) };
@@ -102,7 +101,7 @@ impl Kernel {
         self.objects[id].handles += 1;
     }
 
-    fn forget_token(&mut self, value: usize) {
+    pub fn forget_token(&mut self, value: usize) {
         if let Some(id) = self.tokens.remove(&value) {
             self.close(id);
         }
@@ -116,32 +115,6 @@ impl Kernel {
             self.look(id);
             self.destroy(id);
         }
-    }
-
-    /// Finds out which handles have been closed.
-    pub fn sweep(&mut self) {
-        let last = self.tokens.last_key_value().map_or(0, |(value, _)| *value);
-        self.sweep_to(last);
-    }
-
-    /// The same, up to a value; whether that is open.
-    fn sweep_to(&mut self, last: usize) -> bool {
-        let mut closed = Vec::new();
-        // Miri gives out the lowest value that is free.
-        loop {
-            let probe = open();
-            closed.push(probe);
-            if probe.addr() >= last {
-                break;
-            }
-        }
-        let is_open = closed.last().is_none_or(|probe| probe.addr() != last);
-        for probe in closed {
-            // SAFETY: It was opened above.
-            unsafe { CloseHandle(probe) };
-            self.forget_token(probe.addr());
-        }
-        is_open
     }
 
     /// What a handle or socket stands for, which may be closed.
@@ -168,20 +141,6 @@ impl Kernel {
     /// A file that has nothing to do with the model.
     pub fn is_ordinary_file(&mut self, value: usize) -> bool {
         self.position(value).is_some_and(|position| position < FIRST)
-    }
-
-    /// Where the file pointer of a handle is, if it is one.
-    fn position(&mut self, value: usize) -> Option<i64> {
-        const MOST_OPEN: usize = 1000;
-        let near = open();
-        // SAFETY: It was opened above.
-        unsafe { CloseHandle(near) };
-        // Miri ends the program at the use of anything else.
-        if value.abs_diff(near.addr()) > MOST_OPEN || !self.sweep_to(value) {
-            return None;
-        }
-        // SAFETY: The handle is open.
-        Some(unsafe { seek(ptr::without_provenance_mut(value), 0, FILE_CURRENT) })
     }
 }
 

@@ -15,7 +15,7 @@ pub type Id = u64;
 
 pub struct Kernel {
     pub objects: Objects,
-    /// Handles of ports, files and pipes: real ones of Miri's.
+    /// Handles of ports, files and pipes: real ones.
     pub tokens: BTreeMap<usize, Id>,
     pub sockets: BTreeMap<usize, Id>,
     /// Addresses of the `OVERLAPPED`s that were lent, until their packets are
@@ -74,6 +74,12 @@ pub fn enter() -> Entered {
 /// The kernel's own thread goes on.
 pub fn lock() -> Entered {
     KERNEL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same for who may be inside already, if nobody is.
+#[cfg(not(miri))]
+pub fn enter_if_idle() -> Option<Entered> {
+    KERNEL.try_lock().ok()
 }
 
 /// A thread that makes system calls. When the last one ends, so does the

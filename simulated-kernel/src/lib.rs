@@ -2,25 +2,28 @@
 //! standard library's sockets and the tests call, over a model of ports,
 //! sockets, files and pipes in this process.
 //!
-//! Miri knows no completion port, no socket and no overlapped file. But it
-//! resolves a foreign function that it does not know to a function of that name
-//! in the program: those of this crate. So they stand under the unmodified
-//! library. The model writes to the `OVERLAPPED`s and buffers that it was lent
-//! through the pointers that it was given, not atomically, from a thread of its
-//! own, at times drawn from Miri's seed; so Miri sees whatever the library does
-//! with that memory too early or too late.
+//! A linker takes a function that the program itself defines before one of the
+//! same name in a system's library, and Miri does so with those that it does not
+//! know, which are completion ports, sockets and overlapped files. So the
+//! functions of this crate stand under the unmodified library, in programs that
+//! are built with `cfg(simulated_kernel)`. The model writes to the `OVERLAPPED`s
+//! and buffers that it was lent through the pointers that it was given, not
+//! atomically, from a thread of its own, under Miri at times drawn from its seed;
+//! so Miri sees whatever the library does with that memory too early or too late.
 //!
-//! What the model does by chance a test can make it do: see `behave`.
+//! What the model does by chance a test can make it do: see `behave`. There is
+//! one kernel in a program, so one test runs at a time.
 //!
 //! Not modelled: events (`hEvent` is only looked at for its lowest bit), child
 //! processes, devices.
-#![cfg(all(miri, windows))]
+#![cfg(all(windows, simulated_kernel))]
 #![allow(non_snake_case, reason = "the functions have the system's names")]
 #![allow(clippy::missing_safety_doc, reason = "they are called as the system's are")]
 
 mod address;
 mod behaviour;
 mod cancel;
+mod closed;
 mod file;
 mod handle;
 mod kernel;

@@ -21,13 +21,13 @@ const GRANULARITY: usize = 64 * 1024;
 /// The longest reservation that can be committed to its end.
 const LONGEST: usize = 16 << 20;
 
-/// Of a longer one only so much can. (Miri is slow with large blocks, whether
-/// they are used or not.)
+/// Of a longer one only so much can.
 const COMMIT_LIMIT: usize = 1 << 20;
 
-/// How much of a reservation can be committed.
+/// How much of a reservation can be committed. (Miri is slow with large blocks,
+/// whether they are used or not.)
 fn limit(bytes: usize) -> usize {
-    if bytes > LONGEST { COMMIT_LIMIT } else { bytes }
+    if cfg!(miri) && bytes > LONGEST { COMMIT_LIMIT } else { bytes }
 }
 
 fn layout(bytes: usize) -> Layout {

@@ -292,6 +292,10 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
             operation.mark_pending();
             kernel.objects[id].pending[direction as usize].push_back(operation);
             kernel.look(id);
+            // A write may have waited for just this read.
+            if let Some(writer) = kernel.other_end(id) {
+                kernel.look(writer);
+            }
         }
     }
     drop(kernel);

@@ -87,13 +87,21 @@ impl Kernel {
         }
     }
 
+    /// The end that a pipe's end is connected to.
+    pub fn other_end(&mut self, id: Id) -> Option<Id> {
+        match self.pipe(id)?.link {
+            Link::Connected(other) => Some(other),
+            _ => None,
+        }
+    }
+
     pub fn transfer_pipe(&mut self, id: Id, operation: &mut Operation) -> Option<Outcome> {
         let end = self.pipe(id)?;
         let link = end.link;
         if let Kind::Read = operation.kind {
             let outcome = end.read(operation.length)?;
-            if let Link::Connected(other) = link {
-                self.look(other);
+            if let Some(writer) = self.other_end(id) {
+                self.look(writer);
             }
             return Some(outcome);
         }

@@ -48,7 +48,7 @@ impl Kernel {
     /// A new value for an object: the lowest that is free, as values are
     /// recycled.
     fn open_socket(&mut self, id: Id) -> ws::SOCKET {
-        let value = (0x100..).step_by(4).find(|value| !self.sockets.contains_key(value));
+        let value = (0x10_0000..).step_by(4).find(|value| !self.sockets.contains_key(value));
         let value = value.expect("a free value");
         self.sockets.insert(value, id);
         self.objects[id].handles += 1;

@@ -1,12 +1,12 @@
 //! How the kernel behaves: the simulated one as it is told, others as they do.
 
-#[cfg(miri)]
+#[cfg(simulated_kernel)]
 pub use simulated::{Kernel, kernel};
 
-#[cfg(not(miri))]
+#[cfg(not(simulated_kernel))]
 pub use real::{Kernel, kernel};
 
-#[cfg(not(miri))]
+#[cfg(not(simulated_kernel))]
 mod real {
     use proptest::prelude::*;
 
@@ -36,7 +36,7 @@ mod real {
     }
 }
 
-#[cfg(miri)]
+#[cfg(simulated_kernel)]
 mod simulated {
     use proptest::prelude::*;
     use proptest::sample::select;

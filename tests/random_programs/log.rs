@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use crate::kernel::Kernel;
 use crate::operation::Operation;
 use crate::program::{Link, Object, Program};
 use crate::strangers::Strangers;
@@ -12,6 +13,8 @@ use crate::strangers::Strangers;
 pub type Time = u64;
 
 pub struct Log {
+    /// How the kernel was told to behave.
+    pub kernel: Kernel,
     clock: AtomicU64,
     operations: Mutex<Vec<Arc<Operation>>>,
     wrong: Mutex<Vec<String>>,
@@ -55,6 +58,7 @@ impl Log {
             is_reset: OnceLock::new(),
         };
         Self {
+            kernel: program.kernel.clone(),
             clock: AtomicU64::new(1),
             operations: Mutex::default(),
             wrong: Mutex::default(),

@@ -19,7 +19,6 @@ use crate::worker::{Session, Worker, serve};
 pub fn run(program: &Program) -> Result<(), String> {
     let session = Session {
         log: Log::new(program),
-        over_report: program.kernel.over_report,
         pendings: Mutex::default(),
         completions: Mutex::default(),
         connectors: Mutex::default(),
@@ -29,7 +28,7 @@ pub fn run(program: &Program) -> Result<(), String> {
     let port = Iocp::builder().max_operations(operations as u32).build().expect("a port");
     let (ends, files) = open_links(program, &port, &session.log);
     work(program, &session, port, ends);
-    model::judge(program, &session.log, &files);
+    model::judge(&session.log, &files);
     let complaints = session.log.complaints();
     if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n")) }
 }

@@ -23,7 +23,6 @@ use crate::program::{Act, Borrowed, Buffer, Closing, Dequeue, Fate, Hold, Kind, 
 /// What the threads of a program share.
 pub struct Session {
     pub log: Log,
-    pub over_report: u32,
     pub pendings: Mutex<Vec<KeptPending>>,
     pub completions: Mutex<Vec<KeptCompletion>>,
     pub connectors: Mutex<Vec<Connector>>,
@@ -490,7 +489,8 @@ impl Session {
         let CompletionStatus { context: ticket, operation: finished, .. } = completion;
         let operation = &ticket.0;
         let mut bytes = completion.bytes_transferred as usize;
-        if bytes == operation.length + self.over_report as usize {
+        let is_post = matches!(operation.what, What::Post { .. });
+        if !is_post && bytes == operation.length + self.log.kernel.over_report as usize {
             bytes = operation.length;
         }
         let error = completion.error_status.err().map(|error| kind_of(&error));

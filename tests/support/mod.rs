@@ -1,10 +1,10 @@
 //! What the behaviour tests share: ports, connected pairs, files, waits with a
 //! bound, and the few raw calls that this crate does not make.
 #![allow(dead_code, reason = "each test program uses a part of it")]
-#![cfg_attr(miri, allow(unused_imports, reason = "the model opens files and pipes"))]
+#![cfg_attr(simulated_kernel, allow(unused_imports, reason = "the model opens files and pipes"))]
 
-// The foreign functions under Miri.
-#[cfg(miri)]
+// The foreign functions.
+#[cfg(simulated_kernel)]
 use simulated_kernel as _;
 
 pub mod child;
@@ -213,13 +213,13 @@ pub fn temp_file(name: &str, contents: impl AsRef<[u8]>) -> TempFile {
 
 /// Opens a file for overlapped I/O.
 pub fn overlapped_file(path: impl AsRef<Path>, read: bool, write: bool) -> File {
-    #[cfg(miri)]
+    #[cfg(simulated_kernel)]
     return simulated_kernel::open_file(path, read, write).expect("an overlapped file");
-    #[cfg(not(miri))]
+    #[cfg(not(simulated_kernel))]
     open_overlapped(path, read, write)
 }
 
-#[cfg(not(miri))]
+#[cfg(not(simulated_kernel))]
 fn open_overlapped(path: impl AsRef<Path>, read: bool, write: bool) -> File {
     let mut options = OpenOptions::new();
     options.read(read).write(write).custom_flags(FILE_FLAG_OVERLAPPED);
@@ -236,9 +236,9 @@ pub fn pipe_pair(message: bool) -> (OwnedHandle, OwnedHandle) {
 }
 
 /// One end of a pipe for reads and writes that block.
-#[cfg(not(miri))]
+#[cfg(not(simulated_kernel))]
 pub type BlockingPipe = File;
-#[cfg(miri)]
+#[cfg(simulated_kernel)]
 pub use simulated_kernel::BlockingPipe;
 
 /// The first instance of a named pipe, not connected yet.
@@ -258,12 +258,12 @@ pub fn pipe_server(name: &str, message: bool) -> OwnedHandle {
 
 /// The client's end of a pipe whose server exists.
 pub fn pipe_client(name: &str, message: bool) -> io::Result<OwnedHandle> {
-    #[cfg(miri)]
+    #[cfg(simulated_kernel)]
     let client = simulated_kernel::open_pipe(name)?;
-    #[cfg(not(miri))]
+    #[cfg(not(simulated_kernel))]
     let wide = wide(name);
     // SAFETY: The name ends with a zero.
-    #[cfg(not(miri))]
+    #[cfg(not(simulated_kernel))]
     let client = own(unsafe {
         CreateFileW(
             wide.as_ptr(),

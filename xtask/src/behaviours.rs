@@ -42,13 +42,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kernel {
     Simulated,
+    /// The same, under Miri.
+    Miri,
     Wine,
     Windows,
 }
 
-use Kernel::{Simulated, Windows, Wine};
+use Kernel::{Miri, Simulated, Windows, Wine};
 
-const KERNELS: [Kernel; 3] = [Simulated, Wine, Windows];
+const KERNELS: [Kernel; 4] = [Simulated, Miri, Wine, Windows];
 
 /// Where something is not shown, and why.
 #[derive(Clone, PartialEq, Eq)]
@@ -125,7 +127,7 @@ impl Behaviour {
         let mut left_out = left_out(&function.attrs, lines)?;
         if LEAKING.iter().any(|part| name.contains(part)) {
             // Ignored only to be run apart.
-            left_out.retain(|left_out| left_out.kernels != [Simulated]);
+            left_out.retain(|left_out| left_out.kernels != [Miri]);
         }
         left_out.extend_from_slice(of_all);
         Ok(Self { name: name.replace('_', " "), left_out, needed: needed(&function.block) })
@@ -171,9 +173,11 @@ fn left_out(attributes: &[Attribute], lines: &[&str]) -> Result<Vec<LeftOut>> {
         let one = slice::from_ref(attribute);
         if let Some(condition) = conditions(one).next() {
             let kernels: &[Kernel] = match condition.as_str() {
-                "miri" => &[Wine, Windows],
-                "not(miri)" => &[Simulated],
-                _ if condition.contains("miri") => bail!("not understood: cfg({condition})"),
+                "simulated_kernel" => &[Wine, Windows],
+                "not(simulated_kernel)" => &[Simulated, Miri],
+                _ if ["miri", "simulated_kernel"].iter().any(|part| condition.contains(part)) => {
+                    bail!("not understood: cfg({condition})")
+                }
                 _ => continue,
             };
             let line = lines[attribute.span().end().line - 1];
@@ -184,10 +188,16 @@ fn left_out(attributes: &[Attribute], lines: &[&str]) -> Result<Vec<LeftOut>> {
         } else if attribute.path().is_ident("cfg_attr") {
             let metas =
                 attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)?;
-            if metas[0].path().is_ident("miri") {
-                for reason in metas.iter().skip(1).filter_map(ignored) {
-                    all.push(LeftOut { kernels: &[Simulated], reason: reason? });
-                }
+            let condition = metas[0].path();
+            let kernels: &[Kernel] = if condition.is_ident("miri") {
+                &[Miri]
+            } else if condition.is_ident("simulated_kernel") {
+                &[Simulated, Miri]
+            } else {
+                continue;
+            };
+            for reason in metas.iter().skip(1).filter_map(ignored) {
+                all.push(LeftOut { kernels, reason: reason? });
             }
         } else if let Some(reason) = ignored(&attribute.meta) {
             all.push(LeftOut { kernels: &KERNELS, reason: reason? });
@@ -240,19 +250,22 @@ fn needed(block: &Block) -> Option<String> {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [simulated, wine, windows] = KERNELS.map(|kernel| self.shown_on(kernel));
+        let [simulated, miri, wine, windows] = KERNELS.map(|kernel| self.shown_on(kernel));
         let all: usize = self.0.iter().map(|program| program.behaviours.len()).sum();
         writeln!(
             f,
-            "{all} behaviours: {simulated} on the simulated kernel, {wine} under Wine, \
-             {windows} on Windows."
+            "{all} behaviours: {simulated} on the simulated kernel, {miri} of them under Miri, \
+             {wine} under Wine, {windows} on Windows."
         )?;
         for Program { name, about, behaviours } in &self.0 {
             writeln!(f, "\n### `tests/{name}.rs`\n\n{about}\n")?;
-            writeln!(f, "| behaviour | simulated | Wine | Windows |\n|---|---|---|---|")?;
+            writeln!(
+                f,
+                "| behaviour | simulated | Miri | Wine | Windows |\n|---|---|---|---|---|"
+            )?;
             for behaviour in behaviours {
-                let [simulated, wine, windows] = KERNELS.map(|kernel| behaviour.on(kernel));
-                writeln!(f, "| {} | {simulated} | {wine} | {windows} |", behaviour.name)?;
+                let cells = KERNELS.map(|kernel| behaviour.on(kernel)).join(" | ");
+                writeln!(f, "| {} | {cells} |", behaviour.name)?;
             }
         }
         Ok(())
@@ -273,33 +286,39 @@ mod tests {
         let text = "//! About. More.\n\
                     #[test] fn it_works() {}\n\
                     #[test] #[cfg_attr(miri, ignore = \"slow\")] fn it_is_large() {}\n\
+                    #[test] #[cfg_attr(simulated_kernel, ignore = \"odd\")] fn it_is_odd() {}\n\
                     #[test] #[cfg_attr(miri, ignore = \"apart\")] fn it_can_leak() {}\n\
                     #[test] #[ignore = \"later\"] fn it_waits() {}\n\
                     #[test] fn it_needs() { if a() { return support::skipped_without(\"tea\") } }\n\
                     fn helper() {}\n";
-        let expected = "5 behaviours: 3 on the simulated kernel, 4 under Wine, 4 on Windows.\n\n\
+        let expected = "6 behaviours: 4 on the simulated kernel, 3 of them under Miri, \
+                        5 under Wine, 5 on Windows.\n\n\
                         ### `tests/some.rs`\n\nAbout.\n\n\
-                        | behaviour | simulated | Wine | Windows |\n|---|---|---|---|\n\
-                        | it works | yes | yes | yes |\n\
-                        | it is large | no: slow | yes | yes |\n\
-                        | it can leak | yes | yes | yes |\n\
-                        | it waits | no: later | no: later | no: later |\n\
-                        | it needs | if there is tea | if there is tea | if there is tea |\n";
+                        | behaviour | simulated | Miri | Wine | Windows |\n|---|---|---|---|---|\n\
+                        | it works | yes | yes | yes | yes |\n\
+                        | it is large | yes | no: slow | yes | yes |\n\
+                        | it is odd | no: odd | no: odd | yes | yes |\n\
+                        | it can leak | yes | yes | yes | yes |\n\
+                        | it waits | no: later | no: later | no: later | no: later |\n\
+                        | it needs | if there is tea | if there is tea | if there is tea | \
+                        if there is tea |\n";
         assert_eq!(table(text).unwrap(), expected);
     }
 
     #[test]
     fn a_file_says_where_all_of_it_runs() {
-        let text = "#![cfg(not(miri))] // because\n#[test] fn it_works() {}\n";
-        assert!(table(text).unwrap().contains("| it works | no: because | yes | yes |"));
-        let text = "#![cfg(miri)] // so\n#[test] fn it_works() {}\n";
-        assert!(table(text).unwrap().contains("| it works | yes | no: so | no: so |"));
+        let text = "#![cfg(not(simulated_kernel))] // because\n#[test] fn it_works() {}\n";
+        assert!(
+            table(text).unwrap().contains("| it works | no: because | no: because | yes | yes |")
+        );
+        let text = "#![cfg(simulated_kernel)] // so\n#[test] fn it_works() {}\n";
+        assert!(table(text).unwrap().contains("| it works | yes | yes | no: so | no: so |"));
     }
 
     #[test]
     fn what_is_left_out_without_a_reason_is_refused() {
         for text in [
-            "#![cfg(miri)]\n",
+            "#![cfg(simulated_kernel)]\n",
             "#![cfg(all(miri, windows))] // why\n",
             "#[test] #[ignore] fn it_works() {}\n",
             "#[test] #[cfg_attr(miri, ignore)] fn it_works() {}\n",

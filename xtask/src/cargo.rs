@@ -15,6 +15,12 @@ pub fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
+/// The same for tests on the simulated kernel, which stands in for the system.
+pub fn on_simulated_kernel(mut cargo: Command) -> Command {
+    cargo.env("RUSTFLAGS", "--cfg simulated_kernel");
+    cargo
+}
+
 /// The folder of the workspace.
 pub fn workspace() -> &'static Path {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));

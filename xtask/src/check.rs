@@ -28,6 +28,12 @@ pub fn run() -> Result<ExitCode> {
         let args = ["clippy", "--all-targets", "--target", WINDOWS_GNU];
         cargo(&[&args[..], &LIBRARY, &NO_WARNINGS].concat())
     })?;
+    check("lints of the simulated kernel and the tests on it", || {
+        let mut clippy = cargo::on_simulated_kernel(cargo::cargo());
+        clippy.args(["clippy", "--tests", "--target", WINDOWS_GNU]);
+        clippy.args(["--package", "completion-port", "--package", "simulated-kernel"]);
+        finish(clippy.args(NO_WARNINGS))
+    })?;
     check("lints of the tools", || {
         cargo(&[&["clippy", "--all-targets"][..], &TOOLS, &NO_WARNINGS].concat())
     })?;

@@ -46,6 +46,8 @@ struct Cli {
 enum Command {
     /// Run all tests (on Linux under Wine)
     Test(test::Args),
+    /// Run the tests on a simulated kernel, which does what others seldom do
+    Simulated(test::Args),
     /// Build and run the echo demo (on Linux under Wine)
     #[command(disable_help_flag = true)]
     Demo {
@@ -63,7 +65,7 @@ enum Command {
     },
     /// Explore the library's lock-free protocols in all orders
     Loom(loom::Args),
-    /// Run the tests under Miri, over a simulated kernel
+    /// Run the tests on the simulated kernel under Miri
     Miri(miri::Args),
     /// Run the tests under Valgrind, to see that nobody writes late
     #[cfg(target_os = "linux")]
@@ -120,6 +122,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Test(args) => test::run(&args),
+        Command::Simulated(args) => test::run_simulated(&args),
         Command::Demo { args } => demo::run("echo_demo", &args),
         Command::RunExample { name, args } => demo::run(&name, &args),
         Command::Loom(args) => loom::run(&args),

@@ -1,4 +1,4 @@
-//! `cargo xtask miri`: the test suite under Miri, over the simulated kernel.
+//! `cargo xtask miri`: the test suite under Miri, on the simulated kernel.
 //!
 //! Miri interprets the tests and finds what is undefined behaviour. It has no
 //! completion ports, so the crate `simulated-kernel` stands in for the system.
@@ -16,7 +16,7 @@ use std::{cmp, env, num};
 
 use anyhow::{Context, Result, bail};
 
-use crate::cargo::{WINDOWS_GNU, workspace};
+use crate::cargo::{WINDOWS_GNU, on_simulated_kernel, workspace};
 
 /// The kernel's handles are real files', so the tests may open some.
 const ALWAYS: &str = "-Zmiri-disable-isolation";
@@ -63,13 +63,13 @@ pub struct Args {
 
 /// The two sets of rules that are proposed for what references may do.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Model {
+enum Model {
     Tree,
     Stacked,
 }
 
 impl Model {
-    pub fn flag(self) -> &'static str {
+    fn flag(self) -> &'static str {
         match self {
             Self::Tree => "-Zmiri-tree-borrows",
             Self::Stacked => "",
@@ -186,7 +186,7 @@ fn test_files() -> Result<Vec<TestFile>> {
             files.push(TestFile { name: name.to_string_lossy().into_owned(), text });
         }
     }
-    files.retain(|file| !file.text.contains("#![cfg(not(miri))]"));
+    files.retain(|file| !file.text.contains("#![cfg(not(simulated_kernel))]"));
     files.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(files)
 }
@@ -261,8 +261,8 @@ fn build() -> Result<()> {
 }
 
 /// The library's tests, with these flags of Miri's.
-pub fn test(flags: &str) -> Command {
-    let mut command = nightly("cargo");
+fn test(flags: &str) -> Command {
+    let mut command = on_simulated_kernel(nightly("cargo"));
     command.args(["miri", "test", "--package", "completion-port"]);
     command.args(["--target", WINDOWS_GNU]);
     let mut own = env::var("MIRIFLAGS").unwrap_or_default();
@@ -288,7 +288,7 @@ fn nightly(program: &str) -> Command {
 }
 
 /// Sees to it that Miri is there.
-pub fn install() -> Result<()> {
+fn install() -> Result<()> {
     let mut version = nightly("cargo");
     version.args(["miri", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
     if version.status().is_ok_and(|status| status.success()) {

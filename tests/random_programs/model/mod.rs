@@ -14,7 +14,7 @@ use completion_port::ErrorKind;
 use crate::ends::FILE_LENGTH;
 use crate::log::{Log, Time, peer};
 use crate::operation::{Completed, Facts, Operation, Outcome, Ticket, What};
-use crate::program::{Kind, Object, Program};
+use crate::program::{Kind, Object};
 use crate::support::TempFile;
 
 pub use transfer::has_read_all;
@@ -29,7 +29,7 @@ enum Fate {
 }
 
 /// Says what was wrong, once everything has been dropped.
-pub fn judge(program: &Program, log: &Log, files: &[Option<TempFile>]) {
+pub fn judge(log: &Log, files: &[Option<TempFile>]) {
     let operations = log.operations();
     let mut shortages = 0;
     for operation in &operations {
@@ -41,7 +41,7 @@ pub fn judge(program: &Program, log: &Log, files: &[Option<TempFile>]) {
             log.wrong(format!("{operation:?}: {complaint}"));
         }
     }
-    if shortages > program.kernel.shortages {
+    if shortages > log.kernel.shortages {
         log.wrong(format!("{shortages} operations were short of resources"));
     }
     for (index, end) in log.ends.iter().enumerate() {

@@ -248,6 +248,12 @@ fn got(log: &Log, end: usize, operation: &Operation) -> Got {
         }
         Fate::Rejected | Fate::InFlight | Fate::Completed(_) => Got::Nothing,
         Fate::Unseen => match content {
+            // It may have failed, too.
+            Some(content)
+                if log.kernel.shortages > 0 && content.iter().all(|byte| *byte == FILL) =>
+            {
+                Got::AtMost { count: length, content: None }
+            }
             // A vector tells how much was read.
             Some(content) if operation.kind == Some(Kind::Vector) => {
                 Got::AtMost { count: content.len(), content: Some(content) }

@@ -12,12 +12,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::mutations::{Mutation, Program, Test};
+use crate::cargo;
 use crate::runtime::Runtime;
-use crate::{cargo, miri};
 
 /// Much longer than any one of the tests takes on the library as it is.
 const TEST_LIMIT: Duration = Duration::from_secs(25);
-const MIRI_LIMIT: Duration = Duration::from_secs(90);
 /// For a build from nothing, and for all tests together.
 const LONG_LIMIT: Duration = Duration::from_secs(900);
 
@@ -88,9 +87,6 @@ impl Workbench {
         for (program, names) in programs {
             let names: Vec<_> = names.into_iter().collect();
             println!("  {program}: {}", names.join(", "));
-            if program == Program::Simulated {
-                miri::install()?;
-            }
             self.build(program)?;
             let passed = self.test(program, &names, LONG_LIMIT)? == Some(true);
             let output = fs::read_to_string(&self.log)?;
@@ -118,8 +114,7 @@ impl Workbench {
     fn run(&mut self, mutation: &Mutation) -> Result<Verdict> {
         let Test(program, name) = mutation.test;
         self.build(program)?;
-        let limit = if program == Program::Simulated { MIRI_LIMIT } else { TEST_LIMIT };
-        Ok(match self.test(program, &[name], limit)? {
+        Ok(match self.test(program, &[name], TEST_LIMIT)? {
             Some(true) => Verdict::Survived,
             Some(false) => Verdict::Caught,
             None => Verdict::Hung,
@@ -137,8 +132,7 @@ impl Workbench {
 
     fn test(&mut self, program: Program, names: &[&str], limit: Duration) -> Result<Option<bool>> {
         let mut cargo = self.cargo(program)?;
-        // Miri has no terminal to ask about colours.
-        cargo.args(["--", "--exact", "--test-threads=1", "--color=never"]).args(names);
+        cargo.args(["--", "--exact", "--test-threads=1"]).args(names);
         self.runtime.run_within(&mut cargo, limit)
     }
 
@@ -161,8 +155,8 @@ impl Workbench {
                 cargo
             }
             Program::Simulated => {
-                let mut cargo = miri::test(miri::Model::Tree.flag());
-                cargo.args(["--test", "simulated"]);
+                let mut cargo = cargo::on_simulated_kernel(self.runtime.cargo("test"));
+                cargo.args(["--package", "completion-port", "--test", "simulated"]);
                 cargo
             }
         };
