@@ -40,19 +40,21 @@ mod real {
 mod simulated {
     use proptest::prelude::*;
     use proptest::sample::select;
-    use simulated_kernel::{Behaviour, Chance, behave, heed_cancels};
+    use simulated_kernel::{Behaviour, Chance, behave, heed_cancels, seed};
     use windows_sys::Win32::Networking::WinSock::WSAENOBUFS;
 
     const STATUS_INSUFFICIENT_RESOURCES: u32 = 0xC000_009A;
 
     #[derive(Clone, Debug)]
     pub struct Kernel {
+        seed: u32,
         inline: Chance,
         fail_late: Chance,
         dequeued_first: Chance,
         leave_pending: Chance,
         written_at_dequeue: Chance,
         cancel_loses: Chance,
+        any_order: bool,
         ignore_cancels: u32,
         delay: u32,
         refuses: usize,
@@ -76,17 +78,21 @@ mod simulated {
     pub fn kernel() -> impl Strategy<Value = Kernel> {
         let chances = (chance(), chance(), chance(), chance(), chance(), chance());
         let ignore_cancels = select(vec![0, 0, 2, 8]);
-        (chances, ignore_cancels, 0..20u32, seldom(), seldom(), seldom(), seldom()).prop_map(
-            |(chances, ignore_cancels, delay, refuses, fails, refuses_posts, over_report)| {
+        let whens = (any::<u32>(), any::<bool>(), ignore_cancels, 0..20u32);
+        (chances, whens, seldom(), seldom(), seldom(), seldom()).prop_map(
+            |(chances, whens, refuses, fails, refuses_posts, over_report)| {
+                let (seed, any_order, ignore_cancels, delay) = whens;
                 let (inline, fail_late, dequeued_first, ..) = chances;
                 let (.., leave_pending, written_at_dequeue, cancel_loses) = chances;
                 Kernel {
+                    seed,
                     inline,
                     fail_late,
                     dequeued_first,
                     leave_pending,
                     written_at_dequeue,
                     cancel_loses,
+                    any_order,
                     ignore_cancels,
                     delay,
                     refuses,
@@ -102,6 +108,7 @@ mod simulated {
     impl Kernel {
         /// It behaves like this until `body` returns.
         pub fn during<T>(&self, body: impl FnOnce() -> T) -> T {
+            seed(self.seed.into());
             during(body, |kernel| {
                 kernel.inline = self.inline;
                 kernel.fail_late = self.fail_late;
@@ -109,6 +116,7 @@ mod simulated {
                 kernel.leave_pending = self.leave_pending;
                 kernel.written_at_dequeue = self.written_at_dequeue;
                 kernel.cancel_loses = self.cancel_loses;
+                kernel.any_order = self.any_order;
                 kernel.ignore_cancels = self.ignore_cancels;
                 kernel.delay = self.delay;
                 kernel.refuse.extend(vec![WSAENOBUFS as u32; self.refuses]);
