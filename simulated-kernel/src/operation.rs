@@ -2,6 +2,7 @@
 
 use std::ptr;
 use std::thread;
+use std::time::Duration;
 
 use windows_sys::Win32::Foundation::ERROR_IO_PENDING;
 use windows_sys::Win32::System::IO::OVERLAPPED;
@@ -284,7 +285,7 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
             }
             settle(Finished { operation, outcome, packet });
             if linger {
-                wait_for_dequeue(address);
+                wait_for_dequeue(address, association);
             }
             return answer;
         }
@@ -300,20 +301,28 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
     }
     drop(kernel);
     if linger {
-        wait_for_dequeue(address);
+        wait_for_dequeue(address, association);
     }
     Err(STATUS_PENDING)
 }
 
 /// The packet of an operation is dequeued before its call returns, if there is
 /// a thread that does so.
-fn wait_for_dequeue(address: usize) {
+fn wait_for_dequeue(address: usize, association: Option<(Id, usize)>) {
     const PATIENCE: u32 = 40;
     for _ in 0..PATIENCE {
-        if !enter().lent.contains(&address) {
+        let mut kernel = enter();
+        if !kernel.lent.contains(&address) {
             return;
         }
-        thread::yield_now();
+        let is_awaited = association.is_some_and(|(port, _)| kernel.has_waiters(port));
+        drop(kernel);
+        if is_awaited && !cfg!(miri) {
+            // Real threads take their time to wake up.
+            thread::sleep(Duration::from_millis(1));
+        } else {
+            thread::yield_now();
+        }
     }
 }
 

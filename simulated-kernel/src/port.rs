@@ -90,6 +90,10 @@ impl Kernel {
         port.wake();
     }
 
+    pub fn has_waiters(&mut self, port: Id) -> bool {
+        self.port(port).is_some_and(|port| !port.waiters.is_empty())
+    }
+
     /// A thread that a port has released blocks, ends, or asks for more.
     pub fn stop_running(&mut self, port: Id) {
         if let Some(port) = self.port(port) {

@@ -804,7 +804,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "the-cell-is-touched-after-the-call",
         file: "src/operation/launch.rs",
         before: "Verdict::PacketComes => Launched::InFlight(Pending::new(cell)),",
-        after: "Verdict::PacketComes => { unsafe { Cell::renew(cell, target.offset) }; Launched::InFlight(Pending::new(cell)) }",
+        after: "Verdict::PacketComes => { unsafe { Cell::set_result(cell, 0, 0) }; Launched::InFlight(Pending::new(cell)) }",
         why: "an operation that another thread has dequeued already loses its result",
         test: simulated("an_operation_can_be_over_before_its_start_returns"),
     },
