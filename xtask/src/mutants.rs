@@ -11,6 +11,9 @@ use crate::runtime::Runtime;
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// Test on the simulated kernel, which does what others seldom do
+    #[arg(long)]
+    simulated: bool,
     /// Passed to cargo-mutants, such as `--list` or `--re src/port/batch`; what
     /// stands after `--` to cargo, to have but a part of the tests: `--test batch`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -24,6 +27,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     install()?;
     let mut runtime = Runtime::start()?;
     let mut mutants = cargo::cargo();
+    if args.simulated {
+        // There is one in a program, so its tests take turns.
+        mutants = cargo::on_simulated_kernel(mutants);
+        mutants.env("RUST_TEST_THREADS", "1");
+    }
     mutants.args(["mutants", "--package", "completion-port"]);
     let all = TESTS.map(OsString::from);
     let (options, tests) = match args.args.iter().position(|argument| argument == "--") {
