@@ -607,7 +607,7 @@ fn many_operations_are_cancelled_at_the_end_of_one_scope() {
 #[test]
 fn scopes_on_several_threads_share_a_port() {
     const THREADS: usize = 3;
-    const ROUNDS: usize = 30;
+    const ROUNDS: usize = few(30);
     let port = port();
     let temp = temp_file("scopes", pattern(4096));
     let file = port.add_handle(overlapped_file(temp.path(), true, false), 3).unwrap();

@@ -371,6 +371,19 @@ fn closing_wakes_every_thread_though_posts_are_refused() {
 }
 
 #[test]
+fn a_port_that_is_being_closed_says_so_before_every_thread_is_woken() {
+    let port = port();
+    thread::scope(|scope| {
+        let refusing = behave(|kernel| kernel.refuse_posts = u32::MAX);
+        scope.spawn(|| port.close());
+        eventually("the port is closed", || port.is_closed());
+        let answer = port.try_get_completion();
+        drop(refusing);
+        assert!(answer.unwrap_err().is_closed());
+    });
+}
+
+#[test]
 fn what_a_scope_puts_back_is_not_lost_though_posts_are_refused() {
     let port = port();
     let (_client, server) = served(&port);

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::behaviour::{Behaviour, Random};
 use crate::object::{Object, Objects};
@@ -127,21 +127,27 @@ impl Drop for Client {
 /// Blocks until something has happened, or a little while.
 pub fn wait(mut kernel: Entered) -> Entered {
     let port = Client::leave_port(&mut kernel);
-    let (mut kernel, _) = wait_on(&CHANGED, kernel);
+    let (mut kernel, _) = wait_on(&CHANGED, kernel, None);
     if let Some(port) = port {
         Client::run_on(&mut kernel, port);
     }
     kernel
 }
 
-/// The same for what only one thread is told of; whether it has been.
+/// The same for what only one thread is told of, until it is too late; whether
+/// it has been.
 ///
 /// Nobody tells the kernel when a handle is closed, so nobody waits long
 /// without looking.
-pub fn wait_on(condition: &Condvar, kernel: Entered) -> (Entered, bool) {
+pub fn wait_on(condition: &Condvar, kernel: Entered, deadline: Option<Instant>) -> (Entered, bool) {
     const GLANCE: Duration = Duration::from_millis(50);
+    // Who is late, but may not say so yet, lets others do something.
+    const LATE: Duration = Duration::from_millis(1);
+    let left = deadline.map_or(GLANCE, |deadline| {
+        deadline.saturating_duration_since(Instant::now()).clamp(LATE, GLANCE)
+    });
     let (kernel, result) =
-        condition.wait_timeout(kernel, GLANCE).unwrap_or_else(PoisonError::into_inner);
+        condition.wait_timeout(kernel, left).unwrap_or_else(PoisonError::into_inner);
     (kernel, !result.timed_out())
 }
 

@@ -263,7 +263,7 @@ fn wait_for_packets(
     port.waiters.push(Arc::clone(&waiter));
     loop {
         let has_been_told;
-        (kernel, has_been_told) = wait_on(&waiter.served, kernel);
+        (kernel, has_been_told) = wait_on(&waiter.served, kernel, deadline);
         kernel.sweep();
         // On a slow machine the kernel's thread would be too late for anything.
         let may_be_late = kernel.is_idle();

@@ -231,8 +231,7 @@ impl Cell {
     /// # Safety
     ///
     /// As for [`claim_success`](Self::claim_success).
-    #[cold]
-    #[inline(never)]
+    #[inline]
     pub unsafe fn claim(cell: NonNull<Cell>) -> bool {
         // SAFETY: As above.
         unsafe {
