@@ -21,7 +21,7 @@ use crate::cargo::{WINDOWS_GNU, on_simulated_kernel, workspace};
 /// The kernel's handles are real files', so the tests may open some.
 const ALWAYS: &str = "-Zmiri-disable-isolation";
 
-/// The files that lend memory in the most ways.
+/// The files that lend memory in the most ways: the short form.
 const CORE: [&str; 4] = ["simulated", "cancel", "lifetime", "scope"];
 
 /// How a test that leaks says so.
@@ -39,14 +39,14 @@ const VARIABLES: [&str; 3] = [
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Files of tests/ to run by both models, in place of all
+    /// Files of tests/ to run, in place of all
     files: Vec<String>,
     /// The short form: only the files that lend memory in the most ways
-    #[arg(long, conflicts_with_all = ["files", "seeds"])]
+    #[arg(long, conflicts_with = "files")]
     quick: bool,
-    /// The long form: everything by both models, and in so many schedules
-    #[arg(long)]
-    seeds: Option<u32>,
+    /// In how many schedules
+    #[arg(long, default_value_t = 1)]
+    seeds: u32,
     /// The first schedule
     #[arg(long, default_value_t = 0)]
     seed: u32,
@@ -143,19 +143,16 @@ fn plan(args: &Args) -> Result<Vec<Job>> {
         wanted => wanted.contains(&file.name),
     });
     files.sort_by_key(|file| cmp::Reverse(file.text.len()));
-    let everything = args.quick || args.seeds.is_some() || !args.files.is_empty();
+    let models = match args.model {
+        Some(model) => vec![model],
+        None => vec![Model::Tree, Model::Stacked],
+    };
     let mut jobs = Vec::new();
-    for seed in args.seed..args.seed + args.seeds.unwrap_or(1) {
-        for model in [Model::Tree, Model::Stacked] {
+    for seed in args.seed..args.seed + args.seeds {
+        for &model in &models {
             for file in &files {
-                let is_wanted = match args.model {
-                    Some(wanted) => wanted == model,
-                    None => everything || model == Model::Tree || file.is_core(),
-                };
-                if is_wanted {
-                    jobs.push(Job { file: file.name.clone(), model, seed, leaks: false });
-                }
-                if is_wanted && file.text.contains(LEAKS) && args.tests.is_empty() {
+                jobs.push(Job { file: file.name.clone(), model, seed, leaks: false });
+                if file.text.contains(LEAKS) && args.tests.is_empty() {
                     jobs.push(Job { file: file.name.clone(), model, seed, leaks: true });
                 }
             }
