@@ -447,6 +447,27 @@ fn the_memory_of_a_large_operation_that_completes_at_once_is_not_kept() {
     });
 }
 
+#[test]
+fn a_port_leaves_no_memory_behind() {
+    let _turn = TURN.lock();
+    COUNTED.store(GetCurrentThreadId(), Ordering::Relaxed);
+    let before = HELD.load(Ordering::Relaxed);
+    // Beyond what a cell holds, and not beyond what it keeps.
+    let port: Iocp<[u8; 1000]> = port_of();
+    for number in 0..10 {
+        port.post([number; 1000], 0, 0).unwrap();
+    }
+    for number in 0..5 {
+        assert_eq!(complete(&port).context, [number; 1000]);
+    }
+    let meanwhile = HELD.load(Ordering::Relaxed);
+    drop(port);
+    let after = HELD.load(Ordering::Relaxed);
+    COUNTED.store(0, Ordering::Relaxed);
+    assert!(meanwhile >= before + 10 * 1000, "nothing was there to be left");
+    assert_eq!(after, before);
+}
+
 /// Without optimisation each move is a copy on the stack.
 fn with_much_stack(test: impl FnOnce() + Send + 'static) {
     let _turn = TURN.lock();

@@ -11,8 +11,12 @@ use std::ptr;
 use std::thread;
 use std::time::Duration;
 
-use completion_port::{Batch, CompletionStatus, Error, ErrorKind, ForeignPacket, Iocp};
-use support::{PATIENCE, complete, dequeue_raw, few, nothing_more, port, post_raw, stream_pair};
+use completion_port::{
+    Batch, CompletionStatus, Error, ErrorKind, ForeignPacket, Iocp, unconnected_stream,
+};
+use support::{
+    PATIENCE, complete, dequeue_raw, few, nothing_more, own_address, port, post_raw, stream_pair,
+};
 use windows_sys::Win32::Networking::WinSock as ws;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::Win32::System::JobObjects::{
@@ -44,17 +48,6 @@ fn foreign(port: &Iocp) -> ForeignPacket {
 fn assert_foreign(port: &Iocp, overlapped: usize) {
     post_raw(port, 3, 4, overlapped);
     assert_eq!(foreign(port), packet(3, 4, overlapped));
-}
-
-/// The address that the `OVERLAPPED` of the port's next operation has: it is
-/// looked up in a packet on the way.
-fn own_address(port: &Iocp) -> usize {
-    port.post(1, 2, 3).unwrap();
-    let (bytes, key, overlapped) = dequeue_raw(port);
-    assert_eq!((key, bytes), (2, 3));
-    post_raw(port, bytes, key, overlapped);
-    assert_eq!(complete(port).context, 1);
-    overlapped
 }
 
 /// A receive by other code, with an `OVERLAPPED` and a buffer of its own.
@@ -184,6 +177,17 @@ fn the_address_of_an_operation_that_is_over_is_foreign() {
     assert_eq!(pending.take_buffer(), Some(*b"bytes"));
     drop(completion);
     drop(pending);
+    assert_foreign(&port, address);
+    nothing_more(&port);
+}
+
+#[test]
+fn the_address_of_an_operation_that_was_refused_is_foreign() {
+    let port = port();
+    let address = own_address(&port);
+    let peer = "127.0.0.1:1".parse().unwrap();
+    let socket = port.add_handle(unconnected_stream(peer).unwrap(), 1).unwrap();
+    assert_eq!(port.initiate_write(&socket, 2, "hello").unwrap_err().returned, (2, "hello"));
     assert_foreign(&port, address);
     nothing_more(&port);
 }

@@ -17,8 +17,8 @@ use simulated_kernel::{
     waiting,
 };
 use support::{
-    close_raw_socket, complete, complete_all, eventually, nothing_more, pipe_pair, port, post_raw,
-    shrink_buffers, stream_pair,
+    PATIENCE, close_raw_socket, complete, complete_all, eventually, nothing_more, own_address,
+    pipe_pair, port, post_raw, shrink_buffers, stream_pair,
 };
 use windows_sys::Win32::Foundation as win32;
 use windows_sys::Win32::Networking::WinSock as ws;
@@ -356,6 +356,19 @@ fn a_post_without_room_gives_its_context_back() {
     assert_eq!(rejected.error.kind(), ErrorKind::ResourceExhausted);
     port.post(rejected.returned, 0, 0).unwrap();
     assert_eq!(complete(&port).context, "hello");
+}
+
+#[test]
+fn the_address_of_a_post_that_was_refused_is_foreign() {
+    let port = port();
+    let address = own_address(&port);
+    let refusing = behave(|kernel| kernel.refuse_posts = 1);
+    assert_eq!(port.post(1, 0, 0).unwrap_err().returned, 1);
+    drop(refusing);
+    post_raw(&port, 3, 4, address);
+    let packet = port.get_completion_timeout(PATIENCE).unwrap_err().foreign_packet();
+    assert_eq!(packet.map(|packet| packet.overlapped), Some(address));
+    nothing_more(&port);
 }
 
 #[test]

@@ -342,6 +342,17 @@ pub fn dequeue_raw<C: Send + 'static>(port: &Iocp<C>) -> (u32, usize, usize) {
     (bytes, key, overlapped.addr())
 }
 
+/// The address that the `OVERLAPPED` of the port's next operation has: it is
+/// looked up in a packet on the way.
+pub fn own_address(port: &Iocp) -> usize {
+    port.post(1, 2, 3).unwrap();
+    let (bytes, key, overlapped) = dequeue_raw(port);
+    assert_eq!((key, bytes), (2, 3));
+    post_raw(port, bytes, key, overlapped);
+    assert_eq!(complete(port).context, 1);
+    overlapped
+}
+
 /// Closes a handle behind its owner's back. The owner must not be used, and
 /// other tests' handles may get the value.
 pub fn close_raw(handle: HANDLE) {

@@ -312,6 +312,22 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("foreign", "the_address_of_an_operation_that_is_over_is_foreign"),
     },
     Mutation {
+        name: "a-refused-operation-leaves-its-mark",
+        file: "src/operation/state.rs",
+        before: "self.0.store(0, Ordering::Release);",
+        after: "",
+        why: "a foreign packet is lost, because it carries the address of a cell that is free",
+        test: integration("foreign", "the_address_of_an_operation_that_was_refused_is_foreign"),
+    },
+    Mutation {
+        name: "a-refused-post-stays-in-flight",
+        file: "src/operation/launch.rs",
+        before: "let parts = Body::remove(cell);",
+        after: "return Body::remove(cell); let parts = Body::remove(cell);",
+        why: "a foreign packet completes a post that came back to its caller",
+        test: simulated("the_address_of_a_post_that_was_refused_is_foreign"),
+    },
+    Mutation {
         name: "a-foreign-packet-closes-the-port",
         file: "src/port/dequeue.rs",
         before: "if self.gate.is_closed() && packet.overlapped == self.cells.close_marker() {",
@@ -432,6 +448,14 @@ pub const MUTATIONS: &[Mutation] = &[
         after: "if spill.size as usize >= layout.size() {",
         why: "a body is placed where its alignment does not allow",
         test: integration("buffer", "an_over_aligned_buffer_takes_the_place_of_a_larger_one"),
+    },
+    Mutation {
+        name: "spill-blocks-outlive-their-port",
+        file: "src/operation/slab.rs",
+        before: "unsafe { Cell::spill(cell) }.release();",
+        after: "let _ = unsafe { Cell::spill(cell) };",
+        why: "what large operations were kept in is never freed",
+        test: integration("allocation", "a_port_leaves_no_memory_behind"),
     },
     Mutation {
         name: "large-spill-blocks-are-kept",
