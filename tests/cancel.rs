@@ -56,6 +56,19 @@ fn a_cancelled_read_completes_as_cancelled_with_its_buffer() {
 }
 
 #[test]
+fn the_result_of_a_completion_is_its_bytes_or_its_error() {
+    let port = port();
+    let (_client, server) = served(&port);
+    port.initiate_write(&server, 4, "hello").unwrap();
+    assert_eq!(complete(&port).result(), Ok(5));
+    let pending = port.initiate_read(&server, 5, Vec::with_capacity(64)).unwrap();
+    assert_eq!(pending.cancel(), Ok(true));
+    let completion = complete(&port);
+    assert!(completion.result().unwrap_err().is_cancelled());
+    assert_eq!(completion.result().map(drop), completion.error_status);
+}
+
+#[test]
 fn the_buffer_of_a_cancelled_read_comes_back_from_the_completion() {
     let port = port();
     let (_client, server) = served(&port);
