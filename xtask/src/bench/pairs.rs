@@ -56,7 +56,8 @@ impl fmt::Display for Pairs {
     }
 }
 
-/// The median of some ratios, and where it is with a probability of 95 %.
+/// The median of some ratios, and where it is with a probability of 95 % (94 if
+/// they are five).
 struct Ratio {
     median: f64,
     least: f64,
