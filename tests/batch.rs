@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use completion_port::{Batch, ErrorKind, Iocp, OperationKind, Started};
+use completion_port::{Batch, ErrorKind, Iocp, OperationKind, Pending, Started};
 use support::ledger::Ledger;
 use support::{
     PATIENCE, complete, eventually, few, nothing_more, overlapped_file, pattern, pattern_from,
@@ -57,6 +57,44 @@ fn a_batch_never_holds_more_than_its_capacity() {
     assert_eq!(found, (0..25).collect::<Vec<_>>());
     assert_eq!(port.get_completions(&mut batch, Some(Duration::ZERO)), Ok(0));
     assert_eq!(batch.capacity(), 10);
+}
+
+#[test]
+fn a_full_batch_takes_no_more_until_it_has_room() {
+    let port = port();
+    for i in 0..9 {
+        port.post(i, 0, 0).unwrap();
+    }
+    let mut batch = Batch::with_capacity(4);
+    assert_eq!(port.get_completions(&mut batch, None), Ok(4));
+    // Does not wait, though it takes nothing.
+    assert_eq!(port.get_completions(&mut batch, None), Ok(4));
+    let mut found = vec![batch.next().unwrap().unwrap().context];
+    found.push(batch.next().unwrap().unwrap().context);
+    assert_eq!(port.get_completions(&mut batch, None), Ok(4));
+    found.extend(contexts(&mut batch));
+    assert_eq!(port.get_completions(&mut batch, None), Ok(3));
+    found.extend(contexts(&mut batch));
+    assert_eq!(found, (0..9).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_queued_on_both_sides_of_the_close_marker_comes_in_order() {
+    let port = port();
+    let (one, mut other) = stream_pair();
+    let one = port.add_handle(one, 0).unwrap();
+    let reads = [3, 4].map(|i| port.initiate_read(&one, i, Vec::with_capacity(1)).unwrap());
+    port.post(1, 0, 0).unwrap();
+    port.post(2, 0, 0).unwrap();
+    port.close();
+    other.write_all(b"ab").unwrap();
+    let mut batch = Batch::with_capacity(8);
+    eventually("all four are in the batch", || {
+        port.get_completions(&mut batch, Some(Duration::ZERO)).unwrap() == 4
+    });
+    assert!(reads.iter().all(Pending::is_completed));
+    assert_eq!(contexts(&mut batch), [1, 2, 3, 4]);
+    assert!(port.get_completions(&mut batch, None).unwrap_err().is_closed());
 }
 
 #[test]
@@ -295,7 +333,7 @@ fn an_undrained_batch_frees_everything_in_it() {
     let one = port.add_handle(one, 0).unwrap();
     let (skips, _its_other) = stream_pair();
     let skips = port.add_handle(skips, 0).unwrap().skip_on_success().unwrap();
-    let mut batch = Batch::with_capacity(4);
+    let mut batch = Batch::with_capacity(8);
     for i in 0..4 {
         port.post(ledger.entry(i), 0, 0).unwrap();
     }

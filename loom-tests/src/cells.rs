@@ -1,4 +1,4 @@
-//! Cells, from the free list and back to it.
+//! Free cells, from those at hand or on the list, and back.
 
 use loom::thread;
 
@@ -35,8 +35,7 @@ fn two_threads_that_take_and_put_back_lose_no_cell() {
 #[test]
 fn two_threads_that_take_from_the_list_and_put_back_lose_no_cell() {
     explore::two_threads(|| {
-        // Two of them stay at hand.
-        let port = Port::new(4);
+        let port = Port::with_list(2);
         let other = port.clone();
         let there = thread::spawn(move || {
             let index = other.allocate_from_list().expect("a cell for each");
@@ -54,7 +53,7 @@ fn two_threads_that_take_from_the_list_and_put_back_lose_no_cell() {
 #[test]
 fn a_cell_that_came_back_does_not_bring_its_old_successor() {
     explore::two_threads(|| {
-        let port = Port::new(4);
+        let port = Port::with_list(2);
         let other = port.clone();
         let there = thread::spawn(move || {
             let (first, second) = (other.allocate_from_list(), other.allocate_from_list());
@@ -72,18 +71,36 @@ fn a_cell_that_came_back_does_not_bring_its_old_successor() {
     });
 }
 
+/// Whoever finds the chain at hand busy goes to the list.
+#[test]
+fn cells_at_hand_and_on_the_list_are_not_mixed_up() {
+    explore::two_threads(|| {
+        let port = Port::with_list(2);
+        port.free(port.allocate().expect("there are two"));
+        let other = port.clone();
+        let there = thread::spawn(move || {
+            let index = other.allocate().expect("a cell for each");
+            other.free(index);
+        });
+        let index = port.allocate().expect("a cell for each");
+        port.free(index);
+        there.join().unwrap();
+        port.assert_all_free();
+    });
+}
+
 #[test]
 fn three_threads_never_hold_the_same_cell() {
     explore::three_threads(|| {
         let port = Port::new(3);
         let threads = [port.clone(), port.clone()].map(|port| {
             thread::spawn(move || {
-                if let Some(index) = port.allocate() {
+                if let Some(index) = port.allocate_in_haste() {
                     port.free(index);
                 }
             })
         });
-        if let Some(index) = port.allocate() {
+        if let Some(index) = port.allocate_in_haste() {
             port.free(index);
         }
         for thread in threads {

@@ -17,5 +17,6 @@ pub fn three_threads(test: impl Fn() + Send + Sync + 'static) {
 fn run(interruptions: usize, test: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound.get_or_insert(interruptions);
+    builder.max_branches = 10_000;
     builder.check(test);
 }

@@ -2,8 +2,7 @@
 //! stale values that the memory model allows.
 //!
 //! These are the library's own files, `state.rs`, `at_hand.rs` and
-//! `free_list.rs`, on loom's
-//! atomics. [`model`] builds around them what the library builds: cells,
+//! `free_list.rs`, on loom's atomics. [`model`] builds around them what the library builds: cells,
 //! holders, a port. Where the library has memory, the model has loom's
 //! `UnsafeCell`, which fails a test when two threads use it and nothing orders
 //! them.
@@ -24,3 +23,5 @@ mod model;
 mod cells;
 mod operations;
 mod port;
+
+use loom::thread::yield_now;

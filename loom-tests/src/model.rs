@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use loom::cell::UnsafeCell;
 
-use crate::at_hand::AtHand;
+use crate::at_hand::{self, AtHand, BUSY, is_cell, is_open};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::free_list::{FreeList, NONE};
-use crate::state::{Holder, State};
+use crate::state::{DROPS, Holder, State};
 
 /// A port, its slab, and its queue.
 pub struct Port {
@@ -28,7 +28,8 @@ pub struct Port {
 pub struct Cell {
     state: State,
     next: AtomicU32,
-    /// What to cancel on; here it is the cell's number.
+    /// What to cancel on; here it is the cell's number. While the cell is at
+    /// hand, the address of the one behind it.
     handle: UnsafeCell<u32>,
     /// Written by the dequeuer; here it is the operation's payload.
     result: UnsafeCell<u32>,
@@ -74,6 +75,17 @@ impl Port {
         Rc::new(port)
     }
 
+    /// The same with all of them on the list.
+    pub fn with_list(cells: u32) -> Rc<Self> {
+        let port = Self::new(cells);
+        for _ in 0..cells {
+            let index = port.take_first(port.at_hand.seize());
+            port.free_to_list(index);
+        }
+        port.at_hand.put_back(at_hand::NONE);
+        port
+    }
+
     pub fn cell(&self, index: u32) -> &Cell {
         assert!(!self.is_destroyed(), "the memory is gone");
         &self.cells[index as usize - 1]
@@ -83,17 +95,41 @@ impl Port {
         self.destroyed.get()
     }
 
-    /// `Slab::allocate`; the cell is nobody else's.
+    /// `Slab::allocate`, where there are no fresh cells; the cell is nobody
+    /// else's.
     pub fn allocate(&self) -> Option<u32> {
-        let index = match self.at_hand.take() {
-            0 => return self.allocate_from_list(),
-            address => at(address as u32),
-        };
-        self.cell(index).own();
-        Some(index)
+        let mut first = self.at_hand.seize();
+        while !is_cell(first) {
+            let index = self.allocate_elsewhere(first);
+            if index.is_some() || first != BUSY {
+                return index;
+            }
+            first = self.at_hand.seize_again();
+        }
+        Some(self.take_first(first))
     }
 
-    /// `Slab::allocate_from_list`.
+    /// `Slab::allocate`, where there are: no cell means a fresh one.
+    pub fn allocate_in_haste(&self) -> Option<u32> {
+        let first = self.at_hand.seize();
+        if is_cell(first) { Some(self.take_first(first)) } else { self.allocate_elsewhere(first) }
+    }
+
+    /// Once around in `Slab::allocate_elsewhere`.
+    fn allocate_elsewhere(&self, first: usize) -> Option<u32> {
+        self.at_hand.leave(first);
+        self.allocate_from_list()
+    }
+
+    /// `Slab::take_first`.
+    fn take_first(&self, first: usize) -> u32 {
+        let index = at(first as u32);
+        self.at_hand.put_back(read(&self.cell(index).handle) as usize);
+        self.cell(index).own();
+        index
+    }
+
+    /// The part of it that has to do with the list.
     pub fn allocate_from_list(&self) -> Option<u32> {
         let index = at(self.free.pop(|place| &self.cell(at(place)).next)?);
         self.cell(index).own();
@@ -103,7 +139,13 @@ impl Port {
     /// `Slab::free`.
     pub fn free(&self, index: u32) {
         self.cell(index).own();
-        if !self.at_hand.keep(place(index) as usize) {
+        let first = self.at_hand.seize();
+        if is_open(first) {
+            self.cell(index).handle.with_mut(|handle| unsafe { *handle = first as u32 });
+            self.at_hand.put_back(place(index) as usize);
+        } else {
+            // `Slab::free_elsewhere`.
+            self.at_hand.leave(first);
             self.free_to_list(index);
         }
     }
@@ -118,8 +160,11 @@ impl Port {
 
     /// `Slab::close`.
     pub fn close(&self) {
-        for address in self.at_hand.close() {
-            self.free_to_list(at(address as u32));
+        let mut address = self.at_hand.close();
+        while address != at_hand::NONE {
+            let index = at(address as u32);
+            address = read(&self.cell(index).handle) as usize;
+            self.free_to_list(index);
         }
         if self.free.close(self.cells.len() as u32, |place| &self.cell(at(place)).next) {
             self.destroy();
@@ -141,13 +186,18 @@ impl Port {
 
     /// `Cells::launch` of an operation that the kernel completes at once.
     pub fn launch(self: &Rc<Self>, index: u32, payload: u32) -> Part {
-        self.begin(index, payload, 0);
+        self.begin(index, payload, Holder::Pending as u32 | DROPS);
         self.part(index, Holder::Pending)
+    }
+
+    /// `Cells::post`, which nobody tracks, and whose payload is nothing to drop.
+    pub fn post(&self, index: u32, payload: u32) {
+        self.begin(index, payload, 0);
     }
 
     /// `Borrowing::launch`.
     pub fn launch_scoped(self: &Rc<Self>, index: u32, payload: u32) -> (Part, Part) {
-        self.begin(index, payload, Holder::Scope as u32);
+        self.begin(index, payload, Holder::Pending as u32 | Holder::Scope as u32);
         (self.part(index, Holder::Pending), self.part(index, Holder::Scope))
     }
 
@@ -158,7 +208,7 @@ impl Port {
         assert_eq!(before, None, "a free cell with a payload in it");
         let before = replace(&cell.context, Some(payload));
         assert_eq!(before, None, "a free cell with a context in it");
-        cell.state.begin(Holder::Pending as u32 | others);
+        cell.state.begin(others);
         let before = self.queue.swap(index, Ordering::Release);
         assert_eq!(before, NONE, "the test has two packets");
     }
@@ -171,7 +221,7 @@ impl Port {
     /// all the same, perhaps before the call returns. If it was claimed first,
     /// the operation is in flight.
     pub fn launch_in_vain(self: &Rc<Self>, index: u32, payload: u32) -> Option<Part> {
-        self.begin(index, payload, 0);
+        self.begin(index, payload, Holder::Pending as u32 | DROPS);
         let cell = self.cell(index);
         if cell.state.withdraw().is_none() {
             return Some(self.part(index, Holder::Pending));
@@ -220,13 +270,13 @@ impl Port {
     }
 }
 
-/// A cell's place, and its address: even and not 0.
+/// A cell's place, and its address: no number that stands for something else.
 fn place(index: u32) -> u32 {
-    index * 2
+    index * 4
 }
 
 fn at(place: u32) -> u32 {
-    place / 2
+    place / 4
 }
 
 fn replace(place: &UnsafeCell<Option<u32>>, value: Option<u32>) -> Option<u32> {
@@ -267,7 +317,7 @@ impl Part {
     /// `Finished::take_buffer`, which is `Cell::take_and_leave`.
     pub fn take_and_leave(self) -> Option<u32> {
         let state = &self.cell().state;
-        let alone = state.is_held_by_nobody_but(self.holder);
+        let alone = state.is_held_by_nobody_but(self.holder, true);
         let output = (alone || state.take()).then(|| self.take_output());
         if alone {
             self.gone.set(true);
@@ -311,7 +361,7 @@ impl Drop for Part {
             return;
         }
         // Alone, it does not look again.
-        let alone = often_last && state.is_held_by_nobody_but(self.holder);
+        let alone = often_last && state.is_held_by_nobody_but(self.holder, false);
         if alone || state.leave(self.holder) {
             if alone || !state.is_taken() {
                 replace(payload, None).expect("a payload that nobody has taken");

@@ -105,6 +105,24 @@ fn a_cell_that_is_free_starts_another_operation_from_nothing() {
     });
 }
 
+#[test]
+fn a_cell_that_was_posted_is_free_once_its_completion_goes() {
+    explore::two_threads(|| {
+        let port = Port::new(2);
+        port.post(port.allocate().unwrap(), 7);
+        let dequeuer = port.clone();
+        let there = thread::spawn(move || drop(dequeuer.dequeue().expect("a packet")));
+        let kept = port.allocate().expect("the other cell");
+        if let Some(index) = port.allocate() {
+            port.post(index, 8);
+            drop(port.dequeue().expect("its packet"));
+        }
+        there.join().unwrap();
+        port.free(kept);
+        port.assert_all_free();
+    });
+}
+
 /// What it has looked at is the next operation's to change.
 #[test]
 fn a_pending_that_is_gone_is_done_with_the_cell() {

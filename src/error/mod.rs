@@ -7,6 +7,8 @@ use std::io;
 
 use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
 
+use crate::sys::Packet;
+
 pub(crate) use status::{
     STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE, STATUS_PENDING,
     completion_error, is_error,
@@ -341,6 +343,12 @@ pub struct ForeignPacket {
     /// The `OVERLAPPED` pointer of the packet, which may be null and need not
     /// be a pointer at all.
     pub overlapped: usize,
+}
+
+impl From<Packet> for ForeignPacket {
+    fn from(Packet { overlapped, key, bytes }: Packet) -> Self {
+        Self { completion_key: key, bytes_transferred: bytes, overlapped }
+    }
 }
 
 /// What could not be started, with all that was given to it.

@@ -1,50 +1,80 @@
-//! The free cells that are kept at hand, before the list of all others.
+//! The free cells that are kept at hand: a chain of them, before the list of
+//! all others.
 //!
-//! A thread that works completion by completion frees a cell and starts the
-//! next operation at once, or one read and one write. It finds their cells
-//! here, for an exchange each way and without the list's bookkeeping.
+//! Whoever takes a cell from the chain or puts one back has the chain alone
+//! meanwhile, for a few instructions. It is no lock: who finds it busy goes to
+//! the [list](super::free_list).
 
 use super::atomic::{AtomicUsize, Ordering};
+use super::yield_now;
 
-/// No cell is here.
-const NONE: usize = 0;
-/// No cell is kept here any more. No cell's address is odd.
-const CLOSED: usize = 1;
+/// Stands for the first cell where there is none. No cell's address is as small,
+/// or odd.
+pub(super) const NONE: usize = 0;
+/// Somebody has the chain.
+pub(super) const BUSY: usize = 1;
+/// No cell is kept here any more.
+const CLOSED: usize = 3;
 
+/// The address of the first cell, if there is one. Each cell has the address of
+/// the one behind it, which belongs to whoever has the chain.
 #[derive(Debug)]
-pub(super) struct AtHand([AtomicUsize; 2]);
+pub(super) struct AtHand(AtomicUsize);
+
+/// Whether this is the address of a cell.
+#[inline]
+pub(super) fn is_cell(first: usize) -> bool {
+    first > CLOSED
+}
+
+/// Whether this is the address of a cell, or none, before which another one can
+/// be put.
+#[inline]
+pub(super) fn is_open(first: usize) -> bool {
+    first & BUSY == 0
+}
 
 impl AtHand {
     pub fn new() -> Self {
-        Self([AtomicUsize::new(NONE), AtomicUsize::new(NONE)])
+        Self(AtomicUsize::new(NONE))
     }
 
-    /// The address of a cell that is the caller's alone from then on, or 0.
-    /// Nobody takes once this is closed.
+    /// Takes the chain, unless the answer is [`BUSY`]: then somebody else has
+    /// it. Otherwise it has to be [put back](Self::put_back) at once.
     #[inline]
-    pub fn take(&self) -> usize {
-        match self.0[0].swap(NONE, Ordering::Acquire) {
-            NONE => self.0[1].swap(NONE, Ordering::Acquire),
-            address => address,
+    pub fn seize(&self) -> usize {
+        self.0.swap(BUSY, Ordering::Acquire)
+    }
+
+    /// The same, some time after somebody else had it. Looks first, so that who
+    /// waits does not get in the way of who is to put it back.
+    pub fn seize_again(&self) -> usize {
+        yield_now();
+        if self.0.load(Ordering::Relaxed) == BUSY { BUSY } else { self.seize() }
+    }
+
+    /// Puts the chain back, with this cell as its first, or none. The cells in
+    /// it, and what they belong to, may be gone afterwards.
+    #[inline]
+    pub fn put_back(&self, first: usize) {
+        self.0.store(first, Ordering::Release);
+    }
+
+    /// Puts back what was seized in vain: no chain, or somebody else's.
+    pub fn leave(&self, first: usize) {
+        if first != BUSY {
+            self.put_back(first);
         }
     }
 
-    /// Keeps a cell that is the caller's alone. It, and what it belongs to, may
-    /// be gone afterwards, unless the answer is `false`: then it is still the
-    /// caller's.
-    #[inline]
-    #[must_use]
-    pub fn keep(&self, address: usize) -> bool {
-        self.0.iter().any(|place| {
-            place.compare_exchange(NONE, address, Ordering::Release, Ordering::Relaxed).is_ok()
-        })
-    }
-
-    /// Gives up the cells that are at hand, and keeps no others from now on.
-    pub fn close(&self) -> impl Iterator<Item = usize> {
-        self.0
-            .iter()
-            .map(|place| place.swap(CLOSED, Ordering::Acquire))
-            .filter(|address| *address != NONE)
+    /// Gives up the chain, and keeps no cells from now on. The address of the
+    /// first one that was at hand, or [`NONE`].
+    pub fn close(&self) -> usize {
+        let mut first = self.seize();
+        while first == BUSY {
+            first = self.seize_again();
+        }
+        self.put_back(CLOSED);
+        first
     }
 }

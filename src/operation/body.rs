@@ -14,6 +14,7 @@ use std::ptr::{self, NonNull};
 
 use super::cell::Cell;
 use super::payload::{OperationKind, Payload, Returns};
+use super::state::{DROPS, LONG_WAY};
 use crate::error::Call;
 
 /// How many bytes of a cell context and payload may fill, and how they may be
@@ -99,7 +100,7 @@ const fn round_up(size: usize, align: usize) -> usize {
 }
 
 /// Whether a payload of this type is in the room, whatever the context is.
-const fn payload_has_room<P>() -> bool {
+pub(super) const fn payload_has_room<P>() -> bool {
     mem::size_of::<P>() <= ROOM - CONTEXT_ROOM && mem::align_of::<P>() <= ROOM_ALIGN
 }
 
@@ -154,12 +155,16 @@ impl<C, P: Payload> Body<C, P> {
         drop_payload: if mem::needs_drop::<P>() { Some(Self::drop_payload) } else { None },
     };
 
-    /// Whether the operation takes the [long way](super::state::LONG_WAY).
-    pub const LONG_WAY: bool = P::SEES_COMPLETION
+    /// Whether the operation takes the [long way](LONG_WAY).
+    const LONG_WAY: bool = P::SEES_COMPLETION
         || match Self::SPILL {
             Some((layout, _)) => layout.size() > KEPT_SPILL,
             None => false,
         };
+
+    /// What the [state](super::state::State) says of the operation.
+    pub const TRAITS: u32 =
+        if Self::LONG_WAY { LONG_WAY } else { 0 } | if mem::needs_drop::<P>() { DROPS } else { 0 };
 
     const CONTEXT_HAS_ROOM: bool =
         context_has_room::<C>(if payload_has_room::<P>() { mem::size_of::<P>() } else { 0 });

@@ -3,14 +3,13 @@
 
 use std::cell::Cell as Flag;
 use std::marker::PhantomData;
-use std::mem;
+use std::mem::{self, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::thread;
 
-use super::atomic::Ordering;
+use super::body::payload_has_room;
 use super::cell::Cell;
-use super::free_list::NONE;
 use super::launch::{Cells, Target};
 use super::payload::{Payload, Read, Write};
 use super::pending::Pending;
@@ -24,50 +23,61 @@ use crate::sys::{self, Answer, LentOverlapped, LentRegion, Port};
 /// No code outside this crate can name the type, so the only way back to the
 /// buffer is the `Pending`, which knows the lifetime.
 #[derive(Debug)]
-#[repr(transparent)]
-struct Borrowed<B>(B);
+#[repr(C)]
+struct Borrowed<B> {
+    /// First, because that is where the `Pending` looks for it.
+    buffer: B,
+    /// The cell behind this one in the scope's list.
+    behind: MaybeUninit<Option<NonNull<Cell>>>,
+}
+
+impl<B> Borrowed<B> {
+    fn new(buffer: B) -> Self {
+        Self { buffer, behind: MaybeUninit::uninit() }
+    }
+}
 
 // SAFETY: What the buffer vouches for.
 unsafe impl<B: IoBuf> IoBuf for Borrowed<B> {
     fn initialized(&self) -> (*const u8, usize) {
-        self.0.initialized()
+        self.buffer.initialized()
     }
 }
 
 // SAFETY: What the buffer vouches for.
 unsafe impl<B: IoBufMut> IoBufMut for Borrowed<B> {
     fn initialized_mut(&mut self) -> (*mut u8, usize) {
-        self.0.initialized_mut()
+        self.buffer.initialized_mut()
     }
 
     fn writable(&mut self) -> (*mut u8, usize) {
-        self.0.writable()
+        self.buffer.writable()
     }
 
     unsafe fn advance(&mut self, bytes: usize) {
         // SAFETY: The caller's promise.
-        unsafe { self.0.advance(bytes) };
+        unsafe { self.buffer.advance(bytes) };
     }
 
     const FIXED: bool = B::FIXED;
 }
 
-/// The operations of one scope: the cells that it holds, linked by their
-/// places.
+/// The operations of one scope: the cells that it holds, each of which has the
+/// address of the one behind it.
 ///
 /// Only [`borrow`] makes one, and it waits for them.
 #[derive(Debug)]
 pub(crate) struct Borrowing<'scope, 'env: 'scope> {
     first: Flag<Option<NonNull<Cell>>>,
     /// How many more it may hold before it lets go of those that are over.
-    room: Flag<u32>,
+    room: Flag<i32>,
     /// Both are invariant, as in [`std::thread::Scope`]: what is borrowed for
     /// the scope must outlive it, and does if it is of the environment.
     scope: PhantomData<&'scope mut &'scope ()>,
     environment: PhantomData<&'env mut &'env ()>,
 }
 
-const FIRST_ROOM: u32 = 8;
+const FIRST_ROOM: i32 = 8;
 
 /// Runs `body`, then waits for all operations that it started on borrowed
 /// buffers: it asks for what is left to be cancelled, and calls `wait` until
@@ -75,22 +85,29 @@ const FIRST_ROOM: u32 = 8;
 #[inline]
 pub(crate) fn borrow<'env, T>(
     body: impl for<'scope> FnOnce(&'scope Borrowing<'scope, 'env>) -> T,
-    wait: impl FnMut(&Borrowing<'_, 'env>),
+    wait: impl Fn(&Borrowing<'_, 'env>) + Copy,
 ) -> T {
+    /// No value of the program's, so nobody can leak it.
+    struct End<'a, 'env, W: Fn(&Borrowing<'_, 'env>) + Copy>(&'a Borrowing<'a, 'env>, W);
+
+    impl<'env, W: Fn(&Borrowing<'_, 'env>) + Copy> Drop for End<'_, 'env, W> {
+        #[inline(always)]
+        fn drop(&mut self) {
+            let Self(borrowing, wait) = *self;
+            if let Some(left) = borrowing.let_go_of_first() {
+                borrowing.cancel_and_wait(left, wait);
+            }
+        }
+    }
+
     let borrowing = Borrowing {
         first: Flag::new(None),
         room: Flag::new(FIRST_ROOM),
         scope: PhantomData,
         environment: PhantomData,
     };
-    let mut result = catch_unwind(AssertUnwindSafe(|| body(&borrowing)));
-    borrowing.let_go();
-    if borrowing.first.get().is_some() {
-        if let Err(panic) = borrowing.cancel_and_wait(wait) {
-            result = Err(panic);
-        }
-    }
-    result.unwrap_or_else(|panic| resume_unwind(panic))
+    let _end = End(&borrowing, wait);
+    body(&borrowing)
 }
 
 impl<'scope> Borrowing<'scope, '_> {
@@ -108,7 +125,7 @@ impl<'scope> Borrowing<'scope, '_> {
         // SAFETY: Only the lifetime changes. `borrow` waits for the operation
         // before 'scope ends.
         let buffer = unsafe { mem::transmute::<&mut [u8], &'static mut [u8]>(buffer) };
-        let payload = Read::<_, SOCKET>(Borrowed(buffer));
+        let payload = Read::<_, SOCKET>(Borrowed::new(buffer));
         // SAFETY: The buffer comes back with the lifetime that it had.
         unsafe { self.launch(cells, port, target, context, payload, call) }
     }
@@ -126,15 +143,14 @@ impl<'scope> Borrowing<'scope, '_> {
     ) -> Result<Pending<&'scope [u8]>, Rejected<C>> {
         // SAFETY: As for `read`.
         let buffer = unsafe { mem::transmute::<&[u8], &'static [u8]>(buffer) };
-        let payload = Write::<_, SOCKET>(Borrowed(buffer));
+        let payload = Write::<_, SOCKET>(Borrowed::new(buffer));
         // SAFETY: As for `read`.
         unsafe { self.launch(cells, port, target, context, payload, call) }
     }
 
     /// # Safety
     ///
-    /// `T` is the payload's output without the wrapper, with the buffer's own
-    /// lifetime.
+    /// `P` is a `Borrowed` buffer, and `T` that buffer with its own lifetime.
     #[inline]
     unsafe fn launch<C, P: Payload, T>(
         &self,
@@ -147,7 +163,8 @@ impl<'scope> Borrowing<'scope, '_> {
     ) -> Result<Pending<T>, Rejected<C>> {
         // Without a destructor, there is nothing to do for the last holder.
         const { assert!(!mem::needs_drop::<P>()) };
-        if self.room.get() == 0 {
+        self.room.set(self.room.get() - 1);
+        if self.room.get() < 0 {
             // As many more as are left: letting go costs little for each.
             self.room.set(FIRST_ROOM.max(self.let_go()));
         }
@@ -155,42 +172,56 @@ impl<'scope> Borrowing<'scope, '_> {
             .launch(target, true, context, payload, call)
             .and_then(|launched| launched.into_pending(cells, port, target.key))
             .map_err(|rejected| rejected.map(|(context, _)| context))?;
-        self.room.set(self.room.get() - 1);
         self.hold(pending.cell());
-        // SAFETY: By the caller's promise; `Borrowed` is transparent.
+        // SAFETY: By the caller's promise; a `Borrowed` starts with its buffer.
         Ok(unsafe { pending.cast() })
     }
 
     /// Takes note of a cell in which the scope has a part.
     #[inline]
     fn hold(&self, cell: NonNull<Cell>) {
-        // SAFETY: The scope holds the cells; each has the place of the next.
-        unsafe {
-            let next = self.first.get().map_or(NONE, |next| Cell::slab(next).as_ref().place(next));
-            cell.as_ref().next.store(next, Ordering::Relaxed);
-        }
+        // SAFETY: The scope holds the cell.
+        unsafe { behind(cell).write(self.first.get()) };
         self.first.set(Some(cell));
     }
 
     fn held(&self) -> impl Iterator<Item = NonNull<Cell>> {
-        std::iter::successors(self.first.get(), |cell| next_held(*cell))
+        // SAFETY: The scope holds the cells in its list.
+        std::iter::successors(self.first.get(), |cell| unsafe { behind(*cell).read() })
     }
 
-    /// Lets go of the operations that are over, and keeps the others. Returns
-    /// how many those are.
-    #[inline]
-    fn let_go(&self) -> u32 {
-        let mut kept = 0;
-        let mut next = self.first.take();
+    /// Lets go of the first operations, as far as they are over and nobody else
+    /// holds their cells. Which one is left as the first.
+    #[inline(always)]
+    fn let_go_of_first(&self) -> Option<NonNull<Cell>> {
+        let mut next = self.first.get();
         while let Some(cell) = next {
-            next = next_held(cell);
-            // SAFETY: The scope holds the cell until here. If it is the last,
+            // SAFETY: The scope holds the cell until here. If it does so alone,
             // the operation is over, its context is gone, and the buffer is
             // only borrowed.
             unsafe {
-                if cell.as_ref().state.is_held_by_nobody_but(Holder::Scope) {
-                    Cell::free_emptied(cell);
-                } else if is_in_flight(cell) {
+                if !cell.as_ref().state.is_held_by_nobody_but(Holder::Scope, false) {
+                    return Some(cell);
+                }
+                next = behind(cell).read();
+                Cell::free_emptied(cell);
+            }
+        }
+        None
+    }
+
+    /// Lets go of all operations that are over, and keeps the others. Returns
+    /// how many those are.
+    #[cold]
+    fn let_go(&self) -> i32 {
+        let mut kept = 0;
+        let mut next = self.first.take();
+        while let Some(cell) = next {
+            // SAFETY: The scope holds the cell until it leaves; it has nothing
+            // to drop in it.
+            unsafe {
+                next = behind(cell).read();
+                if is_in_flight(cell) {
                     self.hold(cell);
                     kept += 1;
                 } else {
@@ -206,8 +237,12 @@ impl<'scope> Borrowing<'scope, '_> {
         self.held().any(|cell| Cell::address(cell) == overlapped)
     }
 
+    /// Cancels what is left, from this cell on, waits for it, and lets go of it.
     #[cold]
-    fn cancel_and_wait(&self, mut wait: impl FnMut(&Self)) -> thread::Result<()> {
+    #[inline(never)]
+    fn cancel_and_wait(&self, left: NonNull<Cell>, wait: impl Fn(&Self)) {
+        self.first.set(Some(left));
+        self.let_go();
         for cell in self.held() {
             // SAFETY: The scope holds the cell, so no other operation has it.
             let handle = unsafe { Cell::handle(cell) };
@@ -223,18 +258,23 @@ impl<'scope> Borrowing<'scope, '_> {
             }
         }
         self.let_go();
-        result
+        if let Err(panic) = result {
+            if !thread::panicking() {
+                resume_unwind(panic);
+            }
+        }
     }
 }
 
-/// The cell that a scope holds after this one.
+/// Where a cell in the scope's list has the address of the one behind it.
 #[inline]
-fn next_held(cell: NonNull<Cell>) -> Option<NonNull<Cell>> {
-    // SAFETY: The scope holds both.
-    unsafe {
-        let next = cell.as_ref().next.load(Ordering::Relaxed);
-        (next != NONE).then(|| Cell::slab(cell).as_ref().cell(next))
-    }
+fn behind(cell: NonNull<Cell>) -> *mut Option<NonNull<Cell>> {
+    // Where it is does not depend on what is borrowed, nor how.
+    const OFFSET: usize = mem::offset_of!(Borrowed<&[u8]>, behind);
+    const { assert!(OFFSET == mem::offset_of!(Borrowed<&mut [u8]>, behind)) };
+    const { assert!(payload_has_room::<Borrowed<&[u8]>>()) };
+    // SAFETY: A payload with room is at the start of it.
+    unsafe { Cell::room(cell).add(OFFSET).cast() }
 }
 
 #[inline]

@@ -21,10 +21,10 @@ use crate::sys::{self, Handle, LentOverlapped};
 pub(crate) struct Cell {
     overlapped: UnsafeCell<OVERLAPPED>,
     pub state: State,
-    /// The place of the next free cell, while this one is free, or of the next
-    /// one of its scope.
+    /// The place of the next free cell, while this one is on the list of them.
     pub next: AtomicU32,
-    /// What to cancel on.
+    /// What to cancel on; while the cell is at hand, the address of the one
+    /// behind it, or 0.
     handle: UnsafeCell<Handle>,
     vtable: UnsafeCell<Option<&'static VTable>>,
     slab: UnsafeCell<Option<NonNull<Slab>>>,
@@ -56,6 +56,28 @@ impl Cell {
     pub unsafe fn set_handle(cell: NonNull<Cell>, handle: Handle) {
         // SAFETY: By the caller's promise.
         unsafe { (*cell.as_ptr()).handle.get().write(handle) };
+    }
+
+    /// Notes which cell is behind this one at hand.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the cell alone, and it is empty.
+    #[inline]
+    pub unsafe fn put_before(cell: NonNull<Cell>, behind: usize) {
+        // SAFETY: By the caller's promise.
+        unsafe { (*cell.as_ptr()).handle.get().write(Handle(behind)) };
+    }
+
+    /// The address of the cell behind this one at hand, or 0.
+    ///
+    /// # Safety
+    ///
+    /// The cell was put there, and is the caller's alone.
+    #[inline]
+    pub unsafe fn behind(cell: NonNull<Cell>) -> usize {
+        // SAFETY: By the caller's promise.
+        unsafe { (*(*cell.as_ptr()).handle.get()).0 }
     }
 
     /// Makes the `OVERLAPPED` ready for an operation.
@@ -178,11 +200,31 @@ impl Cell {
     ///
     /// The cell was filled and given to the kernel.
     unsafe fn has_result(cell: NonNull<Cell>) -> bool {
+        // SAFETY: By the caller's promise.
+        unsafe { Self::status(cell) != STATUS_PENDING }
+    }
+
+    /// Whether that result is a cancel.
+    ///
+    /// # Safety
+    ///
+    /// As for [`has_result`](Self::has_result).
+    #[inline(always)]
+    pub unsafe fn was_cancelled(cell: NonNull<Cell>) -> bool {
+        // SAFETY: By the caller's promise.
+        unsafe { Self::status(cell) == STATUS_CANCELLED }
+    }
+
+    /// # Safety
+    ///
+    /// The cell was filled and given to the kernel.
+    #[inline(always)]
+    unsafe fn status(cell: NonNull<Cell>) -> u32 {
         // SAFETY: The memory is there. Volatile, because the kernel may be
         // writing it.
-        let status =
-            unsafe { (&raw const (*(*cell.as_ptr()).overlapped.get()).Internal).read_volatile() };
-        status as u32 != STATUS_PENDING
+        unsafe {
+            (&raw const (*(*cell.as_ptr()).overlapped.get()).Internal).cast::<u32>().read_volatile()
+        }
     }
 
     /// Notes the result where [`result`](Self::result) finds it.
@@ -199,61 +241,33 @@ impl Cell {
         overlapped.InternalHigh = bytes as usize;
     }
 
-    /// A packet was dequeued that carries the cell's address: if the operation
-    /// has succeeded, and the cell is nobody's but the kernel's, turns the
-    /// kernel's part into the completion's, and returns the byte count.
+    /// A packet was dequeued that carries the cell's address, and nobody has a
+    /// part but the kernel, and perhaps a scope: how many bytes the operation
+    /// has transferred, if it has succeeded.
+    ///
+    /// # Safety
+    ///
+    /// As it says.
+    #[inline(always)]
+    pub unsafe fn success(cell: NonNull<Cell>) -> Option<u32> {
+        // SAFETY: Who is alone with a cell has it.
+        unsafe {
+            let overlapped = (*cell.as_ptr()).overlapped.get();
+            // Volatile, and no wider than it is used: so the compiler keeps this
+            // path apart from the others, and knows there that it is a success.
+            let bytes = (&raw const (*overlapped).InternalHigh).cast::<u32>().read_volatile();
+            ((*overlapped).Internal as u32 == 0).then_some(bytes)
+        }
+    }
+
+    /// A packet was dequeued that carries the cell's address: takes the kernel's
+    /// part for the completion, whoever else has one. `false` if the kernel does
+    /// not hold the cell.
     ///
     /// # Safety
     ///
     /// The cell is initialised, and each packet is used once.
-    #[inline]
-    pub unsafe fn claim_success(cell: NonNull<Cell>) -> Option<u32> {
-        // SAFETY: By the caller's promise; who claims a cell has it.
-        unsafe {
-            let this = cell.as_ptr();
-            let overlapped = (*this).overlapped.get();
-            let alone = (*this).state.claim_alone()?;
-            // Volatile, and no wider than it is used: so the compiler keeps this
-            // path apart from the others, and knows there that it is a success.
-            let bytes = (&raw const (*overlapped).InternalHigh).cast::<u32>().read_volatile();
-            if (*overlapped).Internal as u32 == 0 {
-                (*this).state.complete_alone(alone);
-                Some(bytes)
-            } else {
-                None
-            }
-        }
-    }
-
-    /// The same for every operation. `false` if the kernel does not hold the
-    /// cell.
-    ///
-    /// # Safety
-    ///
-    /// As for [`claim_success`](Self::claim_success).
-    #[inline]
     pub unsafe fn claim(cell: NonNull<Cell>) -> bool {
-        // SAFETY: As above.
-        unsafe {
-            let state = &cell.as_ref().state;
-            match state.claim_alone() {
-                Some(alone) if Self::has_result(cell) => {
-                    state.complete_alone(alone);
-                    true
-                }
-                _ => Self::claim_shared(cell),
-            }
-        }
-    }
-
-    /// The same where others have a part, or there is no result.
-    ///
-    /// # Safety
-    ///
-    /// As for [`claim_success`](Self::claim_success).
-    #[cold]
-    #[inline(never)]
-    unsafe fn claim_shared(cell: NonNull<Cell>) -> bool {
         // SAFETY: As above.
         unsafe {
             let state = &cell.as_ref().state;
@@ -315,7 +329,8 @@ impl Cell {
         // SAFETY: The completion holds the cell; if it does so alone, it owns
         // it, and the payload is its to take.
         unsafe {
-            if !cell.as_ref().state.is_held_by_nobody_but(Holder::Completion) {
+            let drops = mem::needs_drop::<T>();
+            if !cell.as_ref().state.is_held_by_nobody_but(Holder::Completion, drops) {
                 return Self::take_and_leave(cell, vtable, bytes);
             }
             let place = returned_payload::<T>(cell);
@@ -365,20 +380,19 @@ impl Cell {
         }
     }
 
-    /// The same for a holder that is most often the last.
+    /// The same for the completion, which is most often the last.
     ///
     /// # Safety
     ///
-    /// As for [`leave`](Self::leave), and the cell was filled with this table.
+    /// As for [`leave`](Self::leave).
     #[inline]
-    pub unsafe fn leave_last(cell: NonNull<Cell>, holder: Holder, vtable: &VTable) {
+    pub unsafe fn leave_last(cell: NonNull<Cell>) {
         // SAFETY: As for `leave`.
         unsafe {
-            if cell.as_ref().state.is_held_by_nobody_but(holder) {
-                Self::drop_payload(cell, vtable);
+            if cell.as_ref().state.is_held_by_nobody_but(Holder::Completion, false) {
                 Self::free_emptied(cell);
             } else {
-                Self::leave(cell, holder);
+                Self::leave(cell, Holder::Completion);
             }
         }
     }
@@ -393,23 +407,11 @@ impl Cell {
         // SAFETY: The last holder owns the cell alone.
         unsafe {
             if !cell.as_ref().state.is_taken() {
-                Self::drop_payload(cell, Self::vtable(cell));
+                if let Some(drop_payload) = Self::vtable(cell).drop_payload {
+                    drop_payload(cell);
+                }
             }
             Self::free(cell);
-        }
-    }
-
-    /// # Safety
-    ///
-    /// The caller owns the cell alone, which was filled with this table, and
-    /// nobody has taken the output.
-    #[inline]
-    unsafe fn drop_payload(cell: NonNull<Cell>, vtable: &VTable) {
-        // SAFETY: By the caller's promise.
-        unsafe {
-            if let Some(drop_payload) = vtable.drop_payload {
-                drop_payload(cell);
-            }
         }
     }
 

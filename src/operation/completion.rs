@@ -10,8 +10,8 @@ use std::ptr::{self, NonNull};
 use super::body::{FILLED, ITSELF, VTable, context_place};
 use super::cell::Cell;
 use super::payload::{OperationKind, fill};
-use super::state::Holder;
 use crate::error::{Error, Result, completion_error};
+use crate::sys::Entry;
 
 /// A completed operation: what [`Iocp::get_completion`](crate::Iocp::get_completion)
 /// returns.
@@ -103,14 +103,14 @@ impl Finished {
         // SAFETY: The operation is over, its context has been moved out, and it
         // returns a `B` of this form.
         let buffer = unsafe {
-            if vtable.returns_as::<B, ITSELF>() {
-                Cell::take_payload_and_leave(cell, vtable, bytes, |_: &mut B| {})
-            } else if is_vector && vtable.returns_as::<B, FILLED>() {
+            if is_vector && vtable.returns_as::<B, FILLED>() {
                 // What most reads are into is filled without a call through
                 // the table.
                 Cell::take_payload_and_leave(cell, vtable, bytes, |vector: &mut B| {
                     fill(&mut *ptr::from_mut(vector).cast::<Vec<u8>>(), bytes);
                 })
+            } else if vtable.returns_as::<B, ITSELF>() {
+                Cell::take_payload_and_leave(cell, vtable, bytes, |_: &mut B| {})
             } else if vtable.returns::<B>() {
                 Cell::take_and_leave(cell, vtable, bytes)
             } else {
@@ -135,7 +135,7 @@ impl Drop for Finished {
         if let Some(cell) = self.cell {
             // SAFETY: The completion's part ends here; its context has been
             // moved out.
-            unsafe { Cell::leave_last(cell, Holder::Completion, self.vtable) };
+            unsafe { Cell::leave_last(cell) };
         }
     }
 }
@@ -151,9 +151,8 @@ impl fmt::Debug for Finished {
 #[derive(Debug)]
 pub(crate) struct Dequeued<C> {
     cell: NonNull<Cell>,
-    /// Of the result, in a word each, which is what it travels in.
-    status: usize,
-    bytes: usize,
+    status: u32,
+    bytes: u32,
     context: PhantomData<C>,
 }
 
@@ -167,24 +166,38 @@ impl<C> Dequeued<C> {
     ///
     /// The operation is over, with this result, and the completion holds its
     /// cell, whose context is a `C`.
-    #[inline]
-    pub(super) unsafe fn new(cell: NonNull<Cell>, (status, bytes): (u32, u32)) -> Self {
-        Self { cell, status: status as usize, bytes: bytes as usize, context: PhantomData }
+    #[inline(always)]
+    pub(super) unsafe fn new(cell: NonNull<Cell>, status: u32, bytes: u32) -> Self {
+        Self { cell, status, bytes, context: PhantomData }
+    }
+
+    /// Puts the operation down in the place of its packet, which is the new
+    /// owner.
+    #[inline(always)]
+    pub(super) fn put_down(self, entry: &mut Entry) {
+        let (cell, status, bytes) = self.into_parts();
+        entry.note(cell.as_ptr().cast(), status, bytes);
+    }
+
+    #[inline(always)]
+    fn into_parts(self) -> (NonNull<Cell>, u32, u32) {
+        let Self { cell, status, bytes, .. } = *ManuallyDrop::new(self);
+        (cell, status, bytes)
     }
 
     /// The completion, with the completion key of the packet.
     #[inline(always)]
     pub fn complete(self, key: usize) -> CompletionStatus<C> {
-        let Self { cell, status, bytes, .. } = *ManuallyDrop::new(self);
+        let (cell, status, bytes) = self.into_parts();
         // SAFETY: The completion holds the cell, contexts of this port are
         // `C`, and `self` is gone.
         let (context, vtable) = unsafe { (context_place::<C>(cell).read(), Cell::vtable(cell)) };
         CompletionStatus {
             context,
             handle_context: key,
-            bytes_transferred: bytes as u32,
-            error_status: completion_error(status as u32, vtable.call),
-            operation: Finished { cell: Some(cell), vtable, bytes: bytes as u32 },
+            bytes_transferred: bytes,
+            error_status: completion_error(status, vtable.call),
+            operation: Finished { cell: Some(cell), vtable, bytes },
         }
     }
 }

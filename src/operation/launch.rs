@@ -10,8 +10,8 @@ use super::payload::{Payload, Post};
 use super::pending::Pending;
 use super::rule::{Verdict, may_be_a_warning, verdict};
 use super::slab::Slab;
-use super::state::{Holder, LONG_WAY};
-use crate::error::{Call, Error, Rejected, Result, STATUS_END_OF_FILE};
+use super::state::Holder;
+use crate::error::{Call, Error, Rejected, Result, STATUS_CANCELLED, STATUS_END_OF_FILE};
 use crate::sys::{self, Answer, Handle, Landing, LentOverlapped, LentRegion, Nature, Packet, Port};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
@@ -107,7 +107,7 @@ impl<C> Cells<C> {
         let region = unsafe { LentRegion::new(start, length) };
         let others = Holder::Pending as u32
             | if scoped { Holder::Scope as u32 } else { 0 }
-            | if Body::<C, P>::LONG_WAY { LONG_WAY } else { 0 };
+            | Body::<C, P>::TRAITS;
         // SAFETY: Ours until the call.
         unsafe { cell.as_ref() }.state.begin(others);
         // Given away from here on: the packet can be dequeued by another
@@ -137,9 +137,8 @@ impl<C> Cells<C> {
             Cell::set_result(cell, 0, bytes);
             Body::place(cell, context, Post);
         }
-        let others = if Body::<C, Post>::LONG_WAY { LONG_WAY } else { 0 };
         // SAFETY: Ours until it is posted.
-        unsafe { cell.as_ref() }.state.begin(others);
+        unsafe { cell.as_ref() }.state.begin(Body::<C, Post>::TRAITS);
         port.post(key, bytes, Cell::address(cell)).map_err(|error| {
             // SAFETY: Nothing was posted, so the cell is ours again.
             let (returned, Post) = unsafe { withdraw(cell) };
@@ -200,21 +199,43 @@ impl<C> Cells<C> {
 }
 
 impl<C> Found<C> {
-    /// The operation that its packet completes, in the common case: one that
-    /// has succeeded, and of which only the packet and perhaps a scope are left.
+    /// The operation that its packet completes, if it has succeeded or was
+    /// cancelled, and nobody has a part in it but the packet, and perhaps a
+    /// scope. It goes to `then`, which is compiled for each of the two, with
+    /// what is known of it.
     #[inline(always)]
-    pub fn claim_success(&self) -> Option<Dequeued<C>> {
+    pub fn claim_alone<T>(&self, mut then: impl FnMut(Dequeued<C>) -> T) -> Option<T> {
         // SAFETY: Cells that have been used are initialised, and the packet is
         // the proof that the kernel has given this one back, if it had it. The
         // kernel's part is the completion's then.
-        unsafe { Cell::claim_success(self.cell).map(|bytes| Dequeued::new(self.cell, (0, bytes))) }
+        unsafe {
+            let state = &self.cell.as_ref().state;
+            let alone = state.claim_alone()?;
+            if let Some(bytes) = Cell::success(self.cell) {
+                state.complete_alone(alone);
+                return Some(then(Dequeued::new(self.cell, 0, bytes)));
+            }
+            if !Cell::was_cancelled(self.cell) {
+                return None;
+            }
+            // The other way round, or the compiler makes one of the two ways.
+            let result = then(Dequeued::new(self.cell, STATUS_CANCELLED, 0));
+            state.complete_alone(alone);
+            Some(result)
+        }
     }
 
-    /// The same in all cases, but not of a packet that is foreign, or stray.
-    #[inline]
-    pub fn claim(&self) -> Option<Dequeued<C>> {
-        // SAFETY: As for `claim_success`.
-        unsafe { Cell::claim(self.cell).then(|| Dequeued::new(self.cell, Cell::result(self.cell))) }
+    /// The same whoever has a part; `None` if the packet is foreign, or stray.
+    #[cold]
+    #[inline(never)]
+    pub fn claim(self) -> Option<Dequeued<C>> {
+        // SAFETY: As above.
+        unsafe {
+            Cell::claim(self.cell).then(|| {
+                let (status, bytes) = Cell::result(self.cell);
+                Dequeued::new(self.cell, status, bytes)
+            })
+        }
     }
 }
 
@@ -268,12 +289,12 @@ impl<C, P: Payload> Unqueued<C, P> {
         // SAFETY: No packet will come, and the program got no `Pending`: the
         // cell is ours, and becomes the completion's.
         let operation = unsafe {
-            let result = match Cell::result(self.cell) {
+            let (status, bytes) = match Cell::result(self.cell) {
                 (0, bytes) if !P::SEES_COMPLETION => (0, bytes),
                 _ => Cell::completed(self.cell),
             };
             self.cell.as_ref().state.complete_at_once();
-            Dequeued::new(self.cell, result)
+            Dequeued::new(self.cell, status, bytes)
         };
         operation.complete(key)
     }
@@ -470,8 +491,8 @@ mod tests {
         unsafe { Cell::set_result(cell, 0, 0) };
         let address = Cell::address(cell);
         let found = cells.find(address).expect("it is one of ours");
-        let dequeued = found.claim_success().or_else(|| found.claim());
-        assert_eq!(dequeued.expect("it is in flight").complete(0).context, 7);
+        assert!(found.claim_alone(drop).is_none(), "it takes the long way");
+        assert_eq!(found.claim().expect("it is in flight").complete(0).context, 7);
         assert_eq!(seen.get(), 1);
     }
 }

@@ -6,6 +6,7 @@
 //! [`Dequeued::complete`] turns it into a [`CompletionStatus`]. What stands
 //! between, and who may touch what when, is the protocol of [`state`].
 
+mod arrivals;
 mod at_hand;
 mod body;
 mod borrowed;
@@ -19,9 +20,11 @@ mod rule;
 mod slab;
 mod state;
 
-/// What the protocols are made of; `loom-tests` puts loom's in their place.
+// What the protocols are made of; `loom-tests` puts loom's in their place.
 use std::sync::atomic;
+use std::thread::yield_now;
 
+pub(crate) use arrivals::Arrivals;
 pub(crate) use borrowed::{Borrowing, borrow};
 pub(crate) use completion::Dequeued;
 pub use completion::{CompletionStatus, Finished};

@@ -2,14 +2,15 @@
 //! committed as it is needed and never moved.
 //!
 //! Whether a packet's pointer is one of ours is a range check here, which
-//! follows no pointer. Of the cells that have been used and are free, two are
-//! [at hand](AtHand), and the others wait in the [`FreeList`].
+//! follows no pointer. Of the cells that have been used and are free, most are
+//! [at hand](AtHand); where threads get in each other's way, they use the
+//! [`FreeList`].
 
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 use std::sync::{Mutex, PoisonError};
 
-use super::at_hand::AtHand;
+use super::at_hand::{self, AtHand, BUSY, is_cell, is_open};
 use super::atomic::{AtomicU32, AtomicUsize, Ordering};
 use super::cell::Cell;
 use super::free_list::{FreeList, NONE};
@@ -85,20 +86,50 @@ impl Slab {
     /// A cell that nobody else holds.
     #[inline]
     pub fn allocate(&self) -> Result<NonNull<Cell>> {
-        let cell = match NonZeroUsize::new(self.at_hand.take()) {
-            Some(address) => Ok(self.first.with_addr(address)),
-            None => self.allocate_from_list(),
+        let first = self.at_hand.seize();
+        let cell = if is_cell(first) {
+            Ok(self.take_first(first))
+        } else {
+            self.allocate_elsewhere(first)
         };
         #[cfg(memcheck)]
         cell.iter().for_each(|cell| memcheck_cell_in_use(cell.addr()));
         cell
     }
 
+    /// Takes the first cell of the chain that was seized.
     #[inline]
-    fn allocate_from_list(&self) -> Result<NonNull<Cell>> {
-        match self.free.pop(|place| self.link(place)) {
-            Some(place) => Ok(self.cell(place)),
-            None => self.allocate_fresh(),
+    fn take_first(&self, first: usize) -> NonNull<Cell> {
+        let cell = self.known(first);
+        // SAFETY: Who has the chain has the cells in it.
+        self.at_hand.put_back(unsafe { Cell::behind(cell) });
+        cell
+    }
+
+    /// A cell where none is at hand, or somebody else has the chain.
+    #[cold]
+    #[inline(never)]
+    fn allocate_elsewhere(&self, mut first: usize) -> Result<NonNull<Cell>> {
+        // Who has the chain does not have it for long, unless its thread is put
+        // to sleep just then.
+        let mut patience = 100;
+        loop {
+            self.at_hand.leave(first);
+            if let Some(place) = self.free.pop(|place| self.link(place)) {
+                return Ok(self.cell(place));
+            }
+            if first != BUSY || patience == 0 {
+                match self.allocate_fresh() {
+                    // There may be cells at hand: nobody can tell for now.
+                    Err(_) if first == BUSY => {}
+                    allocated => return allocated,
+                }
+            }
+            patience = patience.max(1) - 1;
+            first = self.at_hand.seize_again();
+            if is_cell(first) {
+                return Ok(self.take_first(first));
+            }
         }
     }
 
@@ -137,17 +168,39 @@ impl Slab {
     pub unsafe fn free(slab: NonNull<Slab>, cell: NonNull<Cell>) {
         #[cfg(memcheck)]
         memcheck_cell_free(cell.addr());
-        // SAFETY: The cell keeps the slab alive until it counts as free.
-        if !unsafe { slab.as_ref() }.at_hand.keep(cell.addr().get()) {
-            // SAFETY: The caller's promise.
-            unsafe { Self::free_to_list(slab, cell) };
+        // SAFETY: The cell keeps the slab alive until it counts as free, and is
+        // the caller's until then.
+        unsafe {
+            let at_hand = &slab.as_ref().at_hand;
+            let first = at_hand.seize();
+            if is_open(first) {
+                Cell::put_before(cell, first);
+                at_hand.put_back(cell.addr().get());
+            } else {
+                Self::free_elsewhere(slab, cell, first);
+            }
+        }
+    }
+
+    /// The same where no cell is kept at hand any more, or somebody else has
+    /// the chain.
+    ///
+    /// # Safety
+    ///
+    /// As for [`free`](Self::free).
+    #[cold]
+    #[inline(never)]
+    unsafe fn free_elsewhere(slab: NonNull<Slab>, cell: NonNull<Cell>, first: usize) {
+        // SAFETY: As above.
+        unsafe {
+            slab.as_ref().at_hand.leave(first);
+            Self::free_to_list(slab, cell);
         }
     }
 
     /// # Safety
     ///
     /// As for [`free`](Self::free).
-    #[inline]
     unsafe fn free_to_list(slab: NonNull<Slab>, cell: NonNull<Cell>) {
         // SAFETY: As above.
         let this = unsafe { slab.as_ref() };
@@ -171,10 +224,15 @@ impl Slab {
     pub unsafe fn close(slab: NonNull<Slab>) {
         // SAFETY: The slab is not closed yet, so it exists.
         let this = unsafe { slab.as_ref() };
-        for cell in this.at_hand.close().filter_map(|address| this.find(address)) {
-            // SAFETY: The cell was free. The list is not closed yet, so the
-            // slab stays.
-            unsafe { Self::free_to_list(slab, cell) };
+        let mut address = this.at_hand.close();
+        while address != at_hand::NONE {
+            let cell = this.known(address);
+            // SAFETY: The cell is free, and nobody else takes it. The list is
+            // not closed yet, so the slab stays.
+            unsafe {
+                address = Cell::behind(cell);
+                Self::free_to_list(slab, cell);
+            }
         }
         let used = this.used.load(Ordering::Acquire) as u32;
         if this.free.close(used, |place| this.link(place)) {
@@ -237,8 +295,15 @@ impl Slab {
         if number >= self.used.load(Ordering::Acquire) {
             return None;
         }
+        Some(self.known(address))
+    }
+
+    /// The cell whose `OVERLAPPED` is at `address`: one that has been used.
+    #[inline]
+    fn known(&self, address: usize) -> NonNull<Cell> {
+        debug_assert_ne!(address, 0);
         // SAFETY: The address is one within the reservation, so not null.
-        Some(self.first.with_addr(unsafe { NonZeroUsize::new_unchecked(address) }))
+        self.first.with_addr(unsafe { NonZeroUsize::new_unchecked(address) })
     }
 
     /// The address that the packets carry which wake threads from a port that

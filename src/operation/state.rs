@@ -34,6 +34,8 @@ const STALE: u32 = 64;
 /// payload has work to do when the packet is dequeued, or its cell has a block
 /// to free.
 pub(super) const LONG_WAY: u32 = 128;
+/// Not a holder either: the payload has to be dropped, or moved out.
+pub(super) const DROPS: u32 = 256;
 
 const KERNEL: u32 = Holder::Kernel as u32;
 const COMPLETION: u32 = Holder::Completion as u32;
@@ -44,11 +46,13 @@ pub(crate) struct State(AtomicU32);
 
 /// Says that the packet of a cell has been dequeued, and that nobody else may
 /// change its state.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Alone(());
 
 impl State {
     /// Gives a free cell to the kernel and to `others` (and says whether the
-    /// operation takes the [`LONG_WAY`]), before the call.
+    /// operation takes the [`LONG_WAY`], and whether its payload [`DROPS`]),
+    /// before the call.
     #[inline]
     pub fn begin(&self, others: u32) {
         // Release: whoever finds the kernel's bit also finds the cell filled.
@@ -70,7 +74,7 @@ impl State {
         // Without its `Pending` the call has returned and withdraws nothing
         // any more, nobody joins, and a scope stays until the operation is
         // over.
-        (self.0.load(Ordering::Acquire) & !SCOPE == KERNEL).then_some(Alone(()))
+        (self.0.load(Ordering::Acquire) & !(SCOPE | DROPS) == KERNEL).then_some(Alone(()))
     }
 
     /// A packet was dequeued: takes the kernel's part for this thread, which
@@ -98,7 +102,7 @@ impl State {
     #[inline]
     pub fn complete_at_once(&self) {
         let state = self.0.load(Ordering::Relaxed);
-        self.0.store(COMPLETION | state & LONG_WAY, Ordering::Relaxed);
+        self.0.store(COMPLETION | state & (LONG_WAY | DROPS), Ordering::Relaxed);
     }
 
     /// The call said that no packet will come: takes the cell back from all
@@ -149,11 +153,13 @@ impl State {
     }
 
     /// Whether this holder is the only one left, what the operation returns has
-    /// not been claimed, and the operation takes the short way. Nobody can join
-    /// the holder, so it owns the cell alone.
+    /// not been claimed and is to be dropped or not, as it [`drops`](DROPS), and
+    /// the operation takes the short way. Nobody can join the holder, so it owns
+    /// the cell alone.
     #[inline]
-    pub fn is_held_by_nobody_but(&self, holder: Holder) -> bool {
-        self.0.load(Ordering::Acquire) == holder as u32
+    pub fn is_held_by_nobody_but(&self, holder: Holder, drops: bool) -> bool {
+        let drops = if drops { DROPS } else { 0 };
+        self.0.load(Ordering::Acquire) == holder as u32 | drops
     }
 
     /// Claims what the operation returns for one of the holders.

@@ -5,9 +5,8 @@ use std::fmt;
 
 use super::Shared;
 use super::dequeue::Other;
-use crate::error::{Error, ForeignPacket, Result, refusal};
-use crate::operation::{CompletionStatus, Dequeued, Started};
-use crate::sys::{Entry, Packet};
+use crate::error::{Error, Result, refusal};
+use crate::operation::{Arrivals, CompletionStatus, Started};
 
 /// Storage for [`Iocp::get_completions`](crate::Iocp::get_completions), and the
 /// completions that wait in it. It is an iterator that takes them out in order.
@@ -18,44 +17,36 @@ use crate::sys::{Entry, Packet};
 /// next look at the port, behind all that is ready there, so that a connection
 /// that is always ready does not starve the others.
 pub struct Batch<C = usize> {
-    entries: Box<[Entry]>,
-    /// From the port; the last one comes first.
-    dequeued: Vec<Waiting<C>>,
-    /// From operations that completed at once; they come after `dequeued`.
+    /// From the port.
+    arrivals: Arrivals<C>,
+    /// From operations that completed at once; they come after the others.
     inline: VecDeque<CompletionStatus<C>>,
     /// The same, since the port was last looked at.
     pushed: VecDeque<CompletionStatus<C>>,
 }
 
-/// What has been dequeued, and nobody has looked at yet.
-enum Waiting<C> {
-    /// With its completion key.
-    Completion(Dequeued<C>, usize),
-    Foreign(ForeignPacket),
-}
-
 impl<C> Batch<C> {
-    /// Room for `capacity` packets at a time. Not 0.
+    /// Room for `capacity` completions from the port. Not 0.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
-            entries: (0..capacity).map(|_| Entry::EMPTY).collect(),
-            dequeued: Vec::with_capacity(capacity),
+            arrivals: Arrivals::with_capacity(capacity),
             inline: VecDeque::new(),
             pushed: VecDeque::new(),
         }
     }
 
-    /// How many packets can be dequeued at a time.
+    /// How many completions from the port it can hold, and so, how many it gets
+    /// at a time.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.entries.len()
+        self.arrivals.capacity()
     }
 
     /// How many completions are waiting here to be taken out.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.dequeued.len() + self.inline.len()
+        self.arrivals.len() + self.inline.len()
     }
 
     /// Whether none is.
@@ -85,49 +76,46 @@ impl<C> Batch<C> {
 
 impl<C: Send + 'static> Batch<C> {
     /// Dequeues into the storage.
+    #[inline]
     pub(super) fn fill(&mut self, shared: &Shared<C>, milliseconds: u32) -> Result<()> {
         if self.dequeue(shared, milliseconds)? {
-            if self.is_empty() {
-                // What is queued behind the close marker comes before it.
-                let _ = self.dequeue(shared, 0);
-            }
-            shared.post_close_marker();
-            if self.is_empty() {
-                return Err(Error::misuse(&refusal::CLOSED));
-            }
+            return self.fill_after_close_marker(shared);
         }
         Ok(())
     }
 
-    /// Takes at least one packet that counts; `true` if the close marker was
-    /// among them.
-    fn dequeue(&mut self, shared: &Shared<C>, milliseconds: u32) -> Result<bool> {
-        let kept = self.dequeued.len();
-        let mut marked = false;
-        while self.dequeued.len() == kept && !marked {
-            let count = shared.port.dequeue_batch(&mut self.entries, milliseconds)?;
-            for entry in self.entries[..count].iter().rev() {
-                let packet = entry.packet();
-                let Packet { overlapped, key, .. } = packet;
-                if let Some(found) = shared.cells.find(overlapped) {
-                    if let Some(operation) = found.claim_success() {
-                        self.dequeued.push(Waiting::Completion(operation, key));
-                        continue;
-                    }
-                    if let Some(operation) = found.claim() {
-                        self.dequeued.push(Waiting::Completion(operation, key));
-                        continue;
-                    }
-                }
-                match shared.other(packet) {
-                    Other::Foreign(packet) => self.dequeued.push(Waiting::Foreign(packet)),
-                    Other::CloseMarker => marked = true,
-                    Other::Stray => {}
-                }
-            }
+    /// The same after the close marker: what is queued behind it comes before
+    /// it.
+    #[cold]
+    #[inline(never)]
+    fn fill_after_close_marker(&mut self, shared: &Shared<C>) -> Result<()> {
+        if self.is_empty() {
+            let _ = self.dequeue(shared, 0);
         }
-        // What was there before comes first.
-        self.dequeued.rotate_left(kept);
+        shared.post_close_marker();
+        if self.is_empty() {
+            return Err(Error::misuse(&refusal::CLOSED));
+        }
+        Ok(())
+    }
+
+    /// Takes at least one packet that counts, if there is room; `true` if the
+    /// close marker was among them.
+    #[inline(always)]
+    fn dequeue(&mut self, shared: &Shared<C>, milliseconds: u32) -> Result<bool> {
+        let kept = self.arrivals.len();
+        let (mut has_room, mut marked) = (true, false);
+        while has_room && !marked && self.arrivals.len() == kept {
+            has_room = self.arrivals.fill(
+                &shared.cells,
+                |entries| shared.port.dequeue_batch(entries, milliseconds),
+                |packet| {
+                    let other = shared.other(packet);
+                    marked |= matches!(other, Other::CloseMarker);
+                    matches!(other, Other::Foreign(_))
+                },
+            )?;
+        }
         Ok(marked)
     }
 
@@ -138,7 +126,9 @@ impl<C: Send + 'static> Batch<C> {
     }
 
     pub(super) fn take_pushed(&mut self) {
-        self.inline.append(&mut self.pushed);
+        if self.has_pushed() {
+            self.inline.append(&mut self.pushed);
+        }
     }
 }
 
@@ -147,9 +137,8 @@ impl<C> Iterator for Batch<C> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        match self.dequeued.pop() {
-            Some(Waiting::Completion(operation, key)) => Some(Ok(operation.complete(key))),
-            Some(Waiting::Foreign(packet)) => Some(Err(Error::foreign(packet))),
+        match self.arrivals.next() {
+            Some(arrival) => Some(arrival.map_err(|packet| Error::foreign(packet.into()))),
             None => self.inline.pop_front().map(Ok),
         }
     }

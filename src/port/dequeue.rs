@@ -73,7 +73,8 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// `timeout`: `None` waits as long as it takes; [`Duration::ZERO`] does not
     /// wait. If nothing completes in time, the batch is empty. What the batch
-    /// still held from before is kept, and comes first.
+    /// still held from before is kept, and comes first; where there is some,
+    /// this does not wait.
     ///
     /// One thread gets the whole batch, so where several share a port, keep it
     /// small enough that none has nothing to do.
@@ -123,22 +124,18 @@ impl<C: Send + 'static> Shared<C> {
     #[inline(always)]
     fn next(&self, milliseconds: u32) -> Result<CompletionStatus<C>> {
         let mut landing = Landing::empty();
-        let mut succeeded = self.port.dequeue_to(&mut landing, milliseconds);
+        let succeeded = self.port.dequeue_to(&mut landing, milliseconds);
         if let Some((found, Packet { key, .. })) = self.cells.find_landed(&landing) {
-            if let Some(operation) = found.claim_success() {
-                return Ok(operation.complete(key));
+            if let Some(completion) = found.claim_alone(|operation| operation.complete(key)) {
+                return Ok(completion);
             }
-            if let Some(operation) = found.claim() {
-                return Ok(operation.complete(key));
-            }
-            succeeded = true;
         }
         let (operation, key) = self.next_after(&landing, succeeded, milliseconds)?;
         Ok(operation.complete(key))
     }
 
-    /// The same after a call that has dequeued nothing, or a packet that
-    /// completes nothing.
+    /// The same after a call that has dequeued nothing, or a packet that is not
+    /// of the common kind.
     #[cold]
     #[inline(never)]
     fn next_after(
@@ -149,15 +146,15 @@ impl<C: Send + 'static> Shared<C> {
     ) -> Result<(Dequeued<C>, usize)> {
         let mut packet = landing.check(succeeded)?;
         loop {
+            if let Some(operation) = self.cells.claim(packet.overlapped) {
+                return Ok((operation, packet.key));
+            }
             match self.other(packet) {
                 Other::Foreign(packet) => return Err(Error::foreign(packet)),
                 Other::CloseMarker => return self.next_after_close_marker(),
                 Other::Stray => {}
             }
             packet = self.port.dequeue(milliseconds)?;
-            if let Some(operation) = self.cells.claim(packet.overlapped) {
-                return Ok((operation, packet.key));
-            }
         }
     }
 
@@ -166,14 +163,7 @@ impl<C: Send + 'static> Shared<C> {
     fn next_after_close_marker(&self) -> Result<(Dequeued<C>, usize)> {
         let mut landing = Landing::empty();
         let succeeded = self.port.dequeue_to(&mut landing, 0);
-        let claimed = self
-            .cells
-            .find_landed(&landing)
-            .and_then(|(found, packet)| found.claim().map(|operation| (operation, packet.key)));
-        let behind = match claimed {
-            Some(behind) => Ok(behind),
-            None => self.next_after(&landing, succeeded, 0),
-        };
+        let behind = self.next_after(&landing, succeeded, 0);
         self.post_close_marker();
         match behind {
             Err(error) if error.is_dequeue_timeout() => Err(Error::misuse(&refusal::CLOSED)),
@@ -191,11 +181,7 @@ impl<C: Send + 'static> Shared<C> {
         if self.cells.swallow(packet.overlapped) {
             return Other::Stray;
         }
-        Other::Foreign(ForeignPacket {
-            completion_key: packet.key,
-            bytes_transferred: packet.bytes,
-            overlapped: packet.overlapped,
-        })
+        Other::Foreign(packet.into())
     }
 
     /// Calls `dequeue` until it has something, or the time is over, of which

@@ -99,6 +99,7 @@ impl Looks {
         self.0.load(Ordering::Relaxed)
     }
 
+    #[inline]
     fn add(&self) {
         self.0.store(self.count().wrapping_add(1), Ordering::Relaxed);
     }

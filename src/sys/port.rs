@@ -180,11 +180,13 @@ impl Drop for Port {
     }
 }
 
-/// One slot of a batch.
+/// One slot of a batch. The system puts a packet into it; whoever looks at that
+/// may put down what it has found out.
 #[repr(transparent)]
 pub(crate) struct Entry(OVERLAPPED_ENTRY);
 
-// SAFETY: The pointer inside is only ever read as an address.
+// SAFETY: The pointer inside is only ever read as an address, or as whoever has
+// put it there says.
 unsafe impl Send for Entry {}
 // SAFETY: As above; a shared entry is plain data.
 unsafe impl Sync for Entry {}
@@ -205,6 +207,31 @@ impl Entry {
             key: self.0.lpCompletionKey,
             bytes: self.0.dwNumberOfBytesTransferred,
         }
+    }
+
+    /// Puts down another pointer, and the result of an operation.
+    #[inline]
+    pub fn note(&mut self, overlapped: *mut OVERLAPPED, status: u32, bytes: u32) {
+        self.0.lpOverlapped = overlapped;
+        self.0.dwNumberOfBytesTransferred = bytes;
+        self.note_status(status);
+    }
+
+    #[inline]
+    pub fn note_status(&mut self, status: u32) {
+        self.0.Internal = status as usize;
+    }
+
+    /// The status that was put down.
+    #[inline]
+    pub fn status(&self) -> u32 {
+        self.0.Internal as u32
+    }
+
+    /// The pointer that the packet came with, or that was put down.
+    #[inline]
+    pub fn overlapped(&self) -> *mut OVERLAPPED {
+        self.0.lpOverlapped
     }
 }
 

@@ -1,0 +1,152 @@
+//! Packets that have been dequeued together, and wait to be looked at.
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use super::completion::{CompletionStatus, Dequeued};
+use super::launch::Cells;
+use crate::error::{Result, STATUS_PENDING};
+use crate::sys::{Entry, Packet};
+
+/// The storage of a batch: the system's own entries. What is found out about a
+/// packet is put down in its place.
+pub(crate) struct Arrivals<C> {
+    entries: Box<[Entry]>,
+    /// From here to the `end`, each entry is a completion, which holds its cell,
+    /// whose context is a `C`; or it has the status `NOTHING`.
+    start: usize,
+    end: usize,
+    contexts: PhantomData<Dequeued<C>>,
+}
+
+/// The status of a packet that completes nothing. No operation that is over has
+/// it.
+const NOTHING: u32 = STATUS_PENDING;
+
+impl<C> Arrivals<C> {
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self {
+            entries: (0..capacity).map(|_| Entry::EMPTY).collect(),
+            start: 0,
+            end: 0,
+            contexts: PhantomData,
+        }
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.entries.len()
+    }
+
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Lets `dequeue` put packets behind those that are here already, as far as
+    /// there is room, and say how many. Those that complete nothing are kept if
+    /// `is_foreign` says so of them. `false` if there was no room.
+    pub fn fill(
+        &mut self,
+        cells: &Cells<C>,
+        dequeue: impl FnOnce(&mut [Entry]) -> Result<usize>,
+        mut is_foreign: impl FnMut(Packet) -> bool,
+    ) -> Result<bool> {
+        if self.len() > 0 {
+            self.entries[..self.end].rotate_left(self.start);
+        }
+        (self.start, self.end) = (0, self.len());
+        let room = &mut self.entries[self.end..];
+        if room.is_empty() {
+            return Ok(false);
+        }
+        let count = dequeue(room)?;
+        let mut kept = 0;
+        let mut behind = &mut room[..count];
+        while !behind.is_empty() {
+            let entry = &mut behind[0];
+            let is_kept = claim(cells, entry) || {
+                let packet = entry.packet();
+                entry.note_status(NOTHING);
+                is_foreign(packet)
+            };
+            if is_kept {
+                kept += 1;
+                behind = &mut behind[1..];
+            } else {
+                behind.rotate_left(1);
+                let last = behind.len() - 1;
+                behind = &mut behind[..last];
+            }
+        }
+        self.end += kept;
+        Ok(true)
+    }
+
+    /// Takes out the first: a completion, or a packet that completes nothing.
+    #[inline(always)]
+    pub fn next(&mut self) -> Option<Result<CompletionStatus<C>, Packet>> {
+        if self.start == self.end {
+            return None;
+        }
+        // SAFETY: It is before the end, which is in the storage, or behind it.
+        let entry = unsafe { self.entries.get_unchecked(self.start) };
+        self.start += 1;
+        // SAFETY: What has not the status `NOTHING` is a completion, which is
+        // moved out here.
+        unsafe {
+            match entry.status() {
+                // Apart from the others, so that it is known to be a success.
+                0 => Some(Ok(complete(entry, 0))),
+                NOTHING => Some(Err(entry.packet())),
+                status => Some(Ok(complete(entry, status))),
+            }
+        }
+    }
+}
+
+/// Finds the operation that a packet completes, and puts its completion down
+/// in the packet's place.
+#[inline(always)]
+fn claim<C>(cells: &Cells<C>, entry: &mut Entry) -> bool {
+    let Some(found) = cells.find(entry.overlapped().addr()) else { return false };
+    if found.claim_alone(|operation| operation.put_down(entry)).is_some() {
+        return true;
+    }
+    match found.claim() {
+        Some(operation) => {
+            operation.put_down(entry);
+            true
+        }
+        None => false,
+    }
+}
+
+/// # Safety
+///
+/// The entry has a completion with this status, which is moved out; its context
+/// is a `C`.
+#[inline(always)]
+unsafe fn complete<C>(entry: &Entry, status: u32) -> CompletionStatus<C> {
+    let Packet { key, bytes, .. } = entry.packet();
+    // SAFETY: By the caller's promise.
+    unsafe {
+        let cell = NonNull::new_unchecked(entry.overlapped().cast());
+        Dequeued::new(cell, status, bytes).complete(key)
+    }
+}
+
+impl<C> Drop for Arrivals<C> {
+    fn drop(&mut self) {
+        /// Drops the rest, too, where a context's destructor panics.
+        struct Rest<'a, C>(&'a mut Arrivals<C>);
+
+        impl<C> Drop for Rest<'_, C> {
+            fn drop(&mut self) {
+                while self.0.next().is_some() {}
+            }
+        }
+
+        let rest = Rest(self);
+        while rest.0.next().is_some() {}
+    }
+}
