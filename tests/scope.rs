@@ -278,14 +278,38 @@ fn a_panic_in_the_body_cancels_and_goes_on_with_the_buffer_intact() {
     assert_eq!(buffer, [b'.'; 8]);
 }
 
+/// A context whose destructor panics if it says so.
+struct Panics(bool);
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        assert!(!self.0, "a destructor panics for the test");
+    }
+}
+
+#[test]
+fn a_panic_in_the_body_goes_on_though_destructors_panic_at_the_end_of_the_scope() {
+    let port = port_of();
+    let (pipe, mut peer) = quiet_pipe(&port);
+    let mut buffers = [[b'.'; 8]; 3];
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        port.scope(|scope| {
+            for buffer in &mut buffers {
+                scope.initiate_read(&pipe, Panics(true), buffer).unwrap();
+            }
+            panic!("on purpose");
+        })
+    }));
+    assert_eq!(*caught.unwrap_err().downcast_ref::<&str>().unwrap(), "on purpose");
+    nothing_more(&port);
+    peer.write_all(b"later").unwrap();
+    port.initiate_read(&pipe, Panics(false), [0; 5]).unwrap();
+    assert_eq!(complete(&port).operation.take_buffer::<[u8; 5]>(), Some(*b"later"));
+    assert_eq!(buffers, [[b'.'; 8]; 3]);
+}
+
 #[test]
 fn a_panic_in_a_destructor_at_the_end_of_the_scope_waits_for_the_other_operations() {
-    struct Panics(bool);
-    impl Drop for Panics {
-        fn drop(&mut self) {
-            assert!(!self.0, "a destructor panics for the test");
-        }
-    }
     let port = port_of();
     let (pipe, mut peer) = quiet_pipe(&port);
     let mut buffers = [[b'.'; 8]; 5];

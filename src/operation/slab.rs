@@ -355,3 +355,89 @@ unsafe extern "Rust" {
 
 const _: () = assert!(SIZE.is_power_of_two() && RESERVED == 0);
 const _: () = assert!(MAX_OPERATIONS < u32::MAX / SIZE, "the most places that there are");
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::super::yield_now;
+    use super::*;
+
+    /// A slab whose cells are freed before it is dropped.
+    struct Open(NonNull<Slab>);
+
+    // SAFETY: A slab is for all threads.
+    unsafe impl Sync for Open {}
+
+    impl Open {
+        fn reserve(operations: u32) -> Self {
+            Self(Slab::reserve(operations).unwrap())
+        }
+
+        fn slab(&self) -> &Slab {
+            // SAFETY: It is closed when this is dropped.
+            unsafe { self.0.as_ref() }
+        }
+
+        fn free(&self, cell: NonNull<Cell>) {
+            // SAFETY: The tests free what they have allocated.
+            unsafe { Slab::free(self.0, cell) };
+        }
+    }
+
+    impl Drop for Open {
+        fn drop(&mut self) {
+            // SAFETY: Nobody uses it any more.
+            unsafe { Slab::close(self.0) };
+        }
+    }
+
+    #[test]
+    fn what_was_freed_last_is_used_first() {
+        let open = Open::reserve(3);
+        let cells = [(); 3].map(|()| open.slab().allocate().unwrap());
+        assert!(open.slab().allocate().is_err());
+        cells.into_iter().for_each(|cell| open.free(cell));
+        let again = [(); 3].map(|()| open.slab().allocate().unwrap());
+        assert_eq!(again, [cells[2], cells[1], cells[0]]);
+        again.into_iter().for_each(|cell| open.free(cell));
+    }
+
+    #[test]
+    fn nobody_is_kept_waiting_by_a_thread_that_has_the_chain() {
+        let open = Open::reserve(3);
+        let cell = open.slab().allocate().unwrap();
+        open.free(cell);
+        let first = open.slab().at_hand.seize();
+        let fresh = open.slab().allocate().unwrap();
+        assert_ne!(fresh, cell);
+        // It goes to the list, and comes back from there.
+        open.free(fresh);
+        assert_eq!(open.slab().allocate(), Ok(fresh));
+        open.slab().at_hand.put_back(first);
+        assert_eq!(open.slab().allocate(), Ok(cell));
+        [cell, fresh].into_iter().for_each(|cell| open.free(cell));
+    }
+
+    #[test]
+    fn the_last_cell_is_found_though_a_thread_has_the_chain() {
+        let open = Open::reserve(1);
+        let cell = open.slab().allocate().unwrap();
+        open.free(cell);
+        for _ in 0..20 {
+            let first = open.slab().at_hand.seize();
+            let (starts, started) = mpsc::channel();
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    starts.send(()).unwrap();
+                    open.free(open.slab().allocate().expect("there is one"));
+                });
+                started.recv().unwrap();
+                // Longer than the other thread is patient.
+                (0..1000).for_each(|_| yield_now());
+                open.slab().at_hand.put_back(first);
+            });
+        }
+    }
+}
