@@ -384,6 +384,12 @@ mod tests {
             // SAFETY: The tests free what they have allocated.
             unsafe { Slab::free(self.0, cell) };
         }
+
+        fn free_all(&self, cells: &[NonNull<Cell>]) {
+            for cell in cells {
+                self.free(*cell);
+            }
+        }
     }
 
     impl Drop for Open {
@@ -398,10 +404,10 @@ mod tests {
         let open = Open::reserve(3);
         let cells = [(); 3].map(|()| open.slab().allocate().unwrap());
         assert!(open.slab().allocate().is_err());
-        cells.into_iter().for_each(|cell| open.free(cell));
+        open.free_all(&cells);
         let again = [(); 3].map(|()| open.slab().allocate().unwrap());
         assert_eq!(again, [cells[2], cells[1], cells[0]]);
-        again.into_iter().for_each(|cell| open.free(cell));
+        open.free_all(&again);
     }
 
     #[test]
@@ -417,7 +423,7 @@ mod tests {
         assert_eq!(open.slab().allocate(), Ok(fresh));
         open.slab().at_hand.put_back(first);
         assert_eq!(open.slab().allocate(), Ok(cell));
-        [cell, fresh].into_iter().for_each(|cell| open.free(cell));
+        open.free_all(&[cell, fresh]);
     }
 
     #[test]
