@@ -326,8 +326,12 @@ mod tests {
     #[test]
     fn the_end_of_a_file_or_pipe_is_a_success_for_reads_only() {
         for status in [STATUS_END_OF_FILE, STATUS_PIPE_BROKEN] {
-            assert_eq!(completion_error(status, Call::ReadFile), Ok(()));
-            assert!(completion_error(status, Call::WriteFile).is_err());
+            for call in [Call::ReadFile, Call::WSARecv] {
+                assert_eq!(completion_error(status, call), Ok(()));
+            }
+            for call in [Call::WriteFile, Call::WSASend, Call::AcceptEx, Call::ConnectEx] {
+                assert!(completion_error(status, call).is_err());
+            }
         }
         let write = completion_error(STATUS_PIPE_BROKEN, Call::WriteFile).unwrap_err();
         assert_eq!(write.kind(), ErrorKind::BrokenPipe);

@@ -98,7 +98,9 @@ mod tests {
 
     #[test]
     fn a_code_that_a_device_warns_with_may_leave_a_packet() {
-        for code in [1100, 1101, 1102, 1103, 1104, 1110, 1111, 1165, 1166, 18, 21, 28, 170, 259] {
+        for code in
+            [1100, 1101, 1102, 1103, 1104, 1110, 1111, 1165, 1166, 18, 21, 28, 170, 259, 299]
+        {
             assert!(may_be_a_warning(code, Call::ReadFile), "{code}");
             assert!(may_be_a_warning(code, Call::WriteFile), "{code}");
             assert!(!may_be_a_warning(code, Call::WSARecv), "{code}");
@@ -166,6 +168,24 @@ mod tests {
             for code in [5, 6, 64, 87, 995, 10038, 10054, 10057] {
                 let refused = verdict(Answer::Code(code), call, false);
                 assert_eq!(refused, Verdict::NotStarted { code });
+            }
+        }
+    }
+
+    /// The same code on another call is an error like any other.
+    #[test]
+    fn a_code_means_a_packet_or_an_end_only_on_the_call_that_it_is_known_of() {
+        for call in CALLS {
+            let files = [ERROR_MORE_DATA, ERROR_HANDLE_EOF, ERROR_BROKEN_PIPE];
+            for (code, known) in files
+                .map(|code| (code, Call::ReadFile))
+                .into_iter()
+                .chain([(MESSAGE_TRUNCATED, Call::WSARecv)])
+            {
+                if call != known {
+                    let refused = verdict(Answer::Code(code), call, false);
+                    assert_eq!(refused, Verdict::NotStarted { code }, "{call:?}");
+                }
             }
         }
     }

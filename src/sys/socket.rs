@@ -350,3 +350,37 @@ fn last_code() -> u32 {
 fn last_error(call: Call) -> Error {
     Error::os(call, last_code())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddrV4, SocketAddrV6};
+
+    use super::*;
+
+    #[test]
+    fn an_address_of_either_family_is_what_winsock_takes_in_full() {
+        let v4 = SocketAddrV4::new(Ipv4Addr::new(1, 2, 3, 4), 0x5678);
+        let (storage, length) = sockaddr(v4.into());
+        assert_eq!(length as usize, mem::size_of::<ws::SOCKADDR_IN>());
+        // SAFETY: It was written as one.
+        let storage = unsafe { (&raw const storage).cast::<ws::SOCKADDR_IN>().read() };
+        assert_eq!(storage.sin_family, ws::AF_INET);
+        assert_eq!(storage.sin_port.to_ne_bytes(), [0x56, 0x78]);
+        // SAFETY: Any bytes are a value of each of the union's forms.
+        assert_eq!(unsafe { storage.sin_addr.S_un.S_addr }.to_ne_bytes(), [1, 2, 3, 4]);
+
+        let bytes: [u8; 16] = std::array::from_fn(|i| i as u8 + 1);
+        // Without the last, an address that is local to a link is none.
+        let v6 = SocketAddrV6::new(bytes.into(), 0x5678, 9, 10);
+        let (storage, length) = sockaddr(v6.into());
+        assert_eq!(length as usize, mem::size_of::<ws::SOCKADDR_IN6>());
+        assert_eq!(storage.sin6_family, ws::AF_INET6);
+        assert_eq!(storage.sin6_port.to_ne_bytes(), [0x56, 0x78]);
+        assert_eq!(storage.sin6_flowinfo, 9);
+        // SAFETY: As above.
+        unsafe {
+            assert_eq!(storage.sin6_addr.u.Byte, bytes);
+            assert_eq!(storage.Anonymous.sin6_scope_id, 10);
+        }
+    }
+}
