@@ -13,6 +13,8 @@ mod borrowed;
 mod cell;
 mod completion;
 mod free_list;
+#[cfg(test)]
+mod free_list_tests;
 mod launch;
 mod payload;
 mod pending;
