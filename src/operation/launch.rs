@@ -422,7 +422,6 @@ unsafe fn withdraw<C, P: Payload>(cell: NonNull<Cell>) -> (C, P) {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell as Counter;
-    use std::rc::Rc;
 
     use windows_sys::Win32::Foundation::{ERROR_INVALID_HANDLE, ERROR_IO_PENDING};
 
@@ -430,11 +429,11 @@ mod tests {
     use super::*;
     use crate::error::{STATUS_CANCELLED, STATUS_PENDING};
 
-    /// Counts the completions that it sees.
-    struct Watching(Rc<Counter<u32>>);
+    /// Does this when it sees its completion, which has that status.
+    struct Watching<F>(F);
 
     // SAFETY: There is no memory.
-    unsafe impl Payload for Watching {
+    unsafe impl<F: FnMut(&mut u32)> Payload for Watching<F> {
         type Output = ();
         type Given = ();
         const CALL: Call = Call::ConnectEx;
@@ -444,8 +443,8 @@ mod tests {
 
         fn give_back(self) {}
 
-        fn completed(&mut self, _: Handle, _: &mut u32) {
-            self.0.set(self.0.get() + 1);
+        fn completed(&mut self, _: Handle, status: &mut u32) {
+            (self.0)(status);
         }
     }
 
@@ -453,8 +452,7 @@ mod tests {
     fn an_operation_is_pending_until_the_kernel_says_otherwise() {
         let cells = Cells::<()>::reserve(1).unwrap();
         let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
-        let seen = Rc::new(Counter::new(0));
-        let launched = cells.launch(target, false, (), Watching(seen), |_, _| {
+        let launched = cells.launch(target, false, (), Watching(|_: &mut u32| ()), |_, _| {
             let cell = cells.slab().all_in_flight().next().unwrap();
             // SAFETY: There is no kernel.
             assert_eq!(unsafe { Cell::result(cell) }.0, STATUS_PENDING);
@@ -480,10 +478,10 @@ mod tests {
     fn a_payload_sees_its_completion_though_nobody_tracks_the_operation() {
         let cells = Cells::reserve(1).unwrap();
         let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
-        let seen = Rc::new(Counter::new(0));
-        let launched = cells.launch(target, false, 7, Watching(Rc::clone(&seen)), |_, _| {
-            Answer::Code(ERROR_IO_PENDING)
-        });
+        let seen = Counter::new(0);
+        let watching = Watching(|_: &mut u32| seen.set(seen.get() + 1));
+        let launched =
+            cells.launch(target, false, 7, watching, |_, _| Answer::Code(ERROR_IO_PENDING));
         assert!(matches!(launched, Ok(Launched::InFlight(_))));
         drop(launched);
         let cell = cells.slab().all_in_flight().next().unwrap();
@@ -494,5 +492,63 @@ mod tests {
         assert!(found.claim_alone(drop).is_none(), "it takes the long way");
         assert_eq!(found.claim().expect("it is in flight").complete(0).context, 7);
         assert_eq!(seen.get(), 1);
+    }
+
+    #[test]
+    fn a_payload_may_turn_a_success_into_an_error_at_once_and_later() {
+        let cells = Cells::reserve(1).unwrap();
+        let failing = || Watching(|status: &mut u32| *status = STATUS_CANCELLED);
+        for skips in [false, true] {
+            let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips };
+            let answer = if skips { Answer::Finished(0) } else { Answer::Code(ERROR_IO_PENDING) };
+            let completion = match cells.launch(target, false, 7, failing(), |_, _| answer) {
+                Ok(Launched::Unqueued(done)) => done.complete(0),
+                Ok(Launched::InFlight(pending)) => {
+                    // SAFETY: The kernel knows nothing of the operation: it is over.
+                    unsafe { Cell::set_result(pending.cell(), 0, 0) };
+                    let dequeued = cells.claim(Cell::address(pending.cell()));
+                    assert!(pending.result().is_some_and(|result| result.is_err()));
+                    dequeued.expect("it is in flight").complete(0)
+                }
+                _ => panic!("it is not refused"),
+            };
+            assert!(completion.error_status.is_err());
+        }
+    }
+
+    /// A status that differs in any bit says something.
+    #[test]
+    fn only_a_status_of_nothing_but_zeros_goes_the_short_way() {
+        let cells = Cells::<()>::reserve(1).unwrap();
+        let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
+        for status in (0..32).map(|bit| 1 << bit) {
+            let launched =
+                cells.launch(target, false, (), Post, |_, _| Answer::Code(ERROR_IO_PENDING));
+            let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
+            let address = Cell::address(pending.cell());
+            // SAFETY: The kernel knows nothing of the operation: it is over.
+            unsafe { Cell::set_result(pending.cell(), status, 0) };
+            drop(pending);
+            let found = cells.find(address).expect("it is one of ours");
+            assert!(found.claim_success().is_none(), "{status:#x}");
+            assert!(found.claim().is_some());
+        }
+    }
+
+    /// Otherwise a connection could be used that has inherited nothing yet.
+    #[test]
+    fn a_payload_sees_its_completion_before_the_pending_does() {
+        let cells = Cells::reserve(1).unwrap();
+        let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
+        let in_flight = Counter::new(0);
+        let watching = Watching(|_: &mut u32| in_flight.set(cells.slab().all_in_flight().count()));
+        let launched =
+            cells.launch(target, false, 7, watching, |_, _| Answer::Code(ERROR_IO_PENDING));
+        let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
+        // SAFETY: The kernel knows nothing of the operation: it is over.
+        unsafe { Cell::set_result(pending.cell(), 0, 0) };
+        let dequeued = cells.claim(Cell::address(pending.cell()));
+        assert!(dequeued.is_some() && pending.is_completed());
+        assert_eq!(in_flight.get(), 1, "it is not over before");
     }
 }
