@@ -6,12 +6,15 @@
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicIsize, AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 
-use completion_port::{Associated, Batch, Inline, IoBufMut, Iocp, Started, unconnected_stream};
+use completion_port::{
+    Associated, Batch, Inline, IoBuf, IoBufMut, Iocp, Started, unconnected_stream,
+};
 use support::{
     complete, datagram_pair, overlapped_file, pipe_pair, port, port_of, stream_pair, temp_file,
 };
@@ -466,6 +469,74 @@ fn a_port_leaves_no_memory_behind() {
     COUNTED.store(0, Ordering::Relaxed);
     assert!(meanwhile >= before + 10 * 1000, "nothing was there to be left");
     assert_eq!(after, before);
+}
+
+/// Allocations, and by how many bytes what is held has grown, of a write of this
+/// buffer.
+fn memory_of<B: IoBuf + Send + 'static>(
+    port: &Iocp,
+    socket: &Associated<TcpStream>,
+    buffer: B,
+) -> (usize, isize) {
+    COUNTED.store(GetCurrentThreadId(), Ordering::Relaxed);
+    let before = (ALLOCATIONS.load(Ordering::Relaxed), HELD.load(Ordering::Relaxed));
+    port.initiate_write(socket, 0, buffer).unwrap();
+    drop(complete(port));
+    let after = (ALLOCATIONS.load(Ordering::Relaxed), HELD.load(Ordering::Relaxed));
+    COUNTED.store(0, Ordering::Relaxed);
+    (after.0 - before.0, after.1 - before.1)
+}
+
+/// One cell serves all, as there is never another operation.
+#[test]
+fn an_operation_has_as_much_memory_as_it_needs_and_leaves_it_to_those_that_fit() {
+    let _turn = TURN.lock();
+    let port = port();
+    let (client, _server) = stream_pair();
+    let client = port.add_handle(client, 0).unwrap();
+    assert_eq!(memory_of(&port, &client, [0; 8]), (0, 0), "it fits into the cell");
+    assert_eq!(memory_of(&port, &client, [0; 101]), (1, 101));
+    assert_eq!(memory_of(&port, &client, [0; 101]), (0, 0));
+    assert_eq!(memory_of(&port, &client, [0; 50]), (0, 0));
+    assert_eq!(memory_of(&port, &client, [0; 102]), (1, 1), "in place of the 101");
+    assert_eq!(memory_of(&port, &client, Aligned([0; 64])), (1, 64 - 102), "large, not aligned");
+    assert_eq!(memory_of(&port, &client, Aligned([0; 64])), (0, 0));
+    assert_eq!(memory_of(&port, &client, [0; 64]), (0, 0));
+}
+
+#[repr(align(64))]
+struct Aligned([u8; 64]);
+
+// SAFETY: The bytes are initialised, and the value's own.
+unsafe impl IoBuf for Aligned {
+    fn initialized(&self) -> (*const u8, usize) {
+        (self.0.as_ptr(), self.0.len())
+    }
+}
+
+/// 64 KiB, whoever lets the cell go.
+#[test]
+#[expect(clippy::large_stack_arrays, reason = "a context is moved by value, however large it is")]
+fn the_memory_of_the_largest_operation_whose_memory_is_kept_is_kept() {
+    const LARGEST: usize = 64 * 1024;
+    with_much_stack(|| {
+        let port: Iocp<[u8; LARGEST]> = port_of();
+        let (client, mut server) = stream_pair();
+        let client = port.add_handle(client, 0).unwrap();
+        assert_steady(10, |number| {
+            let context = [number as u8; LARGEST];
+            let pending = port.initiate_write(&client, context, "hello").unwrap();
+            let completion = complete(&port);
+            if number % 2 == 0 {
+                drop(completion);
+                drop(pending);
+            } else {
+                drop(pending);
+                drop(completion);
+            }
+            server.read_exact(&mut [0; 5]).unwrap();
+        });
+    });
 }
 
 /// Without optimisation each move is a copy on the stack.
