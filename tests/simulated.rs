@@ -155,6 +155,26 @@ fn a_read_with_a_warning_is_a_completion_with_its_bytes() {
 }
 
 #[test]
+fn a_time_out_is_an_error_though_its_status_has_the_severity_of_a_success() {
+    const STATUS_TIMEOUT: u32 = 0x0000_0102;
+    let port = port();
+    let (mut client, server) = served(&port);
+    let _behaving = behave(|kernel| {
+        kernel.inline = Chance::Never;
+        kernel.fail.extend([STATUS_TIMEOUT; 2]);
+    });
+    for is_tracked in [true, false] {
+        client.write_all(b"hello").unwrap();
+        let pending = port.initiate_read(&server, READ, Vec::with_capacity(5)).unwrap();
+        let pending = is_tracked.then_some(pending);
+        let error = complete(&port).error_status.unwrap_err();
+        assert_eq!((error.kind(), error.ntstatus()), (ErrorKind::TimedOut, Some(STATUS_TIMEOUT)));
+        assert!(pending.is_none_or(|pending| pending.result() == Some(Err(error))));
+    }
+    nothing_more(&port);
+}
+
+#[test]
 fn the_last_thread_to_wait_is_served_first() {
     let port = port();
     let serve = |name| {
@@ -243,6 +263,38 @@ fn a_handle_that_is_closed_elsewhere_ends_its_operations() {
     assert!(complete(&port).error_status.unwrap_err().is_cancelled());
     let rejected = port.initiate_write(&pipe, WRITE, "x").unwrap_err();
     assert_eq!(rejected.error.kind(), ErrorKind::InvalidHandle);
+    nothing_more(&port);
+}
+
+/// It was made, but can no longer be told what it is.
+#[test]
+fn a_connection_whose_socket_is_closed_before_its_packet_is_dequeued_is_aborted() {
+    let port = port();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = listener.local_addr().unwrap();
+    let stream = port.add_handle(unconnected_stream(peer).unwrap(), 9).unwrap();
+    port.initiate_connect(&stream, 4, peer).unwrap();
+    eventually("it is connected", || queued(port.as_raw_handle()) == 1);
+    drop(stream);
+    let completion = complete(&port);
+    assert_eq!((completion.context, completion.handle_context), (4, 9));
+    assert_eq!(completion.error_status.unwrap_err().kind(), ErrorKind::ConnectionAborted);
+    nothing_more(&port);
+}
+
+#[test]
+fn a_connection_whose_listener_is_closed_before_its_packet_is_dequeued_is_aborted() {
+    let port = port();
+    let listener = port.add_handle(TcpListener::bind("127.0.0.1:0").unwrap(), 9).unwrap();
+    let mut pending = port.initiate_accept(&listener, 4).unwrap();
+    let _client = TcpStream::connect(listener.get_ref().local_addr().unwrap()).unwrap();
+    eventually("it is accepted", || queued(port.as_raw_handle()) == 1);
+    drop(listener);
+    let mut completion = complete(&port);
+    let error = completion.error_status.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+    assert_eq!(pending.result(), Some(Err(error)));
+    assert!(pending.take_accepted().or(completion.operation.take_accepted()).is_none());
     nothing_more(&port);
 }
 
@@ -349,8 +401,8 @@ fn what_fails_after_it_started_completes_with_the_error_and_the_buffer() {
 }
 
 #[test]
-fn a_post_without_room_gives_its_context_back() {
-    let port: Iocp<String> = Iocp::builder().build().unwrap();
+fn a_post_without_room_gives_its_context_back_and_takes_up_no_place() {
+    let port: Iocp<String> = Iocp::builder().max_operations(1).build().unwrap();
     let _behaving = behave(|kernel| kernel.refuse_posts = 1);
     let rejected = port.post("hello".into(), 0, 0).unwrap_err();
     assert_eq!(rejected.error.kind(), ErrorKind::ResourceExhausted);
@@ -755,9 +807,9 @@ fn a_port_that_is_dropped_amid_completions_frees_what_it_can() {
 }
 
 #[test]
-fn a_refused_call_on_a_file_gives_everything_back() {
+fn a_refused_call_on_a_file_gives_everything_back_and_takes_up_no_place() {
     let file = support::temp_file("refused", "hello");
-    let port = port();
+    let port: Iocp = Iocp::builder().max_operations(1).build().unwrap();
     let opened = port.add_handle(support::overlapped_file(file.path(), true, false), 1).unwrap();
     let _behaving = behave(|kernel| kernel.refuse.push_back(win32::ERROR_INVALID_USER_BUFFER));
     let rejected = port.initiate_read_at(&opened, READ, Vec::with_capacity(8), 0).unwrap_err();
@@ -765,4 +817,29 @@ fn a_refused_call_on_a_file_gives_everything_back() {
     port.initiate_read_at(&opened, READ, rejected.returned.1, 0).unwrap();
     let mut completions = complete_all(&port, 1);
     assert_eq!(completions[0].operation.take_buffer::<Vec<u8>>().unwrap(), b"hello");
+}
+
+/// The call fails with a code that errors have, too, of which no packet comes.
+#[test]
+fn the_packet_of_a_device_that_warns_at_once_is_not_seen_and_completes_nothing_else() {
+    const STATUS_DEVICE_BUSY: u32 = 0x8000_0011;
+    let file = support::temp_file("warns", "hello");
+    let port: Iocp = Iocp::builder().max_operations(1).build().unwrap();
+    let device = port.add_handle(support::overlapped_file(file.path(), true, false), 1).unwrap();
+    let _behaving = behave(|kernel| {
+        kernel.inline = Chance::Always;
+        kernel.written_at_dequeue = Chance::Never;
+        kernel.warn.push_back(STATUS_DEVICE_BUSY);
+    });
+    let rejected = port.initiate_read_at(&device, READ, Vec::with_capacity(8), 0).unwrap_err();
+    assert_eq!(rejected.error.raw_os_error(), Some(win32::ERROR_BUSY as i32));
+    assert_eq!((rejected.returned.0, rejected.returned.1.capacity()), (READ, 8));
+    // Until it has come, nobody else has its memory.
+    let rejected = port.post(3, 0, 0).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::TooManyOperations);
+    nothing_more(&port);
+    port.initiate_read_at(&device, READ, Vec::with_capacity(8), 0).unwrap();
+    let buffer = complete(&port).operation.take_buffer::<Vec<u8>>().unwrap();
+    assert_eq!(buffer, b"hello");
+    nothing_more(&port);
 }

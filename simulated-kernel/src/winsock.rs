@@ -284,8 +284,12 @@ unsafe extern "system" fn setsockopt(
         };
         if level == ws::SOL_SOCKET && option == ws::SO_UPDATE_ACCEPT_CONTEXT {
             let listener = bytes.as_slice().try_into().map_err(|_| ws::WSAEFAULT)?;
-            // The listener must still be there.
-            kernel.sockets.get(&usize::from_ne_bytes(listener)).ok_or(ws::WSAENOTSOCK)?;
+            // The listener must still be there, and be one.
+            let listener =
+                *kernel.sockets.get(&usize::from_ne_bytes(listener)).ok_or(ws::WSAENOTSOCK)?;
+            if !matches!(kernel.the_socket(listener).role, Role::Listener(_)) {
+                return Err(ws::WSAEINVAL);
+            }
         }
         let socket = kernel.the_socket(id);
         if level == ws::SOL_SOCKET
