@@ -222,7 +222,31 @@ fn milliseconds(timeout: Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
+    use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
+
     use super::*;
+    use crate::error::Call;
+
+    /// The system's idea of the time may be ahead of ours.
+    #[test]
+    fn what_is_left_of_a_timeout_that_was_over_early_is_waited_for_and_no_more() {
+        const PAUSE: Duration = Duration::from_millis(20);
+        let port = Iocp::new().unwrap();
+        let mut waits = Vec::new();
+        let dequeued = port.shared().until(Some(Duration::from_secs(100)), |milliseconds| {
+            waits.push(milliseconds);
+            thread::sleep(PAUSE);
+            match waits.len() {
+                3 => Ok(()),
+                _ => Err(Error::os(Call::GetQueuedCompletionStatus, WAIT_TIMEOUT)),
+            }
+        });
+        assert_eq!(dequeued, Ok(Some(())));
+        assert_eq!((waits.len(), waits[0]), (3, 100_000));
+        assert!(waits.windows(2).all(|pair| pair[1] <= pair[0] - 20), "{waits:?}");
+    }
 
     #[test]
     fn a_timeout_is_rounded_up_and_never_infinite() {
