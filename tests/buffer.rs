@@ -265,6 +265,26 @@ fn over_aligned_buffers_keep_their_alignment() {
     assert!(write_with(buffer).0[..5000] == pattern(5000)[..]);
 }
 
+/// Where the context is in the same block, and ends anywhere.
+#[test]
+fn over_aligned_buffers_keep_their_alignment_next_to_contexts_of_odd_sizes() {
+    fn read_next_to<const N: usize>() {
+        let temp = temp_file("next-to", pattern(100));
+        let port: Iocp<[u8; N]> = support::port_of();
+        let file = port.add_handle(overlapped_file(temp.path(), true, false), 0).unwrap();
+        port.initiate_read_at(&file, [N as u8; N], Line([0; 64]), 1).unwrap();
+        let mut completion = complete(&port);
+        assert_eq!(completion.context, [N as u8; N]);
+        let line = completion.operation.take_buffer::<Line>().unwrap();
+        assert_eq!(line.0[..], pattern_from(1, 64));
+    }
+    read_next_to::<1>();
+    read_next_to::<49>();
+    read_next_to::<63>();
+    read_next_to::<64>();
+    read_next_to::<65>();
+}
+
 #[test]
 fn buffers_of_every_size_and_alignment_take_turns_in_the_same_memory() {
     on_a_large_stack(take_turns);
@@ -350,6 +370,9 @@ fn slices_out_of_bounds_panic() {
     // Spare capacity is not part of what can be sliced.
     assert!(panics(&|| Vec::with_capacity(100).slice(..1)));
     assert!(!panics(&|| whole().slice(10..10)));
+    // Not by the arithmetic, which does not panic in every build.
+    let panic = catch_unwind(|| whole().slice(5..4)).unwrap_err();
+    assert_eq!(*panic.downcast::<String>().unwrap(), "slice starts at 5 but ends at 4");
 }
 
 #[test]

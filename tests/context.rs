@@ -180,6 +180,35 @@ fn over_aligned_contexts_stay_aligned() {
     drop(port);
 }
 
+/// Contexts of this alignment, as small as they can be, and without a size.
+macro_rules! stays_aligned {
+    ($($align:literal)*) => {$({
+        #[repr(align($align))]
+        struct Aligned<const SIZE: usize>([u8; SIZE]);
+        impl<const SIZE: usize> Drop for Aligned<SIZE> {
+            fn drop(&mut self) {
+                // The library drops it where it has been.
+                assert_eq!(self.0.as_ptr().addr() % $align, 0);
+            }
+        }
+        for _ in 0..2 {
+            let port = port_of();
+            port.post(Aligned([7]), 0, 0).unwrap();
+            port.post(Aligned([7]), 0, 0).unwrap();
+            assert_eq!(complete(&port).context.0, [7]);
+            drop(port);
+            let port = port_of();
+            port.post(Aligned([]), 0, 0).unwrap();
+            drop(port);
+        }
+    })*};
+}
+
+#[test]
+fn contexts_of_every_alignment_stay_aligned() {
+    stays_aligned!(2 4 8 16 32 64 128 256);
+}
+
 #[test]
 fn a_context_and_a_buffer_of_different_alignment_do_not_overlap() {
     #[repr(align(64))]

@@ -232,7 +232,14 @@ fn one_byte_more_than_the_longest_message_is_refused() {
     let (peer, socket) = served(&port);
     let rejected = port.initiate_write(&socket, 1, vec![1; LONGEST + 1]).unwrap_err();
     assert_eq!(rejected.error.kind(), ErrorKind::MessageTruncated);
+    assert_eq!(rejected.error.call(), None, "whether a packet comes of a call is not known");
     assert_eq!(rejected.returned.1.len(), LONGEST + 1);
+    let longer = vec![1; LONGEST + 1];
+    port.scope(|scope| {
+        let rejected = scope.initiate_write(&socket, 1, &longer).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::MessageTruncated);
+        assert_eq!((rejected.error.call(), rejected.returned), (None, 1));
+    });
     nothing_more(&port);
     port.initiate_write(&socket, 2, vec![2; LONGEST]).unwrap();
     let completion = complete(&port);

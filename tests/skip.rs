@@ -224,6 +224,7 @@ fn many_operations_are_never_delivered_twice_or_lost() {
 #[test]
 fn a_loop_over_a_handle_that_is_always_ready_comes_back_to_the_port() {
     let limit = Associated::<TcpStream>::INLINE_LIMIT as usize;
+    assert_eq!(limit, 32, "as the documentation says");
     let port = port();
     let (stream, mut peer) = skipping_stream(&port, 8);
     peer.write_all(&pattern(5 * (limit + 1))).unwrap();
@@ -251,6 +252,24 @@ fn a_loop_over_a_handle_that_is_always_ready_comes_back_to_the_port() {
     }
     nothing_more(&port);
     assert!(through_the_port >= 5);
+}
+
+/// Those who just wait for the next completion do not look at the port: it is
+/// the one that goes through it that ends the run.
+#[test]
+fn after_one_that_went_through_the_port_a_loop_goes_on_without() {
+    let limit = Associated::<TcpStream>::INLINE_LIMIT as usize;
+    let port = port();
+    let (stream, mut peer) = skipping_stream(&port, 8);
+    peer.write_all(&pattern(3 * (limit + 1))).unwrap();
+    let mut at_once = 0;
+    for i in 0..3 * (limit + 1) {
+        match port.initiate_read(&stream, i, [0_u8; 1]).unwrap() {
+            Started::Completed(_) => at_once += 1,
+            Started::Pending(_) => assert_eq!(port.get_completion().unwrap().context, i),
+        }
+    }
+    assert!(at_once > 2 * limit, "{at_once} of {}", 3 * (limit + 1));
 }
 
 #[test]
