@@ -5,6 +5,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::windows::io::AsRawSocket;
+use std::ptr;
 
 use completion_port::{
     Associated, ErrorKind, Iocp, OperationKind, Pending, Started, unconnected_stream,
@@ -13,6 +14,7 @@ use support::{
     complete, complete_all, few, nothing_more, overlapped_file, pipe_pair, port, port_of, reset,
     temp_file,
 };
+use windows_sys::Win32::Foundation::{GetHandleInformation, HANDLE_FLAG_INHERIT};
 use windows_sys::Win32::Networking::WinSock as ws;
 
 /// A listening socket on the port, with handle context 3, and its address.
@@ -376,6 +378,25 @@ fn a_listener_dropped_with_a_client_at_the_door_completes_its_accept_once() {
         }
         nothing_more(&port);
     }
+}
+
+#[test]
+#[cfg_attr(simulated_kernel, ignore = "uses what the simulated kernel does not have")]
+fn child_processes_inherit_no_connections() {
+    let inherited = |socket: &TcpStream| {
+        let mut flags = 0;
+        let handle = ptr::with_exposed_provenance_mut(socket.as_raw_socket() as usize);
+        // SAFETY: The flags are a local.
+        assert_ne!(unsafe { GetHandleInformation(handle, &raw mut flags) }, 0);
+        flags & HANDLE_FLAG_INHERIT != 0
+    };
+    let port = port();
+    let (listener, address) = listening(&port);
+    port.initiate_accept(&listener, 1).unwrap();
+    let client = unconnected_stream(address).unwrap();
+    assert!(!inherited(&client));
+    let _client = TcpStream::connect(address).unwrap();
+    assert!(!inherited(&complete(&port).operation.take_accepted().unwrap()));
 }
 
 /// Starts an accept on a socket that does not listen.

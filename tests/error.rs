@@ -17,6 +17,11 @@ use support::{
     FILE_FLAG_OVERLAPPED, complete, datagram_pair, few, nothing_more, overlapped_file, pipe_pair,
     port, port_of, reset, stream_pair, temp_file,
 };
+use windows_sys::Wdk::Foundation::OBJECT_ATTRIBUTES;
+use windows_sys::Wdk::Storage::FileSystem::{FILE_SYNCHRONOUS_IO_ALERT, NtOpenFile};
+use windows_sys::Win32::Foundation::{GENERIC_READ, UNICODE_STRING};
+use windows_sys::Win32::Storage::FileSystem::{FILE_SHARE_READ, SYNCHRONIZE};
+use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 use windows_sys::Win32::System::Pipes::CreatePipe;
 
 /// A pipe of the kind that has no overlapped form: its reading and its writing
@@ -63,6 +68,41 @@ fn a_file_that_is_not_overlapped_is_refused_and_comes_back() {
     assert_eq!(rejected.error.ntstatus(), None);
     assert_eq!(rejected.returned.as_raw_handle(), raw);
     assert_eq!(io::read_to_string(rejected.returned).unwrap(), "contents");
+}
+
+/// Of the two kinds that are not, `CreateFile` opens one only.
+#[test]
+#[cfg_attr(simulated_kernel, ignore = "uses what the simulated kernel does not have")]
+fn a_file_whose_waits_are_alertable_is_not_overlapped() {
+    let temporary = temp_file("alertable", "contents");
+    let path: Vec<_> = format!(r"\??\{}", temporary.path().display()).encode_utf16().collect();
+    let name = UNICODE_STRING {
+        Length: path.len() as u16 * 2,
+        MaximumLength: path.len() as u16 * 2,
+        Buffer: path.as_ptr().cast_mut(),
+    };
+    let attributes = OBJECT_ATTRIBUTES {
+        Length: size_of::<OBJECT_ATTRIBUTES>() as u32,
+        ObjectName: &raw const name,
+        ..OBJECT_ATTRIBUTES::default()
+    };
+    let (mut file, mut status_block) = (ptr::null_mut(), IO_STATUS_BLOCK::default());
+    // SAFETY: All that is pointed to is there until the call returns.
+    let status = unsafe {
+        NtOpenFile(
+            &raw mut file,
+            GENERIC_READ | SYNCHRONIZE,
+            &raw const attributes,
+            &raw mut status_block,
+            FILE_SHARE_READ,
+            FILE_SYNCHRONOUS_IO_ALERT,
+        )
+    };
+    assert_eq!(status, 0);
+    // SAFETY: The handle is new and nobody else's.
+    let file = unsafe { OwnedHandle::from_raw_handle(file) };
+    let rejected = port().add_handle(file, 1).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::NotOverlapped, "{}", rejected.error);
 }
 
 #[test]
