@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use completion_port::{Associated, Batch, ErrorKind, Iocp, Started, unconnected_stream};
 use simulated_kernel::{
-    Behaviour, Chance, FOREVER, behave, close_elsewhere, deliver, heed_cancels, queued, scribble,
-    waiting,
+    Behaviour, Chance, FOREVER, PROCESSORS, behave, close_elsewhere, concurrency, deliver,
+    heed_cancels, queued, scribble, waiting,
 };
 use support::{
     PATIENCE, close_raw_socket, complete, complete_all, eventually, nothing_more, own_address,
@@ -190,6 +190,27 @@ fn the_last_thread_to_wait_is_served_first() {
             eventually("dequeued", || queued(port.as_raw_handle()) == 0);
         }
     });
+}
+
+#[test]
+fn a_port_runs_as_many_threads_as_it_is_told() {
+    for threads in [1, 3, 1000] {
+        let port = Iocp::with_concurrency(threads).unwrap();
+        assert_eq!(concurrency(port.as_raw_handle()), threads as usize);
+    }
+    assert_eq!(concurrency(port().as_raw_handle()), PROCESSORS);
+}
+
+#[test]
+fn a_port_that_is_closed_twice_has_one_packet_that_wakes_its_threads() {
+    let port = port();
+    port.close();
+    port.clone().close();
+    assert_eq!(queued(port.as_raw_handle()), 1);
+    for _ in 0..3 {
+        assert!(port.get_completion().unwrap_err().is_closed());
+        assert_eq!(queued(port.as_raw_handle()), 1);
+    }
 }
 
 #[test]
@@ -406,6 +427,17 @@ fn a_post_without_room_gives_its_context_back_and_takes_up_no_place() {
     let _behaving = behave(|kernel| kernel.refuse_posts = 1);
     let rejected = port.post("hello".into(), 0, 0).unwrap_err();
     assert_eq!(rejected.error.kind(), ErrorKind::ResourceExhausted);
+    port.post(rejected.returned, 0, 0).unwrap();
+    assert_eq!(complete(&port).context, "hello");
+}
+
+#[test]
+fn an_operation_without_memory_gives_its_context_back_and_the_next_may_have_some() {
+    let port: Iocp<String> = Iocp::builder().build().unwrap();
+    let _behaving = behave(|kernel| kernel.refuse_memory = 1);
+    let rejected = port.post("hello".into(), 0, 0).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::ResourceExhausted);
+    assert_eq!(rejected.error.call(), Some("VirtualAlloc"));
     port.post(rejected.returned, 0, 0).unwrap();
     assert_eq!(complete(&port).context, "hello");
 }
@@ -837,7 +869,12 @@ fn the_packet_of_a_device_that_warns_at_once_is_not_seen_and_completes_nothing_e
     // Until it has come, nobody else has its memory.
     let rejected = port.post(3, 0, 0).unwrap_err();
     assert_eq!(rejected.error.kind(), ErrorKind::TooManyOperations);
-    nothing_more(&port);
+    thread::scope(|scope| {
+        // A thread that waits for ever finds the packet, and goes on waiting.
+        let other = scope.spawn(|| port.get_completion().unwrap().context);
+        eventually("its place is free", || port.post(4, 0, 0).is_ok());
+        assert_eq!(other.join().unwrap(), 4);
+    });
     port.initiate_read_at(&device, READ, Vec::with_capacity(8), 0).unwrap();
     let buffer = complete(&port).operation.take_buffer::<Vec<u8>>().unwrap();
     assert_eq!(buffer, b"hello");

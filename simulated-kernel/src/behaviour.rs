@@ -63,6 +63,8 @@ pub struct Behaviour {
     pub close_status: u32,
     /// So many of the next posts find no memory.
     pub refuse_posts: u32,
+    /// So many of the next stretches of address space get no memory.
+    pub refuse_memory: u32,
     /// A broken provider: transfers that fill their buffers report so many bytes
     /// more.
     pub over_report: u32,
@@ -93,6 +95,7 @@ impl Behaviour {
             warn: VecDeque::new(),
             close_status: STATUS_CANCELLED,
             refuse_posts: 0,
+            refuse_memory: 0,
             over_report: 0,
         }
     }

@@ -53,7 +53,11 @@ unsafe extern "system" fn VirtualAlloc(
     let (start, size) = reserved.range(..=address.addr()).next_back().expect("a reservation");
     let end = address.addr() + bytes;
     assert!(end <= start + size, "a commit outside of the reservation");
-    if end > start + limit(*size) {
+    let mut kernel = enter();
+    let refused = kernel.behaviour.refuse_memory > 0;
+    kernel.behaviour.refuse_memory -= u32::from(refused);
+    drop(kernel);
+    if refused || end > start + limit(*size) {
         return fail(ERROR_COMMITMENT_LIMIT, ptr::null_mut());
     }
     address.cast_mut()

@@ -38,7 +38,7 @@ pub struct Port {
 }
 
 /// What a concurrency value of 0 stands for.
-const PROCESSORS: usize = 4;
+pub const PROCESSORS: usize = 4;
 
 struct Waiter {
     number: u64,
@@ -127,6 +127,16 @@ pub fn waiting(port: HANDLE) -> usize {
 #[must_use]
 pub fn queued(port: HANDLE) -> usize {
     look_into(port, |port| port.queue.len())
+}
+
+/// How many threads a port lets run at once.
+///
+/// # Panics
+///
+/// If the handle is not an open port's.
+#[must_use]
+pub fn concurrency(port: HANDLE) -> usize {
+    look_into(port, |port| port.concurrency)
 }
 
 fn look_into<T>(port: HANDLE, look: impl FnOnce(&Port) -> T) -> T {

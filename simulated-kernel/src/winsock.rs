@@ -628,6 +628,7 @@ unsafe extern "system" fn AcceptEx(
         }
         if !matches!(kernel.the_socket(id).role, Role::Listener(_))
             || !matches!(kernel.the_socket(accepted).role, Role::Fresh)
+            || kernel.the_socket(accepted).family != kernel.the_socket(id).family
         {
             return Err(ws::WSAEINVAL);
         }
