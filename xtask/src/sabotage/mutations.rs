@@ -302,6 +302,23 @@ pub const MUTATIONS: &[Mutation] = &[
         test: loom("port::the_memory_goes_once_with_the_last_cell"),
     },
 
+    Mutation {
+        name: "what-is-at-hand-is-lost-at-the-end",
+        file: "src/operation/slab.rs",
+        before: "while address != at_hand::NONE {",
+        after: "while address != at_hand::NONE && false {",
+        why: "the memory of a port is never released",
+        test: integration("lifetime", "the_memory_of_a_port_goes_with_it_whatever_is_in_its_queue"),
+    },
+    Mutation {
+        name: "memory-is-kept",
+        file: "src/operation/slab.rs",
+        before: "unsafe { sys::release(this.base.cast()) };",
+        after: "let _ = |base| unsafe { sys::release(base) };",
+        why: "the memory of a port is never released",
+        test: integration("lifetime", "the_memory_of_a_port_goes_with_it_whatever_is_in_its_queue"),
+    },
+
     // Whose a packet is.
     Mutation {
         name: "no-check-within-the-range",
@@ -732,6 +749,15 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("batch", "an_undrained_batch_frees_everything_in_it"),
     },
 
+    Mutation {
+        name: "a-batch-ends-at-the-close-marker",
+        file: "src/port/batch.rs",
+        before: "let _ = self.dequeue(shared, 0);",
+        after: "let _ = 0;",
+        why: "completions that are queued behind the close marker seem not to be there",
+        test: integration("foreign", "foreign_packets_come_before_the_end_in_a_batch_too"),
+    },
+
     // Scopes.
     Mutation {
         name: "a-scope-does-not-wait",
@@ -984,8 +1010,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a-time-out-is-a-success",
         file: "src/operation/cell.rs",
-        before: "if (*overlapped).Internal as u32 == 0 {",
-        after: "if !matches!((*overlapped).Internal as u32, STATUS_PENDING | 0x8000_0000..) {",
+        before: "((*overlapped).Internal as u32 == 0).then_some(bytes)",
+        after: "(!matches!((*overlapped).Internal as u32, STATUS_PENDING | 0x8000_0000..)).then_some(bytes)",
         why: "a status that is no error by its severity is passed over",
         test: simulated("a_time_out_is_an_error_though_its_status_has_the_severity_of_a_success"),
     },
