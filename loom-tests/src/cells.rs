@@ -1,5 +1,7 @@
 //! Free cells, from those at hand or on the list, and back.
 
+use std::rc::Rc;
+
 use loom::thread;
 
 use crate::explore;
@@ -16,20 +18,22 @@ fn a_cell_is_given_to_one_of_two_threads() {
     });
 }
 
+/// Two threads that take a cell each, and put it back.
+fn take_and_put_back(port: &Rc<Port>) {
+    let other = port.clone();
+    let there = thread::spawn(move || {
+        let index = other.allocate().expect("a cell for each");
+        other.free(index);
+    });
+    let index = port.allocate().expect("a cell for each");
+    port.free(index);
+    there.join().unwrap();
+    port.assert_all_free();
+}
+
 #[test]
 fn two_threads_that_take_and_put_back_lose_no_cell() {
-    explore::two_threads(|| {
-        let port = Port::new(3);
-        let other = port.clone();
-        let there = thread::spawn(move || {
-            let index = other.allocate().expect("a cell for each");
-            other.free(index);
-        });
-        let index = port.allocate().expect("a cell for each");
-        port.free(index);
-        there.join().unwrap();
-        port.assert_all_free();
-    });
+    explore::two_threads(|| take_and_put_back(&Port::new(3)));
 }
 
 #[test]
@@ -77,15 +81,7 @@ fn cells_at_hand_and_on_the_list_are_not_mixed_up() {
     explore::two_threads(|| {
         let port = Port::with_list(2);
         port.free(port.allocate().expect("there are two"));
-        let other = port.clone();
-        let there = thread::spawn(move || {
-            let index = other.allocate().expect("a cell for each");
-            other.free(index);
-        });
-        let index = port.allocate().expect("a cell for each");
-        port.free(index);
-        there.join().unwrap();
-        port.assert_all_free();
+        take_and_put_back(&port);
     });
 }
 
