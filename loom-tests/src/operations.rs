@@ -133,7 +133,7 @@ fn a_pending_that_is_gone_is_done_with_the_cell() {
             pending.cancel();
             assert!(pending.result().is_none_or(|result| result == 7));
         });
-        drop(port.dequeue().expect("a packet"));
+        assert!(port.dequeue().expect("a packet").take_and_leave().is_some());
         if let Some(index) = port.allocate() {
             let next = port.launch(index, 8);
             drop(port.dequeue().expect("its packet"));
