@@ -332,13 +332,13 @@ impl Slab {
 
     /// The place of one of our cells.
     #[inline]
-    pub fn place(&self, cell: NonNull<Cell>) -> u32 {
+    fn place(&self, cell: NonNull<Cell>) -> u32 {
         (cell.addr().get() - self.base.addr().get()) as u32
     }
 
     /// The cell at this place.
     #[inline]
-    pub fn cell(&self, place: u32) -> NonNull<Cell> {
+    fn cell(&self, place: u32) -> NonNull<Cell> {
         debug_assert!(place % SIZE == 0 && place / SIZE < self.capacity);
         // SAFETY: The place is within the reservation.
         unsafe { self.base.byte_add(place as usize) }
