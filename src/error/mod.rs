@@ -10,8 +10,8 @@ use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
 use crate::sys::Packet;
 
 pub(crate) use status::{
-    STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE, STATUS_PENDING,
-    completion_error, is_error,
+    STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE,
+    STATUS_PENDING, completion_error, is_error, is_warning,
 };
 
 /// The result of everything in this crate that can fail.
@@ -346,7 +346,7 @@ pub struct ForeignPacket {
 }
 
 impl From<Packet> for ForeignPacket {
-    fn from(Packet { overlapped, key, bytes }: Packet) -> Self {
+    fn from(Packet { overlapped, key, bytes, .. }: Packet) -> Self {
         Self { completion_key: key, bytes_transferred: bytes, overlapped }
     }
 }

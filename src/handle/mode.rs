@@ -80,19 +80,23 @@ impl sealed::Mode for Inline {
                 Ok(Started::Pending(pending))
             }
             Launched::Unqueued(done) => {
-                if handle.inline_run.goes_on(shared.looks.count()) {
-                    return Ok(Started::Completed(done.complete(handle.context())));
-                }
-                Ok(match done.post(&shared.port, handle.context()) {
-                    Ok(pending) => Started::Pending(pending),
-                    // No room for a packet: better at once than never.
-                    Err(Rejected { returned: done, .. }) => {
-                        Started::Completed(done.complete(handle.context()))
+                let at_once = if handle.inline_run.goes_on(shared.looks.count()) {
+                    done
+                } else {
+                    match done.post(&shared.port, handle.context()) {
+                        Ok(pending) => return Ok(Started::Pending(pending)),
+                        // No room for a packet: better at once than never.
+                        Err(Rejected { returned: done, .. }) => done,
                     }
+                };
+                Ok(match at_once.complete(handle.context()) {
+                    Ok(completion) => Started::Completed(completion),
+                    Err(pending) => Started::Pending(pending),
                 })
             }
             Launched::Refused(refused) => {
-                Self::deliver(refused.settle(&shared.cells)?, handle, shared)
+                let settled = refused.settle(&shared.cells, &shared.port, true)?;
+                Self::deliver(settled, handle, shared)
             }
         }
     }

@@ -8,11 +8,14 @@ use super::cell::Cell;
 use super::completion::{CompletionStatus, Dequeued};
 use super::payload::{Payload, Post};
 use super::pending::Pending;
-use super::rule::{Verdict, may_be_a_warning, verdict};
+use super::rule::{self, Failure, Verdict, verdict};
 use super::slab::Slab;
 use super::state::Holder;
-use crate::error::{Call, Error, Rejected, Result, STATUS_CANCELLED, STATUS_END_OF_FILE};
-use crate::sys::{self, Answer, Handle, Landing, LentOverlapped, LentRegion, Nature, Packet, Port};
+use super::status_word::Taken;
+use crate::error::{
+    Call, Error, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, STATUS_END_OF_FILE,
+};
+use crate::sys::{self, Answer, Handle, Landing, LentOverlapped, LentRegion, Packet, Port};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
 #[derive(Debug)]
@@ -58,13 +61,15 @@ pub(crate) enum Launched<C, P: Payload> {
 /// An operation that finished within the call, without a packet.
 pub(crate) struct Unqueued<C, P> {
     cell: NonNull<Cell>,
+    status: u32,
+    bytes: u32,
     types: PhantomData<fn() -> (C, P)>,
 }
 
 /// An operation that could not be started, or was over with the call.
 pub(crate) struct Refused<C, P> {
     cell: NonNull<Cell>,
-    verdict: Verdict,
+    code: u32,
     types: PhantomData<fn() -> (C, P)>,
 }
 
@@ -114,13 +119,14 @@ impl<C> Cells<C> {
         // thread before the call returns.
         // SAFETY: Filled and given to the kernel, for this call only.
         let overlapped = unsafe { Cell::lend(cell) };
-        Ok(match verdict(call(&region, overlapped), P::CALL, target.skips) {
+        Ok(match verdict(call(&region, overlapped), target.skips) {
             Verdict::PacketComes => Launched::InFlight(Pending::new(cell)),
             Verdict::Finished { bytes } => {
-                // SAFETY: No packet will come, so the cell is ours again.
-                Launched::Unqueued(unsafe { Unqueued::new(cell, 0, bytes) })
+                Launched::Unqueued(Unqueued { cell, status: 0, bytes, types: PhantomData })
             }
-            verdict => Launched::Refused(Refused { cell, verdict, types: PhantomData }),
+            Verdict::Failed { code } => {
+                Launched::Refused(Refused { cell, code, types: PhantomData })
+            }
         })
     }
 
@@ -134,16 +140,27 @@ impl<C> Cells<C> {
         // SAFETY: The cell was just allocated: it is ours, and empty.
         unsafe {
             Cell::set_handle(cell, Handle::NONE);
-            Cell::set_result(cell, 0, bytes);
+            Cell::set_bytes(cell, bytes);
             Body::place(cell, context, Post);
+            cell.as_ref().state.begin(Body::<C, Post>::TRAITS);
+            cell.as_ref().status_word().write(0);
         }
-        // SAFETY: Ours until it is posted.
-        unsafe { cell.as_ref() }.state.begin(Body::<C, Post>::TRAITS);
-        port.post(key, bytes, Cell::address(cell)).map_err(|error| {
-            // SAFETY: Nothing was posted, so the cell is ours again.
-            let (returned, Post) = unsafe { withdraw(cell) };
-            Rejected { error, returned }
-        })
+        match port.post(key, bytes, Cell::address(cell)) {
+            Ok(()) => Ok(()),
+            Err(error) => Self::not_posted(cell, error),
+        }
+    }
+
+    /// Gives back the context of a packet that could not be posted.
+    #[cold]
+    #[inline(never)]
+    fn not_posted(cell: NonNull<Cell>, error: Error) -> Result<(), Rejected<C>> {
+        // SAFETY: Nothing was posted, so the cell is still as it was begun,
+        // unless somebody has forged its packet.
+        match unsafe { take_back(cell) } {
+            Some((returned, Post)) => Err(Rejected { error, returned }),
+            None => Ok(()),
+        }
     }
 
     /// The cell that what was dequeued may be of, and its packet.
@@ -160,17 +177,26 @@ impl<C> Cells<C> {
         Some(Found { cell: self.slab().find(overlapped)?, contexts: PhantomData })
     }
 
-    /// The operation that a dequeued packet with this address completes, if it
-    /// is one of ours. Each packet is claimed once.
+    /// The operation that a dequeued packet completes, if it is one of ours.
+    /// Each packet is claimed once. `taken`: by [`Found::claim_alone`].
     #[cold]
-    pub fn claim(&self, overlapped: usize) -> Option<Dequeued<C>> {
-        self.find(overlapped)?.claim()
+    pub fn claim(&self, packet: Packet, taken: Taken) -> Option<Dequeued<C>> {
+        self.find(packet.overlapped)?.claim(taken, packet.failed)
     }
 
     /// Whether a packet with this address is one that should not have come, and
     /// is not to be seen.
     pub fn swallow(&self, overlapped: usize) -> bool {
         self.slab().swallow(overlapped)
+    }
+
+    /// Keeps a cell that was withdrawn and emptied from being used, until all
+    /// packets that are queued by now have been dequeued: one may be for it.
+    fn quarantine(&self, cell: NonNull<Cell>, port: &Port) {
+        // SAFETY: The slab keeps the cell.
+        unsafe { cell.as_ref() }.state.abandon();
+        // Without this packet it stays there, until the port ends.
+        let _ = port.post(0, 0, Slab::release_marker(cell));
     }
 
     /// What the packets carry for their `OVERLAPPED` that wake threads when the
@@ -202,39 +228,44 @@ impl<C> Found<C> {
     /// The operation that its packet completes, if it has succeeded or was
     /// cancelled, and nobody has a part in it but the packet, and perhaps a
     /// scope. It goes to `then`, which is compiled for each of the two, with
-    /// what is known of it.
+    /// what is known of it. Otherwise, what was taken, for
+    /// [`claim`](Self::claim).
     #[inline(always)]
-    pub fn claim_alone<T>(&self, mut then: impl FnMut(Dequeued<C>) -> T) -> Option<T> {
-        // SAFETY: Cells that have been used are initialised, and the packet is
-        // the proof that the kernel has given this one back, if it had it. The
-        // kernel's part is the completion's then.
+    pub fn claim_alone<T>(&self, mut then: impl FnMut(Dequeued<C>) -> T) -> Result<T, Taken> {
+        // SAFETY: Cells that have been used are initialised. Who has taken the
+        // status ends the operation, and the status is the proof that the kernel
+        // has given the cell back. Its part is the completion's then.
         unsafe {
-            let state = &self.cell.as_ref().state;
-            let alone = state.claim_alone()?;
-            if let Some(bytes) = Cell::success(self.cell) {
-                state.complete_alone(alone);
-                return Some(then(Dequeued::new(self.cell, 0, bytes)));
+            let Cell { state, .. } = self.cell.as_ref();
+            let taken = self.cell.as_ref().status_word().take();
+            if !state.is_alone_in_flight() {
+                return Err(taken);
             }
-            if !Cell::was_cancelled(self.cell) {
-                return None;
+            if taken.is_success() {
+                let bytes = Cell::bytes(self.cell);
+                state.complete_alone();
+                return Ok(then(Dequeued::new(self.cell, 0, bytes)));
+            }
+            if taken.status() != STATUS_CANCELLED {
+                return Err(taken);
             }
             // The other way round, or the compiler makes one of the two ways.
             let result = then(Dequeued::new(self.cell, STATUS_CANCELLED, 0));
-            state.complete_alone(alone);
-            Some(result)
+            state.complete_alone();
+            Ok(result)
         }
     }
 
     /// The same whoever has a part; `None` if the packet is foreign, or stray.
+    /// `failed`: the packet says that an operation has failed.
     #[cold]
     #[inline(never)]
-    pub fn claim(self) -> Option<Dequeued<C>> {
+    pub fn claim(self, taken: Taken, failed: bool) -> Option<Dequeued<C>> {
         // SAFETY: As above.
         unsafe {
-            Cell::claim(self.cell).then(|| {
-                let (status, bytes) = Cell::result(self.cell);
-                Dequeued::new(self.cell, status, bytes)
-            })
+            self.cell.as_ref().status_word().put_back(taken);
+            let (status, bytes) = Cell::claim(self.cell, failed)?;
+            Some(Dequeued::new(self.cell, status, bytes))
         }
     }
 }
@@ -262,41 +293,35 @@ impl<C, P: Payload> Launched<C, P> {
         match self {
             Self::InFlight(pending) => Ok(pending),
             Self::Unqueued(done) => done.send(port, key).map_err(|rejected| *rejected),
-            Self::Refused(Refused { cell, verdict, .. }) => {
-                Refused::<C, P>::send(cell, verdict, cells, port, key).map_err(|rejected| *rejected)
+            Self::Refused(Refused { cell, code, .. }) => {
+                Refused::<C, P>::send(cell, code, cells, port, key).map_err(|rejected| *rejected)
             }
         }
     }
 }
 
 impl<C, P: Payload> Unqueued<C, P> {
-    /// # Safety
-    ///
-    /// The cell was filled with these types and given to the kernel, and no
-    /// packet will come for it.
-    #[inline]
-    unsafe fn new(cell: NonNull<Cell>, status: u32, bytes: u32) -> Self {
-        // "The kernel may leave the OVERLAPPED in the pending state if an I/O
-        // completes inline": the result is the call's.
-        // SAFETY: The kernel is done with the cell.
-        unsafe { Cell::set_result(cell, status, bytes) };
-        Self { cell, types: PhantomData }
-    }
-
     /// The completion, for the caller of the call itself.
     #[inline]
-    pub fn complete(self, key: usize) -> CompletionStatus<C> {
-        // SAFETY: No packet will come, and the program got no `Pending`: the
-        // cell is ours, and becomes the completion's.
+    pub fn complete(self, key: usize) -> Result<CompletionStatus<C>, Pending<P::Output>> {
+        let Self { cell, status, bytes, .. } = self;
+        // SAFETY: The `Pending`'s part is still ours. With the status taken, the
+        // cell is ours alone, and the result is the call's: "the kernel may leave
+        // the OVERLAPPED in the pending state if an I/O completes inline".
         let operation = unsafe {
-            let (status, bytes) = match Cell::result(self.cell) {
+            let Cell { state, .. } = cell.as_ref();
+            let word = cell.as_ref().status_word();
+            if word.take_for_certain(|| state.is_in_flight()).is_none() {
+                return Err(Pending::new(cell));
+            }
+            let (status, bytes) = match (status, bytes) {
                 (0, bytes) if !P::SEES_COMPLETION => (0, bytes),
-                _ => Cell::completed(self.cell),
+                (status, bytes) => Cell::completed(cell, status, bytes),
             };
-            self.cell.as_ref().state.complete_at_once();
-            Dequeued::new(self.cell, status, bytes)
+            state.complete_at_once();
+            Dequeued::new(cell, status, bytes)
         };
-        operation.complete(key)
+        Ok(operation.complete(key))
     }
 
     /// Sends the completion through the port after all, like any other, or
@@ -308,22 +333,32 @@ impl<C, P: Payload> Unqueued<C, P> {
         port: &Port,
         key: usize,
     ) -> Result<Pending<P::Output>, Box<Rejected<(C, P::Given)>>> {
-        self.post(port, key).map_err(|Rejected { error, returned: Self { cell, .. } }| {
-            // SAFETY: No packet will come, so the cell is ours.
-            let (context, payload) = unsafe { withdraw::<C, P>(cell) };
-            Box::new(Rejected { error, returned: (context, payload.give_back()) })
+        self.post(port, key).or_else(|Rejected { error, returned: Self { cell, .. } }| {
+            // SAFETY: Begun, not posted, and filled with these types.
+            match unsafe { take_back::<C, P>(cell) } {
+                Some((context, payload)) => {
+                    Err(Box::new(Rejected { error, returned: (context, payload.give_back()) }))
+                }
+                None => Ok(Pending::new(cell)),
+            }
         })
     }
 
     /// Sends the completion through the port after all, like any other.
     #[cold]
     pub fn post(self, port: &Port, key: usize) -> Result<Pending<P::Output>, Rejected<Self>> {
-        // SAFETY: No packet will come, so the cell is ours.
-        let (_, bytes) = unsafe { Cell::result(self.cell) };
-        // The state is still as it was before the call: held by the kernel,
-        // for which the port stands in here, and by the `Pending`.
-        match port.post(key, bytes, Cell::address(self.cell)) {
-            Ok(()) => Ok(Pending::new(self.cell)),
+        let Self { cell, status, bytes, .. } = self;
+        // SAFETY: The `Pending`'s part is still ours; withdrawn, so is the cell.
+        unsafe {
+            let Some((others, _)) = withdraw(cell) else { return Ok(Pending::new(cell)) };
+            Cell::set_bytes(cell, bytes);
+            // Held as before the call, by the kernel, for which the port stands in
+            // here, and by the `Pending`.
+            cell.as_ref().state.begin(others);
+            cell.as_ref().status_word().write(status);
+        }
+        match port.post(key, bytes, Cell::address(cell)) {
+            Ok(()) => Ok(Pending::new(cell)),
             Err(error) => Err(Rejected { error, returned: self }),
         }
     }
@@ -336,31 +371,39 @@ impl<C, P: Payload> Refused<C, P> {
     #[inline(never)]
     fn send(
         cell: NonNull<Cell>,
-        verdict: Verdict,
+        code: u32,
         cells: &Cells<C>,
         port: &Port,
         key: usize,
     ) -> Result<Pending<P::Output>, Box<Rejected<(C, P::Given)>>> {
-        let refused = Self { cell, verdict, types: PhantomData };
-        refused.settle(cells)?.into_pending(cells, port, key).map_err(Box::new)
+        let refused = Self { cell, code, types: PhantomData };
+        refused.settle(cells, port, false)?.into_pending(cells, port, key).map_err(Box::new)
     }
 
     /// Gives back what the operation was started with; if it is over, it gets
-    /// a completion after all.
-    pub fn settle(self, cells: &Cells<C>) -> Result<Launched<C, P>, Rejected<(C, P::Given)>> {
-        let cell = self.cell;
+    /// a completion after all. `skips`: see [`Target::skips`].
+    pub fn settle(
+        self,
+        cells: &Cells<C>,
+        port: &Port,
+        skips: bool,
+    ) -> Result<Launched<C, P>, Rejected<(C, P::Given)>> {
+        let Self { cell, code, .. } = self;
+        let failure = rule::failure(code, P::CALL, sys::last_status());
+        let warned = failure == Failure::Warned;
         // SAFETY: The `Pending`'s part is still ours.
-        let Some(others) = unsafe { cell.as_ref() }.state.withdraw() else {
-            // A packet has come all the same, and somebody has it.
+        let Some((others, word)) =
+            (unsafe { withdraw_unless(cell, |word| warned && !skips && word.is_status()) })
+        else {
+            // A packet comes, or has come all the same and somebody has it.
             return Ok(Launched::InFlight(Pending::new(cell)));
         };
         // SAFETY: Withdrawn, so the cell is ours alone, and filled with these
         // types.
-        let (context, payload) = unsafe { Body::<C, P>::remove(cell) };
-        // SAFETY: As above.
-        if may_leave_a_packet(&self.verdict, P::CALL, unsafe { Cell::handle(cell) }) {
-            // SAFETY: The slab keeps it until the packet comes, or never does.
-            unsafe { cell.as_ref() }.state.abandon();
+        let ((context, payload), handle, bytes) =
+            unsafe { (Body::<C, P>::remove(cell), Cell::handle(cell), Cell::bytes(cell)) };
+        if warned || may_leave_a_packet(P::CALL, handle) {
+            cells.quarantine(cell, port);
         } else {
             // SAFETY: Ours alone, and empty.
             unsafe {
@@ -368,54 +411,94 @@ impl<C, P: Payload> Refused<C, P> {
                 Cell::free(cell);
             }
         }
-        let error = match self.verdict {
-            Verdict::AtEnd => match cells.slab().allocate() {
-                Ok(cell) => {
-                    // SAFETY: The cell is new; no packet will come for it,
-                    // unless it is posted.
-                    let unqueued = unsafe {
-                        Cell::set_handle(cell, Handle::NONE);
-                        Body::place(cell, context, payload);
-                        cell.as_ref().state.begin(others);
-                        Unqueued::new(cell, STATUS_END_OF_FILE, 0)
-                    };
-                    return Ok(Launched::Unqueued(unqueued));
-                }
-                Err(error) => error,
-            },
-            Verdict::NotStarted { code } => Error::os(P::CALL, code),
-            Verdict::PacketComes | Verdict::Finished { .. } => unreachable!("not refused"),
+        let result = match failure {
+            Failure::AtEnd => Some((STATUS_END_OF_FILE, 0)),
+            Failure::Warned if word.is_status() => Some((word.status(), bytes)),
+            Failure::Warned if rule::is_cut(code, P::CALL) => None,
+            Failure::Warned | Failure::NotStarted => {
+                let returned = (context, payload.give_back());
+                return Err(Rejected { error: Error::os(P::CALL, code), returned });
+            }
         };
-        Err(Rejected { error, returned: (context, payload.give_back()) })
+        let cell = match cells.slab().allocate() {
+            Ok(cell) => cell,
+            Err(error) => return Err(Rejected { error, returned: (context, payload.give_back()) }),
+        };
+        // SAFETY: The cell is new; no packet will come for it, unless it is posted.
+        let (status, bytes) = unsafe {
+            Cell::set_handle(cell, Handle::NONE);
+            Cell::renew(cell, 0);
+            let payload = Body::place(cell, context, payload);
+            cell.as_ref().state.begin(others);
+            // "The buffer is filled with the first part of the datagram"
+            // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
+            let length = || LentRegion::cut((*payload).region().1);
+            result.unwrap_or_else(|| (STATUS_BUFFER_OVERFLOW, length()))
+        };
+        Ok(Launched::Unqueued(Unqueued { cell, status, bytes, types: PhantomData }))
     }
 }
 
-/// Whether a packet may come although the call has failed at once. On Windows
-/// none does, unless a device has warned. Wine queues one for reads and writes
-/// of files and devices that it fails once it has tried them: `NtReadFile` and
+/// Whether a packet may come although the call has failed at once with an
+/// error. On Windows none does. Wine queues one for reads and writes of
+/// Unix files and devices that it fails once it has tried them: `NtReadFile` and
 /// `NtWriteFile` in
 /// <https://gitlab.winehq.org/wine/wine/-/blob/wine-10.0/dlls/ntdll/unix/file.c>.
 /// Named pipes are its server's, which queues none.
-fn may_leave_a_packet(verdict: &Verdict, call: Call, handle: Handle) -> bool {
-    matches!(*verdict, Verdict::NotStarted { code } if may_be_a_warning(code, call))
-        || matches!(call, Call::ReadFile | Call::WriteFile)
-            && sys::is_wine()
-            && sys::nature(handle) != Nature::Pipe
+fn may_leave_a_packet(call: Call, handle: Handle) -> bool {
+    matches!(call, Call::ReadFile | Call::WriteFile)
+        && sys::is_wine()
+        && !sys::is_named_pipe(handle)
 }
 
-/// Empties and frees a cell that was posted to the port, in vain.
+/// Takes a cell that was begun back from all its holders, unless a packet has
+/// come for it all the same and somebody has it: what it was begun with, and
+/// what its status word said.
 ///
 /// # Safety
 ///
-/// The caller owns the cell alone, and filled it with these types.
-#[cold]
-unsafe fn withdraw<C, P: Payload>(cell: NonNull<Cell>) -> (C, P) {
+/// A part in the cell is the caller's.
+unsafe fn withdraw(cell: NonNull<Cell>) -> Option<(u32, Taken)> {
     // SAFETY: By the caller's promise.
+    unsafe { withdraw_unless(cell, |_| false) }
+}
+
+/// The same, unless a look at the status word says that a packet comes.
+///
+/// # Safety
+///
+/// As for [`withdraw`].
+unsafe fn withdraw_unless(
+    cell: NonNull<Cell>,
+    packet_comes: impl FnOnce(Taken) -> bool,
+) -> Option<(u32, Taken)> {
+    // SAFETY: By the caller's promise.
+    let (state, word) = unsafe { (&cell.as_ref().state, cell.as_ref().status_word()) };
+    let taken = word.take_for_certain(|| state.is_in_flight())?;
+    if packet_comes(taken) {
+        word.put_back(taken);
+        return None;
+    }
+    Some((state.withdraw(), taken))
+}
+
+/// Empties and frees a cell that was begun, unless a packet has come for it all
+/// the same and somebody has it.
+///
+/// # Safety
+///
+/// The caller filled the cell with these types, and a part in it is the
+/// caller's.
+#[cold]
+unsafe fn take_back<C, P: Payload>(cell: NonNull<Cell>) -> Option<(C, P)> {
+    // SAFETY: By the caller's promise; withdrawn, the cell is the caller's
+    // alone.
     unsafe {
+        withdraw(cell)?;
         let parts = Body::remove(cell);
         cell.as_ref().state.free();
         Cell::free(cell);
-        parts
+        Some(parts)
     }
 }
 
@@ -448,6 +531,19 @@ mod tests {
         }
     }
 
+    /// Ends an operation in the kernel's place.
+    fn end(cell: NonNull<Cell>, status: u32) {
+        // SAFETY: The kernel knows nothing of the operation.
+        unsafe {
+            Cell::set_bytes(cell, 0);
+            cell.as_ref().status_word().write(status);
+        }
+    }
+
+    fn packet_of(cell: NonNull<Cell>) -> Packet {
+        Packet { overlapped: Cell::address(cell), key: 0, bytes: 0, failed: false }
+    }
+
     #[test]
     fn an_operation_is_pending_until_the_kernel_says_otherwise() {
         let cells = Cells::<()>::reserve(1).unwrap();
@@ -455,11 +551,15 @@ mod tests {
         let launched = cells.launch(target, false, (), Watching(|_: &mut u32| ()), |_, _| {
             let cell = cells.slab().all_in_flight().next().unwrap();
             // SAFETY: There is no kernel.
-            assert_eq!(unsafe { Cell::result(cell) }.0, STATUS_PENDING);
+            let word = unsafe { cell.as_ref() }.status_word();
+            let taken = word.take();
+            assert_eq!(taken.status(), STATUS_PENDING);
+            word.put_back(taken);
             Answer::Code(ERROR_INVALID_HANDLE)
         });
         let Ok(Launched::Refused(refused)) = launched else { panic!("it is refused") };
-        assert!(refused.settle(&cells).is_err());
+        let port = Port::create(0).unwrap();
+        assert!(refused.settle(&cells, &port, false).is_err());
     }
 
     #[test]
@@ -485,12 +585,12 @@ mod tests {
         assert!(matches!(launched, Ok(Launched::InFlight(_))));
         drop(launched);
         let cell = cells.slab().all_in_flight().next().unwrap();
-        // SAFETY: The kernel knows nothing of the operation: it is over.
-        unsafe { Cell::set_result(cell, 0, 0) };
+        end(cell, 0);
         let address = Cell::address(cell);
         let found = cells.find(address).expect("it is one of ours");
-        assert!(found.claim_alone(drop).is_none(), "it takes the long way");
-        assert_eq!(found.claim().expect("it is in flight").complete(0).context, 7);
+        let taken = found.claim_alone(drop).expect_err("it takes the long way");
+        let dequeued = found.claim(taken, false).expect("it is in flight");
+        assert_eq!(dequeued.complete(0).context, 7);
         assert_eq!(seen.get(), 1);
     }
 
@@ -502,11 +602,10 @@ mod tests {
             let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips };
             let answer = if skips { Answer::Finished(0) } else { Answer::Code(ERROR_IO_PENDING) };
             let completion = match cells.launch(target, false, 7, failing(), |_, _| answer) {
-                Ok(Launched::Unqueued(done)) => done.complete(0),
+                Ok(Launched::Unqueued(done)) => done.complete(0).unwrap(),
                 Ok(Launched::InFlight(pending)) => {
-                    // SAFETY: The kernel knows nothing of the operation: it is over.
-                    unsafe { Cell::set_result(pending.cell(), 0, 0) };
-                    let dequeued = cells.claim(Cell::address(pending.cell()));
+                    end(pending.cell(), 0);
+                    let dequeued = cells.claim(packet_of(pending.cell()), Taken::NOTHING);
                     assert!(pending.result().is_some_and(|result| result.is_err()));
                     dequeued.expect("it is in flight").complete(0)
                 }
@@ -526,12 +625,11 @@ mod tests {
                 cells.launch(target, false, (), Post, |_, _| Answer::Code(ERROR_IO_PENDING));
             let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
             let address = Cell::address(pending.cell());
-            // SAFETY: The kernel knows nothing of the operation: it is over.
-            unsafe { Cell::set_result(pending.cell(), status, 0) };
+            end(pending.cell(), status);
             drop(pending);
             let found = cells.find(address).expect("it is one of ours");
-            assert!(found.claim_alone(drop).is_none(), "{status:#x}");
-            assert!(found.claim().is_some());
+            let taken = found.claim_alone(drop).expect_err("it says something");
+            assert_eq!(found.claim(taken, false).is_some(), status != STATUS_PENDING);
         }
     }
 
@@ -545,9 +643,8 @@ mod tests {
         let launched =
             cells.launch(target, false, 7, watching, |_, _| Answer::Code(ERROR_IO_PENDING));
         let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
-        // SAFETY: The kernel knows nothing of the operation: it is over.
-        unsafe { Cell::set_result(pending.cell(), 0, 0) };
-        let dequeued = cells.claim(Cell::address(pending.cell()));
+        end(pending.cell(), 0);
+        let dequeued = cells.claim(packet_of(pending.cell()), Taken::NOTHING);
         assert!(dequeued.is_some() && pending.is_completed());
         assert_eq!(in_flight.get(), 1, "it is not over before");
     }

@@ -21,6 +21,7 @@ mod pending;
 mod rule;
 mod slab;
 mod state;
+mod status_word;
 
 // What the protocols are made of; `loom-tests` puts loom's in their place.
 use std::sync::atomic;
@@ -35,3 +36,4 @@ pub use payload::OperationKind;
 pub(crate) use payload::{Accept, Connect, Payload, Read, Write};
 pub use pending::{Pending, Started};
 pub(crate) use slab::{DEFAULT_OPERATIONS, MAX_OPERATIONS};
+pub(crate) use status_word::Taken;

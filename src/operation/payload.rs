@@ -63,7 +63,8 @@ pub(crate) enum Returns<P: Payload> {
     /// Itself, after it has been told how many bytes the operation has put
     /// into it.
     ItselfFilled(unsafe fn(&mut P, u32)),
-    /// What the function makes of it and the operation's status.
+    /// What the function makes of it and the operation's status, if the payload
+    /// [sees its completion](Payload::SEES_COMPLETION).
     Made(fn(P, u32) -> Option<P::Output>),
 }
 

@@ -2,16 +2,12 @@
 //! one function from what the call answered and nothing else.
 
 use windows_sys::Win32::Foundation::{
-    ERROR_BEGINNING_OF_MEDIA, ERROR_BROKEN_PIPE, ERROR_BUS_RESET, ERROR_BUSY,
-    ERROR_DEVICE_DOOR_OPEN, ERROR_DEVICE_REQUIRES_CLEANING, ERROR_END_OF_MEDIA,
-    ERROR_FILEMARK_DETECTED, ERROR_HANDLE_EOF, ERROR_IO_PENDING, ERROR_MEDIA_CHANGED,
-    ERROR_MORE_DATA, ERROR_NO_DATA_DETECTED, ERROR_NO_MORE_FILES, ERROR_NO_MORE_ITEMS,
-    ERROR_NOT_READY, ERROR_OUT_OF_PAPER, ERROR_PARTIAL_COPY, ERROR_SETMARK_DETECTED,
+    ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_IO_PENDING, ERROR_MORE_DATA,
 };
 use windows_sys::Win32::Networking::WinSock::WSAEMSGSIZE;
 
-use crate::error::Call;
-use crate::sys::Answer;
+use crate::error::{Call, is_warning};
+use crate::sys::{self, Answer};
 
 /// What follows from the answer of a call that starts an operation.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,18 +18,28 @@ pub(super) enum Verdict {
     /// The operation has succeeded with this byte count, and there will be no
     /// packet.
     Finished { bytes: u32 },
+    /// The call has failed with this code; see [`failure`].
+    Failed { code: u32 },
+}
+
+/// What follows from the code of a call that has failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The operation has ended with a warning. A packet was queued if the system
+    /// has written a status.
+    Warned,
     /// The read has found the end of its file or pipe, and there will be no
     /// packet.
     AtEnd,
     /// The operation was not started.
-    NotStarted { code: u32 },
+    NotStarted,
 }
 
 const MESSAGE_TRUNCATED: u32 = WSAEMSGSIZE as u32;
 
 /// `skips`: the handle is in the mode `FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`.
 #[inline]
-pub(super) fn verdict(answer: Answer, call: Call, skips: bool) -> Verdict {
+pub(super) fn verdict(answer: Answer, skips: bool) -> Verdict {
     match answer {
         Answer::Code(ERROR_IO_PENDING) => Verdict::PacketComes,
         // "a completion packet is queued [...] even if the I/O operation
@@ -41,74 +47,46 @@ pub(super) fn verdict(answer: Answer, call: Call, skips: bool) -> Verdict {
         // (https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-setfilecompletionnotificationmodes).
         Answer::Finished(_) if !skips => Verdict::PacketComes,
         Answer::Finished(bytes) => Verdict::Finished { bytes },
-        Answer::Code(code) => refused(code, call),
+        Answer::Code(code) => Verdict::Failed { code },
     }
 }
 
-#[cold]
-fn refused(code: u32, call: Call) -> Verdict {
+/// `last_status`: the status of the last call of the thread's that has noted one.
+pub(super) fn failure(code: u32, call: Call, last_status: u32) -> Failure {
+    // A code alone does not tell a device's warning from an error.
+    let is_devices_warning = || {
+        matches!(call, Call::ReadFile | Call::WriteFile)
+            && is_warning(last_status)
+            && sys::win32_code(last_status) == code
+    };
     match (code, call) {
-        // A truncated message is a warning, STATUS_BUFFER_OVERFLOW, not an
-        // error: the call says that it failed, and the packet comes all the
-        // same. Skip-on-success is never on where messages can be truncated.
-        (ERROR_MORE_DATA, Call::ReadFile) | (MESSAGE_TRUNCATED, Call::WSARecv) => {
-            Verdict::PacketComes
-        }
+        // Of a warning the call says that it failed, and the packet comes all the
+        // same. "The status block [...] is not updated until the packet is
+        // removed, except when the original call returned an error synchronously"
+        // (https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports).
+        _ if is_cut(code, call) || is_devices_warning() => Failure::Warned,
+        // A message that is too long to be sent is an error, but for Wine.
+        (MESSAGE_TRUNCATED, Call::WSASend) => Failure::Warned,
         // The end of a file or pipe is a success without bytes, whichever way
         // it is found. "If lpOverlapped is not NULL [...] and the read is
         // past the end, the function returns FALSE with ERROR_HANDLE_EOF"
         // (https://learn.microsoft.com/windows/win32/fileio/testing-for-the-end-of-a-file).
-        (ERROR_HANDLE_EOF | ERROR_BROKEN_PIPE, Call::ReadFile) => Verdict::AtEnd,
+        (ERROR_HANDLE_EOF | ERROR_BROKEN_PIPE, Call::ReadFile) => Failure::AtEnd,
         // "Any other error code indicates that the overlapped operation was
         // not successfully initiated and no completion indication will occur"
         // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
-        _ => Verdict::NotStarted { code },
+        _ => Failure::NotStarted,
     }
 }
 
-/// Whether the code of a call that failed may stand for a device's warning, of
-/// which a packet comes, as of an error, of which none comes: the code alone
-/// does not tell. (The statuses 0x80000006 to 0x80000289 as
-/// `RtlNtStatusToDosError` translates them, but for the buffer overflow.)
-pub(super) fn may_be_a_warning(code: u32, call: Call) -> bool {
-    matches!(call, Call::ReadFile | Call::WriteFile)
-        && matches!(
-            code,
-            ERROR_BEGINNING_OF_MEDIA
-                | ERROR_BUS_RESET
-                | ERROR_BUSY
-                | ERROR_DEVICE_DOOR_OPEN
-                | ERROR_DEVICE_REQUIRES_CLEANING
-                | ERROR_END_OF_MEDIA
-                | ERROR_FILEMARK_DETECTED
-                | ERROR_MEDIA_CHANGED
-                | ERROR_NO_DATA_DETECTED
-                | ERROR_NO_MORE_FILES
-                | ERROR_NO_MORE_ITEMS
-                | ERROR_NOT_READY
-                | ERROR_OUT_OF_PAPER
-                | ERROR_PARTIAL_COPY
-                | ERROR_SETMARK_DETECTED
-        )
+/// Whether the call says that a message was cut to fit into the buffer.
+pub(super) fn is_cut(code: u32, call: Call) -> bool {
+    matches!((code, call), (ERROR_MORE_DATA, Call::ReadFile) | (MESSAGE_TRUNCATED, Call::WSARecv))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_code_that_a_device_warns_with_may_leave_a_packet() {
-        for code in
-            [1100, 1101, 1102, 1103, 1104, 1110, 1111, 1165, 1166, 18, 21, 28, 170, 259, 299]
-        {
-            assert!(may_be_a_warning(code, Call::ReadFile), "{code}");
-            assert!(may_be_a_warning(code, Call::WriteFile), "{code}");
-            assert!(!may_be_a_warning(code, Call::WSARecv), "{code}");
-        }
-        for code in [2, 5, 6, 38, 87, 109, 232, 995] {
-            assert!(!may_be_a_warning(code, Call::ReadFile), "{code}");
-        }
-    }
 
     const CALLS: [Call; 6] = [
         Call::ReadFile,
@@ -121,72 +99,51 @@ mod tests {
 
     #[test]
     fn what_pends_has_a_packet_whatever_the_mode() {
-        for call in CALLS {
-            for skips in [false, true] {
-                let answer = Answer::Code(ERROR_IO_PENDING);
-                assert_eq!(verdict(answer, call, skips), Verdict::PacketComes);
-            }
+        for skips in [false, true] {
+            assert_eq!(verdict(Answer::Code(ERROR_IO_PENDING), skips), Verdict::PacketComes);
         }
     }
 
     #[test]
     fn an_inline_success_has_a_packet_unless_it_is_skipped() {
-        for call in CALLS {
-            let answer = Answer::Finished(7);
-            assert_eq!(verdict(answer, call, false), Verdict::PacketComes);
-            assert_eq!(verdict(answer, call, true), Verdict::Finished { bytes: 7 });
-        }
+        assert_eq!(verdict(Answer::Finished(7), false), Verdict::PacketComes);
+        assert_eq!(verdict(Answer::Finished(7), true), Verdict::Finished { bytes: 7 });
     }
 
     #[test]
-    fn an_inline_warning_has_a_packet_though_the_call_fails() {
-        let (pipe, datagram) = (Answer::Code(ERROR_MORE_DATA), Answer::Code(MESSAGE_TRUNCATED));
-        assert_eq!(verdict(pipe, Call::ReadFile, false), Verdict::PacketComes);
-        assert_eq!(verdict(datagram, Call::WSARecv, false), Verdict::PacketComes);
-    }
-
-    #[test]
-    fn a_message_too_long_to_send_is_an_error_not_a_warning() {
-        let verdict = verdict(Answer::Code(MESSAGE_TRUNCATED), Call::WSASend, false);
-        assert_eq!(verdict, Verdict::NotStarted { code: MESSAGE_TRUNCATED });
-    }
-
-    #[test]
-    fn an_inline_end_of_file_is_finished_without_a_packet() {
-        for code in [ERROR_HANDLE_EOF, ERROR_BROKEN_PIPE] {
-            for skips in [false, true] {
-                assert_eq!(verdict(Answer::Code(code), Call::ReadFile, skips), Verdict::AtEnd);
-            }
-            let written = verdict(Answer::Code(code), Call::WriteFile, false);
-            assert_eq!(written, Verdict::NotStarted { code });
-        }
-    }
-
-    #[test]
-    fn every_other_error_has_no_packet() {
-        for call in CALLS {
-            for code in [5, 6, 64, 87, 995, 10038, 10054, 10057] {
-                let refused = verdict(Answer::Code(code), call, false);
-                assert_eq!(refused, Verdict::NotStarted { code });
+    fn what_a_code_means_depends_on_the_call() {
+        let warned = [
+            (ERROR_MORE_DATA, Call::ReadFile),
+            (MESSAGE_TRUNCATED, Call::WSARecv),
+            (MESSAGE_TRUNCATED, Call::WSASend),
+        ];
+        let at_end = [(ERROR_HANDLE_EOF, Call::ReadFile), (ERROR_BROKEN_PIPE, Call::ReadFile)];
+        let others = [5, 6, 64, 87, 995, 10038, 10054, 10057];
+        for code in warned.iter().chain(&at_end).map(|row| row.0).chain(others) {
+            for call in CALLS {
+                let expected = match (code, call) {
+                    row if warned.contains(&row) => Failure::Warned,
+                    row if at_end.contains(&row) => Failure::AtEnd,
+                    _ => Failure::NotStarted,
+                };
+                // Whatever the last status is of.
+                assert_eq!(failure(code, call, 0xC000_0022), expected, "{code} {call:?}");
             }
         }
     }
 
-    /// The same code on another call is an error like any other.
     #[test]
-    fn a_code_means_a_packet_or_an_end_only_on_the_call_that_it_is_known_of() {
-        for call in CALLS {
-            let files = [ERROR_MORE_DATA, ERROR_HANDLE_EOF, ERROR_BROKEN_PIPE];
-            for (code, known) in files
-                .map(|code| (code, Call::ReadFile))
-                .into_iter()
-                .chain([(MESSAGE_TRUNCATED, Call::WSARecv)])
-            {
-                if call != known {
-                    let refused = verdict(Answer::Code(code), call, false);
-                    assert_eq!(refused, Verdict::NotStarted { code }, "{call:?}");
-                }
+    fn a_device_warns_where_the_status_says_so() {
+        for status in [0x8000_000D, 0x8000_000E, 0x8000_0010, 0x8000_001E] {
+            let code = sys::win32_code(status);
+            for call in [Call::ReadFile, Call::WriteFile] {
+                assert_eq!(failure(code, call, status), Failure::Warned);
+                assert_eq!(failure(5, call, status), Failure::NotStarted, "of another call");
             }
+            assert_eq!(failure(code, Call::WSARecv, status), Failure::NotStarted, "none noted");
         }
+        // The code of a device's warning, too.
+        let code = sys::win32_code(0xC000_00A3);
+        assert_eq!(failure(code, Call::ReadFile, 0xC000_00A3), Failure::NotStarted);
     }
 }

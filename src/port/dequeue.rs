@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Batch, Iocp, Shared};
 use crate::error::{Error, ForeignPacket, Result, refusal};
-use crate::operation::{CompletionStatus, Dequeued};
+use crate::operation::{CompletionStatus, Dequeued, Taken};
 use crate::sys::{INFINITE, Landing, Packet};
 
 /// What a packet is that completes nothing.
@@ -125,12 +125,14 @@ impl<C: Send + 'static> Shared<C> {
     fn next(&self, milliseconds: u32) -> Result<CompletionStatus<C>> {
         let mut landing = Landing::empty();
         let succeeded = self.port.dequeue_to(&mut landing, milliseconds);
+        let mut taken = Taken::NOTHING;
         if let Some((found, Packet { key, .. })) = self.cells.find_landed(&landing) {
-            if let Some(completion) = found.claim_alone(|operation| operation.complete(key)) {
-                return Ok(completion);
+            match found.claim_alone(|operation| operation.complete(key)) {
+                Ok(completion) => return Ok(completion),
+                Err(word) => taken = word,
             }
         }
-        let (operation, key) = self.next_after(&landing, succeeded, milliseconds)?;
+        let (operation, key) = self.next_after(&landing, succeeded, taken, milliseconds)?;
         Ok(operation.complete(key))
     }
 
@@ -142,11 +144,12 @@ impl<C: Send + 'static> Shared<C> {
         &self,
         landing: &Landing,
         succeeded: bool,
+        mut taken: Taken,
         milliseconds: u32,
     ) -> Result<(Dequeued<C>, usize)> {
         let mut packet = landing.check(succeeded)?;
         loop {
-            if let Some(operation) = self.cells.claim(packet.overlapped) {
+            if let Some(operation) = self.cells.claim(packet, taken) {
                 return Ok((operation, packet.key));
             }
             match self.other(packet) {
@@ -154,7 +157,7 @@ impl<C: Send + 'static> Shared<C> {
                 Other::CloseMarker => return self.next_after_close_marker(),
                 Other::Stray => {}
             }
-            packet = self.port.dequeue(milliseconds)?;
+            (packet, taken) = (self.port.dequeue(milliseconds)?, Taken::NOTHING);
         }
     }
 
@@ -163,7 +166,7 @@ impl<C: Send + 'static> Shared<C> {
     fn next_after_close_marker(&self) -> Result<(Dequeued<C>, usize)> {
         let mut landing = Landing::empty();
         let succeeded = self.port.dequeue_to(&mut landing, 0);
-        let behind = self.next_after(&landing, succeeded, 0);
+        let behind = self.next_after(&landing, succeeded, Taken::NOTHING, 0);
         self.post_close_marker();
         match behind {
             Err(error) if error.is_dequeue_timeout() => Err(Error::misuse(&refusal::CLOSED)),

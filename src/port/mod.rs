@@ -17,7 +17,7 @@ pub(crate) use gate::{Gate, Identity};
 pub use scope::Scope;
 
 use crate::error::{Error, Rejected, Result, refusal};
-use crate::operation::{Cells, DEFAULT_OPERATIONS, MAX_OPERATIONS};
+use crate::operation::{Cells, DEFAULT_OPERATIONS, MAX_OPERATIONS, Taken};
 use crate::sys;
 
 /// An I/O completion port, and the operations in flight on it.
@@ -280,7 +280,7 @@ impl<C: Send + 'static> Shared<C> {
         while in_flight > 0 && progress.elapsed() < PATIENCE {
             match self.port.dequeue(50) {
                 Ok(packet) => {
-                    if self.cells.claim(packet.overlapped).is_some() {
+                    if self.cells.claim(packet, Taken::NOTHING).is_some() {
                         in_flight -= 1;
                         progress = Instant::now();
                     }

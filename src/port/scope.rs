@@ -8,7 +8,7 @@ use super::{Iocp, Shared};
 use crate::error::{Error, Rejected};
 use crate::handle::{Associated, Calls, Queued};
 use crate::io::{read_file, receive, send, write_file};
-use crate::operation::{Borrowing, Pending, borrow};
+use crate::operation::{Borrowing, Pending, Taken, borrow};
 
 /// Where operations on borrowed buffers can be started; see [`Iocp::scope`].
 pub struct Scope<'scope, 'env: 'scope, C: Send + 'static = usize> {
@@ -214,7 +214,7 @@ impl<C: Send + 'static> Shared<C> {
         let Ok(packet) = self.port.dequeue(GLANCE) else { return };
         if borrowing.owns(packet.overlapped) {
             // Its context is dropped here.
-            drop(self.cells.claim(packet.overlapped));
+            drop(self.cells.claim(packet, Taken::NOTHING));
             return;
         }
         while self.port.post(packet.key, packet.bytes, packet.overlapped).is_err() {

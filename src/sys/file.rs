@@ -115,6 +115,15 @@ pub(crate) fn is_synchronous(handle: Handle) -> Option<bool> {
 }
 
 pub(crate) fn is_message_pipe(pipe: Handle) -> bool {
+    pipe_flags(pipe).is_some_and(|flags| flags & PIPE_TYPE_MESSAGE != 0)
+}
+
+pub(crate) fn is_named_pipe(handle: Handle) -> bool {
+    pipe_flags(handle).is_some()
+}
+
+/// The flags of a named pipe; `None` if the handle is not one.
+fn pipe_flags(pipe: Handle) -> Option<u32> {
     let mut flags = 0;
     // SAFETY: The flags are a local, and the other out-parameters optional.
     let known = unsafe {
@@ -126,7 +135,7 @@ pub(crate) fn is_message_pipe(pipe: Handle) -> bool {
             ptr::null_mut(),
         )
     };
-    known != 0 && flags & PIPE_TYPE_MESSAGE != 0
+    (known != 0).then_some(flags)
 }
 
 /// Turns off the packets of operations that succeed at once, and the handle's

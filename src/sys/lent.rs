@@ -40,7 +40,12 @@ impl LentRegion {
     /// until the packet has been dequeued or the call has answered that no
     /// packet will come.
     pub unsafe fn new(start: *mut u8, length: usize) -> Self {
-        Self { start, length: u32::try_from(length).unwrap_or(u32::MAX) }
+        Self { start, length: Self::cut(length) }
+    }
+
+    /// So much of a length as one operation can transfer.
+    pub fn cut(length: usize) -> u32 {
+        u32::try_from(length).unwrap_or(u32::MAX)
     }
 
     pub(super) fn start(&self) -> *mut u8 {

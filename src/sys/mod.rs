@@ -15,12 +15,14 @@ mod socket;
 mod wine;
 
 pub(crate) use file::{
-    Nature, is_message_pipe, is_synchronous, nature, read_file, skip_completion_port_on_success,
-    write_file,
+    Nature, is_message_pipe, is_named_pipe, is_synchronous, nature, read_file,
+    skip_completion_port_on_success, write_file,
 };
 pub(crate) use lent::{LentOverlapped, LentRegion};
 pub(crate) use memory::{commit, release, reserve};
-pub(crate) use port::{Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, win32_code};
+pub(crate) use port::{
+    Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, last_status, win32_code,
+};
 pub use raw::{RawOverlapped, RawValue};
 pub(crate) use socket::{
     ADDRESS_SPACE, SocketTraits, accept, bind_to_any, connect, family_of, handle_of, is_listening,
