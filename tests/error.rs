@@ -619,8 +619,10 @@ fn messages_say_what_to_do() {
     let error = port.get_completions(&mut Batch::with_capacity(0), None).unwrap_err();
     says(&error, &["Batch::with_capacity"]);
     says(&support::port().initiate_read(&server, 0, [0]).unwrap_err().error, &["another"]);
-    let full = vec![1].into_boxed_slice().into_vec();
-    says(&port.initiate_read(&server, 0, full).unwrap_err().error, &["spare capacity", "slice"]);
+    says(
+        &port.initiate_read(&server, 0, Vec::new()).unwrap_err().error,
+        &["no room", "spare capacity", "Vec::with_capacity", "slice"],
+    );
     says(&port.initiate_read_at(&server, 0, [0], 0).unwrap_err().error, &["initiate_read"]);
     port.close();
     says(&port.get_completion().unwrap_err(), &["closed"]);

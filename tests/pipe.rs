@@ -293,28 +293,6 @@ fn an_empty_message_completes_a_read_that_waits() {
 }
 
 #[test]
-fn a_read_without_room_waits_for_bytes_and_takes_none() {
-    let port = port();
-    let (server, client) = pair(&port, BYTES);
-    start_read(&port, &server, 0);
-    nothing_more(&port);
-    port.initiate_write(&client, WRITE, "hello").unwrap();
-    let (probe, _) = read_and_write(&port);
-    assert_eq!(received(probe), b"");
-    assert_eq!(read(&port, &server, 64), b"hello");
-    nothing_more(&port);
-}
-
-#[test]
-fn a_read_without_room_completes_when_bytes_are_there() {
-    let port = port();
-    let (server, client) = pair(&port, BYTES);
-    write(&port, &client, "hello");
-    assert_eq!(read(&port, &server, 0), b"");
-    assert_eq!(read(&port, &server, 64), b"hello");
-}
-
-#[test]
 fn an_empty_write_to_a_pipe_of_bytes_is_nothing_to_the_reader() {
     let port = port();
     let (server, client) = pair(&port, BYTES);

@@ -547,8 +547,8 @@ pub(crate) mod refusal {
             "the handle is associated with another completion port; start its operations on that one";
         TOO_MANY_OPERATIONS: TooManyOperations =
             "as many operations are in flight, or completed and not yet dropped, as the port was built for; see Builder::max_operations";
-        FULL_VECTOR: InvalidInput =
-            "reads append to the spare capacity of a Vec, and this one is full; use Vec::with_capacity, or overwrite its contents by reading into vec.slice(..)";
+        NO_ROOM: InvalidInput =
+            "the buffer has no room to read into; reads append to the spare capacity of a Vec, so use Vec::with_capacity, or overwrite its contents by reading into vec.slice(..); other buffers must not be empty";
         NEEDS_OFFSET: Unsupported =
             "a file opened for overlapped I/O has no current position; use initiate_read_at or initiate_write_at";
         NO_OFFSET: Unsupported =
