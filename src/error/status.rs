@@ -16,7 +16,6 @@ pub(crate) const STATUS_BUFFER_OVERFLOW: u32 = 0x8000_0005;
 pub(crate) const STATUS_CONNECTION_ABORTED: u32 = 0xC000_0241;
 pub(crate) const STATUS_CANCELLED: u32 = 0xC000_0120;
 pub(crate) const STATUS_PENDING: u32 = 0x0000_0103;
-const STATUS_INVALID_CONNECTION: u32 = 0xC000_0140;
 const STATUS_TIMEOUT: u32 = 0x0000_0102;
 const STATUS_NOTIFY_ENUM_DIR: u32 = 0x0000_010C;
 const STATUS_HANDLES_CLOSED: u32 = 0x8000_000A;
@@ -73,8 +72,6 @@ pub(super) fn code_of(status: u32, call: Call) -> Option<u32> {
     Some(match status {
         STATUS_END_OF_FILE | STATUS_PIPE_BROKEN if reads => return None,
         STATUS_CANCELLED | STATUS_HANDLES_CLOSED => win::ERROR_OPERATION_ABORTED,
-        // The client went away while it was being accepted.
-        STATUS_INVALID_CONNECTION if call == Call::AcceptEx => ws::WSAECONNABORTED as u32,
         // These two have the severity of a success.
         STATUS_TIMEOUT if socket => ws::WSAETIMEDOUT as u32,
         STATUS_TIMEOUT => win::ERROR_TIMEOUT,
@@ -122,7 +119,7 @@ fn winsock_code(status: u32) -> Option<u32> {
         0xC000_0023 /* BUFFER_TOO_SMALL */ | 0xC000_0005 /* ACCESS_VIOLATION */ => ws::WSAEFAULT,
         0xC000_0141 /* INVALID_ADDRESS_COMPONENT */ | 0xC000_0207 /* INVALID_ADDRESS */ => ws::WSAEADDRNOTAVAIL,
         0xC000_0022 /* ACCESS_DENIED */ => ws::WSAEACCES,
-        0xC000_020B /* ADDRESS_CLOSED */ | 0xC000_0239 /* ADDRESS_NOT_ASSOCIATED */ | STATUS_INVALID_CONNECTION => {
+        0xC000_020B /* ADDRESS_CLOSED */ | 0xC000_0239 /* ADDRESS_NOT_ASSOCIATED */ | 0xC000_0140 /* INVALID_CONNECTION */ => {
             ws::WSAENOTCONN
         }
         0xC000_023B /* CONNECTION_ACTIVE */ => ws::WSAEISCONN,
@@ -287,7 +284,7 @@ mod tests {
                 0xC000_012D, 0xC000_012C, 0xC000_0209, 0xC000_0218,
             ]),
             (10056, &[0xC000_023B]),
-            (10057, &[0xC000_020B, 0xC000_0239, STATUS_INVALID_CONNECTION]),
+            (10057, &[0xC000_020B, 0xC000_0239, 0xC000_0140]),
             (10058, &[0xC000_00B0]),
             (10060, &[0xC000_00B5, 0x0000_0102]),
             (10061, &[0xC000_0236]),
@@ -414,12 +411,6 @@ mod tests {
         // STATUS_WAIT_1 and other informational ones.
         assert_eq!(completion_error(1, 0, Call::WSARecv), Ok(()));
         assert_eq!(completion_error(0x4000_0000, 0, Call::WSARecv), Ok(()));
-    }
-
-    #[test]
-    fn a_client_that_goes_away_while_it_is_accepted_aborts_its_connection() {
-        let error = completion_error(STATUS_INVALID_CONNECTION, 0, Call::AcceptEx).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
     }
 
     #[test]

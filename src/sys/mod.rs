@@ -24,8 +24,8 @@ pub(crate) use port::{Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all
 pub use raw::{RawOverlapped, RawValue};
 pub(crate) use socket::{
     ADDRESS_SPACE, SocketTraits, accept, bind_to_any, connect, family_of, handle_of, is_listening,
-    max_message_size, new_socket, receive, send, socket_traits, update_accept_context,
-    update_connect_context,
+    make_dual_stack, max_message_size, new_socket, receive, send, socket_traits,
+    update_accept_context, update_connect_context,
 };
 
 pub(crate) use wine::is_wine;
