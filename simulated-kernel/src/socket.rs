@@ -88,6 +88,24 @@ impl Socket {
         self.number(ws::SO_SNDBUF).unwrap_or(65536) as usize
     }
 
+    /// Whether it reaches no IPv4 addresses in IPv6 form, as is the default.
+    pub fn is_v6_only(&self) -> bool {
+        let option = self.options.get(&(ws::IPPROTO_IPV6, ws::IPV6_V6ONLY));
+        option.is_none_or(|value| value.iter().any(|byte| *byte != 0))
+    }
+
+    /// The address that a connect to another goes to.
+    pub fn destination(&self, to: SocketAddr) -> Result<SocketAddr, i32> {
+        if to.is_ipv4() != self.unspecified().is_ipv4() {
+            return Err(ws::WSAEAFNOSUPPORT);
+        }
+        let is_mapped = to.ip() != to.ip().to_canonical();
+        if is_mapped && self.is_v6_only() || !self.is_datagram() && to.ip().is_unspecified() {
+            return Err(ws::WSAEADDRNOTAVAIL);
+        }
+        Ok(to)
+    }
+
     /// Closing it resets the connection.
     fn closes_hard(&self) -> bool {
         let linger = self.options.get(&(ws::SOL_SOCKET, ws::SO_LINGER));
@@ -173,12 +191,15 @@ impl Kernel {
             socket.peer = Some(to);
             return Ok(());
         }
-        let listener = self.bound(to, |role| matches!(role, Role::Listener(_)));
+        // An IPv4 listener sees an IPv4 address.
+        let canonical =
+            |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        let listener = self.bound(canonical(to), |role| matches!(role, Role::Listener(_)));
         let Some(listener) = listener else { return Err(STATUS_CONNECTION_REFUSED) };
         let family = self.socket(listener).expect("a socket").family;
         let mut server = Socket::new(family, ws::SOCK_STREAM);
         server.options = self.socket(listener).expect("a socket").options.clone();
-        (server.local, server.peer) = (Some(to), Some(local));
+        (server.local, server.peer) = (Some(canonical(to)), Some(canonical(local)));
         server.role = Role::Stream(Stream::new(id));
         let server = self.add(Object::new(Body::Socket(server)));
         let socket = self.socket(id).expect("a socket");
@@ -229,10 +250,6 @@ impl Kernel {
             Kind::Write(done) => self.write_socket(id, operation, done),
             Kind::Accept(socket) => {
                 let connection = self.next_connection(id)?;
-                if self.socket(socket).is_none() {
-                    self.destroy(connection);
-                    return Some(Outcome::status(STATUS_CONNECTION_INVALID));
-                }
                 self.become_connection(socket, connection);
                 let socket = self.socket(socket).expect("a socket");
                 let mut data = Vec::new();
@@ -249,9 +266,9 @@ impl Kernel {
                     self.look_later(id);
                     return None;
                 }
-                let status = self.connect_socket(id, to).err().unwrap_or(STATUS_SUCCESS);
-                self.socket(id)?.knows_context = false;
-                Some(Outcome::status(status))
+                let connected = self.connect_socket(id, to);
+                self.socket(id)?.knows_context = connected.is_err();
+                Some(Outcome::status(connected.err().unwrap_or(STATUS_SUCCESS)))
             }
         }
     }
@@ -283,11 +300,13 @@ impl Kernel {
         length: usize,
         peeks: bool,
     ) -> Option<Result<Received, u32>> {
+        let has_ended = self.has_ended(id);
         let socket = self.socket(id)?;
         match &mut socket.role {
             Role::Stream(stream) => {
                 let peer = stream.peer;
-                let received = stream.receive(length, peeks)?;
+                let received = stream.receive(length, peeks);
+                let received = received.or_else(|| has_ended.then(|| Ok(Vec::new())))?;
                 if let Some(peer) = peer {
                     // There is room for more.
                     self.look(peer);
