@@ -21,10 +21,20 @@ pub struct Socket {
     pub peer: Option<SocketAddr>,
     pub role: Role,
     pub is_nonblocking: bool,
-    /// Accepted or connected by an extension function, it does not know its
-    /// addresses before it is told to update its context.
-    pub knows_context: bool,
+    pub context: Context,
     pub options: BTreeMap<(i32, i32), Vec<u8>>,
+}
+
+/// What a socket knows of itself: if it was connected by an extension function,
+/// not all before it is told to update its context.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Context {
+    /// Everything.
+    Whole,
+    /// Only where it is bound.
+    Bound,
+    /// Nothing.
+    Unknown,
 }
 
 pub enum Role {
@@ -65,7 +75,7 @@ impl Socket {
             peer: None,
             role,
             is_nonblocking: false,
-            knows_context: true,
+            context: Context::Whole,
             options: BTreeMap::new(),
         }
     }
@@ -233,7 +243,7 @@ impl Kernel {
         }
         let socket = self.socket(id).expect("a socket");
         (socket.local, socket.peer, socket.role) = (from.local, from.peer, from.role);
-        socket.knows_context = false;
+        socket.context = Context::Unknown;
         self.look(id);
     }
 
@@ -267,7 +277,8 @@ impl Kernel {
                     return None;
                 }
                 let connected = self.connect_socket(id, to);
-                self.socket(id)?.knows_context = connected.is_err();
+                let socket = self.socket(id)?;
+                socket.context = if connected.is_ok() { Context::Bound } else { Context::Whole };
                 Some(Outcome::status(connected.err().unwrap_or(STATUS_SUCCESS)))
             }
         }

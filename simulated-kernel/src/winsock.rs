@@ -15,7 +15,7 @@ use crate::kernel::{Entered, Id, Kernel, announce, enter, wait};
 use crate::memory::put;
 use crate::object::{Body, Object};
 use crate::operation::{Direction, Kind, Operation, pending_code, start};
-use crate::socket::{LONGEST_DATAGRAM, Received, Role, Socket};
+use crate::socket::{Context, LONGEST_DATAGRAM, Received, Role, Socket};
 use crate::status::winsock_code;
 
 type Answer<T> = Result<T, i32>;
@@ -222,7 +222,7 @@ unsafe extern "system" fn connect(
 #[unsafe(no_mangle)]
 extern "system" fn shutdown(socket: ws::SOCKET, how: i32) -> i32 {
     zero(enter_for(socket).and_then(|(mut kernel, id)| {
-        if !kernel.the_socket(id).knows_context {
+        if kernel.the_socket(id).context != Context::Whole {
             return Err(ws::WSAENOTCONN);
         }
         let stream = kernel.stream(id).ok_or(ws::WSAENOTCONN)?;
@@ -260,7 +260,7 @@ unsafe extern "system" fn getsockname(
     // SAFETY: As the caller promises.
     unsafe {
         name_out(socket, name, length, |socket| {
-            socket.local.filter(|_| socket.knows_context).ok_or(ws::WSAEINVAL)
+            socket.local.filter(|_| socket.context != Context::Unknown).ok_or(ws::WSAEINVAL)
         })
     }
 }
@@ -274,7 +274,7 @@ unsafe extern "system" fn getpeername(
     // SAFETY: As the caller promises.
     unsafe {
         name_out(socket, name, length, |socket| {
-            socket.peer.filter(|_| socket.knows_context).ok_or(ws::WSAENOTCONN)
+            socket.peer.filter(|_| socket.context == Context::Whole).ok_or(ws::WSAENOTCONN)
         })
     }
 }
@@ -309,7 +309,7 @@ unsafe extern "system" fn setsockopt(
             if !matches!(socket.role, Role::Stream(_)) {
                 return Err(ws::WSAENOTCONN);
             }
-            socket.knows_context = true;
+            socket.context = Context::Whole;
             return Ok(());
         }
         if socket.local.is_some()
