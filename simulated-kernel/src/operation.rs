@@ -402,10 +402,8 @@ impl Kernel {
     /// Ends the accept whose socket is closed, which was to be the connection.
     pub fn end_accept(&mut self, accepted: Id) {
         let is_its = |operation: &Operation| matches!(operation.kind, Kind::Accept(socket) if socket == accepted);
-        let status = match self.random.draw(Chance::Sometimes) {
-            true => STATUS_CANCELLED,
-            false => STATUS_CONNECTION_ABORTED,
-        };
+        let is_cancelled = self.random.draw(Chance::Sometimes);
+        let status = if is_cancelled { STATUS_CANCELLED } else { STATUS_CONNECTION_ABORTED };
         let ended = self.objects.iter_mut().find_map(|(_, listener)| {
             let accepts = &mut listener.pending[Direction::In as usize];
             let operation = accepts.remove(accepts.iter().position(is_its)?)?;

@@ -14,7 +14,7 @@ use completion_port::ErrorKind;
 use crate::ends::FILE_LENGTH;
 use crate::log::{Log, Time, peer};
 use crate::operation::{Completed, Facts, Operation, Outcome, Ticket, What};
-use crate::program::{Kind, Object};
+use crate::program::Object;
 use crate::support::TempFile;
 
 pub use transfer::has_read_all;
