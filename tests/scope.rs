@@ -380,7 +380,7 @@ fn scopes_of_two_ports_nest() {
         port_other.scope(|other| {
             one.initiate_read(&pipe_one, 1, &mut buffer_one).unwrap();
             other.initiate_read(&pipe_other, 2, &mut buffer_other).unwrap();
-            let wrong = one.initiate_read(&pipe_other, 3, &mut []).unwrap_err();
+            let wrong = one.initiate_write(&pipe_other, 3, &[]).unwrap_err();
             assert_eq!(wrong.error.kind(), ErrorKind::WrongPort);
             assert_eq!(wrong.returned, 3);
             peer_one.write_all(b"one").unwrap();
@@ -755,7 +755,7 @@ fn too_many_operations_in_a_scope_are_refused_and_go_on_when_some_are_over() {
         for (i, buffer) in buffers.iter_mut().enumerate() {
             scope.initiate_read(&pipe, i, buffer).unwrap();
         }
-        let rejected = scope.initiate_read(&pipe, 9, &mut []).unwrap_err();
+        let rejected = scope.initiate_write(&pipe, 9, &[]).unwrap_err();
         assert_eq!(rejected.error.kind(), ErrorKind::TooManyOperations);
         assert_eq!(rejected.returned, 9);
         peer.write_all(b"ab").unwrap();

@@ -5,7 +5,7 @@
 mod support;
 
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::windows::io::{AsRawHandle, AsRawSocket, IntoRawSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -154,22 +154,168 @@ fn a_read_with_a_warning_is_a_completion_with_its_bytes() {
     });
 }
 
+const STATUS_TIMEOUT: u32 = 0x0000_0102;
+
 #[test]
-fn a_time_out_is_an_error_though_its_status_has_the_severity_of_a_success() {
-    const STATUS_TIMEOUT: u32 = 0x0000_0102;
+fn a_time_out_on_a_socket_is_an_error_though_its_status_has_the_severity_of_a_success() {
     let port = port();
     let (mut client, server) = served(&port);
-    let _behaving = behave(|kernel| {
-        kernel.inline = Chance::Never;
-        kernel.fail.extend([STATUS_TIMEOUT; 2]);
-    });
-    for is_tracked in [true, false] {
+    for (has_data, is_tracked) in [(false, true), (false, false), (true, true), (true, false)] {
+        let _behaving = behave(|kernel| {
+            kernel.inline = Chance::Never;
+            let statuses = if has_data { &mut kernel.warn } else { &mut kernel.fail };
+            statuses.push_back(STATUS_TIMEOUT);
+        });
         client.write_all(b"hello").unwrap();
         let pending = port.initiate_read(&server, READ, Vec::with_capacity(5)).unwrap();
         let pending = is_tracked.then_some(pending);
-        let error = complete(&port).error_status.unwrap_err();
+        let mut completion = complete(&port);
+        let error = completion.error_status.unwrap_err();
         assert_eq!((error.kind(), error.ntstatus()), (ErrorKind::TimedOut, Some(STATUS_TIMEOUT)));
         assert!(pending.is_none_or(|pending| pending.result() == Some(Err(error))));
+        let data = if has_data { &b"hello"[..] } else { b"" };
+        assert_eq!(completion.bytes_transferred as usize, data.len());
+        assert_eq!(completion.operation.take_buffer::<Vec<u8>>().unwrap(), data);
+    }
+    nothing_more(&port);
+}
+
+/// As serial ports end reads. (A pipe stands for the device: it is read by
+/// `ReadFile`, too, and an empty message is a read of nothing.)
+#[test]
+fn the_time_out_of_a_device_is_a_success_with_data_and_an_error_without() {
+    both(|inline| {
+        for is_tracked in [true, false] {
+            let port = port();
+            let (device, line) = pipe_pair(true);
+            let (device, line) =
+                (port.add_handle(device, 7).unwrap(), port.add_handle(line, 8).unwrap());
+            for sent in ["partial", ""] {
+                port.initiate_write(&line, WRITE, sent).unwrap();
+                complete(&port);
+                let _behaving = behave(|kernel| {
+                    inline(kernel);
+                    kernel.warn.push_back(STATUS_TIMEOUT);
+                });
+                let pending = port.initiate_read(&device, READ, Vec::with_capacity(64)).unwrap();
+                let pending = is_tracked.then_some(pending);
+                let mut completion = complete(&port);
+                let result = completion.result();
+                match result.clone() {
+                    Ok(bytes) => assert_eq!((bytes, sent), (7, "partial")),
+                    Err(error) => {
+                        assert_eq!((error.kind(), sent), (ErrorKind::TimedOut, ""));
+                        assert_eq!(error.raw_os_error(), Some(win32::ERROR_TIMEOUT as i32));
+                    }
+                }
+                assert!(pending.is_none_or(|pending| pending.result() == Some(result)));
+                let buffer: Vec<u8> = completion.operation.take_buffer().unwrap();
+                assert_eq!(buffer, sent.as_bytes());
+                nothing_more(&port);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_time_out_of_a_device_that_skips_the_port_is_a_success_at_once() {
+    let port = port();
+    let (device, line) = pipe_pair(false);
+    let device = port.add_handle(device, 7).unwrap().skip_on_success().unwrap();
+    let line = port.add_handle(line, 8).unwrap();
+    port.initiate_write(&line, WRITE, "partial").unwrap();
+    complete(&port);
+    let _behaving = behave(|kernel| kernel.warn.push_back(STATUS_TIMEOUT));
+    let started = port.initiate_read(&device, READ, Vec::with_capacity(64)).unwrap();
+    let mut completion = started.completed().expect("the data is there");
+    assert_eq!(completion.result(), Ok(7));
+    assert_eq!(completion.operation.take_buffer::<Vec<u8>>().unwrap(), b"partial");
+    nothing_more(&port);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "Miri's own RtlNtStatusToDosError does not know the status")]
+fn a_device_that_is_unplugged_is_told_by_its_kind() {
+    // STATUS_DEVICE_NOT_CONNECTED, STATUS_DEVICE_REMOVED, STATUS_NO_SUCH_DEVICE.
+    let losses = [(0xC000_009D, 1167), (0xC000_02B6, 1617), (0xC000_000E, 433)];
+    for (status, code) in losses {
+        let port = port();
+        let (device, line) = pipe_pair(false);
+        let (device, line) =
+            (port.add_handle(device, 7).unwrap(), port.add_handle(line, 8).unwrap());
+        port.initiate_write(&line, WRITE, "x").unwrap();
+        complete(&port);
+        let _behaving = behave(|kernel| {
+            kernel.inline = Chance::Never;
+            kernel.fail.push_back(status);
+        });
+        port.initiate_read(&device, READ, Vec::with_capacity(8)).unwrap();
+        let later = complete(&port).error_status.unwrap_err();
+        let _behaving = behave(|kernel| kernel.refuse.push_back(code));
+        let at_once = port.initiate_read(&device, READ, [0; 8]).unwrap_err().error;
+        for error in [later, at_once] {
+            assert_eq!(error.kind(), ErrorKind::DeviceRemoved);
+            assert_eq!(error.raw_os_error(), Some(code as i32));
+        }
+    }
+}
+
+#[test]
+fn a_client_that_goes_away_as_the_accept_is_started_is_told_by_its_kind() {
+    let port = port();
+    let listener = port.add_handle(TcpListener::bind("127.0.0.1:0").unwrap(), 9).unwrap();
+    let lost = [ws::WSAECONNRESET, ws::WSAECONNABORTED, ws::WSAENOTCONN];
+    let lost = lost.map(|code| code as u32).into_iter().chain([win32::ERROR_NETNAME_DELETED]);
+    for code in lost {
+        let _behaving = behave(|kernel| kernel.refuse.push_back(code));
+        let rejected = port.initiate_accept(&listener, 4).unwrap_err();
+        assert_eq!(rejected.returned, 4);
+        let kind = rejected.error.kind();
+        assert!(
+            matches!(kind, ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted),
+            "{kind} ({code})"
+        );
+    }
+    // The next one is accepted.
+    port.initiate_accept(&listener, 5).unwrap();
+    let _client = TcpStream::connect(listener.get_ref().local_addr().unwrap()).unwrap();
+    let mut completion = complete(&port);
+    assert_eq!((completion.context, completion.error_status), (5, Ok(())));
+    assert!(completion.operation.take_accepted().is_some());
+    nothing_more(&port);
+}
+
+#[test]
+fn an_accept_whose_socket_is_closed_elsewhere_ends_and_leaves_the_listener_well() {
+    let port = port();
+    let listener = port.add_handle(TcpListener::bind("127.0.0.1:0").unwrap(), 9).unwrap();
+    // The next socket gets the lowest value that is free.
+    let next = UdpSocket::bind("127.0.0.1:0").unwrap().as_raw_socket();
+    port.initiate_accept(&listener, 4).unwrap();
+    close_raw_socket(next);
+    let mut completion = complete(&port);
+    let kind = completion.error_status.unwrap_err().kind();
+    assert!(matches!(kind, ErrorKind::Cancelled | ErrorKind::ConnectionAborted), "{kind}");
+    assert!(completion.operation.take_accepted().is_none());
+    port.initiate_accept(&listener, 5).unwrap();
+    let _client = TcpStream::connect(listener.get_ref().local_addr().unwrap()).unwrap();
+    assert_eq!(complete(&port).error_status, Ok(()));
+    nothing_more(&port);
+}
+
+#[test]
+fn a_connect_to_no_address_in_particular_is_refused() {
+    let port = port();
+    for (made_for, peer) in [
+        ("127.0.0.1:1", "0.0.0.0:1"),
+        ("[::1]:1", "[::]:1"),
+        // For IPv6 only.
+        ("[::1]:1", "[::ffff:127.0.0.1]:1"),
+    ] {
+        let stream = unconnected_stream(made_for.parse().unwrap()).unwrap();
+        let stream = port.add_handle(stream, 9).unwrap();
+        let rejected = port.initiate_connect(&stream, 4, peer.parse().unwrap()).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::AddressNotAvailable, "{peer}");
     }
     nothing_more(&port);
 }

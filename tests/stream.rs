@@ -346,70 +346,22 @@ fn shutting_down_the_sending_side_ends_the_peers_stream_and_leaves_reads_alone()
     nothing_more(&port);
 }
 
+/// A shutdown is about calls to come: "subsequent calls to the recv function on
+/// the socket will be disallowed".
 #[test]
-fn a_read_with_no_room_waits_for_data_and_takes_none() {
-    let port = port();
-    let (mut client, server) = served(&port);
-    port.initiate_read(&server, 1, Vec::new()).unwrap();
-    nothing_more(&port);
-    client.write_all(b"hello").unwrap();
-    let completion = complete(&port);
-    assert_eq!(completion.context, 1);
-    assert_eq!((completion.error_status, completion.bytes_transferred), (Ok(()), 0));
-    assert_eq!(read_exactly(&port, &server, 5), b"hello");
-    nothing_more(&port);
-}
-
-#[test]
-fn a_read_with_no_room_completes_once_when_data_is_there_already() {
-    let port = port();
-    let (mut client, server) = served(&port);
-    client.write_all(b"hello").unwrap();
-    for _ in 0..3 {
-        port.initiate_read(&server, 1, Vec::new()).unwrap();
-        let completion = complete(&port);
-        assert_eq!((completion.error_status, completion.bytes_transferred), (Ok(()), 0));
+fn a_read_in_flight_outlives_a_shutdown_and_is_ended_by_a_cancel() {
+    for how in [Shutdown::Read, Shutdown::Both] {
+        let port = port();
+        let (_client, server) = served(&port);
+        port.initiate_read(&server, 1, Vec::with_capacity(8)).unwrap();
+        server.get_ref().shutdown(how).unwrap();
+        nothing_more(&port);
+        assert_eq!(server.cancel_all(), Ok(true));
+        assert!(complete(&port).error_status.unwrap_err().is_cancelled());
+        let rejected = port.initiate_read(&server, 2, [0; 8]).map(drop).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::BrokenPipe);
+        nothing_more(&port);
     }
-    assert_eq!(read_exactly(&port, &server, 5), b"hello");
-    nothing_more(&port);
-}
-
-#[test]
-fn a_read_with_no_room_completes_at_the_end_of_the_stream() {
-    let port = port();
-    let (client, server) = served(&port);
-    port.initiate_read(&server, 1, Vec::new()).unwrap();
-    nothing_more(&port);
-    drop(client);
-    let completion = complete(&port);
-    assert_eq!((completion.error_status, completion.bytes_transferred), (Ok(()), 0));
-    port.initiate_read(&server, 2, [0; 8]).unwrap();
-    let completion = complete(&port);
-    assert_eq!((completion.error_status, completion.bytes_transferred), (Ok(()), 0));
-}
-
-#[test]
-fn a_read_with_no_room_completes_when_the_connection_is_reset() {
-    let port = port();
-    let (client, server) = served(&port);
-    port.initiate_read(&server, 1, Vec::new()).unwrap();
-    nothing_more(&port);
-    reset(client);
-    let completion = complete(&port);
-    assert_eq!(completion.context, 1);
-    assert_eq!(completion.bytes_transferred, 0);
-    // The probe tells that there is something, or what it is.
-    match completion.error_status {
-        Ok(()) => {
-            let error = match port.initiate_read(&server, 2, [0; 8]) {
-                Ok(_) => complete(&port).error_status.unwrap_err(),
-                Err(rejected) => rejected.error,
-            };
-            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-        }
-        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
-    }
-    nothing_more(&port);
 }
 
 #[test]
@@ -436,6 +388,25 @@ fn overfill(port: &Iocp, stream: &Associated<TcpStream>) -> Vec<Pending<Vec<u8>>
 }
 
 const OVERFILL: usize = 24;
+
+#[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
+fn writes_in_flight_at_a_shutdown_arrive_before_the_end() {
+    let port = port();
+    let (mut client, server) = served(&port);
+    let pendings = overfill(&port, &server);
+    assert!(!pendings[OVERFILL - 1].is_completed());
+    server.get_ref().shutdown(Shutdown::Write).unwrap();
+    let reader = thread::spawn(move || {
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).unwrap();
+        all.len()
+    });
+    for completion in complete_all(&port, OVERFILL) {
+        assert_eq!(completion.result(), Ok(1 << 20));
+    }
+    assert_eq!(reader.join().unwrap(), OVERFILL << 20);
+}
 
 #[test]
 #[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]

@@ -12,8 +12,8 @@ use crate::kernel::{Entered, Id, Kernel, announce, enter, lock};
 use crate::object::{Body, Object};
 use crate::port::Packet;
 use crate::status::{
-    STATUS_CANCELLED, STATUS_CONNECTION_RESET, STATUS_END_OF_FILE, STATUS_PENDING,
-    STATUS_PIPE_BROKEN, STATUS_SUCCESS, is_error,
+    STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_CONNECTION_RESET, STATUS_END_OF_FILE,
+    STATUS_PENDING, STATUS_PIPE_BROKEN, STATUS_SUCCESS, is_error, is_success,
 };
 
 /// Memory of the caller's, which the kernel may use from any thread.
@@ -131,6 +131,7 @@ impl Operation {
             let place = (*overlapped).Anonymous.Anonymous;
             ((*overlapped).hEvent, u64::from(place.OffsetHigh) << 32 | u64::from(place.Offset))
         };
+        assert!(event.addr() <= 1, "the model has no events");
         Self {
             kind,
             length,
@@ -252,6 +253,12 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
                 STATUS_CONNECTION_RESET | STATUS_END_OF_FILE | STATUS_PIPE_BROKEN
             );
             if !(may_be_late && kernel.random.draw(fail_late)) {
+                // The status block is not written before the packet is dequeued:
+                // "The only exception is when the original operation returns
+                // synchronously with an error."
+                if kernel.random.draw(Chance::Sometimes) {
+                    operation.write(&outcome);
+                }
                 kernel.lent.remove(&address);
                 return Err(outcome.status);
             }
@@ -268,9 +275,10 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
             let leave_pending = kernel.random.draw(leave_pending);
             drop(kernel);
             let (status, bytes) = (outcome.status, outcome.bytes as u32);
-            let answer = if status == STATUS_SUCCESS { Ok(bytes) } else { Err(status) };
+            // A time-out, for one, is a success to the caller.
+            let answer = if is_success(status) { Ok(bytes) } else { Err(status) };
             if skips {
-                if leave_pending && status == STATUS_SUCCESS {
+                if leave_pending && is_success(status) {
                     operation.leave_pending(&outcome);
                 } else {
                     operation.write(&outcome);
@@ -389,6 +397,21 @@ impl Kernel {
         let outcome = self.fail_if_told(outcome);
         let packet = association.filter(|_| first.has_packet);
         Some(Finished { operation: first, outcome, packet })
+    }
+
+    /// Ends the accept whose socket is closed, which was to be the connection.
+    pub fn end_accept(&mut self, accepted: Id) {
+        let is_its = |operation: &Operation| matches!(operation.kind, Kind::Accept(socket) if socket == accepted);
+        let is_cancelled = self.random.draw(Chance::Sometimes);
+        let status = if is_cancelled { STATUS_CANCELLED } else { STATUS_CONNECTION_ABORTED };
+        let ended = self.objects.iter_mut().find_map(|(_, listener)| {
+            let accepts = &mut listener.pending[Direction::In as usize];
+            let operation = accepts.remove(accepts.iter().position(is_its)?)?;
+            Some(operation.ended(status, listener.association))
+        });
+        if let Some(finished) = ended {
+            self.finish(finished);
+        }
     }
 
     /// What is in flight on an object that is gone.

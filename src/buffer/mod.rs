@@ -78,7 +78,7 @@ pub unsafe trait IoBuf {
 /// A buffer that can be read into.
 ///
 /// Implemented for `Vec<u8>` (reads append to the spare capacity, which need
-/// not be zeroed), and for `Box<[u8]>`, `[u8; N]` and `&'static mut [u8]`, and
+/// not be zeroed, and must not be empty), and for `Box<[u8]>`, `[u8; N]` and `&'static mut [u8]`, and
 /// [`Slice`]s of any of them (reads overwrite). Box large arrays: they move in
 /// and out by value. See [`IoBuf`] for an implementation of one's own.
 ///
@@ -109,13 +109,6 @@ pub unsafe trait IoBufMut: IoBuf {
     /// Whether [`advance`](Self::advance) does nothing, because the buffer has
     /// a length that no read changes. Then it need not be called.
     const FIXED: bool = false;
-
-    /// Whether the buffer holds something but has no room for a read, which is
-    /// then refused rather than started with no room at all: on a stream that
-    /// would wait for data and report the end.
-    fn is_full(&mut self) -> bool {
-        self.writable().1 == 0 && self.initialized().1 != 0
-    }
 }
 
 // SAFETY: The heap block is initialised up to `len` and stays where it is.

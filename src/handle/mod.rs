@@ -284,6 +284,19 @@ impl<H, M> Associated<H, M> {
         }
     }
 
+    /// The same for a read into so many bytes of room. None is refused: on a
+    /// stream such a read waits for data, and then reports the end.
+    #[inline]
+    pub(crate) fn check_read(
+        &self,
+        gate: &Gate,
+        offset: Option<u64>,
+        room: usize,
+    ) -> Result<Calls, &'static Misuse> {
+        let calls = self.check(gate, offset)?;
+        if room == 0 { Err(&refusal::NO_ROOM) } else { Ok(calls) }
+    }
+
     /// The same for a write of this length. Refuses a message that the socket
     /// cannot send: what the system does with one differs in whether a packet
     /// comes of it.

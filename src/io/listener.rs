@@ -17,15 +17,27 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// An accept that fails with
     /// [`ConnectionReset`](crate::ErrorKind::ConnectionReset) or
-    /// [`ConnectionAborted`](crate::ErrorKind::ConnectionAborted) means that
-    /// one client went away; the listener is well. Start another.
+    /// [`ConnectionAborted`](crate::ErrorKind::ConnectionAborted), when it is
+    /// started or later, means that one client went away; the listener is well.
+    /// Start another.
     ///
     /// # Errors
     ///
-    /// The context comes back if the accept could not be started:
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) on what is no socket,
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) on one that does not
-    /// listen, and otherwise as for [`initiate_read`](Self::initiate_read).
+    /// The context comes back if the accept could not be started. A server has
+    /// one accept fewer in flight then, and with none it is deaf, so what it
+    /// does depends on the kind:
+    /// - [`ConnectionReset`](crate::ErrorKind::ConnectionReset),
+    ///   [`ConnectionAborted`](crate::ErrorKind::ConnectionAborted): one client
+    ///   went away. Start the accept again, at once;
+    /// - [`ResourceExhausted`](crate::ErrorKind::ResourceExhausted),
+    ///   [`TooManyOperations`](crate::ErrorKind::TooManyOperations): there are
+    ///   no more sockets, buffers or places in the port. Start it again when a
+    ///   connection has ended or a moment has passed (at once would be in
+    ///   vain); clients wait in the listener's backlog meanwhile;
+    /// - [`Unsupported`](crate::ErrorKind::Unsupported) on what is no socket,
+    ///   [`InvalidInput`](crate::ErrorKind::InvalidInput) on one that does not
+    ///   listen, and the others as for [`initiate_read`](Self::initiate_read):
+    ///   nothing that time would mend.
     ///
     /// ```
     /// use std::net::{TcpListener, TcpStream};

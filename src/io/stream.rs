@@ -1,6 +1,6 @@
 //! Making connections: `ConnectEx`.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use crate::error::{Rejected, Result};
 use crate::handle::{Associated, Mode};
@@ -8,19 +8,28 @@ use crate::operation::Connect;
 use crate::port::Iocp;
 use crate::sys;
 
-/// A stream socket for addresses like `peer`, not connected yet: for
+/// Creates a stream socket for addresses like `peer`, not connected yet: for
 /// [`Iocp::initiate_connect`].
+///
+/// For an IPv4 address in IPv6 form (`::ffff:127.0.0.1`) it is a dual-stack
+/// socket, which reaches IPv6 addresses and such ones.
 ///
 /// # Errors
 ///
 /// If the system has no more sockets, or none for such addresses.
 pub fn unconnected_stream(peer: SocketAddr) -> Result<TcpStream> {
-    Ok(sys::new_socket(sys::family_of(peer))?.into())
+    let socket = sys::new_socket(sys::family_of(peer))?;
+    if matches!(peer.ip(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some()) {
+        sys::make_dual_stack(sys::handle_of(&socket))?;
+    }
+    Ok(socket.into())
 }
 
 impl<C: Send + 'static> Iocp<C> {
     /// Starts to connect a socket, which is bound to an address of the
-    /// system's choice first, unless it is bound already.
+    /// system's choice first, unless it is bound already. Connections to
+    /// different peers then share local ports, where the system can do that
+    /// (`SO_REUSE_UNICASTPORT`, from Windows 10 on).
     ///
     /// After
     /// [`ConnectionRefused`](crate::ErrorKind::ConnectionRefused),

@@ -2,7 +2,7 @@
 //! `WriteFile` on everything else.
 
 use crate::buffer::{IoBuf, IoBufMut};
-use crate::error::{Error, Rejected, Result, refusal};
+use crate::error::{Error, Rejected, Result};
 use crate::handle::{Associated, Calls, Mode};
 use crate::operation::{Read, Target, Write};
 use crate::port::Iocp;
@@ -12,13 +12,14 @@ impl<C: Send + 'static> Iocp<C> {
     /// Starts a read from a socket, pipe or device into `buffer`.
     ///
     /// The completion arrives with `context` and the buffer. It transfers at
-    /// least one byte, unless the stream or pipe has ended or the buffer has
-    /// no room. On a stream, a read with no room waits until there is something
-    /// to read, and pins no memory meanwhile; on a datagram socket it discards
-    /// a datagram. A message that does not fit arrives cut,
+    /// least one byte, unless the stream or pipe has ended or the message is
+    /// empty. A message that does not fit arrives cut,
     /// with [`MoreData`](crate::ErrorKind::MoreData) (pipes, which keep the
     /// rest) or [`MessageTruncated`](crate::ErrorKind::MessageTruncated)
     /// (datagrams, which lose it).
+    ///
+    /// A buffer without room for a single byte is refused, because its
+    /// completion could not be told from the end of the stream.
     ///
     /// One read transfers 4 GiB - 1 at most, however large the buffer is.
     ///
@@ -27,8 +28,9 @@ impl<C: Send + 'static> Iocp<C> {
     /// Context and buffer come back if the read could not be started:
     /// - what the system answers, for example
     ///   [`ConnectionReset`](crate::ErrorKind::ConnectionReset);
-    /// - [`InvalidInput`](crate::ErrorKind::InvalidInput): the buffer is a
-    ///   `Vec` that is full (reads append to the spare capacity);
+    /// - [`InvalidInput`](crate::ErrorKind::InvalidInput): the buffer has no
+    ///   room. A `Vec` that is full or was made by `Vec::new` has none, because
+    ///   reads append to the spare capacity;
     /// - [`WrongPort`](crate::ErrorKind::WrongPort),
     ///   [`Closed`](crate::ErrorKind::Closed),
     ///   [`TooManyOperations`](crate::ErrorKind::TooManyOperations);
@@ -90,9 +92,10 @@ impl<C: Send + 'static> Iocp<C> {
     /// side has the data. To keep the bytes of a stream in order, have one
     /// write in flight on it at a time, or start them all from one thread.
     ///
-    /// One write transfers 4 GiB - 1 at most, however large the buffer is. An
-    /// empty one is a message on a message pipe or a datagram socket, and
-    /// nothing elsewhere.
+    /// One write transfers 4 GiB - 1 at most, however large the buffer is, and
+    /// less than was asked for where a device's time-out ends it. An empty one
+    /// is a message on a message pipe or a datagram socket, and nothing
+    /// elsewhere.
     ///
     /// # Errors
     ///
@@ -136,12 +139,8 @@ impl<C: Send + 'static> Iocp<C> {
         mut buffer: B,
         offset: Option<u64>,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
-        let checked = match handle.check(&self.shared().gate, offset) {
-            Ok(_) if buffer.is_full() => Err(&refusal::FULL_VECTOR),
-            checked => checked,
-        };
         let target = handle.target(offset);
-        match checked {
+        match handle.check_read(&self.shared().gate, offset, buffer.writable().1) {
             Ok(Calls::Winsock) => {
                 self.start(handle, target, context, Read::<B, true>(buffer), receive(target))
             }

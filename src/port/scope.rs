@@ -171,7 +171,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         let shared = self.port.shared();
         let target = handle.target(offset);
         let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
-        match handle.check(&shared.gate, offset) {
+        match handle.check_read(&shared.gate, offset, buffer.len()) {
             Ok(Calls::Winsock) => {
                 borrowing.read::<C, true>(cells, port, target, context, buffer, receive(target))
             }

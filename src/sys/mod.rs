@@ -26,8 +26,8 @@ pub(crate) use port::{
 pub use raw::{RawOverlapped, RawValue};
 pub(crate) use socket::{
     ADDRESS_SPACE, SocketTraits, accept, bind_to_any, connect, family_of, handle_of, is_listening,
-    max_message_size, new_socket, receive, send, socket_traits, update_accept_context,
-    update_connect_context,
+    make_dual_stack, max_message_size, new_socket, receive, send, socket_traits,
+    update_accept_context, update_connect_context,
 };
 
 pub(crate) use wine::is_wine;

@@ -182,20 +182,20 @@ fn answer(succeeded: bool, count: u32) -> Answer {
 /// (<https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-acceptex>).
 pub(crate) fn update_accept_context(accepted: Handle, listener: Handle) -> Result<()> {
     let listener = listener.0.to_ne_bytes();
-    set_option(accepted, ws::SO_UPDATE_ACCEPT_CONTEXT, &listener)
+    set_option(accepted, ws::SOL_SOCKET, ws::SO_UPDATE_ACCEPT_CONTEXT, &listener)
 }
 
 /// The same for a socket that `ConnectEx` connected.
 pub(crate) fn update_connect_context(connected: Handle) -> Result<()> {
-    set_option(connected, ws::SO_UPDATE_CONNECT_CONTEXT, &[])
+    set_option(connected, ws::SOL_SOCKET, ws::SO_UPDATE_CONNECT_CONTEXT, &[])
 }
 
-fn set_option(socket: Handle, option: i32, value: &[u8]) -> Result<()> {
+fn set_option(socket: Handle, level: i32, option: i32, value: &[u8]) -> Result<()> {
     // SAFETY: The value is read for its length before the call returns.
     let result = unsafe {
         ws::setsockopt(
             socket.0,
-            ws::SOL_SOCKET,
+            level,
             option,
             if value.is_empty() { ptr::null() } else { value.as_ptr() },
             value.len() as i32,
@@ -239,9 +239,23 @@ pub(crate) fn family_of(address: SocketAddr) -> u16 {
     if address.is_ipv4() { ws::AF_INET } else { ws::AF_INET6 }
 }
 
+/// Lets an IPv6 socket, which must not be bound yet, reach IPv4 addresses in
+/// their IPv6 form: "The socket option must be set to zero before the socket is
+/// bound" (<https://learn.microsoft.com/windows/win32/winsock/dual-stack-sockets>).
+pub(crate) fn make_dual_stack(socket: Handle) -> Result<()> {
+    set_option(socket, ws::IPPROTO_IPV6, ws::IPV6_V6ONLY, &0_u32.to_ne_bytes())
+}
+
 /// Gives a socket a local address of the system's choice, as `ConnectEx`
 /// requires; a socket that is bound already stays as it is.
 pub(crate) fn bind_to_any(socket: Handle, family: u16) -> Result<()> {
+    // "When set, allow ephemeral port reuse for Winsock API connection functions
+    // which require an explicit bind, such as ConnectEx"
+    // (https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options).
+    // Otherwise all connections together have one port each. A system that does
+    // not know the option is left to do that, and so is a socket that is bound.
+    let shares = 1_u32.to_ne_bytes();
+    let _ = set_option(socket, ws::SOL_SOCKET, ws::SO_REUSE_UNICASTPORT, &shares);
     let any = if family == ws::AF_INET6 {
         SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
     } else {

@@ -14,7 +14,7 @@ use completion_port::ErrorKind;
 use crate::ends::FILE_LENGTH;
 use crate::log::{Log, Time, peer};
 use crate::operation::{Completed, Facts, Operation, Outcome, Ticket, What};
-use crate::program::{Kind, Object};
+use crate::program::Object;
 use crate::support::TempFile;
 
 pub use transfer::has_read_all;
@@ -147,13 +147,12 @@ fn judge_result(
     facts: &Facts,
     shortages: &mut usize,
 ) -> Result<(), String> {
-    let is_full =
-        operation.kind == Some(Kind::Vector) && operation.length == 0 && operation.held > 0;
+    let lacks_room = matches!(operation.what, What::Read { .. }) && operation.length == 0;
     if let Some((when, error)) = facts.rejected {
         return match error {
             _ if facts.completed.is_some() => Err("refused, and completed".into()),
             ErrorKind::Closed if log.is_closing(when) => Ok(()),
-            ErrorKind::InvalidInput if is_full => Ok(()),
+            ErrorKind::InvalidInput if lacks_room => Ok(()),
             ErrorKind::ResourceExhausted => {
                 *shortages += 1;
                 Ok(())
@@ -162,8 +161,8 @@ fn judge_result(
             error => Err(format!("refused as {error:?}")),
         };
     }
-    if is_full {
-        return Err("a full vector was not refused".into());
+    if lacks_room {
+        return Err("a read without room was not refused".into());
     }
     if log.closed.get().is_some_and(|closed| *closed < operation.started) {
         return Err("started on a closed port".into());
@@ -222,11 +221,8 @@ fn is_legal_success(log: &Log, operation: &Operation, bytes: usize, seen: Time) 
             Object::File => {
                 bytes == length.min(FILE_LENGTH.saturating_sub(operation.offset as usize))
             }
-            // The end, which on a pipe also comes of closing the own handle; or
-            // it was asked for nothing.
-            Object::Stream | Object::BytePipe if bytes == 0 => {
-                length == 0 || has_lost_peer(log, operation, seen)
-            }
+            // The end, which on a pipe also comes of closing the own handle.
+            Object::Stream | Object::BytePipe if bytes == 0 => has_lost_peer(log, operation, seen),
             _ => bytes <= length,
         },
     }

@@ -233,7 +233,7 @@ fn got(log: &Log, end: usize, operation: &Operation) -> Got {
             let has_bounds =
                 matches!(log.ends[end].object, Object::MessagePipe | Object::Datagrams);
             if bytes == 0 && !has_bounds {
-                return if length > 0 && ends_cleanly(log, end) { Got::End } else { Got::Nothing };
+                return if ends_cleanly(log, end) { Got::End } else { Got::Nothing };
             }
             let content = content.map(|content| content[..bytes].to_vec());
             Got::Bytes { count: bytes, content, is_cut: false }
