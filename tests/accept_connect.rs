@@ -8,11 +8,11 @@ use std::os::windows::io::AsRawSocket;
 use std::ptr;
 
 use completion_port::{
-    Associated, Error, ErrorKind, Iocp, OperationKind, Pending, Started, unconnected_stream,
+    Associated, ErrorKind, Iocp, OperationKind, Pending, Started, unconnected_stream,
 };
 use support::{
-    complete, complete_all, few, is_windows, nothing_more, nothing_to_see, overlapped_file,
-    pipe_pair, port, port_of, reset, temp_file,
+    complete, complete_all, few, nothing_more, overlapped_file, pipe_pair, port, port_of, reset,
+    temp_file,
 };
 use windows_sys::Win32::Foundation::{GetHandleInformation, HANDLE_FLAG_INHERIT};
 use windows_sys::Win32::Networking::WinSock as ws;
@@ -283,7 +283,7 @@ fn a_client_that_resets_before_its_accept_leaves_the_listener_well() {
     let mine = client.local_addr().unwrap();
     // The system may drop such a client, accept it, or fail the accept, at once or
     // later.
-    let accept = || -> Result<TcpStream, Error> {
+    let accept = || -> completion_port::Result<TcpStream> {
         port.initiate_accept(&listener, 1).map_err(|rejected| rejected.error)?;
         let mut completion = complete(&port);
         completion.error_status?;
@@ -598,7 +598,7 @@ fn a_connect_to_an_address_of_another_family_is_refused() {
             assert_eq!(rejected.returned, 8);
             rejected.error
         }
-        Ok(_) if is_windows() => complete(&port).error_status.unwrap_err(),
+        Ok(_) if support::is_windows() => complete(&port).error_status.unwrap_err(),
         Ok(_) => panic!("it is started"),
     };
     assert!(error.raw_os_error().is_some(), "{error}");
@@ -630,14 +630,17 @@ fn a_cancelled_connect_completes_once() {
                 cancelled += 1;
             }
             Err(error) => {
-                assert!(is_windows() && error.kind() == ErrorKind::ConnectionRefused, "{error}");
+                assert!(
+                    support::is_windows() && error.kind() == ErrorKind::ConnectionRefused,
+                    "{error}"
+                );
             }
             Ok(()) => {}
         }
     }
     nothing_more(&port);
     if cancelled == 0 && !cfg!(simulated_kernel) {
-        nothing_to_see("every connect was over before it was cancelled");
+        support::nothing_to_see("every connect was over before it was cancelled");
     }
 }
 

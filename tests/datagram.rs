@@ -5,11 +5,8 @@ mod support;
 use std::net::UdpSocket;
 use std::os::windows::io::AsRawSocket;
 
-use completion_port::{Associated, ErrorKind, IoBuf, Iocp, OperationKind, Pending, Rejected};
-use support::{
-    PATIENCE, complete, complete_all, datagram_pair, few, longest_datagram, make_room,
-    nothing_more, nothing_to_see, pattern, port,
-};
+use completion_port::{Associated, ErrorKind, IoBuf, Iocp, OperationKind, Pending};
+use support::{complete, complete_all, datagram_pair, few, nothing_more, pattern, port};
 
 /// A pair whose second socket is associated, with handle context 7.
 fn served(port: &Iocp) -> (UdpSocket, Associated<UdpSocket>) {
@@ -39,12 +36,12 @@ fn assert_truncated(port: &Iocp, mut pending: Pending<Vec<u8>>, kept: &[u8]) {
 /// occur"
 /// (<https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv>).
 #[track_caller]
-fn started<B, R>(read: Result<Pending<B>, Rejected<R>>) -> Option<Pending<B>> {
+fn started<B, R>(read: Result<Pending<B>, completion_port::Rejected<R>>) -> Option<Pending<B>> {
     match read {
         Ok(pending) => Some(pending),
         Err(rejected) => {
             assert_eq!(rejected.error.kind(), ErrorKind::MessageTruncated);
-            nothing_to_see("a datagram that was there is cut without a completion");
+            support::nothing_to_see("a datagram that was there is cut without a completion");
             None
         }
     }
@@ -253,8 +250,8 @@ fn a_message_too_long_to_be_sent_is_refused_and_comes_back() {
 fn one_byte_more_than_the_longest_message_is_refused() {
     let port = port();
     let (peer, socket) = served(&port);
-    make_room(&peer, 1 << 18);
-    let longest = longest_datagram(socket.get_ref());
+    support::make_room(&peer, 1 << 18);
+    let longest = support::longest_datagram(socket.get_ref());
     let rejected = port.initiate_write(&socket, 1, vec![1; longest + 1]).unwrap_err();
     assert_eq!(rejected.error.kind(), ErrorKind::MessageTruncated);
     assert_eq!(rejected.error.call(), None, "whether a packet comes of a call is not known");
@@ -337,9 +334,9 @@ fn an_answer_that_nobody_is_there_completes_the_read() {
     port.initiate_read(&socket, 1, Vec::with_capacity(64)).unwrap();
     port.initiate_write(&socket, 2, "anybody?").unwrap();
     for _ in 0..2 {
-        let Some(completion) = port.get_completion_timeout(PATIENCE).unwrap() else {
+        let Some(completion) = port.get_completion_timeout(support::PATIENCE).unwrap() else {
             // A firewall may keep the answer back.
-            return nothing_to_see("nobody says that nobody is there");
+            return support::nothing_to_see("nobody says that nobody is there");
         };
         if completion.context == 1 {
             // Winsock calls it a reset; Wine says that it was refused.

@@ -13,7 +13,7 @@ pub mod ledger;
 mod memcheck;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::fs::OpenOptionsExt;
@@ -128,7 +128,7 @@ pub fn nothing_to_see(what: &str) {
 /// in flight, or with something unread, may reset the connection.)
 #[track_caller]
 pub fn assert_peer_closed(mut stream: &TcpStream) {
-    match stream.read(&mut [0; 8]) {
+    match io::Read::read(&mut stream, &mut [0; 8]) {
         Ok(count) => assert_eq!(count, 0, "the end of the stream"),
         Err(error) => assert!(
             is_windows()
