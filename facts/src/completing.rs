@@ -76,6 +76,12 @@ pub const QUESTIONS: &[Question] = &[
         otherwise: TWICE,
     },
     Question {
+        ask: "a read of a pipe of bytes that waits, and a write of no bytes at the other end",
+        answer: empty_write,
+        assumes: "it waits on: a read of 0 bytes is the end",
+        otherwise: "yes, but it is told as the end",
+    },
+    Question {
         ask: "a receive that pends, skip-on-success",
         answer: || {
             let (mut client, server) = streams()?;
@@ -175,6 +181,15 @@ fn receive(how: Receives) -> Answer {
     server.peek(&mut [0; 8])?;
     let on = if matches!(how, Receives::OnDuplicate) { &duplicate } else { &server };
     Ok(port.tell(&Operation::new().receive(on)))
+}
+
+fn empty_write() -> Answer {
+    let (server, client) = pipes(false)?;
+    let port = Port::with(&server, false)?;
+    let started = Operation::new().read(&server);
+    let _port = Port::with(&client, false)?;
+    Operation::of(0).write(&client);
+    Ok(port.tell(&started))
 }
 
 fn internal_before_the_packet() -> Answer {

@@ -221,8 +221,9 @@ impl Operation {
         let overlapped = Box::leak(Box::default());
         *overlapped = OVERLAPPED { Internal: NO_STATUS as usize, ..OVERLAPPED::default() };
         // SAFETY: New memory, which is never freed.
-        let buffer =
-            unsafe { VirtualAlloc(ptr::null(), length, MEM_COMMIT | MEM_RESERVE, PAGE_READWRITE) };
+        let buffer = unsafe {
+            VirtualAlloc(ptr::null(), length.max(1), MEM_COMMIT | MEM_RESERVE, PAGE_READWRITE)
+        };
         assert!(!buffer.is_null(), "there is no memory");
         Self { overlapped, buffer: buffer.cast(), length }
     }
