@@ -66,15 +66,15 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments, printer: &Printer) -> Result<Report, Box<dyn std::error::Error>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let on_interrupt = Arc::clone(&stop);
+    ctrlc::set_handler(move || on_interrupt.store(true, Ordering::Relaxed))?;
+
     let errors = Arc::new(Errors::new(printer.clone()));
     let listen = arguments.listen.as_deref().unwrap_or("127.0.0.1:0");
     let server = Server::start(listen, arguments.threads, Arc::clone(&errors))?;
     let (address, threads) = (server.address(), arguments.threads);
     printer.print(Text::Out(format!("serving on {address} with {threads} threads\n")));
-
-    let stop = Arc::new(AtomicBool::new(false));
-    let on_interrupt = Arc::clone(&stop);
-    ctrlc::set_handler(move || on_interrupt.store(true, Ordering::Relaxed))?;
 
     let start = Instant::now();
     let clients = if arguments.serves_only() {

@@ -1,9 +1,9 @@
 //! Printing that no thread has to wait for, as whoever reads may be slow or gone.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{self, Sender, SyncSender};
+use std::sync::mpsc::{self, Sender, SyncSender, TrySendError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many texts wait for a slow reader before more are dropped.
 const QUEUE: usize = 64;
@@ -44,11 +44,17 @@ impl Printer {
 
     /// Prints what comes last, and waits a moment for it.
     pub fn finish(&self, text: Text) {
+        let deadline = Instant::now() + PATIENCE;
         let (printed, wait) = mpsc::channel();
-        let queue = self.queue.clone();
-        // On a thread, because a full queue lets it wait.
-        thread::spawn(move || queue.send((text, Some(printed))));
-        let _ = wait.recv_timeout(PATIENCE);
+        let mut last = (text, Some(printed));
+        while let Err(TrySendError::Full(again)) = self.queue.try_send(last) {
+            if Instant::now() > deadline {
+                return;
+            }
+            last = again;
+            thread::sleep(Duration::from_millis(10));
+        }
+        let _ = wait.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 }
 

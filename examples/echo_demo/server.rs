@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use completion_port::{Associated, Batch, CompletionStatus, Error, Iocp, Rejected};
+use completion_port::{Associated, Batch, CompletionStatus, Error, ErrorKind, Iocp, Rejected};
 use socket2::{Domain, Socket, Type};
 
 use super::report::{Counters, Errors};
@@ -61,13 +61,13 @@ impl Server {
             counters: Counters::default(),
             errors,
         });
-        shared.keep_accepting();
         let threads = (0..threads)
             .map(|_| {
                 let shared = Arc::clone(&shared);
                 thread::spawn(move || shared.serve())
             })
             .collect();
+        shared.keep_accepting();
         Ok(Self { shared, threads })
     }
 
@@ -168,7 +168,9 @@ impl Shared {
         match completion.context {
             Event::Accepted => {
                 self.accepting.fetch_sub(1, Ordering::SeqCst);
-                self.keep_accepting();
+                if completion.error_status.as_ref().err().is_none_or(client_went_away) {
+                    self.keep_accepting();
+                }
                 let stream = completion.operation.take_accepted()?;
                 let connection = self.adopt(stream)?;
                 Some((connection, Vec::with_capacity(BUFFER)))
@@ -226,42 +228,44 @@ impl Shared {
         }
     }
 
-    /// Starts accepts until there are enough of them. After one that is refused
-    /// it is tried no further: most likely, the next would be refused as well.
+    /// Starts accepts until there are enough of them, or one is refused because
+    /// something is short.
     fn keep_accepting(&self) {
         let one_more = |accepting| (accepting < ACCEPTS).then_some(accepting + 1);
         while !self.is_stopping()
             && self.accepting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
         {
             let accept = || self.port.initiate_accept(&self.listener, Event::Accepted);
-            if !self.start(accept) {
+            if let Err(error) = self.start(accept) {
                 self.accepting.fetch_sub(1, Ordering::SeqCst);
-                return;
+                if !client_went_away(&error) {
+                    return;
+                }
             }
         }
     }
 
     fn receive(&self, connection: &Connection, buffer: Vec<u8>) {
         let context = Event::Received(Arc::clone(connection));
-        self.start(|| self.port.initiate_read(connection, context, buffer));
+        // One that is refused is dropped, and its connection with it.
+        let _ = self.start(|| self.port.initiate_read(connection, context, buffer));
     }
 
     fn send(&self, connection: &Connection, buffer: Vec<u8>) {
         let context = Event::Sent(Arc::clone(connection));
-        self.start(|| self.port.initiate_write(connection, context, buffer));
+        let _ = self.start(|| self.port.initiate_write(connection, context, buffer));
     }
 
-    /// Starts an operation and counts it; `false` if it was refused. Then it is
-    /// dropped, and its connection with it.
-    fn start<P, T>(&self, initiate: impl FnOnce() -> Result<P, Rejected<T>>) -> bool {
+    /// Starts an operation, and counts it or why it was refused.
+    fn start<P, T>(&self, initiate: impl FnOnce() -> Result<P, Rejected<T>>) -> Result<(), Error> {
         // Before it is started, because it may be over at once.
         self.counters.starting();
-        let started = initiate();
-        if let Err(rejected) = &started {
-            self.counters.refused();
-            self.failed(&rejected.error);
-        }
-        started.is_ok()
+        let Err(rejected) = initiate() else {
+            return Ok(());
+        };
+        self.counters.refused();
+        self.failed(&rejected.error);
+        Err(rejected.error)
     }
 
     fn failed(&self, error: &Error) {
@@ -275,4 +279,10 @@ impl Shared {
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
+}
+
+/// Whether an accept failed because its client went away. Another can be
+/// started at once; if something else is short, it would fail as well.
+fn client_went_away(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted)
 }
