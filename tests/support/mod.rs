@@ -32,8 +32,8 @@ use windows_sys::Win32::Storage::FileSystem::{
 use windows_sys::Win32::System::IO::{GetQueuedCompletionStatus, PostQueuedCompletionStatus};
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 use windows_sys::Win32::System::Pipes::{
-    CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_READMODE_MESSAGE, PIPE_TYPE_BYTE, PIPE_TYPE_MESSAGE,
-    SetNamedPipeHandleState,
+    CreateNamedPipeW, CreatePipe, PIPE_READMODE_BYTE, PIPE_READMODE_MESSAGE, PIPE_TYPE_BYTE,
+    PIPE_TYPE_MESSAGE, SetNamedPipeHandleState,
 };
 
 pub const FILE_FLAG_OVERLAPPED: u32 = 0x4000_0000;
@@ -365,6 +365,16 @@ pub fn pipe_client(name: &str, message: bool) -> io::Result<OwnedHandle> {
         }
     }
     Ok(client)
+}
+
+/// The reading and the writing end of a pipe that is full from the first byte
+/// on, both for calls that block.
+pub fn narrow_pipe() -> (File, File) {
+    let (mut read, mut write) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: The handles are written before the call returns.
+    let created = unsafe { CreatePipe(&raw mut read, &raw mut write, ptr::null(), 1) };
+    assert_ne!(created, 0, "CreatePipe: {}", io::Error::last_os_error());
+    (File::from(own(read).expect("a pipe")), File::from(own(write).expect("a pipe")))
 }
 
 fn own(handle: HANDLE) -> io::Result<OwnedHandle> {
