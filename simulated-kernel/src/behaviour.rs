@@ -59,6 +59,9 @@ pub struct Behaviour {
     /// The next reads that succeed, at once or late, do so with these statuses,
     /// which are no errors: what they have read is delivered.
     pub warn: VecDeque<u32>,
+    /// Operations that end at once with a warning have no packet, and their
+    /// `OVERLAPPED`s say that they are pending.
+    pub warn_without_packet: bool,
     /// What operations end with when the last handle is closed on them.
     pub close_status: u32,
     /// So many of the next posts find no memory.
@@ -93,6 +96,7 @@ impl Behaviour {
             refuse: VecDeque::new(),
             fail: VecDeque::new(),
             warn: VecDeque::new(),
+            warn_without_packet: false,
             close_status: STATUS_CANCELLED,
             refuse_posts: 0,
             refuse_memory: 0,

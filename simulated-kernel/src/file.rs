@@ -14,7 +14,9 @@ use crate::kernel::enter;
 use crate::memory::put;
 use crate::object::{Body, Object};
 use crate::operation::{Kind, Operation, Outcome, pending_code, start};
-use crate::status::{STATUS_DISK_FULL, STATUS_END_OF_FILE, STATUS_INVALID_PARAMETER, win32_code};
+use crate::status::{
+    STATUS_DISK_FULL, STATUS_END_OF_FILE, STATUS_INVALID_PARAMETER, note, win32_code,
+};
 
 pub struct File {
     /// What it is on the host.
@@ -152,6 +154,9 @@ unsafe fn transfer(
             unsafe { put(count, bytes) };
             1
         }
-        Err(status) => fail(pending_code(status, win32_code), 0),
+        Err(status) => {
+            note(status);
+            fail(pending_code(status, win32_code), 0)
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Overlapped operations: from the call to the packet.
 
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::object::{Body, Object};
 use crate::port::Packet;
 use crate::status::{
     STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_CONNECTION_RESET, STATUS_END_OF_FILE,
-    STATUS_PENDING, STATUS_PIPE_BROKEN, STATUS_SUCCESS, is_error, is_success,
+    STATUS_PENDING, STATUS_PIPE_BROKEN, STATUS_SUCCESS, is_error, is_success, is_warning,
 };
 
 /// Memory of the caller's, which the kernel may use from any thread.
@@ -179,8 +180,14 @@ impl Operation {
     }
 
     fn mark_pending(&self) {
+        self.write_status(STATUS_PENDING);
+    }
+
+    /// Writes the status after all else: others may look at it at any time.
+    fn write_status(&self, status: u32) {
         // SAFETY: The OVERLAPPED is lent.
-        unsafe { (&raw mut (*self.overlapped.0).Internal).write(STATUS_PENDING as usize) };
+        let word = unsafe { AtomicUsize::from_ptr(&raw mut (*self.overlapped.0).Internal) };
+        word.store(status as usize, Ordering::Release);
     }
 
     fn write(&self, outcome: &Outcome) {
@@ -191,10 +198,9 @@ impl Operation {
                 let data = &outcome.data;
                 ptr::copy_nonoverlapping(data.as_ptr(), self.buffer.0, data.len());
             }
-            let overlapped = self.overlapped.0;
-            (&raw mut (*overlapped).InternalHigh).write(outcome.bytes);
-            (&raw mut (*overlapped).Internal).write(outcome.status as usize);
+            (&raw mut (*self.overlapped.0).InternalHigh).write(outcome.bytes);
         }
+        self.write_status(outcome.status);
     }
 
     /// Writes to all memory of the operation, which the kernel may as long as it
@@ -227,8 +233,16 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
     let fresh = kernel.lent.insert(address);
     assert!(fresh, "the OVERLAPPED at {address:#x} is in use for two operations");
 
-    let Behaviour { inline, fail_late, leave_pending, queue_skipped, dequeued_first, .. } =
-        kernel.behaviour;
+    let Behaviour {
+        inline,
+        fail_late,
+        leave_pending,
+        queue_skipped,
+        dequeued_first,
+        written_at_dequeue,
+        warn_without_packet,
+        ..
+    } = kernel.behaviour;
     let direction = operation.direction();
     let object = &kernel.objects[id];
     let waits = object.waits_for(direction);
@@ -291,7 +305,14 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
                 }
                 return answer;
             }
-            settle(Finished { operation, outcome, packet });
+            if is_warning(status) && warn_without_packet {
+                operation.leave_pending(&outcome);
+                enter().lent.remove(&address);
+                return answer;
+            }
+            // The status of what the call says that it has failed is there at once.
+            let unwritten = if is_warning(status) { Chance::Never } else { written_at_dequeue };
+            settle_with(Finished { operation, outcome, packet }, unwritten);
             if linger {
                 wait_for_dequeue(address, association);
             }
@@ -336,12 +357,17 @@ fn wait_for_dequeue(address: usize, association: Option<(Id, usize)>) {
 
 /// Writes the result of an operation where it belongs, and queues the packet.
 pub fn settle(finished: Finished) {
+    let unwritten = lock().behaviour.written_at_dequeue;
+    settle_with(finished, unwritten);
+}
+
+/// The same, with the chance that the result is written at the dequeue only.
+fn settle_with(finished: Finished, unwritten: Chance) {
     let Finished { operation, outcome, packet } = finished;
     let address = operation.address();
     let (bytes, status) = (outcome.bytes as u32, outcome.status);
     let mut kernel = lock();
-    let chance = kernel.behaviour.written_at_dequeue;
-    let unwritten = if packet.is_some() && kernel.random.draw(chance) {
+    let unwritten = if packet.is_some() && kernel.random.draw(unwritten) {
         Some(Unwritten { operation, outcome })
     } else {
         // Not in order with other threads' calls.

@@ -1,5 +1,7 @@
 //! Statuses and their codes.
 
+use std::cell::Cell;
+
 use windows_sys::Win32::Foundation as win32;
 use windows_sys::Win32::Networking::WinSock as ws;
 
@@ -22,9 +24,28 @@ pub fn is_error(status: u32) -> bool {
     status >> 30 == 3
 }
 
+pub fn is_warning(status: u32) -> bool {
+    status >> 30 == 2
+}
+
 /// A success or information, as the system's `NT_SUCCESS` has it.
 pub fn is_success(status: u32) -> bool {
     status >> 31 == 0
+}
+
+thread_local! {
+    /// Of the last call to read or write a file or pipe that has failed.
+    static LAST: Cell<u32> = const { Cell::new(STATUS_SUCCESS) };
+}
+
+/// Takes note of the status that a call has failed with.
+pub fn note(status: u32) {
+    LAST.set(status);
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn RtlGetLastNtStatus() -> i32 {
+    LAST.get() as i32
 }
 
 /// What the call answers that a file or pipe operation fails with.

@@ -271,7 +271,10 @@ fn nothing_cancelled() -> Result<bool> {
 /// The status of the calling thread's last call that the system has failed, if
 /// it was one that notes it, as those that read and write files do.
 pub(crate) fn last_status() -> u32 {
-    #[link(name = "ntdll", kind = "raw-dylib")]
+    // Not in windows-sys.
+    #[link(name = "ntdll")]
+    // SAFETY: As <https://learn.microsoft.com/windows/win32/api/winternl> lists its
+    // like: it reads the thread's own block.
     unsafe extern "system" {
         safe fn RtlGetLastNtStatus() -> i32;
     }
