@@ -19,6 +19,7 @@ pub enum Chance {
 /// What the kernel may do. The default is all that a sound kernel does, by
 /// chance.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is independent of the others")]
 pub struct Behaviour {
     /// Operations that can finish within their call do; sometimes means files'
     /// at times and all others always.
@@ -68,6 +69,13 @@ pub struct Behaviour {
     /// A broken provider: transfers that fill their buffers report so many bytes
     /// more.
     pub over_report: u32,
+    /// A stream socket that is closed while a receive is pending resets its
+    /// connection: what has not arrived is lost.
+    pub close_resets: bool,
+    /// Files are not buffered: a read from their end on has an invalid parameter.
+    pub unbuffered: bool,
+    /// Pipes do not tell whether they have messages.
+    pub untold: bool,
 }
 
 impl Default for Behaviour {
@@ -97,6 +105,9 @@ impl Behaviour {
             refuse_posts: 0,
             refuse_memory: 0,
             over_report: 0,
+            close_resets: false,
+            unbuffered: false,
+            untold: false,
         }
     }
 }

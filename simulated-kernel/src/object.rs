@@ -120,7 +120,10 @@ impl Kernel {
             }
             Body::File(_) => {}
             Body::Pipe(end) => self.close_pipe(&end),
-            Body::Socket(socket) => self.close_socket(socket),
+            Body::Socket(socket) => {
+                let resets = self.behaviour.close_resets && object.waits_for(Direction::In);
+                self.close_socket(socket, resets);
+            }
         }
         self.abandon(object);
     }

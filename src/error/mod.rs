@@ -422,7 +422,6 @@ pub(crate) enum Call {
     CreateIoCompletionPort,
     GetQueuedCompletionStatus,
     GetQueuedCompletionStatusEx,
-    Getsockopt,
     PostQueuedCompletionStatus,
     ReadFile,
     SetFileCompletionNotificationModes,
@@ -449,7 +448,6 @@ impl Call {
             Self::CreateIoCompletionPort => "CreateIoCompletionPort",
             Self::GetQueuedCompletionStatus => "GetQueuedCompletionStatus",
             Self::GetQueuedCompletionStatusEx => "GetQueuedCompletionStatusEx",
-            Self::Getsockopt => "getsockopt",
             Self::PostQueuedCompletionStatus => "PostQueuedCompletionStatus",
             Self::ReadFile => "ReadFile",
             Self::SetFileCompletionNotificationModes => "SetFileCompletionNotificationModes",
@@ -499,7 +497,10 @@ pub(crate) mod refusal {
         SKIP_UNSAFE_LAYERED: Unsupported =
             "a layered Winsock provider stands between this socket and the kernel, so skip-on-success is not reliable on it";
         SKIP_UNSAFE_MESSAGES: Unsupported =
-            "skip-on-success is not reliable on datagram sockets and message pipes, where a truncated message completes inline with a warning";
+            "skip-on-success is not reliable on datagram sockets and on pipes that have messages, or do not tell, where a truncated message completes inline with a warning";
+        SKIPS_ALREADY: Unsupported =
+            "FILE_SKIP_COMPLETION_PORT_ON_SUCCESS has been set on the handle already, and cannot be cleared; open another, and turn it on by skip_on_success";
+        FAMILY: Unsupported = "only sockets of the families IPv4 and IPv6 accept and connect here";
         INVALID_HANDLE: InvalidHandle = "the handle is null or INVALID_HANDLE_VALUE";
     }
 }

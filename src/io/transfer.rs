@@ -1,6 +1,10 @@
 //! Reading and writing: `WSARecv` and `WSASend` on sockets, `ReadFile` and
 //! `WriteFile` on everything else.
 
+use std::cell::Cell;
+
+use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
+
 use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::{Error, Rejected, Result, refusal};
 use crate::handle::{Associated, Calls, Mode};
@@ -49,6 +53,11 @@ impl<C: Send + 'static> Iocp<C> {
     /// Starts a read from a file, from `offset` (in bytes) on. Otherwise as
     /// [`initiate_read`](Self::initiate_read); at the end of the file it
     /// transfers 0 bytes.
+    ///
+    /// With `FILE_FLAG_NO_BUFFERING`, offset, length and address of the buffer
+    /// have to be multiples of the sector size. A file system that notices a
+    /// read from behind the end of such a file only later may end it with
+    /// `ERROR_INVALID_PARAMETER`.
     ///
     /// # Errors
     ///
@@ -142,7 +151,7 @@ impl<C: Send + 'static> Iocp<C> {
         };
         let target = handle.target(offset);
         match checked {
-            Ok(Calls::Winsock) => {
+            Ok(Calls::Winsock { .. }) => {
                 self.start(handle, target, context, Read::<B, true>(buffer), receive(target))
             }
             Ok(Calls::File) => {
@@ -163,9 +172,11 @@ impl<C: Send + 'static> Iocp<C> {
         offset: Option<u64>,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
         let target = handle.target(offset);
-        match handle.check_write(&self.shared().gate, offset, buffer.initialized().1) {
-            Ok(Calls::Winsock) => {
-                self.start(handle, target, context, Write::<B, true>(buffer), send(target))
+        match handle.check(&self.shared().gate, offset) {
+            Ok(Calls::Winsock { longest }) => {
+                let send = Sending::new(target, longest);
+                self.start(handle, target, context, Write::<B, true>(buffer), send.call())
+                    .map_err(|rejected| send.explain(rejected))
             }
             Ok(Calls::File) => {
                 self.start(handle, target, context, Write::<B, false>(buffer), write_file(target))
@@ -182,14 +193,49 @@ pub(crate) fn receive(target: Target) -> impl FnOnce(&LentRegion, LentOverlapped
     move |region, overlapped| sys::receive(target.handle, region, overlapped, target.skips)
 }
 
-#[inline]
-pub(crate) fn send(target: Target) -> impl FnOnce(&LentRegion, LentOverlapped) -> Answer {
-    move |region, overlapped| sys::send(target.handle, region, overlapped, target.skips)
+/// A send that refuses a message longer than its socket can send: what the
+/// system does with one differs in whether a packet comes of it.
+///
+/// The length that counts is that of what is lent to the call. A buffer may have
+/// another one before it is moved to its place.
+pub(crate) struct Sending {
+    target: Target,
+    longest: u32,
+    is_too_long: Cell<bool>,
+}
+
+impl Sending {
+    #[inline]
+    pub fn new(target: Target, longest: u32) -> Self {
+        Self { target, longest, is_too_long: Cell::new(false) }
+    }
+
+    #[inline]
+    pub fn call(&self) -> impl FnOnce(&LentRegion, LentOverlapped) -> Answer {
+        |region, overlapped| {
+            if region.length() > self.longest {
+                self.is_too_long.set(true);
+                // Stands for a call that has not been made: no packet comes.
+                return Answer::Code(ERROR_INVALID_PARAMETER);
+            }
+            sys::send(self.target.handle, region, overlapped, self.target.skips)
+        }
+    }
+
+    /// Why the send was refused.
+    pub fn explain<T>(&self, rejected: Rejected<T>) -> Rejected<T> {
+        if !self.is_too_long.get() {
+            return rejected;
+        }
+        Rejected { error: Error::misuse(&refusal::MESSAGE_TOO_LONG), ..rejected }
+    }
 }
 
 #[inline]
 pub(crate) fn read_file(target: Target) -> impl FnOnce(&LentRegion, LentOverlapped) -> Answer {
-    move |region, overlapped| sys::read_file(target.handle, region, overlapped, target.skips)
+    move |region, overlapped| {
+        sys::read_file(target.handle, target.offset, region, overlapped, target.skips)
+    }
 }
 
 #[inline]

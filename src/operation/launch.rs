@@ -443,7 +443,7 @@ mod tests {
 
         fn give_back(self) {}
 
-        fn completed(&mut self, _: Handle, status: &mut u32) {
+        fn completed(&mut self, status: &mut u32) {
             (self.0)(status);
         }
     }

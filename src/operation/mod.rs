@@ -20,6 +20,7 @@ mod payload;
 mod pending;
 mod rule;
 mod slab;
+mod socket_guard;
 mod state;
 
 // What the protocols are made of; `loom-tests` puts loom's in their place.
@@ -35,3 +36,4 @@ pub use payload::OperationKind;
 pub(crate) use payload::{Accept, Connect, Payload, Read, Write};
 pub use pending::{Pending, Started};
 pub(crate) use slab::{DEFAULT_OPERATIONS, MAX_OPERATIONS};
+pub(crate) use socket_guard::{Gone, SocketGuard};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Iocp, Shared};
 use crate::error::{Error, Rejected};
 use crate::handle::{Associated, Calls, Queued};
-use crate::io::{read_file, receive, send, write_file};
+use crate::io::{Sending, read_file, receive, write_file};
 use crate::operation::{Borrowing, Pending, borrow};
 
 /// Where operations on borrowed buffers can be started; see [`Iocp::scope`].
@@ -172,7 +172,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         let target = handle.target(offset);
         let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
         match handle.check(&shared.gate, offset) {
-            Ok(Calls::Winsock) => {
+            Ok(Calls::Winsock { .. }) => {
                 borrowing.read::<C, true>(cells, port, target, context, buffer, receive(target))
             }
             Ok(Calls::File) => {
@@ -193,9 +193,12 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         let shared = self.port.shared();
         let target = handle.target(offset);
         let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
-        match handle.check_write(&shared.gate, offset, buffer.len()) {
-            Ok(Calls::Winsock) => {
-                borrowing.write::<C, true>(cells, port, target, context, buffer, send(target))
+        match handle.check(&shared.gate, offset) {
+            Ok(Calls::Winsock { longest }) => {
+                let send = Sending::new(target, longest);
+                borrowing
+                    .write::<C, true>(cells, port, target, context, buffer, send.call())
+                    .map_err(|rejected| send.explain(rejected))
             }
             Ok(Calls::File) => {
                 let call = write_file(target);

@@ -15,17 +15,17 @@ mod socket;
 mod wine;
 
 pub(crate) use file::{
-    Nature, is_message_pipe, is_synchronous, nature, read_file, skip_completion_port_on_success,
-    write_file,
+    Nature, has_messages, is_synchronous, nature, read_file, skip_completion_port_on_success,
+    skips_completion_port_on_success, write_file,
 };
 pub(crate) use lent::{LentOverlapped, LentRegion};
 pub(crate) use memory::{commit, release, reserve};
 pub(crate) use port::{Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, win32_code};
 pub use raw::{RawOverlapped, RawValue};
 pub(crate) use socket::{
-    ADDRESS_SPACE, SocketTraits, accept, bind_to_any, connect, family_of, handle_of, is_listening,
-    max_message_size, new_socket, receive, send, socket_traits, update_accept_context,
-    update_connect_context,
+    ADDRESS_SPACE, SocketTraits, accept, bind_to_any, connect, family_of, handle_of, is_ip,
+    is_listening, max_message_size, new_socket, receive, send, socket_traits,
+    update_accept_context, update_connect_context,
 };
 
 pub(crate) use wine::is_wine;
