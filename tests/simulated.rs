@@ -25,7 +25,6 @@ use support::{
 };
 use windows_sys::Win32::Foundation as win32;
 use windows_sys::Win32::Networking::WinSock as ws;
-use windows_sys::Win32::Storage::FileSystem::SetFileCompletionNotificationModes;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
 const READ: usize = 1;
@@ -397,21 +396,6 @@ fn closing_a_handle_whose_driver_does_not_cancel_does_not_wait_for_it() {
     nothing_more(&port);
     heed_cancels();
     assert!(complete(&port).error_status.unwrap_err().is_cancelled());
-}
-
-/// Its operations would be over without a packet, and nobody would be told.
-#[test]
-fn a_handle_that_skips_the_port_already_comes_back() {
-    let port = port();
-    let (mut client, server) = stream_pair();
-    let handle = ptr::with_exposed_provenance_mut(server.as_raw_socket() as usize);
-    // SAFETY: Writes no memory.
-    assert_ne!(unsafe { SetFileCompletionNotificationModes(handle, 1) }, 0);
-    let Rejected { error, returned: mut server } = port.add_handle(server, 1).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-    assert!(error.to_string().contains("FILE_SKIP_COMPLETION_PORT_ON_SUCCESS"), "{error}");
-    client.write_all(b"hello").unwrap();
-    server.read_exact(&mut [0; 5]).unwrap();
 }
 
 #[test]

@@ -499,7 +499,7 @@ pub(crate) mod refusal {
         SKIP_UNSAFE_MESSAGES: Unsupported =
             "skip-on-success is not reliable on datagram sockets and on pipes that have messages, or do not tell, where a truncated message completes inline with a warning";
         SKIPS_ALREADY: Unsupported =
-            "FILE_SKIP_COMPLETION_PORT_ON_SUCCESS has been set on the handle already, and cannot be cleared; open another, and turn it on by skip_on_success";
+            "the handle skips the port on success already (FILE_SKIP_COMPLETION_PORT_ON_SUCCESS), by other code or an earlier association, which lasts; open another, and use skip_on_success";
         FAMILY: Unsupported = "only sockets of the families IPv4 and IPv6 accept and connect here";
         INVALID_HANDLE: InvalidHandle = "the handle is null or INVALID_HANDLE_VALUE";
     }
