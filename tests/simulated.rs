@@ -371,8 +371,7 @@ fn a_connection_of_a_socket_that_was_given_away_is_made() {
 fn a_stream_is_closed_once_nothing_is_in_flight_on_it() {
     let _behaving = behave(|kernel| {
         kernel.close_resets = true;
-        kernel.cancel_loses = Chance::Always;
-        kernel.delay = 2;
+        kernel.slow_cancels = 3;
     });
     let port = port();
     let (mut client, server) = served(&port);

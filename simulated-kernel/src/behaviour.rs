@@ -47,6 +47,8 @@ pub struct Behaviour {
     /// A cancel takes effect a little later, and data that comes until then is
     /// delivered all the same.
     pub cancel_loses: Chance,
+    /// So many requests to cancel find something, and nothing happens yet.
+    pub slow_cancels: u32,
     /// Until so many dequeues have begun, cancels are accepted, and nothing
     /// happens; closing a handle does not end its operations either. See
     /// [`heed_cancels`].
@@ -96,6 +98,7 @@ impl Behaviour {
             written_at_dequeue: Chance::Sometimes,
             any_order: false,
             cancel_loses: Chance::Never,
+            slow_cancels: 0,
             ignore_cancels: 0,
             delay: 8,
             refuse: VecDeque::new(),

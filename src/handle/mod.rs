@@ -65,8 +65,8 @@ pub(crate) enum Object {
 /// Whose calls transfer data.
 #[derive(Clone, Copy)]
 pub(crate) enum Calls {
-    /// `WSARecv` and `WSASend`, of so many bytes at most.
-    Winsock { longest: u32 },
+    /// `WSARecv` and `WSASend`.
+    Winsock,
     /// `ReadFile` and `WriteFile`.
     File,
 }
@@ -299,8 +299,7 @@ impl<H, M> Associated<H, M> {
     pub(crate) fn check(&self, gate: &Gate, offset: Option<u64>) -> Result<Calls, &'static Misuse> {
         gate.check(&self.identity)?;
         match (self.object, offset) {
-            (Object::Stream { .. }, None) => Ok(Calls::Winsock { longest: u32::MAX }),
-            (Object::Datagram(longest), None) => Ok(Calls::Winsock { longest }),
+            (Object::Stream { .. } | Object::Datagram(_), None) => Ok(Calls::Winsock),
             (Object::Stream { .. } | Object::Datagram(_), Some(_)) => Err(&refusal::NO_OFFSET),
             (Object::Disk, None) => Err(&refusal::NEEDS_OFFSET),
             (Object::Disk, Some(_)) | (Object::Other, _) => Ok(Calls::File),
@@ -332,6 +331,15 @@ impl<H, M> Associated<H, M> {
                 Ok(family)
             }
             _ => Err(Error::misuse(&refusal::NOT_LISTENING)),
+        }
+    }
+
+    /// How many bytes can be sent at a time, if messages are sent.
+    #[inline]
+    pub(crate) fn longest_message(&self) -> Option<u32> {
+        match self.object {
+            Object::Datagram(longest) => Some(longest),
+            _ => None,
         }
     }
 

@@ -1,10 +1,6 @@
 //! Reading and writing: `WSARecv` and `WSASend` on sockets, `ReadFile` and
 //! `WriteFile` on everything else.
 
-use std::cell::Cell;
-
-use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
-
 use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::{Error, Rejected, Result, refusal};
 use crate::handle::{Associated, Calls, Mode};
@@ -151,7 +147,7 @@ impl<C: Send + 'static> Iocp<C> {
         };
         let target = handle.target(offset);
         match checked {
-            Ok(Calls::Winsock { .. }) => {
+            Ok(Calls::Winsock) => {
                 self.start(handle, target, context, Read::<B, true>(buffer), receive(target))
             }
             Ok(Calls::File) => {
@@ -173,10 +169,10 @@ impl<C: Send + 'static> Iocp<C> {
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
         let target = handle.target(offset);
         match handle.check(&self.shared().gate, offset) {
-            Ok(Calls::Winsock { longest }) => {
-                let send = Sending::new(target, longest);
-                self.start(handle, target, context, Write::<B, true>(buffer), send.call())
-                    .map_err(|rejected| send.explain(rejected))
+            Ok(Calls::Winsock) => {
+                let call = send(target, handle.longest_message());
+                self.start(handle, target, context, Write::<B, true>(buffer), call)
+                    .map_err(explain_send)
             }
             Ok(Calls::File) => {
                 self.start(handle, target, context, Write::<B, false>(buffer), write_file(target))
@@ -193,42 +189,33 @@ pub(crate) fn receive(target: Target) -> impl FnOnce(&LentRegion, LentOverlapped
     move |region, overlapped| sys::receive(target.handle, region, overlapped, target.skips)
 }
 
-/// A send that refuses a message longer than its socket can send: what the
-/// system does with one differs in whether a packet comes of it.
-///
-/// The length that counts is that of what is lent to the call. A buffer may have
-/// another one before it is moved to its place.
-pub(crate) struct Sending {
+/// In the place of a code of the system's: the message is longer than the socket
+/// can send.
+const TOO_LONG: u32 = u32::MAX;
+
+/// Refuses a message longer than `longest`: what the system does with one
+/// differs in whether a packet comes of it. The length that counts is that of
+/// what is lent; before it was moved, the buffer may have had another.
+#[inline]
+pub(crate) fn send(
     target: Target,
-    longest: u32,
-    is_too_long: Cell<bool>,
+    longest: Option<u32>,
+) -> impl FnOnce(&LentRegion, LentOverlapped) -> Answer {
+    move |region, overlapped| {
+        if longest.is_some_and(|longest| region.length() > longest) {
+            return Answer::Code(TOO_LONG);
+        }
+        sys::send(target.handle, region, overlapped, target.skips)
+    }
 }
 
-impl Sending {
-    #[inline]
-    pub fn new(target: Target, longest: u32) -> Self {
-        Self { target, longest, is_too_long: Cell::new(false) }
+/// Says what was wrong with a send that was refused.
+#[cold]
+pub(crate) fn explain_send<T>(rejected: Rejected<T>) -> Rejected<T> {
+    if rejected.error.raw_os_error() != Some(TOO_LONG as i32) {
+        return rejected;
     }
-
-    #[inline]
-    pub fn call(&self) -> impl FnOnce(&LentRegion, LentOverlapped) -> Answer {
-        |region, overlapped| {
-            if region.length() > self.longest {
-                self.is_too_long.set(true);
-                // Stands for a call that has not been made: no packet comes.
-                return Answer::Code(ERROR_INVALID_PARAMETER);
-            }
-            sys::send(self.target.handle, region, overlapped, self.target.skips)
-        }
-    }
-
-    /// Why the send was refused.
-    pub fn explain<T>(&self, rejected: Rejected<T>) -> Rejected<T> {
-        if !self.is_too_long.get() {
-            return rejected;
-        }
-        Rejected { error: Error::misuse(&refusal::MESSAGE_TOO_LONG), ..rejected }
-    }
+    Rejected { error: Error::misuse(&refusal::MESSAGE_TOO_LONG), ..rejected }
 }
 
 #[inline]

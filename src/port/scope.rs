@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Iocp, Shared};
 use crate::error::{Error, Rejected};
 use crate::handle::{Associated, Calls, Queued};
-use crate::io::{Sending, read_file, receive, write_file};
+use crate::io::{explain_send, read_file, receive, send, write_file};
 use crate::operation::{Borrowing, Pending, borrow};
 
 /// Where operations on borrowed buffers can be started; see [`Iocp::scope`].
@@ -172,7 +172,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         let target = handle.target(offset);
         let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
         match handle.check(&shared.gate, offset) {
-            Ok(Calls::Winsock { .. }) => {
+            Ok(Calls::Winsock) => {
                 borrowing.read::<C, true>(cells, port, target, context, buffer, receive(target))
             }
             Ok(Calls::File) => {
@@ -194,11 +194,11 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         let target = handle.target(offset);
         let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
         match handle.check(&shared.gate, offset) {
-            Ok(Calls::Winsock { longest }) => {
-                let send = Sending::new(target, longest);
+            Ok(Calls::Winsock) => {
+                let call = send(target, handle.longest_message());
                 borrowing
-                    .write::<C, true>(cells, port, target, context, buffer, send.call())
-                    .map_err(|rejected| send.explain(rejected))
+                    .write::<C, true>(cells, port, target, context, buffer, call)
+                    .map_err(explain_send)
             }
             Ok(Calls::File) => {
                 let call = write_file(target);

@@ -9,7 +9,9 @@ use windows_sys::Wdk::Storage::FileSystem::{
     FileIoCompletionNotificationInformation, FileModeInformation, FileStandardInformation,
     NtQueryInformationFile,
 };
-use windows_sys::Win32::Foundation::{ERROR_HANDLE_EOF, ERROR_INVALID_PARAMETER, GetLastError};
+use windows_sys::Win32::Foundation::{
+    ERROR_HANDLE_EOF, ERROR_INVALID_PARAMETER, ERROR_IO_PENDING, GetLastError,
+};
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_TYPE_CHAR, FILE_TYPE_DISK, FILE_TYPE_PIPE, GetFileType, ReadFile,
     SetFileCompletionNotificationModes, WriteFile,
@@ -44,7 +46,7 @@ pub(crate) fn read_file(
         ReadFile(file.raw(), region.start(), region.length(), counter, overlapped.into_raw())
     };
     match answer(succeeded, count) {
-        Answer::Code(ERROR_INVALID_PARAMETER) => refused_read(file, offset),
+        Answer::Code(code) if code != ERROR_IO_PENDING => refused_read(file, offset, code),
         answer => answer,
     }
 }
@@ -53,12 +55,10 @@ pub(crate) fn read_file(
 /// buffered, which need not be the end of a sector, some file systems call the
 /// offset invalid.
 #[cold]
-fn refused_read(file: Handle, offset: u64) -> Answer {
-    Answer::Code(if is_unbuffered_end(file, offset) {
-        ERROR_HANDLE_EOF
-    } else {
-        ERROR_INVALID_PARAMETER
-    })
+#[inline(never)]
+fn refused_read(file: Handle, offset: u64, code: u32) -> Answer {
+    let is_end = code == ERROR_INVALID_PARAMETER && is_unbuffered_end(file, offset);
+    Answer::Code(if is_end { ERROR_HANDLE_EOF } else { code })
 }
 
 /// Starts a write.

@@ -908,8 +908,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "an-unbuffered-end-is-an-error",
         file: "src/sys/file.rs",
-        before: "if is_unbuffered_end(file, offset) {",
-        after: "if is_unbuffered_end(file, offset) && false {",
+        before: "code == ERROR_INVALID_PARAMETER && is_unbuffered_end(file, offset);",
+        after: "code == ERROR_INVALID_PARAMETER && is_unbuffered_end(file, offset) && false;",
         why: "a file that is not buffered has no end",
         test: simulated("a_read_at_the_end_of_an_unbuffered_file_has_found_the_end"),
     },
@@ -991,8 +991,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "messages-of-any-length",
         file: "src/io/transfer.rs",
-        before: "if region.length() > self.longest {",
-        after: "if region.length() > self.longest && false {",
+        before: "longest.is_some_and(|longest| region.length() > longest)",
+        after: "longest.is_some_and(|longest| region.length() > longest) && false",
         why: "a message that is too long gets to the system, which differs in what it does",
         test: integration("datagram", "a_message_is_as_long_as_what_is_lent"),
     },
@@ -1325,8 +1325,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a-scope-sends-any-length",
         file: "src/port/scope.rs",
-        before: "Sending::new(target, longest)",
-        after: "Sending::new(target, longest.max(u32::MAX))",
+        before: "send(target, handle.longest_message())",
+        after: "send(target, None)",
         why: "a message that is too long gets to the system, which differs in what it does",
         test: integration("datagram", "one_byte_more_than_the_longest_message_is_refused"),
     },
