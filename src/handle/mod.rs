@@ -18,7 +18,7 @@ pub use mode::{Inline, Mode, Queued};
 use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
 
 use crate::error::{Call, Error, ErrorKind, Misuse, Rejected, Result, refusal};
-use crate::operation::{Gone, SocketGuard, Target};
+use crate::operation::{Gone, IdleGuards, SocketGuard, Target};
 use crate::port::{Gate, Identity, Iocp};
 use crate::sys::{self, Handle, Nature, SocketTraits};
 
@@ -76,14 +76,16 @@ struct End {
     handle: Handle,
     /// Whether it is closed, rather than given away.
     closes: bool,
-    /// What accepts and connects know of the socket, once there has been one.
-    guard: OnceLock<Arc<SocketGuard>>,
+    /// What accepts and connects know of the socket, once there has been one,
+    /// and where it goes afterwards.
+    guard: OnceLock<(Arc<SocketGuard>, Arc<IdleGuards>)>,
 }
 
 impl Drop for End {
     fn drop(&mut self) {
-        if let Some(guard) = self.guard.get() {
+        if let Some((guard, idle)) = self.guard.take() {
             guard.end(if self.closes { Gone::Closed } else { Gone::Released });
+            idle.put_back(guard);
         }
         if self.closes {
             self.cancel_all();
@@ -344,8 +346,9 @@ impl<H, M> Associated<H, M> {
     }
 
     /// What accepts and connects know of the socket when they complete.
-    pub(crate) fn guard(&self) -> Arc<SocketGuard> {
-        Arc::clone(self.end.guard.get_or_init(|| Arc::new(SocketGuard::new(self.raw))))
+    pub(crate) fn guard(&self, idle: &Arc<IdleGuards>) -> Arc<SocketGuard> {
+        let new = || (idle.take(self.raw), Arc::clone(idle));
+        Arc::clone(&self.end.guard.get_or_init(new).0)
     }
 
     /// Where to start an operation that has been [checked](Self::check).

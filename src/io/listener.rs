@@ -58,7 +58,7 @@ impl<C: Send + 'static> Iocp<C> {
             Err(error) => return Err(Rejected { error, returned: context }),
         };
         let accepted = sys::handle_of(&socket);
-        let payload = Accept::new(socket, listener.guard());
+        let payload = Accept::new(socket, listener.guard(&self.shared().guards));
         self.start(listener, target, context, payload, |addresses, overlapped| {
             sys::accept(target.handle, accepted, addresses, overlapped)
         })

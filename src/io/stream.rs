@@ -64,9 +64,13 @@ impl<C: Send + 'static> Iocp<C> {
         if let Err(error) = prepared {
             return Err(Rejected { error, returned: context });
         }
-        self.start(socket, target, context, Connect(socket.guard()), |_, overlapped| {
-            sys::connect(target.handle, peer, overlapped)
-        })
+        self.start(
+            socket,
+            target,
+            context,
+            Connect(socket.guard(&self.shared().guards)),
+            |_, overlapped| sys::connect(target.handle, peer, overlapped),
+        )
         .map_err(|rejected| rejected.map(|(context, ())| context))
     }
 }

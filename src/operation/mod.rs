@@ -36,4 +36,4 @@ pub use payload::OperationKind;
 pub(crate) use payload::{Accept, Connect, Payload, Read, Write};
 pub use pending::{Pending, Started};
 pub(crate) use slab::{DEFAULT_OPERATIONS, MAX_OPERATIONS};
-pub(crate) use socket_guard::{Gone, SocketGuard};
+pub(crate) use socket_guard::{Gone, IdleGuards, SocketGuard};

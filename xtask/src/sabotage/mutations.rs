@@ -890,6 +890,14 @@ pub const MUTATIONS: &[Mutation] = &[
         test: simulated("a_connection_has_nothing_of_a_listener_that_has_the_value_of_its_own"),
     },
     Mutation {
+        name: "a-guard-of-two-sockets",
+        file: "src/operation/socket_guard.rs",
+        before: "Arc::get_mut(&mut guard).is_some() && idle.len() < KEPT",
+        after: "(Arc::get_mut(&mut guard).is_some() || true) && idle.len() < KEPT",
+        why: "a connection inherits from a socket that is not its listener",
+        test: unit("operation::socket_guard::tests::a_guard_is_used_again_once_no_operation_has_it"),
+    },
+    Mutation {
         name: "a-handle-that-skips-is-queued",
         file: "src/handle/mod.rs",
         before: "if sys::skips_completion_port_on_success(handle) {",
