@@ -11,8 +11,8 @@ use completion_port::{
     Associated, ErrorKind, Iocp, OperationKind, Pending, Started, unconnected_stream,
 };
 use support::{
-    complete, complete_all, few, nothing_more, overlapped_file, pipe_pair, port, port_of, reset,
-    temp_file,
+    complete, complete_all, dequeue_raw, few, nothing_more, overlapped_file, pipe_pair, port,
+    port_of, post_raw, reset, temp_file,
 };
 use windows_sys::Win32::Foundation::{GetHandleInformation, HANDLE_FLAG_INHERIT};
 use windows_sys::Win32::Networking::WinSock as ws;
@@ -380,6 +380,27 @@ fn a_listener_dropped_with_a_client_at_the_door_completes_its_accept_once() {
         }
         nothing_more(&port);
     }
+}
+
+#[test]
+fn a_client_that_was_accepted_before_the_listener_was_dropped_is_served() {
+    let port = port();
+    let (listener, address) = listening(&port);
+    let mut pending = port.initiate_accept(&listener, 1).unwrap();
+    let client = TcpStream::connect(address).unwrap();
+    // The accept is over: its packet waits.
+    let (bytes, key, overlapped) = dequeue_raw(&port);
+    post_raw(&port, bytes, key, overlapped);
+    drop(listener);
+    let completion = complete(&port);
+    assert_eq!((completion.context, completion.error_status), (1, Ok(())));
+    let accepted = pending.take_accepted().unwrap();
+    converse(&client, &accepted);
+    let accepted = port.add_handle(accepted, 5).unwrap();
+    port.initiate_write(&accepted, 3, "pong").unwrap();
+    assert_eq!(complete(&port).error_status, Ok(()));
+    (&client).read_exact(&mut [0; 4]).unwrap();
+    nothing_more(&port);
 }
 
 #[test]

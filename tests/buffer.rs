@@ -8,10 +8,12 @@ use std::io::Write;
 use std::ops::Bound;
 use std::os::windows::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 use std::sync::{Arc, Mutex};
 
 use completion_port::{ErrorKind, IoBuf, IoBufMut, Iocp, Rejected, Slice};
 use support::ledger::{Entry, Ledger};
+use support::restless::Restless;
 use support::{
     FILE_FLAG_OVERLAPPED, complete, complete_all, datagram_pair, dequeue_raw, nothing_more,
     overlapped_file, pattern, pattern_from, pipe_pair, port, post_raw, stream_pair, temp_file,
@@ -459,6 +461,44 @@ fn a_slice_of_a_vector_overwrites_and_never_grows() {
     assert_eq!((buffer.as_slice(), buffer.capacity()), (&b"01234567he"[..], 100));
 }
 
+/// What was asked of the buffer before it was moved counts for nothing.
+#[test]
+fn a_slice_is_what_a_buffer_has_of_it_where_it_is() {
+    for (left, length) in [(64, 32), (40, 8), (32, 0), (4, 0), (0, 0)] {
+        let boxed = || Box::new(Restless::new([64, left]).slice(32..64));
+        assert_eq!(boxed().len(), length);
+        assert_eq!(boxed().initialized().1, length);
+        assert_eq!(boxed().initialized_mut().1, length);
+        assert_eq!(boxed().writable().1, length);
+        let (contents, _) = write_with(Restless::new([64, left]).slice(32..64));
+        assert_eq!(contents.len(), length);
+        if length > 0 {
+            let (_, count) = read_with(Restless::new([64, left]).slice(32..64), &[7; 64]);
+            assert_eq!(count, length);
+        }
+    }
+    let nested = Box::new(Restless::new([64, 64, 40]).slice(16..48).slice(8..32));
+    assert_eq!(nested.len(), 16);
+}
+
+/// As the empty buffers of many pools are.
+struct Nowhere;
+
+// SAFETY: There are no bytes.
+unsafe impl IoBuf for Nowhere {
+    fn initialized(&self) -> (*const u8, usize) {
+        (ptr::null(), 0)
+    }
+}
+
+#[test]
+fn a_buffer_of_no_bytes_may_be_nowhere() {
+    assert_eq!(*Nowhere.slice(..), []);
+    assert_eq!(Nowhere.slice(..).slice(0..).as_ref(), b"");
+    assert!(write_with(Nowhere).0.is_empty());
+    assert!(write_with(Nowhere.slice(..)).0.is_empty());
+}
+
 type Block = Box<[u8; 512]>;
 
 /// A pool, and a buffer that returns to it when it is dropped.
@@ -861,7 +901,7 @@ fn a_buffer_that_panics_may_leak_but_is_never_dropped_twice_and_does_not_spoil_t
         // In the middle of an operation it may be leaked.
         assert!(ledger.drops().iter().all(|&count| count <= 1), "{:?}", ledger.drops());
         let dropped: u32 = ledger.drops().iter().sum();
-        assert!(dropped > calm, "{:?}", ledger.drops());
+        assert!(dropped >= calm, "{:?}", ledger.drops());
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::UdpSocket;
 use std::os::windows::io::AsRawSocket;
 
 use completion_port::{Associated, ErrorKind, IoBuf, Iocp, OperationKind, Pending};
+use support::restless::Restless;
 use support::{complete, complete_all, datagram_pair, few, nothing_more, pattern, port};
 
 /// A pair whose second socket is associated, with handle context 7.
@@ -409,6 +410,33 @@ fn a_raw_socket_refuses_a_message_too_long() {
     assert_eq!(rejected.error.kind(), ErrorKind::MessageTruncated);
     assert_eq!(rejected.returned.1.len(), 70_000);
     nothing_more(&port);
+}
+
+#[test]
+fn a_message_is_as_long_as_what_is_lent() {
+    const SHORT: usize = 5;
+    const LONG: usize = 100_000;
+    let port = port();
+    let (peer, socket) = served(&port);
+    let mut scratch = [0; 64];
+    for lengths in [[SHORT, LONG], [LONG, SHORT]] {
+        match port.initiate_write(&socket, 1, Restless::new(lengths)) {
+            Ok(_) => {
+                assert_eq!(complete(&port).bytes_transferred as usize, SHORT);
+                assert_eq!(peer.recv(&mut scratch).unwrap(), SHORT);
+            }
+            Err(rejected) => {
+                assert_eq!(rejected.error.kind(), ErrorKind::MessageTruncated);
+                assert_eq!(rejected.error.call(), None);
+                assert_eq!(rejected.returned.0, 1);
+            }
+        }
+        // A part of what it was may be more than it is.
+        port.initiate_write(&socket, 2, Restless::new(lengths).slice(1..)).unwrap();
+        assert_eq!(complete(&port).bytes_transferred as usize, SHORT - 1);
+        assert_eq!(peer.recv(&mut scratch).unwrap(), SHORT - 1);
+        nothing_more(&port);
+    }
 }
 
 #[test]

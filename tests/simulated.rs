@@ -4,21 +4,24 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::windows::io::{AsRawHandle, AsRawSocket, IntoRawSocket};
+use std::os::windows::io::{
+    AsRawHandle, AsRawSocket, FromRawSocket, IntoRawSocket, OwnedSocket, RawSocket,
+};
+use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use completion_port::{Associated, Batch, ErrorKind, Iocp, Started, unconnected_stream};
+use completion_port::{Associated, Batch, ErrorKind, Iocp, Rejected, Started, unconnected_stream};
 use simulated_kernel::{
     Behaviour, Chance, FOREVER, PROCESSORS, behave, close_elsewhere, concurrency, deliver,
     heed_cancels, queued, scribble, waiting,
 };
 use support::{
-    PATIENCE, close_raw_socket, complete, complete_all, eventually, nothing_more, own_address,
-    pipe_pair, port, post_raw, shrink_buffers, stream_pair,
+    PATIENCE, close_raw_socket, complete, complete_all, eventually, nothing_more, overlapped_file,
+    own_address, pipe_pair, port, post_raw, shrink_buffers, stream_pair, temp_file,
 };
 use windows_sys::Win32::Foundation as win32;
 use windows_sys::Win32::Networking::WinSock as ws;
@@ -449,19 +452,158 @@ fn a_connection_whose_socket_is_closed_before_its_packet_is_dequeued_is_aborted(
     nothing_more(&port);
 }
 
+/// Its value may be another socket's by then.
 #[test]
-fn a_connection_whose_listener_is_closed_before_its_packet_is_dequeued_is_aborted() {
+fn a_connection_has_nothing_of_a_listener_that_has_the_value_of_its_own() {
+    for gives_away in [false, true] {
+        let port = port();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (value, address) = (listener.as_raw_socket(), listener.local_addr().unwrap());
+        let listener = port.add_handle(listener, 9).unwrap();
+        port.initiate_accept(&listener, 4).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        eventually("it is accepted", || queued(port.as_raw_handle()) == 1);
+        if gives_away {
+            drop(listener.into_inner());
+        } else {
+            drop(listener);
+        }
+        let recycled = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(recycled.as_raw_socket(), value);
+        let mut completion = complete(&port);
+        assert_eq!(completion.error_status, Ok(()));
+        let accepted = completion.operation.take_accepted().unwrap();
+        assert_eq!(accepted.peer_addr().unwrap_err().raw_os_error(), Some(ws::WSAENOTCONN));
+        nothing_more(&port);
+    }
+}
+
+/// Nobody has told the port: the library has been lied to.
+#[test]
+fn a_connection_whose_listener_is_closed_elsewhere_is_aborted() {
     let port = port();
     let listener = port.add_handle(TcpListener::bind("127.0.0.1:0").unwrap(), 9).unwrap();
     let mut pending = port.initiate_accept(&listener, 4).unwrap();
     let _client = TcpStream::connect(listener.get_ref().local_addr().unwrap()).unwrap();
     eventually("it is accepted", || queued(port.as_raw_handle()) == 1);
-    drop(listener);
+    close_raw_socket(listener.as_raw_socket());
     let mut completion = complete(&port);
     let error = completion.error_status.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
     assert_eq!(pending.result(), Some(Err(error)));
     assert!(pending.take_accepted().or(completion.operation.take_accepted()).is_none());
+    nothing_more(&port);
+    // Nobody has the value yet.
+    let _ = listener.into_inner().into_raw_socket();
+}
+
+#[test]
+fn a_connection_of_a_socket_that_was_given_away_is_made() {
+    let port = port();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = listener.local_addr().unwrap();
+    let stream = port.add_handle(unconnected_stream(peer).unwrap(), 9).unwrap();
+    port.initiate_connect(&stream, 4, peer).unwrap();
+    let mut stream = stream.into_inner();
+    assert_eq!(complete(&port).error_status, Ok(()));
+    stream.write_all(b"hello").unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    server.read_exact(&mut [0; 5]).unwrap();
+    nothing_more(&port);
+}
+
+/// A receive that is pending at the close would reset the connection.
+#[test]
+fn a_stream_is_closed_once_nothing_is_in_flight_on_it() {
+    let _behaving = behave(|kernel| {
+        kernel.close_resets = true;
+        kernel.slow_cancels = 3;
+    });
+    let port = port();
+    let (mut client, server) = served(&port);
+    port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap();
+    port.initiate_write(&server, WRITE, "farewell").unwrap();
+    assert_eq!(complete(&port).context, WRITE);
+    drop(server);
+    let mut received = String::new();
+    client.read_to_string(&mut received).unwrap();
+    assert_eq!(received, "farewell");
+    assert!(complete(&port).error_status.unwrap_err().is_cancelled());
+}
+
+#[test]
+fn closing_a_handle_whose_driver_does_not_cancel_does_not_wait_for_it() {
+    let _behaving = behave(|kernel| kernel.ignore_cancels = FOREVER);
+    let port = port();
+    let (_client, server) = served(&port);
+    port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap();
+    drop(server);
+    nothing_more(&port);
+    heed_cancels();
+    assert!(complete(&port).error_status.unwrap_err().is_cancelled());
+}
+
+#[test]
+fn a_pipe_that_does_not_tell_what_it_is_does_not_skip_the_port() {
+    let port = port();
+    let (pipe, _other_end) = pipe_pair(false);
+    let pipe = port.add_handle(pipe, 7).unwrap();
+    let behaving = behave(|kernel| kernel.untold = true);
+    let Rejected { error, returned: pipe } = pipe.skip_on_success().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    drop(behaving);
+    drop(pipe.skip_on_success().unwrap());
+}
+
+#[test]
+fn a_read_at_the_end_of_an_unbuffered_file_has_found_the_end() {
+    let port = port();
+    let temp = temp_file("unbuffered", "0123456789");
+    let file = port.add_handle(overlapped_file(temp.path(), true, false), 7).unwrap();
+    let behaving = behave(|kernel| kernel.unbuffered = true);
+    for offset in [10, 512, u64::MAX] {
+        let mut pending =
+            port.initiate_read_at(&file, READ, Vec::with_capacity(512), offset).unwrap();
+        assert_eq!(complete(&port).result(), Ok(0), "{offset}");
+        assert_eq!(pending.take_buffer().unwrap(), b"");
+    }
+    port.initiate_read_at(&file, READ, Vec::with_capacity(512), 0).unwrap();
+    assert_eq!(complete(&port).bytes_transferred, 10);
+    drop(behaving);
+    // A parameter that is invalid for another reason.
+    for (unbuffered, offset) in [(true, 0), (false, 10)] {
+        let _behaving = behave(|kernel| {
+            kernel.unbuffered = unbuffered;
+            kernel.refuse = [win32::ERROR_INVALID_PARAMETER].into();
+        });
+        let buffer = Vec::with_capacity(512);
+        let rejected = port.initiate_read_at(&file, READ, buffer, offset).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::InvalidInput);
+    }
+    nothing_more(&port);
+}
+
+#[test]
+fn a_socket_of_another_family_neither_accepts_nor_connects() {
+    let port = port();
+    // SAFETY: Writes no memory.
+    let socket = unsafe {
+        let unix = ws::AF_UNIX.into();
+        ws::WSASocketW(unix, ws::SOCK_STREAM, 0, ptr::null(), 0, ws::WSA_FLAG_OVERLAPPED)
+    };
+    assert_ne!(socket, ws::INVALID_SOCKET);
+    // SAFETY: The socket is new and nobody else's.
+    let socket = unsafe { OwnedSocket::from_raw_socket(socket as RawSocket) };
+    let socket = port.add_handle(socket, 7).unwrap();
+    let peer = "127.0.0.1:1".parse().unwrap();
+    for rejected in [
+        port.initiate_accept(&socket, 5).unwrap_err(),
+        port.initiate_connect(&socket, 5, peer).unwrap_err(),
+    ] {
+        assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);
+        assert!(rejected.error.to_string().contains("IPv6"), "{}", rejected.error);
+        assert_eq!(rejected.returned, 5);
+    }
     nothing_more(&port);
 }
 

@@ -6,19 +6,23 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::windows::io::OwnedHandle;
+use std::os::windows::io::{AsRawSocket, OwnedHandle};
+use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use completion_port::{
-    Associated, Batch, CompletionStatus, ErrorKind, Inline, Iocp, Mode, OperationKind, Started,
+    Associated, Batch, CompletionStatus, ErrorKind, Inline, Iocp, Mode, OperationKind, Rejected,
+    Started,
 };
 use support::{
     BlockingPipe, PATIENCE, assert_ended_by_drop, complete, datagram_pair, eventually, few,
     nothing_more, nothing_to_see, overlapped_file, pattern, pattern_from, pipe_pair, port,
     stream_pair, temp_file,
 };
+use windows_sys::Win32::Storage::FileSystem::SetFileCompletionNotificationModes;
+use windows_sys::Win32::System::WindowsProgramming::FILE_SKIP_COMPLETION_PORT_ON_SUCCESS;
 
 /// A socket that skips the port, and its peer for blocking calls.
 fn skipping_stream(port: &Iocp, key: usize) -> (Associated<TcpStream, Inline>, TcpStream) {
@@ -523,6 +527,33 @@ fn into_inner_gives_the_socket_back_open() {
     nothing_more(&port);
     drop(stream);
     assert_eq!(peer.read(&mut found).unwrap(), 0);
+}
+
+/// Its operations would be over without a packet, and nobody would be told.
+#[test]
+fn a_handle_that_skips_the_port_already_is_refused_and_works_as_before() {
+    const SKIP_SET_EVENT_ON_HANDLE: u8 = 2;
+    let set_modes = |socket: &TcpStream, modes: u8| {
+        let handle = ptr::with_exposed_provenance_mut(socket.as_raw_socket() as usize);
+        // SAFETY: Writes no memory.
+        assert_ne!(unsafe { SetFileCompletionNotificationModes(handle, modes) }, 0);
+    };
+    let port = port();
+    let (socket, mut peer) = stream_pair();
+    set_modes(&socket, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS as u8);
+    let Rejected { error, returned: mut socket } = port.add_handle(socket, 1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("FILE_SKIP_COMPLETION_PORT_ON_SUCCESS"), "{error}");
+    peer.write_all(b"hello").unwrap();
+    socket.read_exact(&mut [0; 5]).unwrap();
+
+    // The other mode is nobody's concern.
+    let (socket, mut peer) = stream_pair();
+    set_modes(&socket, SKIP_SET_EVENT_ON_HANDLE);
+    let socket = port.add_handle(socket, 1).unwrap();
+    peer.write_all(b"hello").unwrap();
+    port.initiate_read(&socket, 2, [0; 5]).unwrap();
+    assert_eq!(complete(&port).bytes_transferred, 5);
 }
 
 #[test]

@@ -35,7 +35,10 @@ impl Kernel {
                 any = true;
             }
         }
-        if may_lose {
+        let slow = &mut self.behaviour.slow_cancels;
+        if any && *slow > 0 {
+            *slow -= 1;
+        } else if may_lose {
             self.cancel_later(id);
         } else if any && !ignores {
             self.end_cancelled(id);

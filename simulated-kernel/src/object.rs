@@ -124,7 +124,8 @@ impl Kernel {
                 if let Role::Fresh = socket.role {
                     self.end_accept(id);
                 }
-                self.close_socket(socket);
+                let resets = self.behaviour.close_resets && object.waits_for(Direction::In);
+                self.close_socket(socket, resets);
             }
         }
         self.abandon(object);

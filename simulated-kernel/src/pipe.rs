@@ -5,14 +5,15 @@ use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::{
-    ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE, ERROR_PIPE_BUSY, HANDLE,
+    ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE,
+    ERROR_PIPE_BUSY, HANDLE,
 };
 use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
 use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OVERLAPPED;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::Win32::System::Pipes::{PIPE_NOWAIT, PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE};
 
-use crate::handle::truth;
+use crate::handle::{fail, truth};
 use crate::kernel::{Id, Kernel, enter, wait};
 use crate::memory::put;
 use crate::object::{Body, Object};
@@ -303,6 +304,9 @@ unsafe extern "system" fn GetNamedPipeInfo(
     in_size: *mut u32,
     instances: *mut u32,
 ) -> i32 {
+    if enter().behaviour.untold {
+        return fail(ERROR_ACCESS_DENIED, 0);
+    }
     truth(with_pipe(pipe, |kernel, id| {
         let end = kernel.pipe(id).expect("a pipe");
         // SAFETY: The out-parameters are null or writable.

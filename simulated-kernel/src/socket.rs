@@ -371,8 +371,8 @@ impl Kernel {
         Ok(())
     }
 
-    pub fn close_socket(&mut self, socket: Socket) {
-        let resets = socket.closes_hard();
+    pub fn close_socket(&mut self, socket: Socket, resets: bool) {
+        let resets = resets || socket.closes_hard();
         match socket.role {
             Role::Fresh | Role::Datagram(_) => {}
             Role::Stream(stream) => self.close_stream(&stream, resets),

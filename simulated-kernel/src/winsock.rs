@@ -33,9 +33,15 @@ fn code_of(status: u32) -> i32 {
     winsock_code(status) as i32
 }
 
+/// Enters the kernel for a call to Winsock.
+fn enter_started() -> Answer<Entered> {
+    let kernel = enter();
+    if kernel.winsock_starts == 0 { Err(ws::WSANOTINITIALISED) } else { Ok(kernel) }
+}
+
 /// Enters the kernel for a call on a socket.
 fn enter_for(socket: ws::SOCKET) -> Answer<(Entered, Id)> {
-    let kernel = enter();
+    let kernel = enter_started()?;
     let id = *kernel.sockets.get(&socket).ok_or(ws::WSAENOTSOCK)?;
     Ok((kernel, id))
 }
@@ -95,12 +101,13 @@ fn block<T>(
 
 #[unsafe(no_mangle)]
 unsafe extern "system" fn WSAStartup(_version: u16, _data: *mut ws::WSADATA) -> i32 {
+    enter().winsock_starts += 1;
     0
 }
 
 #[unsafe(no_mangle)]
 extern "system" fn WSACleanup() -> i32 {
-    0
+    zero(enter_started().map(|mut kernel| kernel.winsock_starts -= 1))
 }
 
 #[unsafe(no_mangle)]
@@ -118,7 +125,10 @@ unsafe extern "system" fn WSASocketW(
     _group: u32,
     flags: u32,
 ) -> ws::SOCKET {
-    let mut kernel = enter();
+    let mut kernel = match enter_started() {
+        Ok(kernel) => kernel,
+        Err(code) => return fail(code as u32, ws::INVALID_SOCKET),
+    };
     // SAFETY: Null, or from `WSADuplicateSocketW`.
     if let Some(information) = unsafe { information.as_ref() } {
         let id = Id::from(information.dwProviderReserved);

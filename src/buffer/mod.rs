@@ -42,11 +42,17 @@ pub use slice::Slice;
 ///
 /// # Safety
 ///
-/// From a call of [`initialized`](Self::initialized) until the value is next
-/// moved, borrowed mutably, or dropped:
-/// - the returned range is initialised and may be read, from any thread;
-/// - nothing changes it, not even through other handles to the same memory;
+/// Each call of [`initialized`](Self::initialized) returns a range within one
+/// allocation. (The start of one without bytes may be anything, null included.)
+/// From then until the value is next moved, borrowed mutably, or dropped, and
+/// for ever if it is none of that:
+/// - the range is initialised and may be read, from any thread;
+/// - nothing changes or frees it, not even through other handles to the same
+///   memory;
 /// - further calls return the same range.
+///
+/// Once the value has been moved, the range may be another, of another length,
+/// too: nothing that was asked before counts then.
 pub unsafe trait IoBuf {
     /// Where the bytes that the program has put into the buffer start, and how
     /// many they are.
@@ -84,12 +90,17 @@ pub unsafe trait IoBuf {
 ///
 /// # Safety
 ///
-/// From a call of [`writable`](Self::writable) or
-/// [`initialized_mut`](Self::initialized_mut) until the value is next moved,
-/// borrowed mutably other than by these methods, or dropped:
-/// - the returned range may be written, from any thread, and nobody else reads
-///   or writes it;
+/// Each call of [`writable`](Self::writable) or
+/// [`initialized_mut`](Self::initialized_mut) returns a range within one
+/// allocation. (The start of one without bytes may be anything, null included.)
+/// From then until the value is next moved, borrowed mutably other than by these
+/// methods, or dropped, and for ever if it is none of that:
+/// - the range may be written, from any thread, and nobody else reads, writes
+///   or frees it;
 /// - further calls return the same range, until [`advance`](Self::advance).
+///
+/// What `initialized_mut` returns is what [`initialized`](IoBuf::initialized)
+/// would have returned in its place, and is initialised.
 pub unsafe trait IoBufMut: IoBuf {
     /// The bytes of [`IoBuf::initialized`], for overwriting.
     fn initialized_mut(&mut self) -> (*mut u8, usize);

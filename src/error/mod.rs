@@ -483,7 +483,6 @@ pub(crate) enum Call {
     CreateIoCompletionPort,
     GetQueuedCompletionStatus,
     GetQueuedCompletionStatusEx,
-    Getsockopt,
     PostQueuedCompletionStatus,
     ReadFile,
     SetFileCompletionNotificationModes,
@@ -510,7 +509,6 @@ impl Call {
             Self::CreateIoCompletionPort => "CreateIoCompletionPort",
             Self::GetQueuedCompletionStatus => "GetQueuedCompletionStatus",
             Self::GetQueuedCompletionStatusEx => "GetQueuedCompletionStatusEx",
-            Self::Getsockopt => "getsockopt",
             Self::PostQueuedCompletionStatus => "PostQueuedCompletionStatus",
             Self::ReadFile => "ReadFile",
             Self::SetFileCompletionNotificationModes => "SetFileCompletionNotificationModes",
@@ -560,7 +558,10 @@ pub(crate) mod refusal {
         SKIP_UNSAFE_LAYERED: Unsupported =
             "a layered Winsock provider stands between this socket and the kernel, so skip-on-success is not reliable on it";
         SKIP_UNSAFE_MESSAGES: Unsupported =
-            "skip-on-success is not reliable on datagram sockets and message pipes, where a truncated message completes inline with a warning";
+            "skip-on-success is not reliable on datagram sockets and on pipes that have messages, or do not tell, where a truncated message completes inline with a warning";
+        SKIPS_ALREADY: Unsupported =
+            "the handle skips the port on success already (FILE_SKIP_COMPLETION_PORT_ON_SUCCESS), by other code or an earlier association, which lasts; open another, and use skip_on_success";
+        FAMILY: Unsupported = "only sockets of the families IPv4 and IPv6 accept and connect here";
         INVALID_HANDLE: InvalidHandle = "the handle is null or INVALID_HANDLE_VALUE";
     }
 }

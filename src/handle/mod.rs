@@ -6,9 +6,10 @@ mod mode;
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::marker::PhantomData;
-use std::mem;
 use std::os::windows::io::{AsRawHandle, AsRawSocket, RawHandle, RawSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
 
 pub use adopt::{Adoptable, Socket};
 use mode::InlineRun;
@@ -17,14 +18,15 @@ pub use mode::{Inline, Mode, Queued};
 use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
 
 use crate::error::{Call, Error, ErrorKind, Misuse, Rejected, Result, refusal};
-use crate::operation::Target;
+use crate::operation::{Gone, IdleGuards, SocketGuard, Target};
 use crate::port::{Gate, Identity, Iocp};
 use crate::sys::{self, Handle, Nature, SocketTraits};
 
 /// A socket, file, pipe or device whose completions go to a port.
 ///
-/// It owns `H`. Dropping it cancels what is in flight on it and closes it; the
-/// completions still arrive. The handle stays associated for as long as the
+/// It owns `H`. Dropping it cancels what is in flight on it, writes included,
+/// and closes it; the completions still arrive. What a peer is to receive for
+/// certain has to be written completely first. The handle stays associated for as long as the
 /// file, socket or pipe behind it is open, through duplicates as well; I/O that
 /// other code does on a duplicate arrives as
 /// [foreign packets](crate::Error::foreign_packet).
@@ -33,7 +35,7 @@ use crate::sys::{self, Handle, Nature, SocketTraits};
 /// [`skip_on_success`](Self::skip_on_success) changes it.
 pub struct Associated<H, M = Queued> {
     // Dropped in this order.
-    cancel: CancelOnDrop,
+    end: End,
     handle: H,
     raw: Handle,
     identity: Identity,
@@ -47,7 +49,7 @@ pub struct Associated<H, M = Queued> {
 
 /// What kind of thing a handle refers to, as far as operations differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Object {
+pub(crate) enum Object {
     /// A socket of one, and whether the kernel itself knows its handle.
     Stream {
         family: u16,
@@ -61,6 +63,7 @@ enum Object {
 }
 
 /// Whose calls transfer data.
+#[derive(Clone, Copy)]
 pub(crate) enum Calls {
     /// `WSARecv` and `WSASend`.
     Winsock,
@@ -68,14 +71,42 @@ pub(crate) enum Calls {
     File,
 }
 
-/// Cancels what is in flight on the handle, if it is ours to close.
-struct CancelOnDrop(Option<Handle>);
+/// What has to happen before the handle is closed or given away.
+struct End {
+    handle: Handle,
+    /// Whether it is closed, rather than given away.
+    closes: bool,
+    /// What accepts and connects know of the socket, once there has been one,
+    /// and where it goes afterwards.
+    guard: OnceLock<(Arc<SocketGuard>, Arc<IdleGuards>)>,
+}
 
-impl Drop for CancelOnDrop {
+impl Drop for End {
     fn drop(&mut self) {
-        if let Some(handle) = self.0 {
-            // There is nobody to tell; closing the last handle cancels too.
-            let _ = sys::cancel_all(handle);
+        if let Some((guard, idle)) = self.guard.take() {
+            guard.end(if self.closes { Gone::Closed } else { Gone::Released });
+            idle.put_back(guard);
+        }
+        if self.closes {
+            self.cancel_all();
+        }
+    }
+}
+
+impl End {
+    /// Cancels what is in flight, and sees that nothing is left: closing a
+    /// socket under a pending receive may reset the connection, and the peer
+    /// then loses what it has not read yet.
+    fn cancel_all(&self) {
+        // A driver may take its time to cancel, or not honour it at all.
+        const TRIES: u32 = 100;
+        for _ in 0..TRIES {
+            match sys::cancel_all(self.handle) {
+                Ok(true) => thread::yield_now(),
+                // Nothing is left; or there is nobody to tell, and closing the
+                // last handle cancels too.
+                Ok(false) | Err(_) => return,
+            }
         }
     }
 }
@@ -92,6 +123,10 @@ impl<C: Send + 'static> Iocp<C> {
     /// `OwnedHandle`, the pipes of a child process. For bare values see
     /// [`add_raw_handle`](Self::add_raw_handle).
     ///
+    /// A handle that is not overlapped is refused; but the system answers
+    /// questions about one only between its calls, so while another thread
+    /// reads from it, this waits for that read.
+    ///
     /// # Errors
     ///
     /// The handle comes back with one of
@@ -99,6 +134,8 @@ impl<C: Send + 'static> Iocp<C> {
     ///   [`AlreadyAssociated`](crate::ErrorKind::AlreadyAssociated),
     ///   [`Console`](crate::ErrorKind::Console),
     ///   [`InvalidHandle`](crate::ErrorKind::InvalidHandle);
+    /// - [`Unsupported`](crate::ErrorKind::Unsupported), if other code has made
+    ///   it skip the port on success: its operations would never complete;
     /// - [`Closed`](crate::ErrorKind::Closed), if the port is.
     ///
     /// ```
@@ -117,28 +154,24 @@ impl<C: Send + 'static> Iocp<C> {
     ) -> Result<Associated<H>, Rejected<H>> {
         let raw = handle.handle();
         match self.associate(raw, context) {
-            Ok((identity, object)) => Ok(Associated {
-                cancel: CancelOnDrop(H::OWNS.then_some(raw)),
-                handle,
-                raw,
-                identity,
-                key: context,
-                object,
-                inline_run: InlineRun::default(),
-                listens: AtomicBool::new(false),
-                mode: PhantomData,
-            }),
+            Ok((identity, object)) => {
+                Ok(Associated::new(handle, raw, true, context, identity, object))
+            }
             Err(error) => Err(Rejected { error, returned: handle }),
         }
     }
 
-    fn associate(&self, handle: Handle, key: usize) -> Result<(Identity, Object)> {
+    pub(crate) fn associate(&self, handle: Handle, key: usize) -> Result<(Identity, Object)> {
         let shared = self.shared();
         if shared.gate.is_closed() {
             return Err(Error::misuse(&refusal::CLOSED));
         }
         if !handle.is_plausible() {
             return Err(Error::misuse(&refusal::INVALID_HANDLE));
+        }
+        // Before, so that a handle that is refused can be used elsewhere.
+        if sys::skips_completion_port_on_success(handle) {
+            return Err(Error::misuse(&refusal::SKIPS_ALREADY));
         }
         shared.port.associate(handle, key).map_err(|code| explain(handle, code))?;
         let object = match sys::socket_traits(handle) {
@@ -154,6 +187,27 @@ impl<C: Send + 'static> Iocp<C> {
 }
 
 impl<H> Associated<H> {
+    pub(crate) fn new(
+        handle: H,
+        raw: Handle,
+        owned: bool,
+        key: usize,
+        identity: Identity,
+        object: Object,
+    ) -> Self {
+        Self {
+            end: End { handle: raw, closes: owned, guard: OnceLock::new() },
+            handle,
+            raw,
+            identity,
+            key,
+            object,
+            inline_run: InlineRun::default(),
+            listens: AtomicBool::new(false),
+            mode: PhantomData,
+        }
+    }
+
     /// Lets operations that complete at once hand their completions to their
     /// starter, rather than through the port: fewer packets, and often no
     /// system call to dequeue. `initiate_...` then returns [`Started`], and a
@@ -193,7 +247,7 @@ impl<H> Associated<H> {
             return Err(Rejected { error, returned: self });
         }
         Ok(Associated {
-            cancel: self.cancel,
+            end: self.end,
             handle: self.handle,
             raw: self.raw,
             identity: self.identity,
@@ -241,13 +295,6 @@ impl<H, M> Associated<H, M> {
         sys::cancel_all(self.raw)
     }
 
-    /// The handle itself, still associated with the port, and with whatever is
-    /// in flight on it left alone.
-    pub fn into_inner(self) -> H {
-        mem::forget(self.cancel);
-        self.handle
-    }
-
     /// Whether an operation may be started here, and with whose calls; if not,
     /// why. Files want an offset, and nothing else has to have one.
     #[inline]
@@ -261,11 +308,16 @@ impl<H, M> Associated<H, M> {
         }
     }
 
-    /// The same for what only sockets can do.
+    /// The same for what only sockets can do, of families whose addresses are
+    /// known.
     pub(crate) fn check_socket(&self, gate: &Gate) -> Result<()> {
-        match self.check(gate, None).map_err(Error::misuse)? {
-            Calls::Winsock => Ok(()),
-            Calls::File => Err(Error::misuse(&refusal::NOT_A_SOCKET)),
+        self.check(gate, None).map_err(Error::misuse)?;
+        match self.object {
+            Object::Stream { family, .. } if !sys::is_ip(family) => {
+                Err(Error::misuse(&refusal::FAMILY))
+            }
+            Object::Stream { .. } | Object::Datagram(_) => Ok(()),
+            Object::Disk | Object::Other => Err(Error::misuse(&refusal::NOT_A_SOCKET)),
         }
     }
 
@@ -297,22 +349,19 @@ impl<H, M> Associated<H, M> {
         if room == 0 { Err(&refusal::NO_ROOM) } else { Ok(calls) }
     }
 
-    /// The same for a write of this length. Refuses a message that the socket
-    /// cannot send: what the system does with one differs in whether a packet
-    /// comes of it.
+    /// How many bytes can be sent at a time, if messages are sent.
     #[inline]
-    pub(crate) fn check_write(
-        &self,
-        gate: &Gate,
-        offset: Option<u64>,
-        length: usize,
-    ) -> Result<Calls, &'static Misuse> {
-        match (self.check(gate, offset)?, self.object) {
-            (Calls::Winsock, Object::Datagram(longest)) if length > longest as usize => {
-                Err(&refusal::MESSAGE_TOO_LONG)
-            }
-            (calls, _) => Ok(calls),
+    pub(crate) fn longest_message(&self) -> Option<u32> {
+        match self.object {
+            Object::Datagram(longest) => Some(longest),
+            _ => None,
         }
+    }
+
+    /// What accepts and connects know of the socket when they complete.
+    pub(crate) fn guard(&self, idle: &Arc<IdleGuards>) -> Arc<SocketGuard> {
+        let new = || (idle.take(self.raw), Arc::clone(idle));
+        Arc::clone(&self.end.guard.get_or_init(new).0)
     }
 
     /// Where to start an operation that has been [checked](Self::check).
@@ -322,6 +371,20 @@ impl<H, M> Associated<H, M> {
         M: Mode,
     {
         Target { handle: self.raw, key: self.key, offset: offset.unwrap_or(0), skips: M::SKIPS }
+    }
+}
+
+impl<H: Adoptable, M> Associated<H, M> {
+    /// The handle itself, still associated with the port, and with whatever is
+    /// in flight on it left alone.
+    ///
+    /// An accept or connect that completes later cannot see to it any more that
+    /// its connection knows its addresses: on Windows, `peer_addr`,
+    /// `local_addr` and `shutdown` fail then, until
+    /// `SO_UPDATE_ACCEPT_CONTEXT` or `SO_UPDATE_CONNECT_CONTEXT` is set.
+    pub fn into_inner(mut self) -> H {
+        self.end.closes = false;
+        self.handle
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Associated, Object};
 use crate::error::{Error, Rejected, Result, refusal};
 use crate::operation::{Launched, Payload, Pending, Started};
 use crate::port::Shared;
-use crate::sys;
+use crate::sys::{self, Nature};
 
 /// How the completions of a handle's operations arrive: [`Queued`] or
 /// [`Inline`].
@@ -150,7 +150,11 @@ impl<H> Associated<H> {
                 Err(Error::misuse(&refusal::SKIP_UNSAFE_LAYERED))
             }
             Object::Datagram(_) => Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES)),
-            Object::Other if sys::is_message_pipe(self.raw) => {
+            // A pipe that does not say what it is may have messages.
+            Object::Other
+                if sys::nature(self.raw) == Nature::Pipe
+                    && sys::has_messages(self.raw) != Some(false) =>
+            {
                 Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES))
             }
             _ => sys::skip_completion_port_on_success(self.raw),

@@ -21,6 +21,11 @@ impl<C: Send + 'static> Iocp<C> {
     /// started or later, means that one client went away; the listener is well.
     /// Start another.
     ///
+    /// A connection that was accepted before the listener was dropped is handed
+    /// out all the same. It reads and writes; but as there is no listener to
+    /// inherit from, its `local_addr`, `peer_addr` and `shutdown` fail on
+    /// Windows.
+    ///
     /// # Errors
     ///
     /// The context comes back if the accept could not be started. A server has
@@ -65,7 +70,8 @@ impl<C: Send + 'static> Iocp<C> {
             Err(error) => return Err(Rejected { error, returned: context }),
         };
         let accepted = sys::handle_of(&socket);
-        self.start(listener, target, context, Accept::new(socket), |addresses, overlapped| {
+        let payload = Accept::new(socket, listener.guard(&self.shared().guards));
+        self.start(listener, target, context, payload, |addresses, overlapped| {
             sys::accept(target.handle, accepted, addresses, overlapped)
         })
         .map_err(|rejected| rejected.map(|(context, ())| context))

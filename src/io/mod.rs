@@ -6,7 +6,7 @@ mod stream;
 mod transfer;
 
 pub use stream::unconnected_stream;
-pub(crate) use transfer::{read_file, receive, send, write_file};
+pub(crate) use transfer::{explain_send, read_file, receive, send, write_file};
 
 use crate::error::Rejected;
 use crate::handle::{Associated, Mode};

@@ -35,7 +35,10 @@ impl<C: Send + 'static> Iocp<C> {
     /// [`ConnectionRefused`](crate::ErrorKind::ConnectionRefused),
     /// [`NetworkUnreachable`](crate::ErrorKind::NetworkUnreachable) and
     /// [`TimedOut`](crate::ErrorKind::TimedOut) the same socket can be tried
-    /// again.
+    /// again. A socket that is dropped before the completion has been dequeued
+    /// was not connected, or is not any more:
+    /// [`Cancelled`](crate::ErrorKind::Cancelled) or
+    /// [`ConnectionAborted`](crate::ErrorKind::ConnectionAborted).
     ///
     /// # Errors
     ///
@@ -70,9 +73,13 @@ impl<C: Send + 'static> Iocp<C> {
         if let Err(error) = prepared {
             return Err(Rejected { error, returned: context });
         }
-        self.start(socket, target, context, Connect, |_, overlapped| {
-            sys::connect(target.handle, peer, overlapped)
-        })
+        self.start(
+            socket,
+            target,
+            context,
+            Connect(socket.guard(&self.shared().guards)),
+            |_, overlapped| sys::connect(target.handle, peer, overlapped),
+        )
         .map_err(|rejected| rejected.map(|(context, ())| context))
     }
 }

@@ -2,7 +2,7 @@
 //! `WriteFile` on everything else.
 
 use crate::buffer::{IoBuf, IoBufMut};
-use crate::error::{Error, Rejected, Result};
+use crate::error::{Error, Rejected, Result, refusal};
 use crate::handle::{Associated, Calls, Mode};
 use crate::operation::{Read, Target, Write};
 use crate::port::Iocp;
@@ -51,6 +51,11 @@ impl<C: Send + 'static> Iocp<C> {
     /// Starts a read from a file, from `offset` (in bytes) on. Otherwise as
     /// [`initiate_read`](Self::initiate_read); at the end of the file it
     /// transfers 0 bytes.
+    ///
+    /// With `FILE_FLAG_NO_BUFFERING`, offset, length and address of the buffer
+    /// have to be multiples of the sector size. A file system that notices a
+    /// read from behind the end of such a file only later may end it with
+    /// `ERROR_INVALID_PARAMETER`.
     ///
     /// # Errors
     ///
@@ -162,9 +167,11 @@ impl<C: Send + 'static> Iocp<C> {
         offset: Option<u64>,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
         let target = handle.target(offset);
-        match handle.check_write(&self.shared().gate, offset, buffer.initialized().1) {
+        match handle.check(&self.shared().gate, offset) {
             Ok(Calls::Winsock) => {
-                self.start(handle, target, context, Write::<B, true>(buffer), send(target))
+                let call = send(target, handle.longest_message());
+                self.start(handle, target, context, Write::<B, true>(buffer), call)
+                    .map_err(explain_send)
             }
             Ok(Calls::File) => {
                 self.start(handle, target, context, Write::<B, false>(buffer), write_file(target))
@@ -181,14 +188,40 @@ pub(crate) fn receive(target: Target) -> impl FnOnce(&LentRegion, LentOverlapped
     move |region, overlapped| sys::receive(target.handle, region, overlapped, target.skips)
 }
 
+/// In the place of a code of the system's: the message is longer than the socket
+/// can send.
+const TOO_LONG: u32 = u32::MAX;
+
+/// Refuses a message longer than `longest`: what the system does with one
+/// differs in whether a packet comes of it. The length that counts is that of
+/// what is lent; before it was moved, the buffer may have had another.
 #[inline]
-pub(crate) fn send(target: Target) -> impl FnOnce(&LentRegion, LentOverlapped) -> Answer {
-    move |region, overlapped| sys::send(target.handle, region, overlapped, target.skips)
+pub(crate) fn send(
+    target: Target,
+    longest: Option<u32>,
+) -> impl FnOnce(&LentRegion, LentOverlapped) -> Answer {
+    move |region, overlapped| {
+        if longest.is_some_and(|longest| region.length() > longest) {
+            return Answer::Code(TOO_LONG);
+        }
+        sys::send(target.handle, region, overlapped, target.skips)
+    }
+}
+
+/// Says what was wrong with a send that was refused.
+#[cold]
+pub(crate) fn explain_send<T>(rejected: Rejected<T>) -> Rejected<T> {
+    if rejected.error.raw_os_error() != Some(TOO_LONG as i32) {
+        return rejected;
+    }
+    Rejected { error: Error::misuse(&refusal::MESSAGE_TOO_LONG), ..rejected }
 }
 
 #[inline]
 pub(crate) fn read_file(target: Target) -> impl FnOnce(&LentRegion, LentOverlapped) -> Answer {
-    move |region, overlapped| sys::read_file(target.handle, region, overlapped, target.skips)
+    move |region, overlapped| {
+        sys::read_file(target.handle, target.offset, region, overlapped, target.skips)
+    }
 }
 
 #[inline]

@@ -239,7 +239,7 @@ impl<C, P: Payload> Body<C, P> {
     /// See [`VTable`].
     unsafe fn completed(cell: NonNull<Cell>, status: &mut u32) {
         // SAFETY: By the contract.
-        unsafe { (*Self::payload_place(cell)).completed(Cell::handle(cell), status) };
+        unsafe { (*Self::payload_place(cell)).completed(status) };
     }
 
     /// # Safety

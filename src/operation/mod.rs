@@ -20,6 +20,7 @@ mod payload;
 mod pending;
 mod rule;
 mod slab;
+mod socket_guard;
 mod state;
 mod status_word;
 
@@ -36,4 +37,5 @@ pub use payload::OperationKind;
 pub(crate) use payload::{Accept, Connect, Payload, Read, Write};
 pub use pending::{Pending, Started};
 pub(crate) use slab::{DEFAULT_OPERATIONS, MAX_OPERATIONS};
+pub(crate) use socket_guard::{Gone, IdleGuards, SocketGuard};
 pub(crate) use status_word::Taken;

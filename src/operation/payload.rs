@@ -2,10 +2,12 @@
 
 use std::net::TcpStream;
 use std::os::windows::io::OwnedSocket;
+use std::sync::Arc;
 
+use super::socket_guard::{Gone, SocketGuard};
 use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::{Call, STATUS_CONNECTION_ABORTED, is_error};
-use crate::sys::{self, Handle};
+use crate::sys;
 
 /// What kind of operation a completion belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,7 +55,7 @@ pub(crate) unsafe trait Payload: Sized {
     const SEES_COMPLETION: bool = false;
 
     /// The packet has been dequeued, or the call finished without one.
-    fn completed(&mut self, _handle: Handle, _status: &mut u32) {}
+    fn completed(&mut self, _status: &mut u32) {}
 }
 
 /// What a payload returns once its operation is over.
@@ -139,12 +141,13 @@ unsafe impl<B: IoBuf + 'static, const SOCKET: bool> Payload for Write<B, SOCKET>
 #[derive(Debug)]
 pub(crate) struct Accept {
     socket: OwnedSocket,
+    listener: Arc<SocketGuard>,
     addresses: [u8; 2 * sys::ADDRESS_SPACE],
 }
 
 impl Accept {
-    pub fn new(socket: OwnedSocket) -> Self {
-        Self { socket, addresses: [0; 2 * sys::ADDRESS_SPACE] }
+    pub fn new(socket: OwnedSocket, listener: Arc<SocketGuard>) -> Self {
+        Self { socket, listener, addresses: [0; 2 * sys::ADDRESS_SPACE] }
     }
 }
 
@@ -164,19 +167,23 @@ unsafe impl Payload for Accept {
 
     fn give_back(self) {}
 
-    fn completed(&mut self, listener: Handle, status: &mut u32) {
+    fn completed(&mut self, status: &mut u32) {
+        if is_error(*status) {
+            return;
+        }
         let accepted = sys::handle_of(&self.socket);
-        if !is_error(*status) && sys::update_accept_context(accepted, listener).is_err() {
-            // The listener was closed in between, and has taken what it had
-            // accepted with it.
+        let inherit = |listener| sys::update_accept_context(accepted, listener);
+        if let Ok(Err(_)) = self.listener.while_open(inherit) {
             *status = STATUS_CONNECTION_ABORTED;
         }
+        // A listener that is gone has nothing to pass on. The connection is
+        // there all the same.
     }
 }
 
 /// A connection that is being made.
 #[derive(Debug)]
-pub(crate) struct Connect;
+pub(crate) struct Connect(pub Arc<SocketGuard>);
 
 // SAFETY: There is no memory.
 unsafe impl Payload for Connect {
@@ -184,14 +191,19 @@ unsafe impl Payload for Connect {
     type Given = ();
     const CALL: Call = Call::ConnectEx;
     const KIND: OperationKind = OperationKind::Connect;
-    const RETURNS: Returns<Self> = Returns::Made(|Connect, _| Some(()));
+    const RETURNS: Returns<Self> = Returns::Made(|_, _| Some(()));
     const SEES_COMPLETION: bool = true;
 
     fn give_back(self) {}
 
-    fn completed(&mut self, socket: Handle, status: &mut u32) {
-        if !is_error(*status) && sys::update_connect_context(socket).is_err() {
-            *status = STATUS_CONNECTION_ABORTED;
+    fn completed(&mut self, status: &mut u32) {
+        if is_error(*status) {
+            return;
+        }
+        match self.0.while_open(sys::update_connect_context) {
+            Ok(Ok(())) | Err(Gone::Released) => {}
+            // The connection has gone with its socket.
+            Ok(Err(_)) | Err(Gone::Closed) => *status = STATUS_CONNECTION_ABORTED,
         }
     }
 }

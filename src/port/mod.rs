@@ -17,7 +17,7 @@ pub(crate) use gate::{Gate, Identity};
 pub use scope::Scope;
 
 use crate::error::{Error, Rejected, Result, refusal};
-use crate::operation::{Cells, DEFAULT_OPERATIONS, MAX_OPERATIONS, Taken};
+use crate::operation::{Cells, DEFAULT_OPERATIONS, IdleGuards, MAX_OPERATIONS, Taken};
 use crate::sys;
 
 /// An I/O completion port, and the operations in flight on it.
@@ -82,6 +82,7 @@ pub(crate) struct Shared<C: Send + 'static> {
     pub cells: Cells<C>,
     pub gate: Gate,
     pub looks: Looks,
+    pub guards: Arc<IdleGuards>,
 }
 
 /// How often somebody has looked at the port who does not just wait for the
@@ -186,6 +187,7 @@ impl Builder {
                 cells: Cells::reserve(self.max_operations)?,
                 gate: Gate::new(),
                 looks: Looks::default(),
+                guards: Arc::default(),
             }),
         })
     }

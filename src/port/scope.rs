@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Iocp, Shared};
 use crate::error::{Error, Rejected};
 use crate::handle::{Associated, Calls, Queued};
-use crate::io::{read_file, receive, send, write_file};
+use crate::io::{explain_send, read_file, receive, send, write_file};
 use crate::operation::{Borrowing, Pending, Taken, borrow};
 
 /// Where operations on borrowed buffers can be started; see [`Iocp::scope`].
@@ -193,9 +193,12 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         let shared = self.port.shared();
         let target = handle.target(offset);
         let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
-        match handle.check_write(&shared.gate, offset, buffer.len()) {
+        match handle.check(&shared.gate, offset) {
             Ok(Calls::Winsock) => {
-                borrowing.write::<C, true>(cells, port, target, context, buffer, send(target))
+                let call = send(target, handle.longest_message());
+                borrowing
+                    .write::<C, true>(cells, port, target, context, buffer, call)
+                    .map_err(explain_send)
             }
             Ok(Calls::File) => {
                 let call = write_file(target);

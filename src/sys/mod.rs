@@ -15,8 +15,8 @@ mod socket;
 mod wine;
 
 pub(crate) use file::{
-    Nature, is_message_pipe, is_named_pipe, is_synchronous, nature, read_file,
-    skip_completion_port_on_success, write_file,
+    Nature, has_messages, is_synchronous, nature, read_file, skip_completion_port_on_success,
+    skips_completion_port_on_success, write_file,
 };
 pub(crate) use lent::{LentOverlapped, LentRegion};
 pub(crate) use memory::{commit, release, reserve};
@@ -25,8 +25,8 @@ pub(crate) use port::{
 };
 pub use raw::{RawOverlapped, RawValue};
 pub(crate) use socket::{
-    ADDRESS_SPACE, SocketTraits, accept, bind_to_any, connect, family_of, handle_of, is_listening,
-    make_dual_stack, max_message_size, new_socket, receive, send, socket_traits,
+    ADDRESS_SPACE, SocketTraits, accept, bind_to_any, connect, family_of, handle_of, is_ip,
+    is_listening, make_dual_stack, max_message_size, new_socket, receive, send, socket_traits,
     update_accept_context, update_connect_context,
 };
 

@@ -207,24 +207,32 @@ fn set_option(socket: Handle, level: i32, option: i32, value: &[u8]) -> Result<(
     Ok(())
 }
 
+/// Makes a call that may be the first of this process to Winsock, which the
+/// standard library starts with its own first socket, and which is then started
+/// here.
+fn with_winsock<T>(call: impl Fn() -> Result<T, u32>) -> Result<T, u32> {
+    match call() {
+        Err(code) if code as i32 == ws::WSANOTINITIALISED => {
+            let mut data = ws::WSADATA::default();
+            // SAFETY: `data` is a local.
+            unsafe { ws::WSAStartup(0x0202, &raw mut data) };
+            call()
+        }
+        answer => answer,
+    }
+}
+
 /// A new overlapped stream socket that child processes do not inherit.
 pub(crate) fn new_socket(family: u16) -> Result<OwnedSocket> {
     let flags = ws::WSA_FLAG_OVERLAPPED | ws::WSA_FLAG_NO_HANDLE_INHERIT;
     let (kind, protocol) = (ws::SOCK_STREAM, ws::IPPROTO_TCP);
-    // SAFETY: Writes no memory of this process.
-    let create = || unsafe { ws::WSASocketW(family.into(), kind, protocol, ptr::null(), 0, flags) };
-    let mut socket = create();
-    if socket == ws::INVALID_SOCKET && last_code() as i32 == ws::WSANOTINITIALISED {
-        // The standard library starts Winsock with its own first socket, which
-        // this one may come before.
-        let mut data = ws::WSADATA::default();
-        // SAFETY: `data` is a local.
-        unsafe { ws::WSAStartup(0x0202, &raw mut data) };
-        socket = create();
-    }
-    if socket == ws::INVALID_SOCKET {
-        return Err(last_error(Call::WSASocketW));
-    }
+    let socket = with_winsock(|| {
+        // SAFETY: Writes no memory of this process.
+        let socket =
+            unsafe { ws::WSASocketW(family.into(), kind, protocol, ptr::null(), 0, flags) };
+        if socket == ws::INVALID_SOCKET { Err(last_code()) } else { Ok(socket) }
+    })
+    .map_err(|code| Error::os(Call::WSASocketW, code))?;
     // SAFETY: The socket is new and nobody else's.
     Ok(unsafe { OwnedSocket::from_raw_socket(socket as _) })
 }
@@ -244,6 +252,11 @@ pub(crate) fn family_of(address: SocketAddr) -> u16 {
 /// bound" (<https://learn.microsoft.com/windows/win32/winsock/dual-stack-sockets>).
 pub(crate) fn make_dual_stack(socket: Handle) -> Result<()> {
     set_option(socket, ws::IPPROTO_IPV6, ws::IPV6_V6ONLY, &0_u32.to_ne_bytes())
+}
+
+/// Whether addresses of this family are those of [`SocketAddr`].
+pub(crate) fn is_ip(family: u16) -> bool {
+    matches!(family, ws::AF_INET | ws::AF_INET6)
 }
 
 /// Gives a socket a local address of the system's choice, as `ConnectEx`
@@ -287,7 +300,8 @@ pub(crate) struct SocketTraits {
 
 /// `None` if the handle is not a socket.
 pub(crate) fn socket_traits(handle: Handle) -> Option<SocketTraits> {
-    let information = get_option::<ws::WSAPROTOCOL_INFOW>(handle, ws::SO_PROTOCOL_INFOW).ok()?;
+    let information = || get_option::<ws::WSAPROTOCOL_INFOW>(handle, ws::SO_PROTOCOL_INFOW);
+    let information = with_winsock(information).ok()?;
     Some(SocketTraits {
         is_stream: information.iSocketType == ws::SOCK_STREAM,
         family: information.iAddressFamily as u16,
@@ -311,7 +325,7 @@ impl PlainOption for i32 {}
 impl PlainOption for u32 {}
 impl PlainOption for ws::WSAPROTOCOL_INFOW {}
 
-fn get_option<T: PlainOption>(socket: Handle, option: i32) -> Result<T> {
+fn get_option<T: PlainOption>(socket: Handle, option: i32) -> Result<T, u32> {
     let mut value = T::default();
     let mut length = mem::size_of::<T>() as i32;
     // SAFETY: The value is a local of the given length, and any bytes are a
@@ -319,10 +333,7 @@ fn get_option<T: PlainOption>(socket: Handle, option: i32) -> Result<T> {
     let result = unsafe {
         ws::getsockopt(socket.0, ws::SOL_SOCKET, option, (&raw mut value).cast(), &raw mut length)
     };
-    if result != 0 {
-        return Err(last_error(Call::Getsockopt));
-    }
-    Ok(value)
+    if result != 0 { Err(last_code()) } else { Ok(value) }
 }
 
 /// An address in the form that Winsock takes, and its length.

@@ -11,6 +11,7 @@ pub mod child;
 pub mod ledger;
 #[cfg(memcheck)]
 mod memcheck;
+pub mod restless;
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -249,8 +249,7 @@ fn is_loss(error: ErrorKind) -> bool {
 /// Whether one of the two ends was being closed then.
 fn has_lost_peer(log: &Log, operation: &Operation, when: Time) -> bool {
     if let Some(listener) = operation.listener() {
-        let end = &log.ends[listener];
-        return end.is_closing(when) || end.has_lost_one(when);
+        return log.ends[listener].may_be_lost(when);
     }
     operation.end().is_some_and(|end| {
         log.ends[end].object != Object::File
