@@ -12,7 +12,7 @@ use windows_sys::Win32::System::IO::{
 };
 
 use super::Handle;
-use crate::error::{Call, Error, Result, is_error};
+use crate::error::{Call, Error, Result};
 
 /// The time-out that never ends.
 pub(crate) const INFINITE: u32 = u32::MAX;
@@ -28,8 +28,6 @@ pub(crate) struct Packet {
     pub overlapped: usize,
     pub key: usize,
     pub bytes: u32,
-    /// Whether it says that an operation has failed.
-    pub failed: bool,
 }
 
 /// Where the system puts a packet that it dequeues, if it dequeues one.
@@ -155,7 +153,7 @@ impl Landing {
     pub unsafe fn packet(&self) -> Packet {
         // SAFETY: The system has written all three.
         let (key, bytes) = unsafe { (self.key.assume_init(), self.bytes.assume_init()) };
-        Packet { overlapped: self.overlapped(), key, bytes, failed: false }
+        Packet { overlapped: self.overlapped(), key, bytes }
     }
 
     /// The packet, if one was dequeued; why not otherwise. At once after the
@@ -171,7 +169,7 @@ impl Landing {
             return Err(last_error(Call::GetQueuedCompletionStatus));
         }
         // SAFETY: The call says so.
-        Ok(Packet { failed: !succeeded, ..unsafe { self.packet() } })
+        Ok(unsafe { self.packet() })
     }
 }
 
@@ -203,13 +201,11 @@ impl Entry {
 
     #[inline]
     pub fn packet(&self) -> Packet {
+        // `Internal` is "reserved", and not read.
         Packet {
             overlapped: self.0.lpOverlapped.addr(),
             key: self.0.lpCompletionKey,
             bytes: self.0.dwNumberOfBytesTransferred,
-            // "Reserved", but the packet's status all the same; only Wine's is
-            // relied on.
-            failed: is_error(self.0.Internal as u32),
         }
     }
 
