@@ -249,10 +249,23 @@ impl<H, M> Associated<H, M> {
     }
 
     /// Whether an operation may be started here, and with whose calls; if not,
-    /// why. Files want an offset, and nothing else has to have one.
+    /// why.
     #[inline]
     pub(crate) fn check(&self, gate: &Gate, offset: Option<u64>) -> Result<Calls, &'static Misuse> {
-        gate.check(&self.identity)?;
+        self.admit(gate)?;
+        self.calls(offset)
+    }
+
+    /// Whether the handle's port is open, and this one.
+    #[inline]
+    pub(crate) fn admit(&self, gate: &Gate) -> Result<(), &'static Misuse> {
+        gate.check(&self.identity)
+    }
+
+    /// Which calls the operations are started with. Files want an offset, and
+    /// nothing else has to have one.
+    #[inline]
+    pub(crate) fn calls(&self, offset: Option<u64>) -> Result<Calls, &'static Misuse> {
         match (self.object, offset) {
             (Object::Stream { .. } | Object::Datagram(_), None) => Ok(Calls::Winsock),
             (Object::Stream { .. } | Object::Datagram(_), Some(_)) => Err(&refusal::NO_OFFSET),
@@ -284,17 +297,16 @@ impl<H, M> Associated<H, M> {
         }
     }
 
-    /// The same for a write of this length. Refuses a message that the socket
+    /// The calls for a write of this length. Refuses a message that the socket
     /// cannot send: what the system does with one differs in whether a packet
     /// comes of it.
     #[inline]
-    pub(crate) fn check_write(
+    pub(crate) fn calls_for_write(
         &self,
-        gate: &Gate,
         offset: Option<u64>,
         length: usize,
     ) -> Result<Calls, &'static Misuse> {
-        match (self.check(gate, offset)?, self.object) {
+        match (self.calls(offset)?, self.object) {
             (Calls::Winsock, Object::Datagram(longest)) if length > longest as usize => {
                 Err(&refusal::MESSAGE_TOO_LONG)
             }

@@ -26,7 +26,8 @@ impl<C: Send + 'static> Iocp<C> {
         call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
     ) -> Result<M::Started<P::Output, C>, Rejected<(C, P::Given)>> {
         let shared = self.shared();
-        let launched = shared.cells.launch(target, false, context, payload, call)?;
+        let admit = || handle.admit(&shared.gate);
+        let launched = shared.cells.launch(target, false, context, payload, admit, call)?;
         M::deliver(launched, handle, shared)
     }
 }

@@ -136,7 +136,7 @@ impl<C: Send + 'static> Iocp<C> {
         mut buffer: B,
         offset: Option<u64>,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
-        let checked = match handle.check(&self.shared().gate, offset) {
+        let checked = match handle.calls(offset) {
             Ok(_) if buffer.is_full() => Err(&refusal::FULL_VECTOR),
             checked => checked,
         };
@@ -163,7 +163,7 @@ impl<C: Send + 'static> Iocp<C> {
         offset: Option<u64>,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
         let target = handle.target(offset);
-        match handle.check_write(&self.shared().gate, offset, buffer.initialized().1) {
+        match handle.calls_for_write(offset, buffer.initialized().1) {
             Ok(Calls::Winsock) => {
                 self.start(handle, target, context, Write::<B, true>(buffer), send(target))
             }

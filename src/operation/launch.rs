@@ -11,7 +11,8 @@ use super::pending::Pending;
 use super::rule::{Verdict, may_be_a_warning, verdict};
 use super::slab::Slab;
 use super::state::Holder;
-use crate::error::{Call, Error, Rejected, Result, STATUS_CANCELLED, STATUS_END_OF_FILE};
+use crate::error::{Call, Error, Misuse, Rejected, Result, STATUS_CANCELLED, STATUS_END_OF_FILE};
+use crate::panics::{self, FirstPanic};
 use crate::sys::{self, Answer, Handle, Landing, LentOverlapped, LentRegion, Nature, Packet, Port};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
@@ -82,6 +83,8 @@ impl<C> Cells<C> {
     /// the call. They come back if there is no cell.
     ///
     /// `scoped`: the operation belongs to a scope, which holds the cell too.
+    /// `admit` is asked last of all, because the payload runs code of the
+    /// program's that may change the answer.
     #[inline(always)]
     pub fn launch<P: Payload>(
         &self,
@@ -89,19 +92,33 @@ impl<C> Cells<C> {
         scoped: bool,
         context: C,
         payload: P,
+        admit: impl Fn() -> Result<(), &'static Misuse>,
         call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
     ) -> Result<Launched<C, P>, Rejected<(C, P::Given)>> {
         let cell = match self.slab().allocate() {
             Ok(cell) => cell,
-            Err(error) => return Err(Rejected { error, returned: (context, payload.give_back()) }),
+            Err(error) => {
+                let error = admit().map_or_else(Error::misuse, |()| error);
+                return Err(Rejected { error, returned: (context, payload.give_back()) });
+            }
         };
         // SAFETY: The cell was just allocated: it is ours until the call, and
         // empty.
-        let (start, length) = unsafe {
+        let place = unsafe {
             Cell::set_handle(cell, target.handle);
             Cell::renew(cell, target.offset);
-            (*Body::place(cell, context, payload)).region()
+            Body::place(cell, context, payload)
         };
+        let (start, length) = panics::or_clean_up(
+            // SAFETY: Placed there.
+            || unsafe { (*place).region() },
+            // SAFETY: Ours, and filled with these types.
+            || unsafe { drop_placed::<C, P>(cell) },
+        );
+        if let Err(misuse) = admit() {
+            // SAFETY: As above.
+            return Err(unsafe { refuse::<C, P>(cell, misuse) });
+        }
         // SAFETY: The payload is at its final place, and vouches for the
         // region until it is moved, which happens after the operation.
         let region = unsafe { LentRegion::new(start, length) };
@@ -403,7 +420,39 @@ fn may_leave_a_packet(verdict: &Verdict, call: Call, handle: Handle) -> bool {
             && sys::nature(handle) != Nature::Pipe
 }
 
-/// Empties and frees a cell that was posted to the port, in vain.
+/// Gives back what an operation was to be started with.
+///
+/// # Safety
+///
+/// As for [`withdraw`].
+#[cold]
+#[inline(never)]
+unsafe fn refuse<C, P: Payload>(
+    cell: NonNull<Cell>,
+    misuse: &'static Misuse,
+) -> Rejected<(C, P::Given)> {
+    // SAFETY: By the caller's promise.
+    let (context, payload) = unsafe { withdraw::<C, P>(cell) };
+    Rejected { error: Error::misuse(misuse), returned: (context, payload.give_back()) }
+}
+
+/// Drops what an operation was to be started with.
+///
+/// # Safety
+///
+/// As for [`withdraw`].
+#[cold]
+#[inline(never)]
+unsafe fn drop_placed<C, P: Payload>(cell: NonNull<Cell>) {
+    // SAFETY: By the caller's promise.
+    let (context, payload) = unsafe { withdraw::<C, P>(cell) };
+    let mut panic = FirstPanic::none();
+    panic.catch(|| drop(context));
+    panic.catch(|| drop(payload));
+    panic.resume();
+}
+
+/// Empties and frees a cell that the kernel does not have, nor its packet.
 ///
 /// # Safety
 ///
@@ -452,12 +501,19 @@ mod tests {
     fn an_operation_is_pending_until_the_kernel_says_otherwise() {
         let cells = Cells::<()>::reserve(1).unwrap();
         let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
-        let launched = cells.launch(target, false, (), Watching(|_: &mut u32| ()), |_, _| {
-            let cell = cells.slab().all_in_flight().next().unwrap();
-            // SAFETY: There is no kernel.
-            assert_eq!(unsafe { Cell::result(cell) }.0, STATUS_PENDING);
-            Answer::Code(ERROR_INVALID_HANDLE)
-        });
+        let launched = cells.launch(
+            target,
+            false,
+            (),
+            Watching(|_: &mut u32| ()),
+            || Ok(()),
+            |_, _| {
+                let cell = cells.slab().all_in_flight().next().unwrap();
+                // SAFETY: There is no kernel.
+                assert_eq!(unsafe { Cell::result(cell) }.0, STATUS_PENDING);
+                Answer::Code(ERROR_INVALID_HANDLE)
+            },
+        );
         let Ok(Launched::Refused(refused)) = launched else { panic!("it is refused") };
         assert!(refused.settle(&cells).is_err());
     }
@@ -480,8 +536,14 @@ mod tests {
         let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
         let seen = Counter::new(0);
         let watching = Watching(|_: &mut u32| seen.set(seen.get() + 1));
-        let launched =
-            cells.launch(target, false, 7, watching, |_, _| Answer::Code(ERROR_IO_PENDING));
+        let launched = cells.launch(
+            target,
+            false,
+            7,
+            watching,
+            || Ok(()),
+            |_, _| Answer::Code(ERROR_IO_PENDING),
+        );
         assert!(matches!(launched, Ok(Launched::InFlight(_))));
         drop(launched);
         let cell = cells.slab().all_in_flight().next().unwrap();
@@ -501,17 +563,18 @@ mod tests {
         for skips in [false, true] {
             let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips };
             let answer = if skips { Answer::Finished(0) } else { Answer::Code(ERROR_IO_PENDING) };
-            let completion = match cells.launch(target, false, 7, failing(), |_, _| answer) {
-                Ok(Launched::Unqueued(done)) => done.complete(0),
-                Ok(Launched::InFlight(pending)) => {
-                    // SAFETY: The kernel knows nothing of the operation: it is over.
-                    unsafe { Cell::set_result(pending.cell(), 0, 0) };
-                    let dequeued = cells.claim(Cell::address(pending.cell()));
-                    assert!(pending.result().is_some_and(|result| result.is_err()));
-                    dequeued.expect("it is in flight").complete(0)
-                }
-                _ => panic!("it is not refused"),
-            };
+            let completion =
+                match cells.launch(target, false, 7, failing(), || Ok(()), |_, _| answer) {
+                    Ok(Launched::Unqueued(done)) => done.complete(0),
+                    Ok(Launched::InFlight(pending)) => {
+                        // SAFETY: The kernel knows nothing of the operation: it is over.
+                        unsafe { Cell::set_result(pending.cell(), 0, 0) };
+                        let dequeued = cells.claim(Cell::address(pending.cell()));
+                        assert!(pending.result().is_some_and(|result| result.is_err()));
+                        dequeued.expect("it is in flight").complete(0)
+                    }
+                    _ => panic!("it is not refused"),
+                };
             assert!(completion.error_status.is_err());
         }
     }
@@ -522,8 +585,14 @@ mod tests {
         let cells = Cells::<()>::reserve(1).unwrap();
         let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
         for status in (0..32).map(|bit| 1 << bit) {
-            let launched =
-                cells.launch(target, false, (), Post, |_, _| Answer::Code(ERROR_IO_PENDING));
+            let launched = cells.launch(
+                target,
+                false,
+                (),
+                Post,
+                || Ok(()),
+                |_, _| Answer::Code(ERROR_IO_PENDING),
+            );
             let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
             let address = Cell::address(pending.cell());
             // SAFETY: The kernel knows nothing of the operation: it is over.
@@ -542,8 +611,14 @@ mod tests {
         let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
         let in_flight = Counter::new(0);
         let watching = Watching(|_: &mut u32| in_flight.set(cells.slab().all_in_flight().count()));
-        let launched =
-            cells.launch(target, false, 7, watching, |_, _| Answer::Code(ERROR_IO_PENDING));
+        let launched = cells.launch(
+            target,
+            false,
+            7,
+            watching,
+            || Ok(()),
+            |_, _| Answer::Code(ERROR_IO_PENDING),
+        );
         let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
         // SAFETY: The kernel knows nothing of the operation: it is over.
         unsafe { Cell::set_result(pending.cell(), 0, 0) };
