@@ -50,24 +50,15 @@ pub(crate) fn drop_all<T>(values: impl Iterator<Item = T>) {
     panic.resume();
 }
 
-/// Runs a piece of foreign code; if it panics, then also `clean_up`, which may
-/// run more. Where it does not, this costs nothing.
-#[inline(always)]
-pub(crate) fn or_clean_up<T>(foreign: impl FnOnce() -> T, clean_up: impl FnOnce()) -> T {
-    struct CleanUp<F: FnOnce()>(Option<F>);
+/// What has to be done if a piece of foreign code panics, which may run more.
+/// If it does not, this is to be [forgotten](mem::forget), and costs nothing.
+#[must_use]
+pub(crate) struct IfItPanics<F: Fn()>(pub F);
 
-    impl<F: FnOnce()> Drop for CleanUp<F> {
-        #[inline(always)]
-        fn drop(&mut self) {
-            if let Some(clean_up) = self.0.take() {
-                // The thread is panicking, so nothing is left to resume.
-                FirstPanic::none().catch(clean_up);
-            }
-        }
+impl<F: Fn()> Drop for IfItPanics<F> {
+    #[cold]
+    fn drop(&mut self) {
+        // The thread is panicking, so nothing is left to resume.
+        FirstPanic::none().catch(&self.0);
     }
-
-    let mut on_panic = CleanUp(Some(clean_up));
-    let result = foreign();
-    on_panic.0 = None;
-    result
 }

@@ -16,7 +16,7 @@ use super::cell::Cell;
 use super::payload::{OperationKind, Payload, Returns};
 use super::state::{DROPS, LONG_WAY};
 use crate::error::Call;
-use crate::panics;
+use crate::panics::IfItPanics;
 
 /// How many bytes of a cell context and payload may fill, and how they may be
 /// aligned there.
@@ -329,7 +329,9 @@ pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>, vtable: &VTable, bytes:
             Output::Payload => {}
             // A buffer that panics cannot be told a second time.
             Output::Filled(fill) => {
-                panics::or_clean_up(|| fill(cell, bytes), || vtable.drop_payload(cell));
+                let panicked = IfItPanics(|| vtable.drop_payload(cell));
+                fill(cell, bytes);
+                mem::forget(panicked);
             }
             Output::Made(make) => return take_made(cell, make),
         }

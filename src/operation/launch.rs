@@ -1,6 +1,7 @@
 //! Starting operations, and finding them again.
 
 use std::marker::PhantomData;
+use std::mem;
 use std::ptr::NonNull;
 
 use super::body::Body;
@@ -12,7 +13,7 @@ use super::rule::{Verdict, may_be_a_warning, verdict};
 use super::slab::Slab;
 use super::state::Holder;
 use crate::error::{Call, Error, Misuse, Rejected, Result, STATUS_CANCELLED, STATUS_END_OF_FILE};
-use crate::panics::{self, FirstPanic};
+use crate::panics::{FirstPanic, IfItPanics};
 use crate::sys::{self, Answer, Handle, Landing, LentOverlapped, LentRegion, Nature, Packet, Port};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
@@ -109,12 +110,11 @@ impl<C> Cells<C> {
             Cell::renew(cell, target.offset);
             Body::place(cell, context, payload)
         };
-        let (start, length) = panics::or_clean_up(
-            // SAFETY: Placed there.
-            || unsafe { (*place).region() },
-            // SAFETY: Ours, and filled with these types.
-            || unsafe { drop_placed::<C, P>(cell) },
-        );
+        // SAFETY: Ours, and filled with these types.
+        let panicked = IfItPanics(|| unsafe { drop_placed::<C, P>(cell) });
+        // SAFETY: Placed there.
+        let (start, length) = unsafe { (*place).region() };
+        mem::forget(panicked);
         if let Err(misuse) = admit() {
             // SAFETY: As above.
             return Err(unsafe { refuse::<C, P>(cell, misuse) });
