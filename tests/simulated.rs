@@ -9,12 +9,12 @@ use std::net::{TcpListener, TcpStream};
 use std::os::windows::io::{AsRawHandle, AsRawSocket, IntoRawSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use completion_port::{Associated, Batch, ErrorKind, Iocp, Started, unconnected_stream};
 use simulated_kernel::{
     Behaviour, Chance, FOREVER, PROCESSORS, behave, close_elsewhere, concurrency, deliver,
-    heed_cancels, queued, scribble, waiting,
+    dequeues, heed_cancels, queued, scribble, waiting,
 };
 use support::{
     PATIENCE, close_raw_socket, complete, complete_all, eventually, nothing_more, own_address,
@@ -493,6 +493,78 @@ fn what_a_scope_puts_back_is_not_lost_though_posts_are_refused() {
     let posted = complete(&port);
     assert_eq!((posted.context, posted.bytes_transferred, posted.handle_context), (WRITE, 5, 6));
     nothing_more(&port);
+}
+
+#[test]
+fn a_scope_that_waits_neither_spins_nor_changes_an_order_whatever_is_queued() {
+    const LOOKS: usize = 20;
+    for others in [0, 1, 30] {
+        let _behaving = behave(|kernel| kernel.ignore_cancels = FOREVER);
+        let port = port();
+        let (_client, server) = served(&port);
+        for i in 0..others {
+            port.post(i, 0, 0).unwrap();
+        }
+        let begin = Instant::now();
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                let mut buffer = [0; 8];
+                port.scope(|scope| drop(scope.initiate_read(&server, READ, &mut buffer).unwrap()));
+            });
+            eventually("the scope has looked a few times", || {
+                dequeues(port.as_raw_handle()) > LOOKS * (others + 1)
+            });
+            heed_cancels();
+        });
+        // Each look is followed by a pause.
+        let least = Duration::from_millis(LOOKS as u64 - 1);
+        assert!(begin.elapsed() >= least, "{others} others: {:?}", begin.elapsed());
+        for i in 0..others {
+            assert_eq!(complete(&port).context, i);
+        }
+        nothing_more(&port);
+    }
+}
+
+#[test]
+fn a_port_is_not_at_its_end_while_a_scope_has_a_packet_in_hand() {
+    let ways: [fn(&Iocp) -> Option<usize>; 4] = [
+        |port| port.get_completion().ok().map(|completion| completion.context),
+        |port| port.try_get_completion().ok()?.map(|completion| completion.context),
+        |port| {
+            let mut batch = Batch::with_capacity(4);
+            port.get_completions(&mut batch, None).ok()?;
+            Some(batch.next()?.ok()?.context)
+        },
+        |port| {
+            let mut batch = Batch::with_capacity(4);
+            port.get_completions(&mut batch, Some(Duration::ZERO)).ok()?;
+            Some(batch.next()?.ok()?.context)
+        },
+    ];
+    for way in ways {
+        let _behaving = behave(|kernel| kernel.ignore_cancels = FOREVER);
+        let port = port();
+        let (_client, server) = served(&port);
+        let mut buffer = [0; 8];
+        thread::scope(|threads| {
+            let other = port.scope(|scope| {
+                scope.initiate_read(&server, READ, &mut buffer).unwrap();
+                port.post(WRITE, 0, 0).unwrap();
+                port.close();
+                // What the scope takes, it cannot put back for a while.
+                std::mem::forget(behave(|kernel| kernel.refuse_posts = 50));
+                threads.spawn(|| {
+                    eventually("the scope has a packet", || queued(port.as_raw_handle()) < 2);
+                    let found = way(&port);
+                    heed_cancels();
+                    found
+                })
+            });
+            assert_eq!(other.join().unwrap(), Some(WRITE));
+        });
+        assert!(port.get_completion().unwrap_err().is_closed());
+    }
 }
 
 #[test]

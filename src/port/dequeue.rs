@@ -18,6 +18,7 @@ pub(super) enum Other {
 }
 
 /// What a look at the queue has found.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Look<T> {
     /// `None`: nothing but packets that are not to be seen.
     pub found: Option<T>,
@@ -287,6 +288,21 @@ mod tests {
         assert_eq!((waits.len(), waits[0]), (3, 100_000));
         // Clocks are coarse, so half of the pause will do.
         assert!(waits.windows(2).all(|pair| pair[1] <= pair[0] - 10), "{waits:?}");
+    }
+
+    #[test]
+    fn what_is_not_to_be_seen_gives_a_wait_no_more_time() {
+        let port = Iocp::new().unwrap();
+        for (timeout, left) in [(0, 0), (100_000, 0), (INFINITE, INFINITE)] {
+            let mut looks = vec![Look { found: None, marked: false }; 3];
+            looks.push(Look { found: Some(7), marked: false });
+            let mut looks = looks.into_iter();
+            let found = port.shared().look_on(Ok(looks.next().unwrap()), timeout, |milliseconds| {
+                assert_eq!(milliseconds, left);
+                Ok(looks.next().unwrap())
+            });
+            assert_eq!(found, Ok(7));
+        }
     }
 
     #[test]

@@ -308,7 +308,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "while address != at_hand::NONE {",
         after: "while address != at_hand::NONE && false {",
         why: "the memory of a port is never released",
-        test: integration("lifetime", "the_memory_of_a_port_goes_with_it_whatever_is_in_its_queue"),
+        test: integration("memory", "the_memory_of_a_port_goes_with_it_whatever_is_in_its_queue"),
     },
     Mutation {
         name: "memory-is-kept",
@@ -316,7 +316,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "unsafe { sys::release(this.base.cast()) };",
         after: "let _ = |base| unsafe { sys::release(base) };",
         why: "the memory of a port is never released",
-        test: integration("lifetime", "the_memory_of_a_port_goes_with_it_whatever_is_in_its_queue"),
+        test: integration("memory", "the_memory_of_a_port_goes_with_it_whatever_is_in_its_queue"),
     },
 
     // Whose a packet is.
@@ -1101,7 +1101,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "self.slab().recover_all();",
         after: "",
         why: "a port whose calls have failed never gives its memory back",
-        test: integration("lifetime", "the_memory_of_a_port_goes_with_it_whatever_is_in_its_queue"),
+        test: integration("memory", "the_memory_of_a_port_goes_with_it_whatever_is_in_its_queue"),
     },
     Mutation {
         name: "a-refused-post-keeps-its-cell",
