@@ -9,7 +9,7 @@ use std::os::windows::io::{AsRawHandle, OwnedHandle};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-use std::{mem, ptr, thread};
+use std::{mem, thread};
 
 use completion_port::{
     Associated, Batch, ErrorKind, IoBuf, IoBufMut, Iocp, OperationKind, Pending,
@@ -17,8 +17,8 @@ use completion_port::{
 use support::ledger::{Entry, Ledger};
 use support::{
     BlockingPipe, PATIENCE, child, close_raw, complete, complete_all, eventually, few,
-    nothing_more, overlapped_file, own_address, pattern, pattern_from, pipe_pair, port, port_of,
-    stream_pair, temp_file,
+    nothing_more, overlapped_file, pattern, pattern_from, pipe_pair, port, port_of, stream_pair,
+    temp_file,
 };
 
 type Pipe = Associated<OwnedHandle>;
