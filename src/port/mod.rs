@@ -27,7 +27,9 @@ use crate::sys::{self, Packet};
 /// that starts operations or dequeues completions. Dropping the last clone
 /// cancels what is in flight, collects the completions, and closes the port.
 /// (So an operation's context should not contain a clone of its own port: the
-/// two would keep each other alive.)
+/// two would keep each other alive.) If the destructors of contexts or buffers
+/// panic meanwhile, the first panic goes on when all are dropped; so it does
+/// where a [`Batch`] is dropped.
 ///
 /// `C` is the type of the operations' contexts: `usize` unless
 /// [built](Iocp::builder) otherwise, or any `Send` type, which moves in with an

@@ -33,7 +33,8 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// # Panics
     ///
-    /// If `body` does, or the destructor of a dropped completion's context.
+    /// If `body` does, or the destructor of a dropped completion's context: with
+    /// the first of these panics, after the last operation.
     ///
     /// ```
     /// # use completion_port::Iocp;
