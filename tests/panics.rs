@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use completion_port::{Associated, Batch, ErrorKind, IoBuf, IoBufMut, Iocp, Started};
+use completion_port::{Associated, Batch, ErrorKind, IoBuf, IoBufMut, Iocp, Pending, Started};
 use support::ledger::{Entry, Ledger};
 use support::{
     BlockingPipe, complete, complete_all, nothing_more, overlapped_file, pipe_pair, port_of,
@@ -184,9 +184,7 @@ fn a_scope_waits_for_its_operations_whatever_panics() {
                     let context = panics.context(ledger.entry(i));
                     drop(scope.initiate_read(&pipe, context, buffer).map_err(|_| ()).unwrap());
                 }
-                if unwinds {
-                    panic!("the body");
-                }
+                assert!(!unwinds, "the body");
             });
         };
         if unwinds {
@@ -352,7 +350,7 @@ fn a_port_drops_all_that_is_left_though_contexts_and_buffers_panic() {
         }
         contexts.assert_each_dropped_once();
         assert_eq!(buffers.drops(), [0, 1].repeat(READS / 2));
-        assert!(kept.iter().all(|pending| pending.is_completed()));
+        assert!(kept.iter().all(Pending::is_completed));
         for pending in kept {
             panics.assert_first_goes_on(|| drop(pending));
         }
