@@ -7,6 +7,8 @@ mod support;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::windows::io::{AsRawHandle, AsRawSocket, IntoRawSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +20,7 @@ use simulated_kernel::{
 };
 use support::{
     PATIENCE, close_raw_socket, complete, complete_all, eventually, nothing_more, own_address,
-    pipe_pair, port, post_raw, shrink_buffers, stream_pair,
+    pipe_pair, port, port_of, post_raw, shrink_buffers, stream_pair,
 };
 use windows_sys::Win32::Foundation as win32;
 use windows_sys::Win32::Networking::WinSock as ws;
@@ -524,6 +526,41 @@ fn a_scope_that_waits_neither_spins_nor_changes_an_order_whatever_is_queued() {
         }
         nothing_more(&port);
     }
+}
+
+#[test]
+fn a_scope_waits_for_what_ignores_a_cancel_for_a_while_though_a_context_panics() {
+    struct Context(#[expect(dead_code, reason = "it is counted")] Arc<()>, bool);
+
+    impl Drop for Context {
+        fn drop(&mut self) {
+            assert!(!self.1, "a context");
+        }
+    }
+
+    let _behaving = behave(|kernel| kernel.ignore_cancels = 10);
+    let port = port_of();
+    let [mut one, mut two] = [[0; 8]; 2];
+    let counted = Arc::new(());
+    let (client, server) = stream_pair();
+    let quiet = port.add_handle(server, 7).unwrap();
+    let (mut sends, server) = stream_pair();
+    let server = port.add_handle(server, 7).unwrap();
+    sends.write_all(b"hello").unwrap();
+    let scope = catch_unwind(AssertUnwindSafe(|| {
+        port.scope(|scope| {
+            let read = |handle, panics, buffer| {
+                let context = Context(Arc::clone(&counted), panics);
+                drop(scope.initiate_read(handle, context, buffer).map_err(|_| ()).unwrap());
+            };
+            read(&server, true, &mut one);
+            read(&quiet, false, &mut two);
+        });
+    }));
+    assert_eq!(scope.unwrap_err().downcast_ref(), Some(&"a context"));
+    assert_eq!(Arc::strong_count(&counted), 1, "an operation is in flight");
+    assert_eq!((&one, two), (b"hello\0\0\0", [0; 8]));
+    drop(client);
 }
 
 #[test]

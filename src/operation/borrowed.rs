@@ -79,6 +79,7 @@ pub(crate) struct Borrowing<'scope, 'env: 'scope> {
 const FIRST_ROOM: i32 = 8;
 
 /// The addresses that the packets of a scope's operations carry, in order.
+#[derive(Debug, Default)]
 pub(crate) struct Addresses(Vec<usize>);
 
 /// Runs `body`, then waits for all operations that it started on borrowed

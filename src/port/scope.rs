@@ -258,3 +258,21 @@ impl<C: Send + 'static> fmt::Debug for Scope<'_, '_, C> {
         f.debug_struct("Scope").field("port", self.port).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise a scope whose operations take their time would spin.
+    #[test]
+    fn a_look_that_finds_nothing_of_the_scopes_is_followed_by_a_pause() {
+        const LOOKS: u32 = 5;
+        let port = Iocp::new().unwrap();
+        (0..3).for_each(|i| port.post(i, 0, 0).unwrap());
+        let start = Instant::now();
+        (0..LOOKS).for_each(|_| port.shared().wait_for(&Addresses::default()));
+        // Clocks are coarse.
+        assert!(start.elapsed() >= LOOKS * Duration::from_millis(3), "{:?}", start.elapsed());
+        (0..3).for_each(|i| assert_eq!(port.get_completion().unwrap().context, i));
+    }
+}

@@ -821,7 +821,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "thread::sleep(GLANCE.max(4 * start.elapsed()));",
         after: "let _ = start.elapsed();",
         why: "a scope that waits keeps a processor busy",
-        test: simulated("a_scope_that_waits_neither_spins_nor_changes_an_order_whatever_is_queued"),
+        test: unit("port::scope::tests::a_look_that_finds_nothing_of_the_scopes_is_followed_by_a_pause"),
     },
     Mutation {
         name: "a-scope-hides-what-it-has-in-hand",
@@ -855,7 +855,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "panic.catch(|| wait(&own));",
         after: "let _ = &mut panic; wait(&own);",
         why: "a borrowed buffer is used by the kernel after it is gone",
-        test: integration("panics", "a_scope_waits_for_its_operations_whatever_panics"),
+        test: simulated("a_scope_waits_for_what_ignores_a_cancel_for_a_while_though_a_context_panics"),
     },
     Mutation {
         name: "a-panic-ends-the-drain",
