@@ -45,6 +45,7 @@ mod handle;
 mod io;
 #[allow(unsafe_code)]
 mod operation;
+mod panics;
 mod port;
 #[allow(unsafe_code)]
 mod sys;

@@ -296,10 +296,30 @@ impl<H, M> Associated<H, M> {
     }
 
     /// Whether an operation may be started here, and with whose calls; if not,
-    /// why. Files want an offset, and nothing else has to have one.
+    /// why.
     #[inline]
     pub(crate) fn check(&self, gate: &Gate, offset: Option<u64>) -> Result<Calls, &'static Misuse> {
-        gate.check(&self.identity)?;
+        self.admit(gate)?;
+        self.calls(offset)
+    }
+
+    /// Whether the handle's port is open, and this one.
+    #[inline]
+    pub(crate) fn admit(&self, gate: &Gate) -> Result<(), &'static Misuse> {
+        gate.check(&self.identity)
+    }
+
+    /// What to say of an operation that is refused because of its handle or
+    /// buffer: that it is on the wrong port, or a closed one, comes first.
+    #[cold]
+    pub(crate) fn refusal(&self, gate: &Gate, misuse: &'static Misuse) -> Error {
+        Error::misuse(self.admit(gate).err().unwrap_or(misuse))
+    }
+
+    /// Which calls the operations are started with. Files want an offset, and
+    /// nothing else has to have one.
+    #[inline]
+    pub(crate) fn calls(&self, offset: Option<u64>) -> Result<Calls, &'static Misuse> {
         match (self.object, offset) {
             (Object::Stream { .. } | Object::Datagram(_), None) => Ok(Calls::Winsock),
             (Object::Stream { .. } | Object::Datagram(_), Some(_)) => Err(&refusal::NO_OFFSET),
@@ -334,19 +354,6 @@ impl<H, M> Associated<H, M> {
             }
             _ => Err(Error::misuse(&refusal::NOT_LISTENING)),
         }
-    }
-
-    /// The same for a read into so many bytes of room. None is refused: on a
-    /// stream such a read waits for data, and then reports the end.
-    #[inline]
-    pub(crate) fn check_read(
-        &self,
-        gate: &Gate,
-        offset: Option<u64>,
-        room: usize,
-    ) -> Result<Calls, &'static Misuse> {
-        let calls = self.check(gate, offset)?;
-        if room == 0 { Err(&refusal::NO_ROOM) } else { Ok(calls) }
     }
 
     /// How many bytes can be sent at a time, if messages are sent.

@@ -6,7 +6,7 @@ mod stream;
 mod transfer;
 
 pub use stream::unconnected_stream;
-pub(crate) use transfer::{explain_send, read_file, receive, send, write_file};
+pub(crate) use transfer::{read_file, receive, send, write_file};
 
 use crate::error::Rejected;
 use crate::handle::{Associated, Mode};
@@ -26,7 +26,8 @@ impl<C: Send + 'static> Iocp<C> {
         call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
     ) -> Result<M::Started<P::Output, C>, Rejected<(C, P::Given)>> {
         let shared = self.shared();
-        let launched = shared.cells.launch(target, false, context, payload, call)?;
+        let admit = || handle.admit(&shared.gate);
+        let launched = shared.cells.launch(target, false, context, payload, admit, call)?;
         M::deliver(launched, handle, shared)
     }
 }

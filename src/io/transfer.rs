@@ -2,7 +2,7 @@
 //! `WriteFile` on everything else.
 
 use crate::buffer::{IoBuf, IoBufMut};
-use crate::error::{Error, Rejected, Result, refusal};
+use crate::error::{Rejected, Result};
 use crate::handle::{Associated, Calls, Mode};
 use crate::operation::{Read, Target, Write};
 use crate::port::Iocp;
@@ -141,11 +141,11 @@ impl<C: Send + 'static> Iocp<C> {
         &self,
         handle: &Associated<H, M>,
         context: C,
-        mut buffer: B,
+        buffer: B,
         offset: Option<u64>,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
         let target = handle.target(offset);
-        match handle.check_read(&self.shared().gate, offset, buffer.writable().1) {
+        match handle.calls(offset) {
             Ok(Calls::Winsock) => {
                 self.start(handle, target, context, Read::<B, true>(buffer), receive(target))
             }
@@ -153,7 +153,8 @@ impl<C: Send + 'static> Iocp<C> {
                 self.start(handle, target, context, Read::<B, false>(buffer), read_file(target))
             }
             Err(misuse) => {
-                Err(Rejected { error: Error::misuse(misuse), returned: (context, buffer) })
+                let error = handle.refusal(&self.shared().gate, misuse);
+                Err(Rejected { error, returned: (context, buffer) })
             }
         }
     }
@@ -167,34 +168,37 @@ impl<C: Send + 'static> Iocp<C> {
         offset: Option<u64>,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
         let target = handle.target(offset);
-        match handle.check(&self.shared().gate, offset) {
+        match handle.calls(offset) {
             Ok(Calls::Winsock) => {
                 let call = send(target, handle.longest_message());
                 self.start(handle, target, context, Write::<B, true>(buffer), call)
-                    .map_err(explain_send)
             }
             Ok(Calls::File) => {
                 self.start(handle, target, context, Write::<B, false>(buffer), write_file(target))
             }
             Err(misuse) => {
-                Err(Rejected { error: Error::misuse(misuse), returned: (context, buffer) })
+                let error = handle.refusal(&self.shared().gate, misuse);
+                Err(Rejected { error, returned: (context, buffer) })
             }
         }
     }
 }
 
+// What is asked of a buffer's length is asked of what is lent: before it was
+// moved to its place, the buffer may have had another.
+
 #[inline]
 pub(crate) fn receive(target: Target) -> impl FnOnce(&LentRegion, LentOverlapped) -> Answer {
-    move |region, overlapped| sys::receive(target.handle, region, overlapped, target.skips)
+    move |region, overlapped| {
+        if region.length() == 0 {
+            return Answer::NO_ROOM;
+        }
+        sys::receive(target.handle, region, overlapped, target.skips)
+    }
 }
 
-/// In the place of a code of the system's: the message is longer than the socket
-/// can send.
-const TOO_LONG: u32 = u32::MAX;
-
 /// Refuses a message longer than `longest`: what the system does with one
-/// differs in whether a packet comes of it. The length that counts is that of
-/// what is lent; before it was moved, the buffer may have had another.
+/// differs in whether a packet comes of it.
 #[inline]
 pub(crate) fn send(
     target: Target,
@@ -202,24 +206,18 @@ pub(crate) fn send(
 ) -> impl FnOnce(&LentRegion, LentOverlapped) -> Answer {
     move |region, overlapped| {
         if longest.is_some_and(|longest| region.length() > longest) {
-            return Answer::Code(TOO_LONG);
+            return Answer::TOO_LONG;
         }
         sys::send(target.handle, region, overlapped, target.skips)
     }
 }
 
-/// Says what was wrong with a send that was refused.
-#[cold]
-pub(crate) fn explain_send<T>(rejected: Rejected<T>) -> Rejected<T> {
-    if rejected.error.raw_os_error() != Some(TOO_LONG as i32) {
-        return rejected;
-    }
-    Rejected { error: Error::misuse(&refusal::MESSAGE_TOO_LONG), ..rejected }
-}
-
 #[inline]
 pub(crate) fn read_file(target: Target) -> impl FnOnce(&LentRegion, LentOverlapped) -> Answer {
     move |region, overlapped| {
+        if region.length() == 0 {
+            return Answer::NO_ROOM;
+        }
         sys::read_file(target.handle, target.offset, region, overlapped, target.skips)
     }
 }

@@ -16,6 +16,7 @@ use super::cell::Cell;
 use super::payload::{OperationKind, Payload, Returns};
 use super::state::{DROPS, LONG_WAY};
 use crate::error::Call;
+use crate::panics::IfItPanics;
 
 /// How many bytes of a cell context and payload may fill, and how they may be
 /// aligned there.
@@ -50,7 +51,7 @@ pub(super) struct VTable {
     /// Runs when the packet is dequeued, before anybody sees the completion.
     pub completed: Option<unsafe fn(NonNull<Cell>, &mut u32)>,
     pub drop_context: unsafe fn(NonNull<Cell>),
-    pub drop_payload: Option<unsafe fn(NonNull<Cell>)>,
+    drop_payload: Option<unsafe fn(NonNull<Cell>)>,
 }
 
 /// Which of the ways an operation returns something in; see [`Returns`].
@@ -78,6 +79,18 @@ impl VTable {
         // One address means one answer, whatever a linker folds; but a function
         // may have several addresses.
         ptr::fn_addr_eq(self.returned, returned::<B, FORM> as fn() -> (TypeId, Form))
+    }
+
+    /// Drops the payload.
+    ///
+    /// # Safety
+    ///
+    /// As for the functions.
+    pub unsafe fn drop_payload(&self, cell: NonNull<Cell>) {
+        if let Some(drop_payload) = self.drop_payload {
+            // SAFETY: By the caller's promise.
+            unsafe { drop_payload(cell) };
+        }
     }
 
     /// Whether the operation returns a `B`, for certain.
@@ -182,8 +195,8 @@ impl<C, P: Payload> Body<C, P> {
         let size = if offset + payload.size() == 0 { 1 } else { offset + payload.size() };
         match Layout::from_size_align(size, align) {
             _ if Self::CONTEXT_HAS_ROOM && payload_has_room::<P>() => None,
-            Ok(layout) => Some((layout, offset)),
-            Err(_) => panic!("a context and a buffer that are too large for memory"),
+            Ok(layout) if layout.size() <= u32::MAX as usize => Some((layout, offset)),
+            _ => panic!("a context and a buffer of 4 GiB and more"),
         }
     };
 
@@ -314,7 +327,12 @@ pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>, vtable: &VTable, bytes:
     unsafe {
         match vtable.output {
             Output::Payload => {}
-            Output::Filled(fill) => fill(cell, bytes),
+            // A buffer that panics cannot be told a second time.
+            Output::Filled(fill) => {
+                let panicked = IfItPanics(|| vtable.drop_payload(cell));
+                fill(cell, bytes);
+                mem::forget(panicked);
+            }
             Output::Made(make) => return take_made(cell, make),
         }
         Some(returned_payload::<T>(cell).read())
@@ -379,11 +397,10 @@ impl Spill {
             return;
         }
         spill.release();
-        let size = u32::try_from(layout.size()).expect("a context and a buffer under 4 GiB");
         // SAFETY: The size is not zero.
         let start = unsafe { alloc::alloc(layout) };
         let Some(start) = NonNull::new(start) else { alloc::handle_alloc_error(layout) };
-        *spill = Self { start, size, align: layout.align() as u32 };
+        *spill = Self { start, size: layout.size() as u32, align: layout.align() as u32 };
     }
 
     /// Frees the block, if there is one. Nothing is in it.

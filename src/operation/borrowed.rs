@@ -4,9 +4,7 @@
 use std::cell::Cell as Flag;
 use std::marker::PhantomData;
 use std::mem::{self, MaybeUninit};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
-use std::thread;
 
 use super::body::payload_has_room;
 use super::cell::Cell;
@@ -16,6 +14,7 @@ use super::pending::Pending;
 use super::state::Holder;
 use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::{Rejected, Result};
+use crate::panics::FirstPanic;
 use crate::sys::{self, Answer, LentOverlapped, LentRegion, Port};
 
 /// A borrowed buffer whose lifetime the cell forgets and the scope remembers.
@@ -79,18 +78,22 @@ pub(crate) struct Borrowing<'scope, 'env: 'scope> {
 
 const FIRST_ROOM: i32 = 8;
 
+/// The addresses that the packets of a scope's operations carry, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Addresses(Vec<usize>);
+
 /// Runs `body`, then waits for all operations that it started on borrowed
 /// buffers: it asks for what is left to be cancelled, and calls `wait` until
 /// nothing is left, whatever panics.
 #[inline]
 pub(crate) fn borrow<'env, T>(
     body: impl for<'scope> FnOnce(&'scope Borrowing<'scope, 'env>) -> T,
-    wait: impl Fn(&Borrowing<'_, 'env>) + Copy,
+    wait: impl Fn(&Addresses) + Copy,
 ) -> T {
     /// No value of the program's, so nobody can leak it.
-    struct End<'a, 'env, W: Fn(&Borrowing<'_, 'env>) + Copy>(&'a Borrowing<'a, 'env>, W);
+    struct End<'a, 'env, W: Fn(&Addresses) + Copy>(&'a Borrowing<'a, 'env>, W);
 
-    impl<'env, W: Fn(&Borrowing<'_, 'env>) + Copy> Drop for End<'_, 'env, W> {
+    impl<W: Fn(&Addresses) + Copy> Drop for End<'_, '_, W> {
         #[inline(always)]
         fn drop(&mut self) {
             let Self(borrowing, wait) = *self;
@@ -169,7 +172,7 @@ impl<'scope> Borrowing<'scope, '_> {
             self.room.set(FIRST_ROOM.max(self.let_go()));
         }
         let pending = cells
-            .launch(target, true, context, payload, call)
+            .launch(target, true, context, payload, || Ok(()), call)
             .and_then(|launched| launched.into_pending(cells, port, target.key))
             .map_err(|rejected| rejected.map(|(context, _)| context))?;
         self.hold(pending.cell());
@@ -232,37 +235,39 @@ impl<'scope> Borrowing<'scope, '_> {
         kept
     }
 
-    /// Whether the packet with this address is one of the scope's operations'.
-    pub fn owns(&self, overlapped: usize) -> bool {
-        self.held().any(|cell| Cell::address(cell) == overlapped)
-    }
-
     /// Cancels what is left, from this cell on, waits for it, and lets go of it.
     #[cold]
     #[inline(never)]
-    fn cancel_and_wait(&self, left: NonNull<Cell>, wait: impl Fn(&Self)) {
+    fn cancel_and_wait(&self, left: NonNull<Cell>, wait: impl Fn(&Addresses)) {
         self.first.set(Some(left));
         self.let_go();
+        let mut own = Vec::new();
         for cell in self.held() {
             // SAFETY: The scope holds the cell, so no other operation has it.
             let handle = unsafe { Cell::handle(cell) };
             // Nothing to cancel, or not possible: the completion decides.
             let _ = sys::cancel(handle, Cell::address(cell));
+            own.push(Cell::address(cell));
         }
-        let mut result = Ok(());
-        while self.held().any(is_in_flight) {
-            // Waiting drops completions, whose contexts are the program's and
-            // may panic.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| wait(self))) {
-                result = Err(panic);
+        own.sort_unstable();
+        let own = Addresses(own);
+        let mut panic = FirstPanic::none();
+        // One way through the list is enough: what is over stays so. All cells
+        // are held until the end, so that their addresses are nobody else's.
+        for cell in self.held() {
+            while is_in_flight(cell) {
+                // Drops completions, whose contexts may panic.
+                panic.catch(|| wait(&own));
             }
         }
         self.let_go();
-        if let Err(panic) = result {
-            if !thread::panicking() {
-                resume_unwind(panic);
-            }
-        }
+        panic.resume();
+    }
+}
+
+impl Addresses {
+    pub fn contain(&self, overlapped: usize) -> bool {
+        self.0.binary_search(&overlapped).is_ok()
     }
 }
 

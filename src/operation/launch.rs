@@ -1,6 +1,7 @@
 //! Starting operations, and finding them again.
 
 use std::marker::PhantomData;
+use std::mem;
 use std::ptr::NonNull;
 
 use super::body::Body;
@@ -13,8 +14,10 @@ use super::slab::Slab;
 use super::state::Holder;
 use super::status_word::Taken;
 use crate::error::{
-    Call, Error, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, STATUS_END_OF_FILE,
+    Call, Error, Misuse, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED,
+    STATUS_END_OF_FILE,
 };
+use crate::panics::{FirstPanic, IfItPanics};
 use crate::sys::{self, Answer, Handle, Landing, LentOverlapped, LentRegion, Packet, Port};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
@@ -87,6 +90,8 @@ impl<C> Cells<C> {
     /// the call. They come back if there is no cell.
     ///
     /// `scoped`: the operation belongs to a scope, which holds the cell too.
+    /// `admit` is asked last of all, because the payload runs code of the
+    /// program's that may change the answer.
     #[inline(always)]
     pub fn launch<P: Payload>(
         &self,
@@ -94,19 +99,32 @@ impl<C> Cells<C> {
         scoped: bool,
         context: C,
         payload: P,
+        admit: impl Fn() -> Result<(), &'static Misuse>,
         call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
     ) -> Result<Launched<C, P>, Rejected<(C, P::Given)>> {
         let cell = match self.slab().allocate() {
             Ok(cell) => cell,
-            Err(error) => return Err(Rejected { error, returned: (context, payload.give_back()) }),
+            Err(error) => {
+                let error = admit().map_or_else(Error::misuse, |()| error);
+                return Err(Rejected { error, returned: (context, payload.give_back()) });
+            }
         };
         // SAFETY: The cell was just allocated: it is ours until the call, and
         // empty.
-        let (start, length) = unsafe {
+        let place = unsafe {
             Cell::set_handle(cell, target.handle);
             Cell::renew(cell, target.offset);
-            (*Body::place(cell, context, payload)).region()
+            Body::place(cell, context, payload)
         };
+        // SAFETY: Ours, and filled with these types.
+        let panicked = IfItPanics(|| unsafe { drop_placed::<C, P>(cell) });
+        // SAFETY: Placed there.
+        let (start, length) = unsafe { (*place).region() };
+        mem::forget(panicked);
+        if let Err(misuse) = admit() {
+            // SAFETY: As above.
+            return Err(unsafe { refuse::<C, P>(cell, misuse) });
+        }
         // SAFETY: The payload is at its final place, and vouches for the
         // region until it is moved, which happens after the operation.
         let region = unsafe { LentRegion::new(start, length) };
@@ -389,6 +407,7 @@ impl<C, P: Payload> Refused<C, P> {
     ) -> Result<Launched<C, P>, Rejected<(C, P::Given)>> {
         let Self { cell, code, .. } = self;
         let failure = rule::failure(code, P::CALL, sys::last_status());
+        let misuse = sys::misuse_of(code);
         let warned = failure == Failure::Warned;
         // SAFETY: The `Pending`'s part is still ours.
         let Some((others, word)) =
@@ -401,7 +420,7 @@ impl<C, P: Payload> Refused<C, P> {
         // types.
         let ((context, payload), handle, bytes) =
             unsafe { (Body::<C, P>::remove(cell), Cell::handle(cell), Cell::bytes(cell)) };
-        if warned || may_leave_a_packet(P::CALL, handle) {
+        if warned || misuse.is_none() && may_leave_a_packet(P::CALL, handle) {
             cells.quarantine(cell, port);
         } else {
             // SAFETY: Ours alone, and empty.
@@ -415,8 +434,8 @@ impl<C, P: Payload> Refused<C, P> {
             Failure::Warned if word.is_status() => Some((word.status(), bytes)),
             Failure::Warned if rule::is_cut(code, P::CALL) => None,
             Failure::Warned | Failure::NotStarted => {
-                let returned = (context, payload.give_back());
-                return Err(Rejected { error: Error::os(P::CALL, code), returned });
+                let error = misuse.map_or_else(|| Error::os(P::CALL, code), Error::misuse);
+                return Err(Rejected { error, returned: (context, payload.give_back()) });
             }
         };
         let cell = match cells.slab().allocate() {
@@ -424,16 +443,23 @@ impl<C, P: Payload> Refused<C, P> {
             Err(error) => return Err(Rejected { error, returned: (context, payload.give_back()) }),
         };
         // SAFETY: The cell is new; no packet will come for it, unless it is posted.
-        let (status, bytes) = unsafe {
+        let place = unsafe {
             Cell::set_handle(cell, Handle::NONE);
             Cell::renew(cell, 0);
-            let payload = Body::place(cell, context, payload);
-            cell.as_ref().state.begin(others);
+            Body::place(cell, context, payload)
+        };
+        let (status, bytes) = result.unwrap_or_else(|| {
+            // SAFETY: Ours, and filled with these types.
+            let panicked = IfItPanics(|| unsafe { drop_placed::<C, P>(cell) });
+            // SAFETY: Placed there.
+            let (_, length) = unsafe { (*place).region() };
+            mem::forget(panicked);
             // "The buffer is filled with the first part of the datagram"
             // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
-            let length = || LentRegion::cut((*payload).region().1);
-            result.unwrap_or_else(|| (STATUS_BUFFER_OVERFLOW, length()))
-        };
+            (STATUS_BUFFER_OVERFLOW, LentRegion::cut(length))
+        });
+        // SAFETY: Ours, and filled.
+        unsafe { cell.as_ref() }.state.begin(others);
         Ok(Launched::Unqueued(Unqueued { cell, status, bytes, types: PhantomData }))
     }
 }
@@ -448,6 +474,53 @@ fn may_leave_a_packet(call: Call, handle: Handle) -> bool {
     matches!(call, Call::ReadFile | Call::WriteFile)
         && sys::is_wine()
         && sys::has_messages(handle).is_none()
+}
+
+/// Gives back what an operation was to be started with.
+///
+/// # Safety
+///
+/// As for [`empty`].
+#[cold]
+#[inline(never)]
+unsafe fn refuse<C, P: Payload>(
+    cell: NonNull<Cell>,
+    misuse: &'static Misuse,
+) -> Rejected<(C, P::Given)> {
+    // SAFETY: By the caller's promise.
+    let (context, payload) = unsafe { empty::<C, P>(cell) };
+    Rejected { error: Error::misuse(misuse), returned: (context, payload.give_back()) }
+}
+
+/// Drops what an operation was to be started with.
+///
+/// # Safety
+///
+/// As for [`empty`].
+#[cold]
+#[inline(never)]
+unsafe fn drop_placed<C, P: Payload>(cell: NonNull<Cell>) {
+    // SAFETY: By the caller's promise.
+    let (context, payload) = unsafe { empty::<C, P>(cell) };
+    let mut panic = FirstPanic::none();
+    panic.catch(|| drop(context));
+    panic.catch(|| drop(payload));
+    panic.resume();
+}
+
+/// Empties and frees a cell.
+///
+/// # Safety
+///
+/// The cell is the caller's alone, and filled with these types.
+unsafe fn empty<C, P: Payload>(cell: NonNull<Cell>) -> (C, P) {
+    // SAFETY: By the caller's promise.
+    unsafe {
+        let parts = Body::remove(cell);
+        cell.as_ref().state.free();
+        Cell::free(cell);
+        parts
+    }
 }
 
 /// Takes a cell that was begun back from all its holders, unless a packet has
@@ -494,10 +567,7 @@ unsafe fn take_back<C, P: Payload>(cell: NonNull<Cell>) -> Option<(C, P)> {
     // alone.
     unsafe {
         withdraw(cell)?;
-        let parts = Body::remove(cell);
-        cell.as_ref().state.free();
-        Cell::free(cell);
-        Some(parts)
+        Some(empty(cell))
     }
 }
 
@@ -547,7 +617,7 @@ mod tests {
     fn an_operation_is_pending_until_the_kernel_says_otherwise() {
         let cells = Cells::<()>::reserve(1).unwrap();
         let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
-        let launched = cells.launch(target, false, (), Watching(|_: &mut u32| ()), |_, _| {
+        let call = |_: &LentRegion, _| {
             let cell = cells.slab().all_in_flight().next().unwrap();
             // SAFETY: There is no kernel.
             let word = unsafe { cell.as_ref() }.status_word();
@@ -555,7 +625,9 @@ mod tests {
             assert_eq!(taken.status(), STATUS_PENDING);
             word.put_back(taken);
             Answer::Code(ERROR_INVALID_HANDLE)
-        });
+        };
+        let watching = Watching(|_: &mut u32| ());
+        let launched = cells.launch(target, false, (), watching, || Ok(()), call);
         let Ok(Launched::Refused(refused)) = launched else { panic!("it is refused") };
         let port = Port::create(0).unwrap();
         assert!(refused.settle(&cells, &port, false).is_err());
@@ -579,8 +651,14 @@ mod tests {
         let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
         let seen = Counter::new(0);
         let watching = Watching(|_: &mut u32| seen.set(seen.get() + 1));
-        let launched =
-            cells.launch(target, false, 7, watching, |_, _| Answer::Code(ERROR_IO_PENDING));
+        let launched = cells.launch(
+            target,
+            false,
+            7,
+            watching,
+            || Ok(()),
+            |_, _| Answer::Code(ERROR_IO_PENDING),
+        );
         assert!(matches!(launched, Ok(Launched::InFlight(_))));
         drop(launched);
         let cell = cells.slab().all_in_flight().next().unwrap();
@@ -600,7 +678,8 @@ mod tests {
         for skips in [false, true] {
             let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips };
             let answer = if skips { Answer::Finished(0) } else { Answer::Code(ERROR_IO_PENDING) };
-            let completion = match cells.launch(target, false, 7, failing(), |_, _| answer) {
+            let launched = cells.launch(target, false, 7, failing(), || Ok(()), |_, _| answer);
+            let completion = match launched {
                 Ok(Launched::Unqueued(done)) => done.complete(0).unwrap(),
                 Ok(Launched::InFlight(pending)) => {
                     end(pending.cell(), 0);
@@ -620,8 +699,14 @@ mod tests {
         let cells = Cells::<()>::reserve(1).unwrap();
         let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
         for status in (0..32).map(|bit| 1 << bit) {
-            let launched =
-                cells.launch(target, false, (), Post, |_, _| Answer::Code(ERROR_IO_PENDING));
+            let launched = cells.launch(
+                target,
+                false,
+                (),
+                Post,
+                || Ok(()),
+                |_, _| Answer::Code(ERROR_IO_PENDING),
+            );
             let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
             let address = Cell::address(pending.cell());
             end(pending.cell(), status);
@@ -639,8 +724,14 @@ mod tests {
         let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
         let in_flight = Counter::new(0);
         let watching = Watching(|_: &mut u32| in_flight.set(cells.slab().all_in_flight().count()));
-        let launched =
-            cells.launch(target, false, 7, watching, |_, _| Answer::Code(ERROR_IO_PENDING));
+        let launched = cells.launch(
+            target,
+            false,
+            7,
+            watching,
+            || Ok(()),
+            |_, _| Answer::Code(ERROR_IO_PENDING),
+        );
         let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
         end(pending.cell(), 0);
         let dequeued = cells.claim(packet_of(pending.cell()), Taken::NOTHING);

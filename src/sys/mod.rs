@@ -6,6 +6,8 @@
 //! [`LentOverlapped`] and [`LentRegion`], whose constructors state the promise
 //! that makes the call sound.
 
+use crate::error::{Misuse, refusal};
+
 mod file;
 mod lent;
 mod memory;
@@ -57,4 +59,24 @@ pub(crate) enum Answer {
     Finished(u32),
     /// It said no, with this code: `ERROR_IO_PENDING` included.
     Code(u32),
+}
+
+impl Answer {
+    /// No call was made: the buffer has no room for what is to be read.
+    pub const NO_ROOM: Self = Self::Code(NO_ROOM);
+    /// No call was made: the message is longer than the socket can send.
+    pub const TOO_LONG: Self = Self::Code(TOO_LONG);
+}
+
+// Codes that no system has.
+const NO_ROOM: u32 = u32::MAX - 1;
+const TOO_LONG: u32 = u32::MAX;
+
+/// Why no call was made, if that is what a code stands for.
+pub(crate) fn misuse_of(code: u32) -> Option<&'static Misuse> {
+    match code {
+        NO_ROOM => Some(&refusal::NO_ROOM),
+        TOO_LONG => Some(&refusal::MESSAGE_TOO_LONG),
+        _ => None,
+    }
 }
