@@ -4,12 +4,12 @@
 //! says how it went. With `--listen` alone, the server serves any TCP client
 //! until Ctrl-C.
 
+mod arguments;
 mod client;
 mod report;
 mod server;
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU32;
+use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,43 +18,9 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use arguments::Arguments;
 use report::Report;
 use server::Server;
-
-#[derive(Debug, Parser)]
-#[command(about = "An IOCP echo server, and clients that verify every byte")]
-struct Arguments {
-    /// Serve on this address; alone, until Ctrl-C and without clients.
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<SocketAddr>,
-    /// Threads that serve, all on one completion port.
-    #[arg(long, default_value = "4")]
-    threads: NonZeroU32,
-    /// Clients, each with a connection of its own [default: 64].
-    #[arg(long)]
-    connections: Option<NonZeroU32>,
-    /// Bytes that a client sends at a time and waits to get back.
-    #[arg(long, default_value = "64", value_name = "BYTES")]
-    message_size: NonZeroU32,
-    /// How long the clients go on [default: 5].
-    #[arg(long)]
-    seconds: Option<NonZeroU32>,
-}
-
-impl Arguments {
-    /// Whether to serve others rather than clients of our own.
-    fn serves_only(&self) -> bool {
-        self.listen.is_some() && self.connections.is_none() && self.seconds.is_none()
-    }
-
-    fn connections(&self) -> u32 {
-        self.connections.map_or(64, NonZeroU32::get)
-    }
-
-    fn duration(&self) -> Duration {
-        Duration::from_secs(self.seconds.map_or(5, NonZeroU32::get).into())
-    }
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
