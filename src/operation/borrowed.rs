@@ -78,22 +78,18 @@ pub(crate) struct Borrowing<'scope, 'env: 'scope> {
 
 const FIRST_ROOM: i32 = 8;
 
-/// The addresses that the packets of a scope's operations carry, in order.
-#[derive(Debug, Default)]
-pub(crate) struct Addresses(Vec<usize>);
-
 /// Runs `body`, then waits for all operations that it started on borrowed
 /// buffers: it asks for what is left to be cancelled, and calls `wait` until
 /// nothing is left, whatever panics.
 #[inline]
 pub(crate) fn borrow<'env, T>(
     body: impl for<'scope> FnOnce(&'scope Borrowing<'scope, 'env>) -> T,
-    wait: impl Fn(&Addresses) + Copy,
+    wait: impl Fn() + Copy,
 ) -> T {
     /// No value of the program's, so nobody can leak it.
-    struct End<'a, 'env, W: Fn(&Addresses) + Copy>(&'a Borrowing<'a, 'env>, W);
+    struct End<'a, 'env, W: Fn() + Copy>(&'a Borrowing<'a, 'env>, W);
 
-    impl<W: Fn(&Addresses) + Copy> Drop for End<'_, '_, W> {
+    impl<W: Fn() + Copy> Drop for End<'_, '_, W> {
         #[inline(always)]
         fn drop(&mut self) {
             let Self(borrowing, wait) = *self;
@@ -238,36 +234,28 @@ impl<'scope> Borrowing<'scope, '_> {
     /// Cancels what is left, from this cell on, waits for it, and lets go of it.
     #[cold]
     #[inline(never)]
-    fn cancel_and_wait(&self, left: NonNull<Cell>, wait: impl Fn(&Addresses)) {
+    fn cancel_and_wait(&self, left: NonNull<Cell>, wait: impl Fn()) {
         self.first.set(Some(left));
         self.let_go();
-        let mut own = Vec::new();
         for cell in self.held() {
             // SAFETY: The scope holds the cell, so no other operation has it.
-            let handle = unsafe { Cell::handle(cell) };
+            let handle = unsafe {
+                cell.as_ref().state.mark_ending();
+                Cell::handle(cell)
+            };
             // Nothing to cancel, or not possible: the completion decides.
             let _ = sys::cancel(handle, Cell::address(cell));
-            own.push(Cell::address(cell));
         }
-        own.sort_unstable();
-        let own = Addresses(own);
         let mut panic = FirstPanic::none();
-        // One way through the list is enough: what is over stays so. All cells
-        // are held until the end, so that their addresses are nobody else's.
+        // One way through the list is enough: what is over stays so.
         for cell in self.held() {
             while is_in_flight(cell) {
                 // Drops completions, whose contexts may panic.
-                panic.catch(|| wait(&own));
+                panic.catch(&wait);
             }
         }
         self.let_go();
         panic.resume();
-    }
-}
-
-impl Addresses {
-    pub fn contain(&self, overlapped: usize) -> bool {
-        self.0.binary_search(&overlapped).is_ok()
     }
 }
 
