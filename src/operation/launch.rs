@@ -215,15 +215,6 @@ impl<C> Cells<C> {
         self.slab().swallow(overlapped)
     }
 
-    /// Keeps a cell that was withdrawn and emptied from being used, until all
-    /// packets that are queued by now have been dequeued: one may be for it.
-    fn quarantine(&self, cell: NonNull<Cell>, port: &Port) {
-        // SAFETY: The slab keeps the cell.
-        unsafe { cell.as_ref() }.state.abandon();
-        // Without this packet it stays there, until the port ends.
-        let _ = port.post(0, 0, Slab::release_marker(cell));
-    }
-
     /// What the packets carry for their `OVERLAPPED` that wake threads when the
     /// port closes.
     pub fn close_marker(&self) -> usize {
@@ -428,7 +419,7 @@ impl<C, P: Payload> Refused<C, P> {
         let ((context, payload), handle, bytes) =
             unsafe { (Body::<C, P>::remove(cell), Cell::handle(cell), Cell::bytes(cell)) };
         if warned || misuse.is_none() && may_leave_a_packet(P::CALL, handle) {
-            cells.quarantine(cell, port);
+            quarantine(cell, port);
         } else {
             // SAFETY: Ours alone, and empty.
             unsafe {
@@ -528,6 +519,15 @@ unsafe fn empty<C, P: Payload>(cell: NonNull<Cell>) -> (C, P) {
         Cell::free(cell);
         parts
     }
+}
+
+/// Keeps a cell that was withdrawn and emptied from being used, until all
+/// packets that are queued by now have been dequeued: one may be for it.
+fn quarantine(cell: NonNull<Cell>, port: &Port) {
+    // SAFETY: The slab keeps the cell.
+    unsafe { cell.as_ref() }.state.abandon();
+    // Without this packet it stays there, until the port ends.
+    let _ = port.post(0, 0, Slab::release_marker(cell));
 }
 
 /// Takes a cell that was begun back from all its holders, unless a packet has
