@@ -448,10 +448,10 @@ impl<C, P: Payload> Refused<C, P> {
         };
         let (status, bytes) = result.unwrap_or_else(|| {
             // SAFETY: Ours, and filled with these types.
-            let panicked = IfItPanics(|| unsafe { drop_placed::<C, P>(cell) });
+            let lost = IfItPanics(|| unsafe { drop_placed::<C, P>(cell) });
             // SAFETY: Placed there.
             let (_, length) = unsafe { (*place).region() };
-            mem::forget(panicked);
+            mem::forget(lost);
             // "The buffer is filled with the first part of the datagram"
             // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
             (STATUS_BUFFER_OVERFLOW, LentRegion::cut(length))
@@ -581,6 +581,7 @@ unsafe fn take_back<C, P: Payload>(cell: NonNull<Cell>) -> Option<(C, P)> {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell as Counter;
+    use std::mem::ManuallyDrop;
 
     use windows_sys::Win32::Foundation::{ERROR_INVALID_HANDLE, ERROR_IO_PENDING};
 
@@ -698,6 +699,29 @@ mod tests {
             };
             assert!(completion.error_status.is_err());
         }
+    }
+
+    #[test]
+    fn a_cell_that_was_withdrawn_is_stale_and_of_use_only_once_it_was_emptied_and_released() {
+        let cells = Cells::<()>::reserve(1).unwrap();
+        let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
+        let pends = |_: &LentRegion, _| Answer::Code(ERROR_IO_PENDING);
+        let launched = cells.launch(target, false, (), Post, || Ok(()), pends);
+        let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
+        let cell = ManuallyDrop::new(pending).cell();
+        let (late, release) = (Cell::address(cell), Slab::release_marker(cell));
+        // SAFETY: The `Pending`'s part is ours.
+        assert!(unsafe { withdraw(cell) }.is_some());
+        assert!(cells.swallow(late) && !cells.swallow(release), "it is not empty yet");
+        // SAFETY: Withdrawn, and filled with these types.
+        let ((), Post) = unsafe { Body::remove(cell) };
+        quarantine(cell, &Port::create(0).unwrap());
+        assert!(cells.slab().allocate().is_err());
+        assert!(cells.swallow(late) && cells.swallow(late));
+        assert!(cells.swallow(release) && !cells.swallow(release));
+        let again = cells.slab().allocate().unwrap();
+        // SAFETY: It was just allocated.
+        unsafe { Cell::free(again) };
     }
 
     /// A status that differs in any bit says something.
