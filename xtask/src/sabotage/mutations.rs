@@ -650,7 +650,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "(ERROR_HANDLE_EOF | ERROR_BROKEN_PIPE, Call::ReadFile) =>",
         after: "(ERROR_BROKEN_PIPE, Call::ReadFile) =>",
         why: "the end of a file that is found at once is not a completion",
-        test: unit("operation::rule::tests::an_inline_end_of_file_is_finished_without_a_packet"),
+        test: unit("operation::rule::tests::what_a_code_means_depends_on_the_call"),
     },
     Mutation {
         name: "every-failure-is-an-end",
@@ -658,7 +658,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "(ERROR_HANDLE_EOF | ERROR_BROKEN_PIPE, Call::ReadFile) =>",
         after: "(_, Call::ReadFile) =>",
         why: "a read that could not be started looks like the end of the file",
-        test: unit("operation::rule::tests::every_other_error_has_no_packet"),
+        test: unit("operation::rule::tests::what_a_code_means_depends_on_the_call"),
     },
 
     // What the program holds.
@@ -1216,7 +1216,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "if taken.is_success() {",
         after: "if taken.status() < 0x8000_0000 && taken.is_status() {",
         why: "a status that is no error by its severity is passed over",
-        test: simulated("a_time_out_is_an_error_though_its_status_has_the_severity_of_a_success"),
+        test: simulated("a_time_out_on_a_socket_is_an_error_though_its_status_has_the_severity_of_a_success"),
     },
     Mutation {
         name: "over-before-it-is-seen",
@@ -1336,7 +1336,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "(ERROR_MORE_DATA, Call::ReadFile) |",
         after: "(ERROR_MORE_DATA, _) |",
         why: "an error of another call is taken for a warning",
-        test: unit("operation::rule::tests::a_code_means_a_packet_or_an_end_only_on_the_call_that_it_is_known_of"),
+        test: unit("operation::rule::tests::what_a_code_means_depends_on_the_call"),
     },
     Mutation {
         name: "sockets-end-at-once",
@@ -1344,7 +1344,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "(ERROR_HANDLE_EOF | ERROR_BROKEN_PIPE, Call::ReadFile) =>",
         after: "(ERROR_HANDLE_EOF | ERROR_BROKEN_PIPE, Call::ReadFile | Call::WSARecv) =>",
         why: "a failure on a socket is taken for the end of a file",
-        test: unit("operation::rule::tests::a_code_means_a_packet_or_an_end_only_on_the_call_that_it_is_known_of"),
+        test: unit("operation::rule::tests::what_a_code_means_depends_on_the_call"),
     },
     Mutation {
         name: "the-end-of-a-stream-is-an-error",
@@ -1434,7 +1434,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "looked = look(if waits { INFINITE } else { 0 });",
         after: "looked = look(if waits { 0 } else { 0 });",
         why: "a thread that waits for ever is told that its time is over",
-        test: simulated("the_packet_of_a_device_that_warns_at_once_is_not_seen_and_completes_nothing_else"),
+        test: integration("file", "a_wait_goes_on_after_a_packet_that_is_not_to_be_seen"),
     },
     Mutation {
         name: "a-stray-packet-starts-the-time-again",
