@@ -1326,6 +1326,111 @@ fn a_message_that_is_cut_at_once_without_a_packet_completes_all_the_same() {
     }
 }
 
+/// The longest message that the socket tells need not be what the system takes.
+#[test]
+fn a_message_that_the_system_refuses_as_too_long_comes_back() {
+    let port = port();
+    let (client, _server) = support::datagram_pair();
+    let client = port.add_handle(client, 1).unwrap();
+    let _behaving = behave(|kernel| kernel.refuse.extend([ws::WSAEMSGSIZE as u32; 8]));
+    for _ in 0..8 {
+        let rejected = port.initiate_write(&client, WRITE, "hello").unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::MessageTruncated);
+        assert_eq!(rejected.returned, (WRITE, "hello"));
+    }
+    nothing_more(&port);
+}
+
+/// Only of a datagram is it known that the buffer is full then.
+#[test]
+fn what_is_not_a_datagram_and_says_that_it_was_cut_has_no_bytes_without_a_status() {
+    let file = support::temp_file("cut", "hello");
+    let port = port();
+    let device = port.add_handle(support::overlapped_file(file.path(), true, false), 1).unwrap();
+    let (mut client, server) = stream_pair();
+    let server = port.add_handle(server, 2).unwrap();
+    client.write_all(b"hello").unwrap();
+    let _behaving = behave(|kernel| {
+        kernel.inline = Chance::Always;
+        kernel.warn_without_packet = true;
+        kernel.warn.extend([win32::STATUS_BUFFER_OVERFLOW as u32; 2]);
+    });
+    for rejected in [
+        port.initiate_read_at(&device, READ, Vec::with_capacity(64), 0).unwrap_err(),
+        port.initiate_read(&server, READ, Vec::with_capacity(64)).unwrap_err(),
+    ] {
+        assert!(rejected.returned.1.is_empty());
+    }
+    nothing_more(&port);
+}
+
+/// Wherever it is, it has other memory to be read into.
+struct Halves {
+    bytes: Box<[u8; 16]>,
+    filled: std::ops::Range<usize>,
+}
+
+impl Halves {
+    fn half(&self) -> usize {
+        if ptr::from_ref(self).addr() / 128 % 2 == 0 { 0 } else { 8 }
+    }
+}
+
+// SAFETY: The bytes are on the heap and initialised; where reads go depends on
+// where the value is, and on nothing else.
+unsafe impl completion_port::IoBuf for Halves {
+    fn initialized(&self) -> (*const u8, usize) {
+        let filled = &self.bytes[self.filled.clone()];
+        (filled.as_ptr(), filled.len())
+    }
+}
+
+// SAFETY: As above.
+unsafe impl completion_port::IoBufMut for Halves {
+    fn initialized_mut(&mut self) -> (*mut u8, usize) {
+        let filled = &mut self.bytes[self.filled.clone()];
+        (filled.as_mut_ptr(), filled.len())
+    }
+    fn writable(&mut self) -> (*mut u8, usize) {
+        let half = self.half();
+        (self.bytes[half..half + 8].as_mut_ptr(), 8)
+    }
+    unsafe fn advance(&mut self, bytes: usize) {
+        self.filled = self.half()..self.half() + bytes;
+    }
+}
+
+#[test]
+fn a_buffer_is_told_what_was_read_before_it_is_moved() {
+    let file = support::temp_file("halves", "hello wo");
+    let port = port();
+    let (client, server) = support::datagram_pair();
+    let server = port.add_handle(server, 1).unwrap();
+    let device = port.add_handle(support::overlapped_file(file.path(), true, false), 1).unwrap();
+    let device = device.skip_on_success().unwrap();
+    let buffer = || Halves { bytes: Box::new([b'.'; 16]), filled: 0..0 };
+    let assert_read = |mut completion: completion_port::CompletionStatus| {
+        let buffer: Halves = completion.operation.take_buffer().unwrap();
+        assert_eq!(&buffer.bytes[buffer.filled.clone()], b"hello wo");
+    };
+    for _ in 0..4 {
+        client.send(b"hello world").unwrap();
+        let behaving = behave(|kernel| {
+            kernel.inline = Chance::Always;
+            kernel.warn_without_packet = true;
+        });
+        port.initiate_read(&server, READ, buffer()).unwrap();
+        assert_read(complete(&port));
+        drop(behaving);
+        let _behaving = behave(|kernel| {
+            kernel.inline = Chance::Always;
+            kernel.warn.push_back(STATUS_DEVICE_BUSY);
+        });
+        let started = port.initiate_read_at(&device, READ, buffer(), 0).unwrap();
+        assert_read(started.completed().expect("the handle skips the port"));
+    }
+}
+
 /// Each failure may leave a packet, as far as the code alone tells.
 #[test]
 fn a_device_that_is_not_ready_uses_up_no_operations() {

@@ -14,7 +14,8 @@ use crate::object::{Body, Object};
 use crate::port::Packet;
 use crate::status::{
     STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_CONNECTION_RESET, STATUS_END_OF_FILE,
-    STATUS_PENDING, STATUS_PIPE_BROKEN, STATUS_SUCCESS, is_error, is_success, is_warning,
+    STATUS_INVALID_PARAMETER, STATUS_PENDING, STATUS_PIPE_BROKEN, STATUS_SUCCESS, is_error,
+    is_success, is_warning,
 };
 
 /// Memory of the caller's, which the kernel may use from any thread.
@@ -188,6 +189,11 @@ impl Operation {
         // SAFETY: The OVERLAPPED is lent.
         let word = unsafe { AtomicUsize::from_ptr(&raw mut (*self.overlapped.0).Internal) };
         word.store(status as usize, Ordering::Release);
+    }
+
+    /// Writes the status of an operation that was not started.
+    pub fn refuse(&self) {
+        self.write_status(STATUS_INVALID_PARAMETER);
     }
 
     fn write(&self, outcome: &Outcome) {

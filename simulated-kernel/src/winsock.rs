@@ -10,6 +10,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::core::GUID;
 
 use crate::address;
+use crate::behaviour::Chance;
 use crate::handle::fail;
 use crate::kernel::{Entered, Id, Kernel, announce, enter, wait};
 use crate::memory::put;
@@ -585,6 +586,11 @@ unsafe fn overlap(
 ) -> i32 {
     let started = enter_for(socket).and_then(|(mut kernel, id)| {
         if let Some(code) = kernel.behaviour.refuse.pop_front() {
+            // It may tell the status of what it has refused, too.
+            if kernel.random.draw(Chance::Sometimes) {
+                // SAFETY: As the caller promises.
+                unsafe { Operation::new(kind, buffer.buf, 0, overlapped) }.refuse();
+            }
             return Err(code as i32);
         }
         let length = buffer.len as usize;

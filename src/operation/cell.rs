@@ -7,6 +7,8 @@
 use std::cell::UnsafeCell;
 use std::mem::{self, MaybeUninit};
 use std::ptr::NonNull;
+use std::thread;
+use std::time::Duration;
 
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_0_0};
 
@@ -15,7 +17,7 @@ use super::body::{ROOM, Spill, VTable, returned_payload, take_output};
 use super::slab::Slab;
 use super::state::{Holder, State};
 use super::status_word::StatusWord;
-use crate::error::{STATUS_CANCELLED, is_error};
+use crate::error::{Call, STATUS_CANCELLED, is_error};
 use crate::panics::FirstPanic;
 use crate::sys::{self, Handle, LentOverlapped};
 
@@ -254,15 +256,23 @@ impl Cell {
     ///
     /// The cell is initialised.
     pub unsafe fn claim(cell: NonNull<Cell>, packet_bytes: u32) -> Option<(u32, u32)> {
-        // SAFETY: Who has taken the status ends the operation. The status is the
-        // proof that the kernel has given the cell back.
+        // SAFETY: Who has taken the status ends the operation, and a status is the
+        // proof that the kernel has given the cell back. Without one, see
+        // `has_ended_without_status`.
         unsafe {
             let Self { state, .. } = cell.as_ref();
             let word = cell.as_ref().status_word();
-            let taken = word.take_for_certain(|| state.is_in_flight())?;
+            let mut taken = word.take_for_certain(|| state.is_in_flight())?;
+            let mut has_ended = false;
+            if !taken.is_status() && packet_bytes == 0 && sys::is_wine() {
+                word.put_back(taken);
+                Self::wait_for_call(state);
+                taken = word.take_for_certain(|| state.is_in_flight())?;
+                has_ended = !taken.is_status() && Self::has_ended_without_status(cell);
+            }
             let (status, bytes) = if taken.is_status() {
                 (taken.status(), Self::bytes(cell))
-            } else if Self::has_ended_without_status(cell, packet_bytes) {
+            } else if has_ended {
                 (STATUS_CANCELLED, 0)
             } else {
                 // "The status block [...] is not updated until the packet is
@@ -278,24 +288,39 @@ impl Cell {
         }
     }
 
-    /// Whether a packet without a status is the operation's all the same. Wine
-    /// queues one, of no bytes, for a receive that ends together with the thread
-    /// that started it. Asking it cancels an operation that goes on, so it is asked
-    /// about no other packets.
+    /// Waits until the call that starts the operation has returned. As long as its
+    /// thread may have the `Pending`, nobody can tell; a tenth of a second is far
+    /// more than a call takes. On Wine only.
+    #[cold]
+    fn wait_for_call(state: &State) {
+        for _ in 0..100 {
+            if !state.is_tracked_in_flight() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Whether a packet without a status, and of no bytes, is the operation's all
+    /// the same. Wine queues one for a receive that ends together with the thread
+    /// that started it: nothing has been transferred then. Asking cancels an
+    /// operation that goes on, so it is not asked about other packets.
     ///
     /// # Safety
     ///
-    /// The cell is filled, and the caller has taken its status word.
+    /// The cell is filled, its call has returned, and the caller has taken its
+    /// status word.
     #[cold]
-    unsafe fn has_ended_without_status(cell: NonNull<Cell>, packet_bytes: u32) -> bool {
-        packet_bytes == 0 && sys::is_wine() && {
-            // "If this function cannot find a request to cancel, the return
-            // value is 0 (zero), and GetLastError returns ERROR_NOT_FOUND"
-            // (https://learn.microsoft.com/windows/win32/fileio/cancelioex-func).
-            // SAFETY: By the caller's promise.
-            let handle = unsafe { Self::handle(cell) };
-            sys::cancel(handle, Self::address(cell)) != Ok(true)
-        }
+    unsafe fn has_ended_without_status(cell: NonNull<Cell>) -> bool {
+        // SAFETY: By the caller's promise.
+        let (handle, call) = unsafe { (Self::handle(cell), Self::vtable(cell).call) };
+        // "If this function cannot find a request to cancel, the return value is 0
+        // (zero), and GetLastError returns ERROR_NOT_FOUND"
+        // (https://learn.microsoft.com/windows/win32/fileio/cancelioex-func).
+        call == Call::WSARecv
+            && sys::cancel(handle, Self::address(cell)) == Ok(false)
+            // SAFETY: As above.
+            && unsafe { cell.as_ref() }.status_word().is_still_taken()
     }
 
     /// Lets the payload see that the operation is over with this result, which

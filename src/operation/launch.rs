@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use super::body::Body;
 use super::cell::Cell;
 use super::completion::{CompletionStatus, Dequeued};
-use super::payload::{Payload, Post};
+use super::payload::{Filled, Payload, Post, Returns};
 use super::pending::Pending;
 use super::rule::{self, Failure, Verdict, verdict};
 use super::slab::Slab;
@@ -15,7 +15,7 @@ use super::state::Holder;
 use super::status_word::Taken;
 use crate::error::{
     Call, Error, Misuse, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED,
-    STATUS_END_OF_FILE,
+    STATUS_END_OF_FILE, is_error,
 };
 use crate::panics::{FirstPanic, IfItPanics};
 use crate::sys::{self, Answer, Handle, Landing, LentOverlapped, LentRegion, Packet, Port};
@@ -407,17 +407,36 @@ impl<C, P: Payload> Refused<C, P> {
         let failure = rule::failure(code, P::CALL, sys::last_status());
         let misuse = sys::misuse_of(code);
         let warned = failure == Failure::Warned;
+        let is_done = |word: Taken| warned && word.is_status() && !is_error(word.status());
         // SAFETY: The `Pending`'s part is still ours.
-        let Some((others, word)) =
-            (unsafe { withdraw_unless(cell, |word| warned && !skips && word.is_status()) })
-        else {
+        let withdrawn = unsafe { withdraw_unless(cell, |word| is_done(word) && !skips) };
+        let Some((others, word)) = withdrawn else {
             // A packet comes, or has come all the same and somebody has it.
             return Ok(Launched::InFlight(Pending::new(cell)));
         };
         // SAFETY: Withdrawn, so the cell is ours alone, and filled with these
         // types.
-        let ((context, payload), handle, bytes) =
-            unsafe { (Body::<C, P>::remove(cell), Cell::handle(cell), Cell::bytes(cell)) };
+        let result = unsafe {
+            match failure {
+                Failure::AtEnd => Some((STATUS_END_OF_FILE, 0)),
+                Failure::Warned if is_done(word) => Some((word.status(), Cell::bytes(cell))),
+                // "The buffer is filled with the first part of the datagram"
+                // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
+                Failure::Warned if P::CALL == Call::WSARecv && is_datagram(cell) => {
+                    let (_, length) = Self::run(cell, P::region);
+                    Some((STATUS_BUFFER_OVERFLOW, LentRegion::cut(length)))
+                }
+                Failure::Warned | Failure::NotStarted => None,
+            }
+        };
+        if let (Some((_, bytes)), Returns::ItselfFilled(fill)) = (result, P::RETURNS) {
+            // Before it is moved, after which its range may be another.
+            // SAFETY: As above; the operation has put so many bytes there.
+            unsafe { Self::run(cell, |payload| fill(payload, bytes)) };
+        }
+        // SAFETY: As above.
+        let ((context, payload), handle) =
+            unsafe { (Body::<C, P>::remove(cell), Cell::handle(cell)) };
         if warned || misuse.is_none() && may_leave_a_packet(P::CALL, handle) {
             quarantine(cell, port);
         } else {
@@ -427,39 +446,49 @@ impl<C, P: Payload> Refused<C, P> {
                 Cell::free(cell);
             }
         }
-        let result = match failure {
-            Failure::AtEnd => Some((STATUS_END_OF_FILE, 0)),
-            Failure::Warned if word.is_status() => Some((word.status(), bytes)),
-            Failure::Warned if rule::is_cut(code, P::CALL) => None,
-            Failure::Warned | Failure::NotStarted => {
-                let error = misuse.map_or_else(|| Error::os(P::CALL, code), Error::misuse);
-                return Err(Rejected { error, returned: (context, payload.give_back()) });
-            }
+        let Some((status, bytes)) = result else {
+            let error = misuse.map_or_else(|| Error::os(P::CALL, code), Error::misuse);
+            return Err(Rejected { error, returned: (context, payload.give_back()) });
         };
         let cell = match cells.slab().allocate() {
             Ok(cell) => cell,
             Err(error) => return Err(Rejected { error, returned: (context, payload.give_back()) }),
         };
         // SAFETY: The cell is new; no packet will come for it, unless it is posted.
-        let place = unsafe {
+        unsafe {
             Cell::set_handle(cell, Handle::NONE);
             Cell::renew(cell, 0);
-            Body::place(cell, context, payload)
-        };
-        let (status, bytes) = result.unwrap_or_else(|| {
-            // SAFETY: Ours, and filled with these types.
-            let lost = IfItPanics(|| unsafe { drop_placed::<C, P>(cell) });
-            // SAFETY: Placed there.
-            let (_, length) = unsafe { (*place).region() };
-            mem::forget(lost);
-            // "The buffer is filled with the first part of the datagram"
-            // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
-            (STATUS_BUFFER_OVERFLOW, LentRegion::cut(length))
-        });
-        // SAFETY: Ours, and filled.
-        unsafe { cell.as_ref() }.state.begin(others);
+            Body::place(cell, context, Filled(payload));
+            cell.as_ref().state.begin(others);
+        }
         Ok(Launched::Unqueued(Unqueued { cell, status, bytes, types: PhantomData }))
     }
+
+    /// Runs code of the payload's. If it panics, both parts are dropped, and the
+    /// cell is free.
+    ///
+    /// # Safety
+    ///
+    /// The cell is the caller's alone, and filled with these types.
+    unsafe fn run<T>(cell: NonNull<Cell>, code: impl FnOnce(&mut P) -> T) -> T {
+        // SAFETY: By the caller's promise.
+        let lost = IfItPanics(|| unsafe { drop_placed::<C, P>(cell) });
+        // SAFETY: As above.
+        let result = code(unsafe { &mut *Body::<C, P>::payload_place(cell) });
+        mem::forget(lost);
+        result
+    }
+}
+
+/// Whether the operation is on a datagram socket.
+///
+/// # Safety
+///
+/// The cell is filled.
+unsafe fn is_datagram(cell: NonNull<Cell>) -> bool {
+    // SAFETY: By the caller's promise.
+    let handle = unsafe { Cell::handle(cell) };
+    sys::socket_traits(handle).is_some_and(|socket| !socket.is_stream)
 }
 
 /// Whether a packet may come although the call has failed at once with an

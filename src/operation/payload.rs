@@ -208,6 +208,36 @@ unsafe impl Payload for Connect {
     }
 }
 
+/// A payload of an operation that is over, which has been told already what was
+/// put into it.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(super) struct Filled<P>(pub P);
+
+// SAFETY: What the payload vouches for.
+unsafe impl<P: Payload> Payload for Filled<P> {
+    type Output = P::Output;
+    type Given = P::Given;
+    const CALL: Call = P::CALL;
+    const KIND: OperationKind = P::KIND;
+    const RETURNS: Returns<Self> = match P::RETURNS {
+        Returns::Itself | Returns::ItselfFilled(_) => Returns::Itself,
+        Returns::Made(_) => Returns::Made(|Self(payload), status| match P::RETURNS {
+            Returns::Made(make) => make(payload, status),
+            Returns::Itself | Returns::ItselfFilled(_) => None,
+        }),
+    };
+    const SEES_COMPLETION: bool = P::SEES_COMPLETION;
+
+    fn give_back(self) -> P::Given {
+        self.0.give_back()
+    }
+
+    fn completed(&mut self, status: &mut u32) {
+        self.0.completed(status);
+    }
+}
+
 /// A packet of the program's own.
 #[derive(Debug)]
 pub(crate) struct Post;

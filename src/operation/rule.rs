@@ -80,7 +80,7 @@ pub(super) fn failure(code: u32, call: Call, last_status: u32) -> Failure {
 }
 
 /// Whether the call says that a message was cut to fit into the buffer.
-pub(super) fn is_cut(code: u32, call: Call) -> bool {
+fn is_cut(code: u32, call: Call) -> bool {
     matches!((code, call), (ERROR_MORE_DATA, Call::ReadFile) | (MESSAGE_TRUNCATED, Call::WSARecv))
 }
 

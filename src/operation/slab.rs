@@ -186,6 +186,18 @@ impl Slab {
         }
     }
 
+    /// The same for a cell that is to be used again after all others.
+    ///
+    /// # Safety
+    ///
+    /// As for [`free`](Self::free).
+    unsafe fn free_last(slab: NonNull<Slab>, cell: NonNull<Cell>) {
+        #[cfg(memcheck)]
+        memcheck_cell_free(cell.addr());
+        // SAFETY: As above.
+        unsafe { Self::free_to_list(slab, cell) };
+    }
+
     /// The same where no cell is kept at hand any more, or somebody else has
     /// the chain.
     ///
@@ -269,11 +281,12 @@ impl Slab {
         }
         let Some(cell) = self.find(address.wrapping_sub(RELEASE)) else { return false };
         // SAFETY: As above; an abandoned cell is empty, and the packets that
-        // were queued before this one have been dequeued.
+        // were queued before this one have been dequeued. A thread may still have
+        // one in hand: so it is put behind all other free cells.
         unsafe {
             let recovered = cell.as_ref().state.recover();
             if recovered {
-                Cell::free(cell);
+                Self::free_last(self.own, cell);
             }
             recovered
         }

@@ -40,6 +40,7 @@ pub(super) const LONG_WAY: u32 = 64;
 pub(super) const DROPS: u32 = 128;
 
 const KERNEL: u32 = Holder::Kernel as u32;
+const PENDING: u32 = Holder::Pending as u32;
 const COMPLETION: u32 = Holder::Completion as u32;
 const SCOPE: u32 = Holder::Scope as u32;
 
@@ -71,6 +72,12 @@ impl State {
         // Without its `Pending` the call has returned, nobody joins, and a scope
         // stays until the operation is over.
         self.0.load(Ordering::Acquire) & !(SCOPE | DROPS) == KERNEL
+    }
+
+    /// Whether the operation is in flight, and its `Pending` is there, or not given
+    /// out yet.
+    pub fn is_tracked_in_flight(&self) -> bool {
+        self.0.load(Ordering::Acquire) & (KERNEL | PENDING) == KERNEL | PENDING
     }
 
     /// Hands the kernel's part on to the completion of an operation that is

@@ -84,6 +84,11 @@ impl StatusWord {
         let _ = self.0.compare_exchange(TAKEN, taken.0, Ordering::Release, Ordering::Relaxed);
     }
 
+    /// Whether the kernel has written nothing since the word was taken.
+    pub fn is_still_taken(&self) -> bool {
+        self.0.load(Ordering::Acquire) == TAKEN
+    }
+
     /// Takes the status, or that there is none yet, from whoever just looks at
     /// it. `None` if somebody else has ended the operation.
     pub fn take_for_certain(&self, is_in_flight: impl Fn() -> bool) -> Option<Taken> {

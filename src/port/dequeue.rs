@@ -242,7 +242,8 @@ impl<C: Send + 'static> Shared<C> {
         let deadline = match timeout {
             // Reading the clock is for those who need it.
             None | Some(Duration::ZERO) => None,
-            Some(timeout) => Instant::now().checked_add(timeout),
+            // What the system takes at most, so that there always is one.
+            Some(timeout) => Instant::now().checked_add(timeout.min(LONGEST)),
         };
         let mut left = timeout;
         loop {
@@ -258,6 +259,9 @@ impl<C: Send + 'static> Shared<C> {
         }
     }
 }
+
+/// The longest time-out that the system takes.
+const LONGEST: Duration = Duration::from_millis(INFINITE as u64 - 1);
 
 /// A time-out for the system: rounded up, so that a short one is not none at
 /// all, and never the value that means forever.
@@ -308,6 +312,20 @@ mod tests {
             });
             assert_eq!(found, Ok(7));
         }
+    }
+
+    #[test]
+    fn the_longest_timeout_goes_on_too_after_it_was_over_early() {
+        let port = Iocp::new().unwrap();
+        let mut waits = 0;
+        let dequeued = port.shared().until(Some(Duration::MAX), |_| {
+            waits += 1;
+            match waits {
+                2 => Ok(()),
+                _ => Err(Error::os(Call::GetQueuedCompletionStatus, WAIT_TIMEOUT)),
+            }
+        });
+        assert_eq!(dequeued, Ok(Some(())));
     }
 
     #[test]
