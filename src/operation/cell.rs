@@ -264,7 +264,8 @@ impl Cell {
             let word = cell.as_ref().status_word();
             let mut taken = word.take_for_certain(|| state.is_in_flight())?;
             let mut has_ended = false;
-            if !taken.is_status() && packet_bytes == 0 && sys::is_wine() {
+            let may_have_ended = || Self::vtable(cell).call == Call::WSARecv && sys::is_wine();
+            if !taken.is_status() && packet_bytes == 0 && may_have_ended() {
                 word.put_back(taken);
                 Self::wait_for_call(state);
                 taken = word.take_for_certain(|| state.is_in_flight())?;
