@@ -385,6 +385,15 @@ impl<H: Adoptable, M> Associated<H, M> {
     /// The handle itself, still associated with the port, and with whatever is
     /// in flight on it left alone.
     ///
+    /// Closing it cancels that, unless a duplicate is open: then what is in
+    /// flight goes on, can no longer be cancelled, and a
+    /// [`scope`](Iocp::scope) waits for it.
+    ///
+    /// Use the standard library's blocking calls on a file or pipe only once
+    /// nothing that was started through the port is in flight on it. They wait
+    /// for any operation on it to complete, and abort the process if that was
+    /// another ("operation failed to complete synchronously").
+    ///
     /// An accept or connect that completes later cannot see to it any more that
     /// its connection knows its addresses: on Windows, `peer_addr`,
     /// `local_addr` and `shutdown` fail then, until

@@ -137,7 +137,8 @@ impl<C: Send + 'static> Iocp<C> {
     ///   file object with another port (`FileReplaceCompletionInformation`).
     ///
     /// Operations that are in flight when the [`Associated`] is dropped need no
-    /// more: the handle may be closed, which cancels them.
+    /// more: the handle may be closed, which cancels them unless a duplicate is
+    /// open.
     ///
     /// # Errors
     ///
