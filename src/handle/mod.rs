@@ -25,10 +25,11 @@ use crate::sys::{self, Handle, Nature, SocketTraits};
 /// A socket, file, pipe or device whose completions go to a port.
 ///
 /// It owns `H`. Dropping it cancels what is in flight on it, writes included,
-/// and closes it; the completions still arrive. What a peer is to receive for
-/// certain has to be written completely first. The handle stays associated for as long as the
-/// file, socket or pipe behind it is open, through duplicates as well; I/O that
-/// other code does on a duplicate arrives as
+/// and closes it; the completions still arrive. That also cancels what this
+/// process has started on duplicates, calls that block included. What a peer is
+/// to receive for certain has to be written completely first. The handle stays
+/// associated for as long as the file, socket or pipe behind it is open, through
+/// duplicates as well; I/O that other code does on a duplicate arrives as
 /// [foreign packets](crate::Error::foreign_packet).
 ///
 /// `M` says how completions arrive: [`Queued`], all through the port, unless
@@ -338,6 +339,15 @@ impl<H, M> Associated<H, M> {
             }
             Object::Stream { .. } | Object::Datagram(_) => Ok(()),
             Object::Disk | Object::Other => Err(Error::misuse(&refusal::NOT_A_SOCKET)),
+        }
+    }
+
+    /// The same for connecting, which only streams do.
+    pub(crate) fn check_connect(&self, gate: &Gate) -> Result<()> {
+        self.check_socket(gate)?;
+        match self.object {
+            Object::Datagram(_) => Err(Error::misuse(&refusal::CONNECTS_DATAGRAMS)),
+            _ => Ok(()),
         }
     }
 

@@ -59,14 +59,16 @@ impl AsRawSocket for RawOverlapped {
     }
 }
 
-/// Ends the association like dropping it, which leaves alone what is in flight.
+/// Gives up the handle, and leaves alone what is in flight; the file object
+/// stays associated.
 impl<M> IntoRawHandle for Associated<RawOverlapped, M> {
     fn into_raw_handle(self) -> RawHandle {
         self.as_raw_handle()
     }
 }
 
-/// Ends the association like dropping it, which leaves alone what is in flight.
+/// Gives up the handle, and leaves alone what is in flight; the file object
+/// stays associated.
 impl<M> IntoRawSocket for Associated<RawOverlapped, M> {
     fn into_raw_socket(self) -> RawSocket {
         self.as_raw_socket()
