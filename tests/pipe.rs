@@ -669,15 +669,15 @@ fn the_output_of_a_child_process_is_read_to_its_end() {
 /// Such a read waits for the event of the file object.
 #[test]
 fn a_pipe_that_has_skipped_the_port_can_be_read_with_calls_that_block() {
-    const ROUNDS: u8 = 50;
+    const ROUNDS: u8 = few(50) as u8;
     let port = port();
     let (server, client) = pipe_pair(BYTES);
     let server = port.add_handle(server, 1).unwrap().skip_on_success().unwrap();
     let mut server = BlockingPipe::from(server.into_inner());
     let mut client = BlockingPipe::from(client);
     let (sender, receiver) = mpsc::channel();
-    // Not joined, so that a read that hangs fails the test.
-    thread::spawn(move || {
+    // Joined only at the end, so that a read that hangs fails the test.
+    let reading = thread::spawn(move || {
         for _ in 0..ROUNDS {
             let mut byte = [0];
             server.read_exact(&mut byte).unwrap();
@@ -688,5 +688,6 @@ fn a_pipe_that_has_skipped_the_port_can_be_read_with_calls_that_block() {
         client.write_all(&[round]).unwrap();
         assert_eq!(receiver.recv_timeout(PATIENCE), Ok(round));
     }
+    reading.join().unwrap();
     nothing_more(&port);
 }
