@@ -453,6 +453,19 @@ fn an_accept_on_a_datagram_socket_accepts_nothing() {
 }
 
 #[test]
+fn a_datagram_socket_is_not_connected_by_the_port() {
+    let port = port();
+    let (socket, _peer) = support::datagram_pair();
+    let peer = socket.peer_addr().unwrap();
+    let socket = port.add_handle(socket, 1).unwrap();
+    let rejected = port.initiate_connect(&socket, 21, peer).unwrap_err();
+    assert_eq!((rejected.error.kind(), rejected.error.call()), (ErrorKind::Unsupported, None));
+    assert!(rejected.error.to_string().contains("UdpSocket::connect"), "{}", rejected.error);
+    assert_eq!(rejected.returned, 21);
+    nothing_more(&port);
+}
+
+#[test]
 fn files_and_pipes_neither_accept_nor_connect() {
     let port = port_of::<String>();
     let temporary = temp_file("accept", "");

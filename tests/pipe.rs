@@ -3,15 +3,16 @@
 
 mod support;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::process::Stdio;
-use std::{io, ptr};
+use std::sync::mpsc;
+use std::{io, ptr, thread};
 
 use completion_port::{Associated, CompletionStatus, ErrorKind, IoBuf, Iocp, OperationKind};
 use support::{
-    assert_ended_by_drop, child, complete, complete_all, few, is_windows, nothing_more, pattern,
-    pattern_from, pipe_pair, port,
+    BlockingPipe, PATIENCE, assert_ended_by_drop, child, complete, complete_all, few, is_windows,
+    nothing_more, pattern, pattern_from, pipe_pair, port,
 };
 use windows_sys::Win32::System::Pipes::{
     CreatePipe, DisconnectNamedPipe, PIPE_NOWAIT, PIPE_READMODE_BYTE, SetNamedPipeHandleState,
@@ -663,4 +664,30 @@ fn the_output_of_a_child_process_is_read_to_its_end() {
     let found = String::from_utf8_lossy(&found);
     assert!(found.contains(TEXT), "{found}");
     assert!(process.wait().unwrap().success());
+}
+
+/// Such a read waits for the event of the file object.
+#[test]
+fn a_pipe_that_has_skipped_the_port_can_be_read_with_calls_that_block() {
+    const ROUNDS: u8 = few(50) as u8;
+    let port = port();
+    let (server, client) = pipe_pair(BYTES);
+    let server = port.add_handle(server, 1).unwrap().skip_on_success().unwrap();
+    let mut server = BlockingPipe::from(server.into_inner());
+    let mut client = BlockingPipe::from(client);
+    let (sender, receiver) = mpsc::channel();
+    // Joined only at the end, so that a read that hangs fails the test.
+    let reading = thread::spawn(move || {
+        for _ in 0..ROUNDS {
+            let mut byte = [0];
+            server.read_exact(&mut byte).unwrap();
+            sender.send(byte[0]).unwrap();
+        }
+    });
+    for round in 0..ROUNDS {
+        client.write_all(&[round]).unwrap();
+        assert_eq!(receiver.recv_timeout(PATIENCE), Ok(round));
+    }
+    reading.join().unwrap();
+    nothing_more(&port);
 }

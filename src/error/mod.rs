@@ -552,6 +552,8 @@ pub(crate) mod refusal {
         NO_OFFSET: Unsupported =
             "sockets, pipes and devices have no offsets; use initiate_read or initiate_write";
         NOT_A_SOCKET: Unsupported = "this operation needs a socket";
+        CONNECTS_DATAGRAMS: Unsupported =
+            "only stream sockets are connected here; connect a datagram socket with UdpSocket::connect";
         NOT_LISTENING: InvalidInput = "the socket does not listen; call listen on it first";
         MESSAGE_TOO_LONG: MessageTruncated =
             "the datagram is longer than the socket's provider can send";

@@ -88,7 +88,7 @@ pub(super) fn code_of(status: u32, call: Call) -> Option<u32> {
 /// The Winsock code of a status that has one.
 fn winsock_code(status: u32) -> Option<u32> {
     let code = match status {
-        STATUS_BUFFER_OVERFLOW => ws::WSAEMSGSIZE,
+        STATUS_BUFFER_OVERFLOW | 0xC000_0206 /* INVALID_BUFFER_SIZE */ => ws::WSAEMSGSIZE,
         0xC000_0008 /* INVALID_HANDLE */ | 0xC000_0024 /* OBJECT_TYPE_MISMATCH */ => ws::WSAENOTSOCK,
         0xC000_009A /* INSUFFICIENT_RESOURCES */
         | 0xC000_0017 /* NO_MEMORY */
@@ -99,7 +99,7 @@ fn winsock_code(status: u32) -> Option<u32> {
         | 0xC000_0209 /* TOO_MANY_ADDRESSES */
         | 0xC000_0218 /* CONFLICTING_ADDRESSES */ => ws::WSAENOBUFS,
         0xC000_0043 /* SHARING_VIOLATION */ | 0xC000_020A /* ADDRESS_ALREADY_EXISTS */ => ws::WSAEADDRINUSE,
-        0xC000_00B5 /* IO_TIMEOUT */ => ws::WSAETIMEDOUT,
+        0xC000_00B5 /* IO_TIMEOUT */ | 0xC000_013F /* LINK_TIMEOUT */ => ws::WSAETIMEDOUT,
         0xC000_013B /* LOCAL_DISCONNECT */
         | 0xC000_013D /* TRANSACTION_ABORTED */
         | 0xC000_0241 /* CONNECTION_ABORTED */ => ws::WSAECONNABORTED,
@@ -109,9 +109,12 @@ fn winsock_code(status: u32) -> Option<u32> {
         | 0xC000_013E /* LINK_FAILED */
         | 0xC000_023F /* PORT_UNREACHABLE */ => ws::WSAECONNRESET,
         0xC000_A013 /* HOPLIMIT_EXCEEDED */ => ws::WSAENETRESET,
-        0xC000_0236 /* CONNECTION_REFUSED */ => ws::WSAECONNREFUSED,
+        0xC000_0236 /* CONNECTION_REFUSED */ | 0xC000_00BC /* REMOTE_NOT_LISTENING */ => ws::WSAECONNREFUSED,
         0xC000_0237 /* GRACEFUL_DISCONNECT */ => ws::WSAEDISCON,
-        0xC000_023C /* NETWORK_UNREACHABLE */ | 0xC000_023E /* PROTOCOL_UNREACHABLE */ => ws::WSAENETUNREACH,
+        0xC000_023C /* NETWORK_UNREACHABLE */
+        | 0xC000_023E /* PROTOCOL_UNREACHABLE */
+        | 0xC000_00BE /* BAD_NETWORK_PATH */ => ws::WSAENETUNREACH,
+        0xC000_00BF /* NETWORK_BUSY */ | 0xC000_00C4 /* UNEXPECTED_NETWORK_ERROR */ => ws::WSAENETDOWN,
         0xC000_023D /* HOST_UNREACHABLE */ => ws::WSAEHOSTUNREACH,
         0xC000_0240 /* REQUEST_ABORTED */ => ws::WSAEINTR,
         0xC000_00B0 /* PIPE_DISCONNECTED */ => ws::WSAESHUTDOWN,
@@ -119,11 +122,14 @@ fn winsock_code(status: u32) -> Option<u32> {
         0xC000_0023 /* BUFFER_TOO_SMALL */ | 0xC000_0005 /* ACCESS_VIOLATION */ => ws::WSAEFAULT,
         0xC000_0141 /* INVALID_ADDRESS_COMPONENT */ | 0xC000_0207 /* INVALID_ADDRESS */ => ws::WSAEADDRNOTAVAIL,
         0xC000_0022 /* ACCESS_DENIED */ => ws::WSAEACCES,
-        0xC000_020B /* ADDRESS_CLOSED */ | 0xC000_0239 /* ADDRESS_NOT_ASSOCIATED */ | 0xC000_0140 /* INVALID_CONNECTION */ => {
-            ws::WSAENOTCONN
-        }
+        0xC000_020B /* ADDRESS_CLOSED */
+        | 0xC000_0239 /* ADDRESS_NOT_ASSOCIATED */
+        | 0xC000_0140 /* INVALID_CONNECTION */
+        | 0xC000_023A /* CONNECTION_INVALID */ => ws::WSAENOTCONN,
         0xC000_023B /* CONNECTION_ACTIVE */ => ws::WSAEISCONN,
-        0xC000_0010 /* INVALID_DEVICE_REQUEST */ | 0xC000_00BB /* NOT_SUPPORTED */ => ws::WSAEOPNOTSUPP,
+        0xC000_0010 /* INVALID_DEVICE_REQUEST */
+        | 0xC000_00BB /* NOT_SUPPORTED */
+        | 0xC000_0002 /* NOT_IMPLEMENTED */ => ws::WSAEOPNOTSUPP,
         0xC000_000D /* INVALID_PARAMETER */ => ws::WSAEINVAL,
         _ => return None,
     };
@@ -264,18 +270,19 @@ mod tests {
     #[test]
     fn a_status_on_a_socket_has_the_code_that_winsock_gives_it() {
         #[rustfmt::skip]
-        let rows: [(i32, &[u32]); 21] = [
+        let rows: [(i32, &[u32]); 22] = [
             (10004, &[0xC000_0240]),
             (10013, &[0xC000_0022]),
             (10014, &[0xC000_0023, 0xC000_0005]),
             (10022, &[0xC000_000D]),
             (10024, &[0xC000_011F]),
             (10038, &[0xC000_0008, 0xC000_0024]),
-            (10040, &[0x8000_0005]),
-            (10045, &[0xC000_0010, 0xC000_00BB]),
+            (10040, &[0x8000_0005, 0xC000_0206]),
+            (10045, &[0xC000_0010, 0xC000_00BB, 0xC000_0002]),
             (10048, &[0xC000_0043, 0xC000_020A]),
             (10049, &[0xC000_0141, 0xC000_0207]),
-            (10051, &[0xC000_023C, 0xC000_023E]),
+            (10050, &[0xC000_00BF, 0xC000_00C4]),
+            (10051, &[0xC000_023C, 0xC000_023E, 0xC000_00BE]),
             (10052, &[0xC000_A013]),
             (10053, &[0xC000_013B, 0xC000_013D, 0xC000_0241]),
             (10054, &[0xC000_013C, 0xC000_020C, 0xC000_020D, 0xC000_013E, 0xC000_023F]),
@@ -284,10 +291,10 @@ mod tests {
                 0xC000_012D, 0xC000_012C, 0xC000_0209, 0xC000_0218,
             ]),
             (10056, &[0xC000_023B]),
-            (10057, &[0xC000_020B, 0xC000_0239, 0xC000_0140]),
+            (10057, &[0xC000_020B, 0xC000_0239, 0xC000_0140, 0xC000_023A]),
             (10058, &[0xC000_00B0]),
-            (10060, &[0xC000_00B5, 0x0000_0102]),
-            (10061, &[0xC000_0236]),
+            (10060, &[0xC000_00B5, 0xC000_013F, 0x0000_0102]),
+            (10061, &[0xC000_0236, 0xC000_00BC]),
             (10065, &[0xC000_023D]),
         ];
         for (code, statuses) in rows {

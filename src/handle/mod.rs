@@ -25,10 +25,11 @@ use crate::sys::{self, Handle, Nature, SocketTraits};
 /// A socket, file, pipe or device whose completions go to a port.
 ///
 /// It owns `H`. Dropping it cancels what is in flight on it, writes included,
-/// and closes it; the completions still arrive. What a peer is to receive for
-/// certain has to be written completely first. The handle stays associated for as long as the
-/// file, socket or pipe behind it is open, through duplicates as well; I/O that
-/// other code does on a duplicate arrives as
+/// and closes it; the completions still arrive. That also cancels what this
+/// process has started on duplicates, calls that block included. What a peer is
+/// to receive for certain has to be written completely first. The handle stays
+/// associated for as long as the file, socket or pipe behind it is open, through
+/// duplicates as well; I/O that other code does on a duplicate arrives as
 /// [foreign packets](crate::Error::foreign_packet).
 ///
 /// `M` says how completions arrive: [`Queued`], all through the port, unless
@@ -341,6 +342,15 @@ impl<H, M> Associated<H, M> {
         }
     }
 
+    /// The same for connecting, which only streams do.
+    pub(crate) fn check_connect(&self, gate: &Gate) -> Result<()> {
+        self.check_socket(gate)?;
+        match self.object {
+            Object::Datagram(_) => Err(Error::misuse(&refusal::CONNECTS_DATAGRAMS)),
+            _ => Ok(()),
+        }
+    }
+
     /// The same for accepting. A socket that does not listen is refused here,
     /// because the system may let the operation wait for ever; one that does
     /// has to be asked once. The address family of what it accepts.
@@ -384,6 +394,15 @@ impl<H, M> Associated<H, M> {
 impl<H: Adoptable, M> Associated<H, M> {
     /// The handle itself, still associated with the port, and with whatever is
     /// in flight on it left alone.
+    ///
+    /// Closing it cancels that, unless a duplicate is open: then what is in
+    /// flight goes on, can no longer be cancelled, and a
+    /// [`scope`](Iocp::scope) waits for it.
+    ///
+    /// Use the standard library's blocking calls on a file or pipe only once
+    /// nothing that was started through the port is in flight on it. They wait
+    /// for any operation on it to complete, and abort the process if that was
+    /// another ("operation failed to complete synchronously").
     ///
     /// An accept or connect that completes later cannot see to it any more that
     /// its connection knows its addresses: on Windows, `peer_addr`,

@@ -157,7 +157,10 @@ impl<H> Associated<H> {
             {
                 Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES))
             }
-            _ => sys::skip_completion_port_on_success(self.raw),
+            object => {
+                let is_socket = matches!(object, Object::Stream { .. });
+                sys::skip_completion_port_on_success(self.raw, is_socket)
+            }
         }
     }
 }

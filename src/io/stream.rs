@@ -35,15 +35,16 @@ impl<C: Send + 'static> Iocp<C> {
     /// [`ConnectionRefused`](crate::ErrorKind::ConnectionRefused),
     /// [`NetworkUnreachable`](crate::ErrorKind::NetworkUnreachable) and
     /// [`TimedOut`](crate::ErrorKind::TimedOut) the same socket can be tried
-    /// again. A socket that is dropped before the completion has been dequeued
-    /// was not connected, or is not any more:
-    /// [`Cancelled`](crate::ErrorKind::Cancelled) or
-    /// [`ConnectionAborted`](crate::ErrorKind::ConnectionAborted).
+    /// again. If the socket is dropped before the completion has been dequeued,
+    /// the connect ends with [`Cancelled`](crate::ErrorKind::Cancelled) or
+    /// [`ConnectionAborted`](crate::ErrorKind::ConnectionAborted). A duplicate
+    /// that is still open may be connected all the same, and does not know its
+    /// addresses then, as after [`into_inner`](Associated::into_inner).
     ///
     /// # Errors
     ///
     /// The context comes back if the connect could not be started:
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) on what is no socket,
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on what is no stream socket,
     /// [`AlreadyConnected`](crate::ErrorKind::AlreadyConnected), and otherwise
     /// as for [`initiate_read`](Self::initiate_read).
     ///
@@ -67,7 +68,7 @@ impl<C: Send + 'static> Iocp<C> {
     ) -> Result<M::Started<(), C>, Rejected<C>> {
         let target = socket.target(None);
         let prepared = socket
-            .check_socket(&self.shared().gate)
+            .check_connect(&self.shared().gate)
             // "A specified socket must be bound", or ConnectEx fails.
             .and_then(|()| sys::bind_to_any(target.handle, sys::family_of(peer)));
         if let Err(error) = prepared {

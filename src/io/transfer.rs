@@ -11,12 +11,15 @@ use crate::sys::{self, Answer, LentOverlapped, LentRegion};
 impl<C: Send + 'static> Iocp<C> {
     /// Starts a read from a socket, pipe or device into `buffer`.
     ///
-    /// The completion arrives with `context` and the buffer. It transfers at
-    /// least one byte, unless the stream or pipe has ended or the message is
-    /// empty. A message that does not fit arrives cut,
-    /// with [`MoreData`](crate::ErrorKind::MoreData) (pipes, which keep the
-    /// rest) or [`MessageTruncated`](crate::ErrorKind::MessageTruncated)
-    /// (datagrams, which lose it).
+    /// The completion arrives with `context` and the buffer. A success
+    /// transfers at least one byte, unless the stream or pipe has ended, the
+    /// message is empty, the other end of a pipe has made an empty write, or a
+    /// device's time-out has passed without data (if the device does not report
+    /// that as [`TimedOut`](crate::ErrorKind::TimedOut)). A message that does
+    /// not fit arrives cut, with [`MoreData`](crate::ErrorKind::MoreData) (pipes,
+    /// which keep the rest) or
+    /// [`MessageTruncated`](crate::ErrorKind::MessageTruncated) (datagrams,
+    /// which lose it).
     ///
     /// A buffer without room for a single byte is refused, because its
     /// completion could not be told from the end of the stream.
@@ -99,8 +102,8 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// One write transfers 4 GiB - 1 at most, however large the buffer is, and
     /// less than was asked for where a device's time-out ends it. An empty one
-    /// is a message on a message pipe or a datagram socket, and nothing
-    /// elsewhere.
+    /// is a message on a message pipe or a datagram socket; on a pipe of bytes
+    /// it may end a read of the other end with no bytes; elsewhere it is nothing.
     ///
     /// # Errors
     ///

@@ -161,7 +161,8 @@ impl<B> Pending<B> {
         // and what is cancelled can only be this one, if it is still there.
         let handle = unsafe { Cell::handle(self.cell) };
         match sys::cancel(handle, Cell::address(self.cell)) {
-            // The handle is closed, which has cancelled the operation.
+            // The handle is closed. That has cancelled the operation, unless a
+            // duplicate is open: then nothing is left to cancel it with.
             Err(error) if error.kind() == ErrorKind::InvalidHandle => Ok(false),
             asked => asked,
         }

@@ -180,10 +180,12 @@ pub(crate) fn has_messages(pipe: Handle) -> Option<bool> {
     (known != 0).then_some(flags & PIPE_TYPE_MESSAGE != 0)
 }
 
-/// Turns off the packets of operations that succeed at once, and the handle's
-/// own event, which nobody waits on. Lasts as long as the file object.
-pub(crate) fn skip_completion_port_on_success(handle: Handle) -> Result<()> {
-    let flags = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE;
+/// Turns off the packets of operations that succeed at once, and on a socket
+/// the file object's own event, which nobody waits on there. On files and pipes
+/// the standard library's blocking calls do. Lasts as long as the file object.
+pub(crate) fn skip_completion_port_on_success(handle: Handle, is_socket: bool) -> Result<()> {
+    let event = if is_socket { FILE_SKIP_SET_EVENT_ON_HANDLE } else { 0 };
+    let flags = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | event;
     // SAFETY: Writes no memory; the handle is checked.
     if unsafe { SetFileCompletionNotificationModes(handle.raw(), flags as u8) } == 0 {
         // SAFETY: Reads the calling thread's last error.

@@ -59,14 +59,16 @@ impl AsRawSocket for RawOverlapped {
     }
 }
 
-/// Ends the association like dropping it, which leaves alone what is in flight.
+/// Gives up the handle, and leaves alone what is in flight; the file object
+/// stays associated.
 impl<M> IntoRawHandle for Associated<RawOverlapped, M> {
     fn into_raw_handle(self) -> RawHandle {
         self.as_raw_handle()
     }
 }
 
-/// Ends the association like dropping it, which leaves alone what is in flight.
+/// Gives up the handle, and leaves alone what is in flight; the file object
+/// stays associated.
 impl<M> IntoRawSocket for Associated<RawOverlapped, M> {
     fn into_raw_socket(self) -> RawSocket {
         self.as_raw_socket()
@@ -137,7 +139,8 @@ impl<C: Send + 'static> Iocp<C> {
     ///   file object with another port (`FileReplaceCompletionInformation`).
     ///
     /// Operations that are in flight when the [`Associated`] is dropped need no
-    /// more: the handle may be closed, which cancels them.
+    /// more: the handle may be closed, which cancels them unless a duplicate is
+    /// open.
     ///
     /// # Errors
     ///

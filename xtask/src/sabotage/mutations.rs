@@ -1445,6 +1445,14 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("closed_handle", "a_closed_handle_is_invalid"),
     },
     Mutation {
+        name: "no-handle-that-skips-has-an-event",
+        file: "src/sys/file.rs",
+        before: "let event = if is_socket {",
+        after: "let event = if is_socket || true {",
+        why: "a blocking read of a pipe that is taken back waits for ever",
+        test: integration("pipe", "a_pipe_that_has_skipped_the_port_can_be_read_with_calls_that_block"),
+    },
+    Mutation {
         name: "memory-that-is-not-there",
         file: "src/sys/memory.rs",
         before: "if committed.is_null() {",
