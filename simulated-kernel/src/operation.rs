@@ -308,6 +308,10 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
                 if let Some((port, key)) = packet.filter(|_| queue_skipped) {
                     let overlapped = address;
                     kernel.queue(port, Packet { overlapped, key, bytes, status, unwritten: None });
+                    drop(kernel);
+                    if linger {
+                        wait_until_taken(port, address);
+                    }
                 }
                 return answer;
             }
@@ -339,6 +343,21 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
         wait_for_dequeue(address, association);
     }
     Err(STATUS_PENDING)
+}
+
+/// The same for a packet that should not have been queued, whose dequeuer is given
+/// some time to look at it.
+fn wait_until_taken(port: Id, address: usize) {
+    const PATIENCE: u32 = 40;
+    let mut rounds = 0;
+    while rounds < PATIENCE {
+        let is_queued = enter().has_queued(port, address);
+        rounds += if is_queued { 1 } else { PATIENCE / 4 };
+        thread::yield_now();
+        if !cfg!(miri) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 /// The packet of an operation is dequeued before its call returns, if there is

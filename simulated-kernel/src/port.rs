@@ -92,6 +92,11 @@ impl Kernel {
         port.wake();
     }
 
+    pub fn has_queued(&mut self, port: Id, overlapped: usize) -> bool {
+        let queue = |port: &mut Port| port.queue.iter().any(|p| p.overlapped == overlapped);
+        self.port(port).is_some_and(queue)
+    }
+
     pub fn has_waiters(&mut self, port: Id) -> bool {
         self.port(port).is_some_and(|port| !port.waiters.is_empty())
     }

@@ -121,10 +121,6 @@ impl<C> Cells<C> {
         // SAFETY: Placed there.
         let (start, length) = unsafe { (*place).region() };
         mem::forget(panicked);
-        if let Err(misuse) = admit() {
-            // SAFETY: As above.
-            return Err(unsafe { refuse::<C, P>(cell, misuse) });
-        }
         // SAFETY: The payload is at its final place, and vouches for the
         // region until it is moved, which happens after the operation.
         let region = unsafe { LentRegion::new(start, length) };
@@ -133,6 +129,10 @@ impl<C> Cells<C> {
             | Body::<C, P>::TRAITS;
         // SAFETY: Ours until the call.
         unsafe { cell.as_ref() }.state.begin(others);
+        if let Err(misuse) = admit() {
+            let code = sys::code_of(misuse);
+            return Ok(Launched::Refused(Refused { cell, code, types: PhantomData }));
+        }
         // Given away from here on: the packet can be dequeued by another
         // thread before the call returns.
         // SAFETY: Filled and given to the kernel, for this call only.
@@ -305,12 +305,18 @@ impl<C, P: Payload> Launched<C, P> {
     ) -> Result<Pending<P::Output>, Rejected<(C, P::Given)>> {
         // What the cold parts take and return fits into registers, so that the
         // common result stays there too.
-        match self {
-            Self::InFlight(pending) => Ok(pending),
-            Self::Unqueued(done) => done.send(port, key).map_err(|rejected| *rejected),
+        let mut rejected = None;
+        let pending = match self {
+            Self::InFlight(pending) => return Ok(pending),
+            Self::Unqueued(done) => done.send(port, key, &mut rejected),
             Self::Refused(Refused { cell, code, .. }) => {
-                Refused::<C, P>::send(cell, code, cells, port, key).map_err(|rejected| *rejected)
+                Refused::<C, P>::send(cell, code, cells, port, key, &mut rejected)
             }
+        };
+        match (pending, rejected) {
+            (_, Some(rejected)) => Err(rejected),
+            (Some(pending), None) => Ok(pending),
+            (None, None) => unreachable!("neither started nor rejected"),
         }
     }
 }
@@ -347,16 +353,18 @@ impl<C, P: Payload> Unqueued<C, P> {
         self,
         port: &Port,
         key: usize,
-    ) -> Result<Pending<P::Output>, Box<Rejected<(C, P::Given)>>> {
-        self.post(port, key).or_else(|Rejected { error, returned: Self { cell, .. } }| {
-            // SAFETY: Begun, not posted, and filled with these types.
-            match unsafe { take_back::<C, P>(cell) } {
-                Some((context, payload)) => {
-                    Err(Box::new(Rejected { error, returned: (context, payload.give_back()) }))
-                }
-                None => Ok(Pending::new(cell)),
-            }
-        })
+        rejected: &mut Option<Rejected<(C, P::Given)>>,
+    ) -> Option<Pending<P::Output>> {
+        let Rejected { error, returned: Self { cell, .. } } = match self.post(port, key) {
+            Ok(pending) => return Some(pending),
+            Err(not_posted) => not_posted,
+        };
+        // SAFETY: Begun, not posted, and filled with these types.
+        let Some((context, payload)) = (unsafe { take_back::<C, P>(cell) }) else {
+            return Some(Pending::new(cell));
+        };
+        *rejected = Some(Rejected { error, returned: (context, payload.give_back()) });
+        None
     }
 
     /// Sends the completion through the port after all, like any other.
@@ -390,9 +398,17 @@ impl<C, P: Payload> Refused<C, P> {
         cells: &Cells<C>,
         port: &Port,
         key: usize,
-    ) -> Result<Pending<P::Output>, Box<Rejected<(C, P::Given)>>> {
+        rejected: &mut Option<Rejected<(C, P::Given)>>,
+    ) -> Option<Pending<P::Output>> {
         let refused = Self { cell, code, types: PhantomData };
-        refused.settle(cells, port, false)?.into_pending(cells, port, key).map_err(Box::new)
+        let settled = refused.settle(cells, port, false);
+        match settled.and_then(|launched| launched.into_pending(cells, port, key)) {
+            Ok(pending) => Some(pending),
+            Err(why) => {
+                *rejected = Some(why);
+                None
+            }
+        }
     }
 
     /// Gives back what the operation was started with; if it is over, it gets
@@ -501,22 +517,6 @@ fn may_leave_a_packet(call: Call, handle: Handle) -> bool {
     matches!(call, Call::ReadFile | Call::WriteFile)
         && sys::is_wine()
         && sys::has_messages(handle).is_none()
-}
-
-/// Gives back what an operation was to be started with.
-///
-/// # Safety
-///
-/// As for [`empty`].
-#[cold]
-#[inline(never)]
-unsafe fn refuse<C, P: Payload>(
-    cell: NonNull<Cell>,
-    misuse: &'static Misuse,
-) -> Rejected<(C, P::Given)> {
-    // SAFETY: By the caller's promise.
-    let (context, payload) = unsafe { empty::<C, P>(cell) };
-    Rejected { error: Error::misuse(misuse), returned: (context, payload.give_back()) }
 }
 
 /// Drops what an operation was to be started with.

@@ -6,6 +6,8 @@
 //! [`LentOverlapped`] and [`LentRegion`], whose constructors state the promise
 //! that makes the call sound.
 
+use std::ptr;
+
 use crate::error::{Misuse, refusal};
 
 mod file;
@@ -61,22 +63,27 @@ pub(crate) enum Answer {
     Code(u32),
 }
 
+/// Why no call was made, by the code that stands for it, counted from the highest
+/// down. No system has such codes.
+static REFUSALS: [&Misuse; 4] =
+    [&refusal::NO_ROOM, &refusal::MESSAGE_TOO_LONG, &refusal::CLOSED, &refusal::WRONG_PORT];
+
 impl Answer {
     /// No call was made: the buffer has no room for what is to be read.
-    pub const NO_ROOM: Self = Self::Code(NO_ROOM);
+    pub const NO_ROOM: Self = Self::Code(u32::MAX);
     /// No call was made: the message is longer than the socket can send.
-    pub const TOO_LONG: Self = Self::Code(TOO_LONG);
+    pub const TOO_LONG: Self = Self::Code(u32::MAX - 1);
 }
 
-// Codes that no system has.
-const NO_ROOM: u32 = u32::MAX - 1;
-const TOO_LONG: u32 = u32::MAX;
+/// The code that stands for why no call was made.
+#[cold]
+#[inline(never)]
+pub(crate) fn code_of(misuse: &'static Misuse) -> u32 {
+    let place = REFUSALS.iter().position(|refusal| ptr::eq(*refusal, misuse));
+    u32::MAX - place.expect("one of the list") as u32
+}
 
 /// Why no call was made, if that is what a code stands for.
 pub(crate) fn misuse_of(code: u32) -> Option<&'static Misuse> {
-    match code {
-        NO_ROOM => Some(&refusal::NO_ROOM),
-        TOO_LONG => Some(&refusal::MESSAGE_TOO_LONG),
-        _ => None,
-    }
+    REFUSALS.get((u32::MAX - code) as usize).copied()
 }
