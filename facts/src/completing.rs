@@ -96,7 +96,7 @@ pub const QUESTIONS: &[Question] = &[
     Question {
         ask: "`Internal` of what pended and is over, but not dequeued",
         answer: internal_before_the_packet,
-        assumes: NOTHING,
+        assumes: "the modes, or that it is not told",
         otherwise: EITHER,
     },
     Question {

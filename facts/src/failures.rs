@@ -12,9 +12,7 @@ use crate::kernel::{
 use crate::{Answer, Question};
 
 const NO_PACKET: &str = "no packet";
-const PACKET: &str = "a packet";
 const NEXT: &str = "no: the packet may be taken for the next one of its cell";
-const HANGS: &str = "no: it never completes";
 const NOT_ASKED: &str = "nothing: it lets no such handle skip";
 const EITHER: &str = "yes";
 
@@ -22,8 +20,8 @@ pub const QUESTIONS: &[Question] = &[
     Question {
         ask: "a receive cuts a datagram that is there",
         answer: || cut_datagram(false),
-        assumes: PACKET,
-        otherwise: HANGS,
+        assumes: "a packet if the status is written",
+        otherwise: EITHER,
     },
     Question {
         ask: "the same, skip-on-success",
@@ -34,8 +32,8 @@ pub const QUESTIONS: &[Question] = &[
     Question {
         ask: "a read takes a part of a message that is there",
         answer: || part_of_message(false),
-        assumes: PACKET,
-        otherwise: HANGS,
+        assumes: "a packet if the status is written",
+        otherwise: EITHER,
     },
     Question {
         ask: "the same, skip-on-success",
@@ -46,8 +44,8 @@ pub const QUESTIONS: &[Question] = &[
     Question {
         ask: "a datagram of 70,000 bytes is sent",
         answer: || long_datagram(false),
-        assumes: "no packet, and refuses what is longer than `SO_MAX_MSG_SIZE` itself",
-        otherwise: NEXT,
+        assumes: "a packet if the status is written and no error; refuses what is longer than `SO_MAX_MSG_SIZE` itself",
+        otherwise: EITHER,
     },
     Question {
         ask: "the same, skip-on-success",
@@ -70,8 +68,8 @@ pub const QUESTIONS: &[Question] = &[
     Question {
         ask: "the same, unbuffered",
         answer: || end_of_file(false, FILE_FLAG_NO_BUFFERING),
-        assumes: "as without the flag",
-        otherwise: "yes, but 87 is told as an error",
+        assumes: "as without the flag, or 87 at once",
+        otherwise: "yes, but a late 87 is told as an error",
     },
     Question {
         ask: "a read of a pipe whose other end is closed",
@@ -106,13 +104,13 @@ pub const QUESTIONS: &[Question] = &[
     Question {
         ask: "a read of a Unix FIFO that nobody writes to",
         answer: fifo,
-        assumes: "a packet: files are Wine's to read then",
+        assumes: "on Wine, that a packet may come",
         otherwise: EITHER,
     },
     Question {
         ask: "a read of a Unix file that cannot be read",
         answer: || unix(r"\\?\unix\proc\self\mem"),
-        assumes: "a packet: files are Wine's to read then",
+        assumes: "on Wine, that a packet may come",
         otherwise: EITHER,
     },
     Question {
