@@ -827,7 +827,7 @@ fn a_buffer_that_panics_may_leak_but_is_never_dropped_twice_and_does_not_spoil_t
         // In the middle of an operation it may be leaked.
         assert!(ledger.drops().iter().all(|&count| count <= 1), "{:?}", ledger.drops());
         let dropped: u32 = ledger.drops().iter().sum();
-        assert!(dropped > calm, "{:?}", ledger.drops());
+        assert!(dropped >= calm, "{:?}", ledger.drops());
     }
 }
 

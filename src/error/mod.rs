@@ -1,5 +1,6 @@
 //! What can go wrong, in one type that keeps all that the system said.
 
+mod call;
 mod status;
 
 use std::fmt;
@@ -9,9 +10,11 @@ use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
 
 use crate::sys::Packet;
 
+pub use call::{Call, Calls, Codes};
+#[cfg(test)]
+pub(crate) use status::STATUS_END_OF_FILE;
 pub(crate) use status::{
-    STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE, STATUS_PENDING,
-    completion_error, is_error,
+    STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_PENDING, completion_error, is_error,
 };
 
 /// The result of everything in this crate that can fail.
@@ -41,9 +44,9 @@ pub struct Error(Repr);
 #[repr(usize)]
 enum Repr {
     /// The system refused a call.
-    Call { call: Call, code: u32, kind: ErrorKind },
+    Call { call: &'static Call, code: u32, kind: ErrorKind },
     /// An operation failed after this call had started it.
-    Operation { call: Call, status: u32, kind: ErrorKind },
+    Operation { call: &'static Call, status: u32, kind: ErrorKind },
     /// This crate refused, before any call was made.
     Misuse(&'static Misuse),
     /// A packet that belongs to no operation of the port that dequeued it.
@@ -145,7 +148,7 @@ impl Error {
         match &self.0 {
             Repr::Call { code, .. } => Some(*code as i32),
             Repr::Operation { call, status, .. } => {
-                status::code_of(*status, *call).map(|code| code as i32)
+                status::code_of(*status, call).map(|code| code as i32)
             }
             Repr::Misuse(_) | Repr::Foreign { .. } => None,
         }
@@ -166,7 +169,7 @@ impl Error {
     #[must_use]
     pub fn call(&self) -> Option<&'static str> {
         match &self.0 {
-            Repr::Call { call, .. } | Repr::Operation { call, .. } => Some(call.name()),
+            Repr::Call { call, .. } | Repr::Operation { call, .. } => Some(call.name),
             Repr::Misuse(_) | Repr::Foreign { .. } => None,
         }
     }
@@ -205,12 +208,12 @@ impl Error {
 
     /// The error of a call that failed with `code`.
     #[cold]
-    pub(crate) fn os(call: Call, code: u32) -> Self {
+    pub(crate) fn os(call: &'static Call, code: u32) -> Self {
         Self::os_as(call, status::kind_of_code(code), code)
     }
 
     /// The same, where the code alone does not tell the cause.
-    pub(crate) fn os_as(call: Call, kind: ErrorKind, code: u32) -> Self {
+    pub(crate) fn os_as(call: &'static Call, kind: ErrorKind, code: u32) -> Self {
         Self(Repr::Call { call, kind, code })
     }
 
@@ -232,7 +235,7 @@ impl fmt::Display for Error {
             Repr::Call { call, kind, .. } | Repr::Operation { call, kind, .. } => {
                 let code = self.raw_os_error().unwrap_or_default();
                 let status = self.ntstatus().unwrap_or_default();
-                write!(f, "{}: ", call.name())?;
+                write!(f, "{}: ", call.name)?;
                 match kind {
                     ErrorKind::Cancelled => f.write_str("the operation was cancelled")?,
                     ErrorKind::NotOverlapped => f.write_str(
@@ -411,58 +414,6 @@ impl<T> From<Rejected<T>> for io::Error {
     }
 }
 
-/// The system calls that an [`Error`] can name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(crate) enum Call {
-    AcceptEx,
-    Bind,
-    CancelIoEx,
-    ConnectEx,
-    CreateIoCompletionPort,
-    GetQueuedCompletionStatus,
-    GetQueuedCompletionStatusEx,
-    Getsockopt,
-    PostQueuedCompletionStatus,
-    ReadFile,
-    SetFileCompletionNotificationModes,
-    Setsockopt,
-    VirtualAlloc,
-    WSARecv,
-    WSASend,
-    WSASocketW,
-    WriteFile,
-}
-
-impl Call {
-    /// Whether the statuses of its operations have Winsock's meaning.
-    fn is_on_socket(self) -> bool {
-        matches!(self, Self::AcceptEx | Self::ConnectEx | Self::WSARecv | Self::WSASend)
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::AcceptEx => "AcceptEx",
-            Self::Bind => "bind",
-            Self::CancelIoEx => "CancelIoEx",
-            Self::ConnectEx => "ConnectEx",
-            Self::CreateIoCompletionPort => "CreateIoCompletionPort",
-            Self::GetQueuedCompletionStatus => "GetQueuedCompletionStatus",
-            Self::GetQueuedCompletionStatusEx => "GetQueuedCompletionStatusEx",
-            Self::Getsockopt => "getsockopt",
-            Self::PostQueuedCompletionStatus => "PostQueuedCompletionStatus",
-            Self::ReadFile => "ReadFile",
-            Self::SetFileCompletionNotificationModes => "SetFileCompletionNotificationModes",
-            Self::Setsockopt => "setsockopt",
-            Self::VirtualAlloc => "VirtualAlloc",
-            Self::WSARecv => "WSARecv",
-            Self::WSASend => "WSASend",
-            Self::WSASocketW => "WSASocketW",
-            Self::WriteFile => "WriteFile",
-        }
-    }
-}
-
 /// Declares the refusals of this crate: one sentence each, which says what was
 /// wrong and what to do.
 macro_rules! refusals {
@@ -491,7 +442,9 @@ pub(crate) mod refusal {
         NEEDS_OFFSET: Unsupported =
             "a file opened for overlapped I/O has no current position; use initiate_read_at or initiate_write_at";
         NO_OFFSET: Unsupported =
-            "sockets, pipes and devices have no offsets; use initiate_read or initiate_write";
+            "this operation is not for sockets; they have no offsets, either: use initiate_read or initiate_write";
+        NO_OUTPUT: InvalidInput = "the operation returns something of another type, or it was taken already";
+        NOT_DATAGRAMS: Unsupported = "this operation needs a datagram socket";
         NOT_A_SOCKET: Unsupported = "this operation needs a socket";
         NOT_LISTENING: InvalidInput = "the socket does not listen; call listen on it first";
         MESSAGE_TOO_LONG: MessageTruncated =

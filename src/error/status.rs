@@ -8,7 +8,7 @@
 use windows_sys::Win32::Foundation as win;
 use windows_sys::Win32::Networking::WinSock as ws;
 
-use super::{Call, Error, ErrorKind, Repr};
+use super::{Call, Codes, Error, ErrorKind, Repr};
 use crate::sys;
 
 pub(crate) const STATUS_END_OF_FILE: u32 = 0xC000_0011;
@@ -16,11 +16,11 @@ pub(crate) const STATUS_BUFFER_OVERFLOW: u32 = 0x8000_0005;
 pub(crate) const STATUS_CONNECTION_ABORTED: u32 = 0xC000_0241;
 pub(crate) const STATUS_CANCELLED: u32 = 0xC000_0120;
 pub(crate) const STATUS_PENDING: u32 = 0x0000_0103;
-const STATUS_INVALID_CONNECTION: u32 = 0xC000_0140;
+pub(super) const STATUS_INVALID_CONNECTION: u32 = 0xC000_0140;
 const STATUS_TIMEOUT: u32 = 0x0000_0102;
 const STATUS_NOTIFY_ENUM_DIR: u32 = 0x0000_010C;
 const STATUS_HANDLES_CLOSED: u32 = 0x8000_000A;
-const STATUS_PIPE_BROKEN: u32 = 0xC000_014B;
+pub(super) const STATUS_PIPE_BROKEN: u32 = 0xC000_014B;
 
 /// Whether a status says that the operation failed: severity 3 of
 /// [the four](https://learn.microsoft.com/windows-hardware/drivers/kernel/using-ntstatus-values).
@@ -37,7 +37,7 @@ pub(crate) fn is_warning(status: u32) -> bool {
 /// What a completion's `status` means for the caller: success, or an error of
 /// the kind of object that it happened on.
 #[inline]
-pub(crate) fn completion_error(status: u32, call: Call) -> Result<(), Error> {
+pub(crate) fn completion_error(status: u32, call: &'static Call) -> Result<(), Error> {
     let kind = match status {
         0 => return Ok(()),
         // What is seen most often, without the tables.
@@ -50,7 +50,7 @@ pub(crate) fn completion_error(status: u32, call: Call) -> Result<(), Error> {
 /// The general cause of an operation's failure, if that is what a status means.
 #[cold]
 #[inline(never)]
-fn failure(status: u32, call: Call) -> Option<ErrorKind> {
+fn failure(status: u32, call: &'static Call) -> Option<ErrorKind> {
     code_of(status, call).map(kind_of_code)
 }
 
@@ -59,14 +59,14 @@ fn failure(status: u32, call: Call) -> Option<ErrorKind> {
 ///
 /// The end of a file or of a pipe is a success with no bytes for a read, as
 /// the end of a stream is on a socket.
-pub(super) fn code_of(status: u32, call: Call) -> Option<u32> {
-    let reads = matches!(call, Call::ReadFile | Call::WSARecv);
-    let socket = call.is_on_socket();
+pub(super) fn code_of(status: u32, call: &'static Call) -> Option<u32> {
+    let socket = call.codes == Codes::Winsock;
+    if let Some((_, code)) = call.means.iter().find(|(meant, _)| *meant == status) {
+        return Some(*code);
+    }
     Some(match status {
-        STATUS_END_OF_FILE | STATUS_PIPE_BROKEN if reads => return None,
+        _ if call.ends.contains(&status) => return None,
         STATUS_CANCELLED | STATUS_HANDLES_CLOSED => win::ERROR_OPERATION_ABORTED,
-        // The client went away while it was being accepted.
-        STATUS_INVALID_CONNECTION if call == Call::AcceptEx => ws::WSAECONNABORTED as u32,
         // These two have the severity of a success.
         STATUS_TIMEOUT if socket => ws::WSAETIMEDOUT as u32,
         STATUS_TIMEOUT => win::ERROR_TIMEOUT,

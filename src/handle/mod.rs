@@ -2,22 +2,25 @@
 
 mod adopt;
 mod mode;
+mod object;
 
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::marker::PhantomData;
 use std::mem;
 use std::os::windows::io::{AsRawHandle, AsRawSocket, RawHandle, RawSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 pub use adopt::{Adoptable, Socket};
 use mode::InlineRun;
 pub use mode::{Inline, Mode, Queued};
+pub use object::Object;
+pub(crate) use object::What;
 
 use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
 
 use crate::error::{Call, Error, ErrorKind, Misuse, Rejected, Result, refusal};
-use crate::operation::Target;
+use crate::operation::{Operation, Target};
 use crate::port::{Gate, Identity, Iocp};
 use crate::sys::{self, Handle, Nature, SocketTraits};
 
@@ -38,34 +41,11 @@ pub struct Associated<H, M = Queued> {
     raw: Handle,
     identity: Identity,
     key: usize,
-    object: Object,
+    object: What,
     inline_run: InlineRun,
     /// Whether it is known to be a listening socket.
     listens: AtomicBool,
     mode: PhantomData<M>,
-}
-
-/// What kind of thing a handle refers to, as far as operations differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Object {
-    /// A socket of one, and whether the kernel itself knows its handle.
-    Stream {
-        family: u16,
-        has_kernel_handle: bool,
-    },
-    /// A socket, with the length of its longest message.
-    Datagram(u32),
-    Disk,
-    /// A pipe or a device.
-    Other,
-}
-
-/// Whose calls transfer data.
-pub(crate) enum Calls {
-    /// `WSARecv` and `WSASend`.
-    Winsock,
-    /// `ReadFile` and `WriteFile`.
-    File,
 }
 
 /// Cancels what is in flight on the handle, if it is ours to close.
@@ -132,7 +112,7 @@ impl<C: Send + 'static> Iocp<C> {
         }
     }
 
-    fn associate(&self, handle: Handle, key: usize) -> Result<(Identity, Object)> {
+    fn associate(&self, handle: Handle, key: usize) -> Result<(Identity, What)> {
         let shared = self.shared();
         if shared.gate.is_closed() {
             return Err(Error::misuse(&refusal::CLOSED));
@@ -143,11 +123,11 @@ impl<C: Send + 'static> Iocp<C> {
         shared.port.associate(handle, key).map_err(|code| explain(handle, code))?;
         let object = match sys::socket_traits(handle) {
             Some(SocketTraits { is_stream: true, family, has_kernel_handle }) => {
-                Object::Stream { family, has_kernel_handle }
+                What::Stream { family, has_kernel_handle }
             }
-            Some(_) => Object::Datagram(sys::max_message_size(handle).unwrap_or(u32::MAX)),
-            None if sys::nature(handle) == Nature::Disk => Object::Disk,
-            None => Object::Other,
+            Some(_) => What::Datagram(sys::max_message_size(handle).unwrap_or(u32::MAX)),
+            None if sys::nature(handle) == Nature::Disk => What::Disk,
+            None => What::Other,
         };
         Ok((shared.gate.identity(), object))
     }
@@ -248,67 +228,38 @@ impl<H, M> Associated<H, M> {
         self.handle
     }
 
-    /// Whether an operation may be started here, and with whose calls; if not,
-    /// why. Files want an offset, and nothing else has to have one.
-    #[inline]
-    pub(crate) fn check(&self, gate: &Gate, offset: Option<u64>) -> Result<Calls, &'static Misuse> {
+    /// Whether the handle is a socket, if operations can be started on it here.
+    #[inline(always)]
+    pub(crate) fn is_socket(&self, gate: &Gate) -> Result<bool, &'static Misuse> {
         gate.check(&self.identity)?;
-        match (self.object, offset) {
-            (Object::Stream { .. } | Object::Datagram(_), None) => Ok(Calls::Winsock),
-            (Object::Stream { .. } | Object::Datagram(_), Some(_)) => Err(&refusal::NO_OFFSET),
-            (Object::Disk, None) => Err(&refusal::NEEDS_OFFSET),
-            (Object::Disk, Some(_)) | (Object::Other, _) => Ok(Calls::File),
-        }
+        Ok(matches!(self.object, What::Stream { .. } | What::Datagram(_)))
     }
 
-    /// The same for what only sockets can do.
-    pub(crate) fn check_socket(&self, gate: &Gate) -> Result<()> {
-        match self.check(gate, None).map_err(Error::misuse)? {
-            Calls::Winsock => Ok(()),
-            Calls::File => Err(Error::misuse(&refusal::NOT_A_SOCKET)),
-        }
-    }
-
-    /// The same for accepting. A socket that does not listen is refused here,
-    /// because the system may let the operation wait for ever; one that does
-    /// has to be asked once. The address family of what it accepts.
-    pub(crate) fn check_listener(&self, gate: &Gate) -> Result<u16> {
-        self.check_socket(gate)?;
-        let listens = || self.listens.load(Ordering::Relaxed) || sys::is_listening(self.raw);
-        match self.object {
-            Object::Stream { family, .. } if listens() => {
-                self.listens.store(true, Ordering::Relaxed);
-                Ok(family)
-            }
-            _ => Err(Error::misuse(&refusal::NOT_LISTENING)),
-        }
-    }
-
-    /// The same for a write of this length. Refuses a message that the socket
-    /// cannot send: what the system does with one differs in whether a packet
-    /// comes of it.
-    #[inline]
-    pub(crate) fn check_write(
+    /// Lets an operation look at what it is to be started on.
+    #[inline(always)]
+    pub(crate) fn prepare<O: Operation, const SOCKET: bool>(
         &self,
-        gate: &Gate,
-        offset: Option<u64>,
-        length: usize,
-    ) -> Result<Calls, &'static Misuse> {
-        match (self.check(gate, offset)?, self.object) {
-            (Calls::Winsock, Object::Datagram(longest)) if length > longest as usize => {
-                Err(&refusal::MESSAGE_TOO_LONG)
-            }
-            (calls, _) => Ok(calls),
+        operation: &mut O,
+    ) -> Result<()> {
+        if O::CALLS.on(SOCKET).is_none() {
+            let refusal = if SOCKET { &refusal::NO_OFFSET } else { &refusal::NOT_A_SOCKET };
+            return Err(Error::misuse(refusal));
         }
+        operation.prepare(&Object {
+            is_socket: SOCKET,
+            what: self.object,
+            handle: self.raw,
+            listens: &self.listens,
+        })
     }
 
-    /// Where to start an operation that has been [checked](Self::check).
+    /// Where to start an operation that has been [prepared](Self::prepare).
     #[inline]
-    pub(crate) fn target(&self, offset: Option<u64>) -> Target
+    pub(crate) fn target(&self, offset: u64) -> Target
     where
         M: Mode,
     {
-        Target { handle: self.raw, key: self.key, offset: offset.unwrap_or(0), skips: M::SKIPS }
+        Target { handle: self.raw, key: self.key, offset, skips: M::SKIPS }
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{Associated, Object};
+use super::{Associated, What};
 use crate::error::{Error, Rejected, Result, refusal};
-use crate::operation::{Launched, Payload, Pending, Started};
+use crate::operation::{Launched, Operation, Pending, Started, Way};
 use crate::port::Shared;
 use crate::sys;
 
@@ -35,18 +35,18 @@ impl Mode for Inline {
 }
 
 mod sealed {
-    use super::{Associated, Launched, Payload, Rejected, Shared};
+    use super::{Associated, Launched, Operation, Rejected, Shared, Way};
 
     pub trait Mode {
         /// Whether the handle skips the packets of inline successes.
         const SKIPS: bool;
 
         /// Turns a started operation into what its starter gets.
-        fn deliver<C: Send + 'static, P: Payload, H, M>(
-            launched: Launched<C, P>,
+        fn deliver<C: Send + 'static, O: Operation, W: Way<O>, H, M>(
+            launched: Launched<C, O, W>,
             handle: &Associated<H, M>,
             shared: &Shared<C>,
-        ) -> Result<Self::Started<P::Output, C>, Rejected<(C, P::Given)>>
+        ) -> Result<Self::Started<O::Output, C>, Rejected<(C, O::Given)>>
         where
             Self: super::Mode;
     }
@@ -56,12 +56,15 @@ impl sealed::Mode for Queued {
     const SKIPS: bool = false;
 
     #[inline(always)]
-    fn deliver<C: Send + 'static, P: Payload, H, M>(
-        launched: Launched<C, P>,
+    fn deliver<C: Send + 'static, O: Operation, W: Way<O>, H, M>(
+        launched: Launched<C, O, W>,
         handle: &Associated<H, M>,
         shared: &Shared<C>,
-    ) -> Result<Pending<P::Output>, Rejected<(C, P::Given)>> {
-        launched.into_pending(&shared.cells, &shared.port, handle.context())
+    ) -> Result<Pending<O::Output>, Rejected<(C, O::Given)>> {
+        match launched {
+            Launched::InFlight(pending) => Ok(pending),
+            launched => launched.into_pending(&shared.cells, &shared.port, handle.context()),
+        }
     }
 }
 
@@ -69,11 +72,11 @@ impl sealed::Mode for Inline {
     const SKIPS: bool = true;
 
     #[inline(always)]
-    fn deliver<C: Send + 'static, P: Payload, H, M>(
-        launched: Launched<C, P>,
+    fn deliver<C: Send + 'static, O: Operation, W: Way<O>, H, M>(
+        launched: Launched<C, O, W>,
         handle: &Associated<H, M>,
         shared: &Shared<C>,
-    ) -> Result<Started<P::Output, C>, Rejected<(C, P::Given)>> {
+    ) -> Result<Started<O::Output, C>, Rejected<(C, O::Given)>> {
         match launched {
             Launched::InFlight(pending) => {
                 handle.inline_run.end();
@@ -142,11 +145,11 @@ impl<H> Associated<H> {
         match self.object {
             // A provider above the kernel's may complete an operation inline,
             // and queue the packet all the same.
-            Object::Stream { has_kernel_handle: false, .. } => {
+            What::Stream { has_kernel_handle: false, .. } => {
                 Err(Error::misuse(&refusal::SKIP_UNSAFE_LAYERED))
             }
-            Object::Datagram(_) => Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES)),
-            Object::Other if sys::is_message_pipe(self.raw) => {
+            What::Datagram(_) => Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES)),
+            What::Other if sys::is_message_pipe(self.raw) => {
                 Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES))
             }
             _ => sys::skip_completion_port_on_success(self.raw),

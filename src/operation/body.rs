@@ -10,12 +10,14 @@ use std::alloc::{self, Layout};
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::mem::{self, MaybeUninit};
+use std::process;
 use std::ptr::{self, NonNull};
 
 use super::cell::Cell;
-use super::payload::{OperationKind, Payload, Returns};
+use super::lend::Lend;
+use super::payload::{Operation, OperationKind, Outcome, Way, Way2};
 use super::state::{DROPS, LONG_WAY};
-use crate::error::Call;
+use crate::error::{Call, STATUS_CANCELLED, is_error};
 
 /// How many bytes of a cell context and payload may fill, and how they may be
 /// aligned there.
@@ -28,8 +30,19 @@ const CONTEXT_ROOM: usize = 8;
 /// Larger spill blocks are not kept: an idle cell should not pin megabytes.
 const KEPT_SPILL: usize = 64 * 1024;
 
+/// Between two steps of which the second must not be left out: the kernel may have
+/// the operation already, or the packet is gone, and what stands for it would be
+/// forgotten.
+pub(super) struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        process::abort();
+    }
+}
+
 /// Where the context and the payload of an operation are.
-pub(super) struct Body<C, P>(PhantomData<(C, P)>);
+pub(super) struct Body<C, O, W>(PhantomData<(C, O, W)>);
 
 /// What an operation can do once its types are forgotten.
 ///
@@ -39,11 +52,12 @@ pub(super) struct Body<C, P>(PhantomData<(C, P)>);
 /// caller's alone (`completed`: or its context and payload are), and in which
 /// what they use has not been moved out or dropped.
 pub(super) struct VTable {
-    pub call: Call,
+    pub call: &'static Call,
     pub kind: OperationKind,
     context_has_room: bool,
-    /// Where the payload is in the spill block, if it has no room.
+    /// Where the payload is in the room, or in the spill block if it has no room.
     payload_offset: usize,
+    payload_has_room: bool,
     /// What the operation returns; see [`returned`].
     returned: fn() -> (TypeId, Form),
     output: Output,
@@ -60,7 +74,7 @@ pub(super) const ITSELF: Form = 0;
 /// The payload, once it has been told how many bytes it has got.
 pub(super) const FILLED: Form = 1;
 /// What is made of it.
-const MADE: Form = 2;
+pub(super) const MADE: Form = 2;
 
 /// How what an operation returns comes out of its payload.
 pub(super) enum Output {
@@ -91,7 +105,7 @@ impl VTable {
 /// Stands for what it returns, by its address. Not inlined, so that it has as
 /// few of them as can be.
 #[inline(never)]
-fn returned<T: 'static, const FORM: Form>() -> (TypeId, Form) {
+pub(super) fn returned<T: 'static, const FORM: Form>() -> (TypeId, Form) {
     (TypeId::of::<T>(), FORM)
 }
 
@@ -131,57 +145,61 @@ pub(super) unsafe fn context_place<C>(cell: NonNull<Cell>) -> *mut C {
     }
 }
 
-impl<C, P: Payload> Body<C, P> {
+impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
     pub const VTABLE: &'static VTable = &VTable {
-        call: P::CALL,
-        kind: P::KIND,
+        call: W::CALL,
+        kind: O::KIND,
         context_has_room: Self::CONTEXT_HAS_ROOM,
         payload_offset: match Self::SPILL {
-            Some((_, offset)) => offset,
-            None => 0,
+            Some((_, offset)) if !Self::PAYLOAD_HAS_ROOM => offset,
+            _ => Self::LINK,
         },
-        returned: match P::RETURNS {
-            Returns::Itself => returned::<P::Output, ITSELF>,
-            Returns::ItselfFilled(_) => returned::<P::Output, FILLED>,
-            Returns::Made(_) => returned::<P::Output, MADE>,
+        payload_has_room: Self::PAYLOAD_HAS_ROOM,
+        returned: W::RETURNED,
+        output: match O::RETURNS.0 {
+            Way2::Itself => Output::Payload,
+            Way2::ItselfFilled(_) => Output::Filled(Self::fill),
+            Way2::Made => Output::Made(Self::make),
         },
-        output: match P::RETURNS {
-            Returns::Itself => Output::Payload,
-            Returns::ItselfFilled(_) => Output::Filled(Self::fill),
-            Returns::Made(_) => Output::Made(Self::make),
-        },
-        completed: if P::SEES_COMPLETION { Some(Self::completed) } else { None },
+        completed: if O::SEES_SUCCESS { Some(Self::completed) } else { None },
         drop_context: Self::drop_context,
-        drop_payload: if mem::needs_drop::<P>() { Some(Self::drop_payload) } else { None },
+        drop_payload: if mem::needs_drop::<O::Memory>() { Some(Self::drop_payload) } else { None },
     };
 
     /// Whether the operation takes the [long way](LONG_WAY).
-    const LONG_WAY: bool = P::SEES_COMPLETION
+    const LONG_WAY: bool = O::SEES_SUCCESS
         || match Self::SPILL {
             Some((layout, _)) => layout.size() > KEPT_SPILL,
             None => false,
         };
 
     /// What the [state](super::state::State) says of the operation.
-    pub const TRAITS: u32 =
-        if Self::LONG_WAY { LONG_WAY } else { 0 } | if mem::needs_drop::<P>() { DROPS } else { 0 };
+    pub const TRAITS: u32 = if Self::LONG_WAY { LONG_WAY } else { 0 }
+        | if mem::needs_drop::<O::Memory>() { DROPS } else { 0 };
 
-    const CONTEXT_HAS_ROOM: bool =
-        context_has_room::<C>(if payload_has_room::<P>() { mem::size_of::<P>() } else { 0 });
+    const CONTEXT_HAS_ROOM: bool = context_has_room::<C>(
+        Self::LINK + if Self::PAYLOAD_HAS_ROOM { mem::size_of::<O::Memory>() } else { 0 },
+    );
+
+    /// What the scope's list takes of the room.
+    const LINK: usize = if W::SCOPED { mem::size_of::<Link>() } else { 0 };
+
+    const PAYLOAD_HAS_ROOM: bool = mem::size_of::<O::Memory>() + Self::LINK <= ROOM - CONTEXT_ROOM
+        && mem::align_of::<O::Memory>() <= ROOM_ALIGN;
 
     /// The spill block, if one of the two has no room, and where the payload
     /// is in it. The context is at its start.
     const SPILL: Option<(Layout, usize)> = {
         let context = if Self::CONTEXT_HAS_ROOM { Layout::new::<()>() } else { Layout::new::<C>() };
         let payload =
-            if payload_has_room::<P>() { Layout::new::<()>() } else { Layout::new::<P>() };
+            if Self::PAYLOAD_HAS_ROOM { Layout::new::<()>() } else { Layout::new::<O::Memory>() };
         let offset = round_up(context.size(), payload.align());
         let align =
             if context.align() > payload.align() { context.align() } else { payload.align() };
         // Not even for values of no size is a block of no size.
         let size = if offset + payload.size() == 0 { 1 } else { offset + payload.size() };
         match Layout::from_size_align(size, align) {
-            _ if Self::CONTEXT_HAS_ROOM && payload_has_room::<P>() => None,
+            _ if Self::CONTEXT_HAS_ROOM && Self::PAYLOAD_HAS_ROOM => None,
             Ok(layout) => Some((layout, offset)),
             Err(_) => panic!("a context and a buffer that are too large for memory"),
         }
@@ -193,7 +211,7 @@ impl<C, P: Payload> Body<C, P> {
     ///
     /// The cell is the caller's alone, and empty.
     #[inline]
-    pub unsafe fn place(cell: NonNull<Cell>, context: C, payload: P) -> *mut P {
+    pub unsafe fn place(cell: NonNull<Cell>, context: C, payload: O::Memory) -> *mut O::Memory {
         // SAFETY: The cell is the caller's; both places fit by size and
         // alignment.
         unsafe {
@@ -213,7 +231,7 @@ impl<C, P: Payload> Body<C, P> {
     /// # Safety
     ///
     /// As for the functions of the [`VTable`].
-    pub unsafe fn remove(cell: NonNull<Cell>) -> (C, P) {
+    pub unsafe fn remove(cell: NonNull<Cell>) -> (C, O::Memory) {
         // SAFETY: By the caller's promise.
         unsafe { (context_place::<C>(cell).read(), Self::payload_place(cell).read()) }
     }
@@ -222,14 +240,14 @@ impl<C, P: Payload> Body<C, P> {
     ///
     /// The cell was filled with these types, and is the caller's.
     #[inline]
-    pub unsafe fn payload_place(cell: NonNull<Cell>) -> *mut P {
+    pub unsafe fn payload_place(cell: NonNull<Cell>) -> *mut O::Memory {
         // SAFETY: Both places are within the cell's memory.
         unsafe {
             match Self::SPILL {
-                Some((_, offset)) if !payload_has_room::<P>() => {
+                Some((_, offset)) if !Self::PAYLOAD_HAS_ROOM => {
                     Cell::spill_start(cell).add(offset).cast()
                 }
-                _ => Cell::room(cell).cast(),
+                _ => Cell::room(cell).add(Self::LINK).cast(),
             }
         }
     }
@@ -239,14 +257,25 @@ impl<C, P: Payload> Body<C, P> {
     /// See [`VTable`].
     unsafe fn completed(cell: NonNull<Cell>, status: &mut u32) {
         // SAFETY: By the contract.
-        unsafe { (*Self::payload_place(cell)).completed(Cell::handle(cell), status) };
+        unsafe {
+            if !is_error(*status) {
+                let unwinds = AbortOnUnwind;
+                let seen = O::succeeded(&mut *Self::payload_place(cell), Cell::handle(cell).raw());
+                mem::forget(unwinds);
+                if let Err(error) = seen {
+                    // Nothing else: what a failed operation has put into its
+                    // memory counts for nothing.
+                    *status = if is_error(error) { error } else { STATUS_CANCELLED };
+                }
+            }
+        }
     }
 
     /// # Safety
     ///
     /// See [`VTable`].
     unsafe fn fill(cell: NonNull<Cell>, bytes: u32) {
-        let Returns::ItselfFilled(fill) = P::RETURNS else { return };
+        let Way2::ItselfFilled(fill) = O::RETURNS.0 else { return };
         // SAFETY: By the contract; the operation has transferred the bytes.
         unsafe { fill(&mut *Self::payload_place(cell), bytes) };
     }
@@ -255,13 +284,14 @@ impl<C, P: Payload> Body<C, P> {
     ///
     /// See [`VTable`].
     unsafe fn make(cell: NonNull<Cell>, output: *mut u8) -> bool {
-        let Returns::Made(make) = P::RETURNS else { return false };
         // SAFETY: By the contract, the payload is moved out once.
-        let (payload, (status, _)) =
+        let (mut memory, (status, bytes)) =
             unsafe { (Self::payload_place(cell).read(), Cell::result(cell)) };
-        let Some(value) = make(payload, status) else { return false };
+        // SAFETY: The operation has transferred the bytes.
+        unsafe { memory.filled(bytes as usize) };
+        let Some(value) = O::finish(memory, Outcome { status, bytes }) else { return false };
         // SAFETY: The caller has made room for a value of this type.
-        unsafe { output.cast::<P::Output>().write(value) };
+        unsafe { output.cast::<O::Output>().write(value) };
         true
     }
 
@@ -282,7 +312,16 @@ impl<C, P: Payload> Body<C, P> {
     }
 }
 
-/// Where the payload is of an operation that returns it.
+/// The next cell in a scope's list: at the start of the room of its operations.
+pub(super) type Link = Option<NonNull<Cell>>;
+
+/// Where a cell in a scope's list has the one behind it.
+#[inline]
+pub(super) fn link(cell: NonNull<Cell>) -> *mut Link {
+    Cell::room(cell).cast()
+}
+
+/// Where the payload is of an operation that returns it, and is not a scope's.
 ///
 /// # Safety
 ///
@@ -317,7 +356,9 @@ pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>, vtable: &VTable, bytes:
             Output::Filled(fill) => fill(cell, bytes),
             Output::Made(make) => return take_made(cell, make),
         }
-        Some(returned_payload::<T>(cell).read())
+        let start =
+            if vtable.payload_has_room { Cell::room(cell) } else { Cell::spill_start(cell) };
+        Some(start.add(vtable.payload_offset).cast::<T>().read())
     }
 }
 

@@ -7,10 +7,12 @@ use std::mem::ManuallyDrop;
 use std::net::TcpStream;
 use std::ptr::{self, NonNull};
 
+use super::Fills;
 use super::body::{FILLED, ITSELF, VTable, context_place};
 use super::cell::Cell;
-use super::payload::{OperationKind, fill};
-use crate::error::{Error, Result, completion_error};
+use super::lend::Lend;
+use super::payload::OperationKind;
+use crate::error::{Error, Rejected, Result, completion_error, refusal};
 use crate::sys::Entry;
 
 /// A completed operation: what [`Iocp::get_completion`](crate::Iocp::get_completion)
@@ -67,6 +69,28 @@ impl<C> CompletionStatus<C> {
     }
 }
 
+impl<C> CompletionStatus<C> {
+    /// What the operation returns, and how many bytes it has transferred.
+    ///
+    /// # Errors
+    ///
+    /// If it has failed, with what it returns all the same. `None` there if it is
+    /// not a `T`, or was taken already.
+    pub fn into_output<T: 'static>(mut self) -> Result<(T, u32), Failed<T>> {
+        let output = self.operation.take::<T>();
+        match (self.error_status, output) {
+            (Ok(()), Some(output)) => Ok((output, self.bytes_transferred)),
+            (Ok(()), None) => {
+                Err(Failed { error: Error::misuse(&refusal::NO_OUTPUT), returned: None })
+            }
+            (Err(error), returned) => Err(Failed { error, returned }),
+        }
+    }
+}
+
+/// What an operation that has failed has returned all the same.
+pub type Failed<T> = Rejected<Option<T>>;
+
 /// An operation that is over, and what it was given: the buffer, until it is
 /// taken from here or from the [`Pending`](crate::Pending), whichever comes
 /// first.
@@ -107,7 +131,7 @@ impl Finished {
                 // What most reads are into is filled without a call through
                 // the table.
                 Cell::take_payload_and_leave(cell, vtable, bytes, |vector: &mut B| {
-                    fill(&mut *ptr::from_mut(vector).cast::<Vec<u8>>(), bytes);
+                    (*ptr::from_mut(vector).cast::<Fills<Vec<u8>>>()).filled(bytes as usize);
                 })
             } else if vtable.returns_as::<B, ITSELF>() {
                 Cell::take_payload_and_leave(cell, vtable, bytes, |_: &mut B| {})
@@ -119,6 +143,13 @@ impl Finished {
         };
         self.cell = None;
         buffer
+    }
+
+    /// The operation's output, if it is a `T`: what
+    /// [`Operation::Output`](crate::Operation::Output) says.
+    #[inline(always)]
+    pub fn take<T: 'static>(&mut self) -> Option<T> {
+        self.take_buffer()
     }
 
     /// The accepted connection, after a successful

@@ -1,18 +1,20 @@
 //! Starting operations, and finding them again.
 
 use std::marker::PhantomData;
+use std::mem;
 use std::ptr::NonNull;
 
-use super::body::Body;
+use super::body::{AbortOnUnwind, Body};
 use super::cell::Cell;
 use super::completion::{CompletionStatus, Dequeued};
-use super::payload::{Payload, Post};
+use super::lend::Lend;
+use super::payload::{Operation, Owned, Post, Types, Way};
 use super::pending::Pending;
 use super::rule::{Verdict, may_be_a_warning, verdict};
 use super::slab::Slab;
 use super::state::Holder;
-use crate::error::{Call, Error, Rejected, Result, STATUS_CANCELLED, STATUS_END_OF_FILE};
-use crate::sys::{self, Answer, Handle, Landing, LentOverlapped, LentRegion, Nature, Packet, Port};
+use crate::error::{Call, Error, Rejected, Result, STATUS_CANCELLED};
+use crate::sys::{self, Answer, Handle, Landing, LentOverlapped, Nature, Packet, Port, Starter};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
 #[derive(Debug)]
@@ -46,26 +48,26 @@ pub(crate) struct Target {
 }
 
 /// An operation after the call that starts it.
-pub(crate) enum Launched<C, P: Payload> {
+pub(crate) enum Launched<C, O: Operation, W> {
     /// A packet will come.
-    InFlight(Pending<P::Output>),
+    InFlight(Pending<O::Output>),
     /// It is over, and no packet will come.
-    Unqueued(Unqueued<C, P>),
+    Unqueued(Unqueued<C, O, W>),
     /// The call has failed, and no packet will come.
-    Refused(Refused<C, P>),
+    Refused(Refused<C, O, W>),
 }
 
 /// An operation that finished within the call, without a packet.
-pub(crate) struct Unqueued<C, P> {
+pub(crate) struct Unqueued<C, O, W> {
     cell: NonNull<Cell>,
-    types: PhantomData<fn() -> (C, P)>,
+    types: Types<C, O, W>,
 }
 
 /// An operation that could not be started, or was over with the call.
-pub(crate) struct Refused<C, P> {
+pub(crate) struct Refused<C, O, W> {
     cell: NonNull<Cell>,
     verdict: Verdict,
-    types: PhantomData<fn() -> (C, P)>,
+    types: Types<C, O, W>,
 }
 
 impl<C> Cells<C> {
@@ -78,43 +80,57 @@ impl<C> Cells<C> {
         unsafe { self.slab.as_ref() }
     }
 
-    /// Puts context and payload into a cell, lends it to the kernel, and makes
+    /// Puts context and memory into a cell, lends it to the kernel, and makes
     /// the call. They come back if there is no cell.
-    ///
-    /// `scoped`: the operation belongs to a scope, which holds the cell too.
     #[inline(always)]
-    pub fn launch<P: Payload>(
+    pub fn launch<O: Operation, W: Way<O>>(
         &self,
         target: Target,
-        scoped: bool,
         context: C,
-        payload: P,
-        call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
-    ) -> Result<Launched<C, P>, Rejected<(C, P::Given)>> {
+        operation: O,
+    ) -> Result<Launched<C, O, W>, Rejected<(C, O::Given)>> {
+        let (arguments, memory) = operation.split();
+        self.launch_with(target, context, memory, |lent, overlapped| {
+            O::start(arguments, lent, Starter::new(target, W::SOCKET, overlapped)).answer()
+        })
+    }
+
+    #[inline(always)]
+    fn launch_with<O: Operation, W: Way<O>>(
+        &self,
+        target: Target,
+        context: C,
+        memory: O::Memory,
+        call: impl FnOnce(<O::Memory as Lend>::Lent, LentOverlapped) -> Answer,
+    ) -> Result<Launched<C, O, W>, Rejected<(C, O::Given)>> {
         let cell = match self.slab().allocate() {
             Ok(cell) => cell,
-            Err(error) => return Err(Rejected { error, returned: (context, payload.give_back()) }),
+            Err(error) => {
+                return Err(Rejected { error, returned: (context, O::give_back(memory)) });
+            }
         };
         // SAFETY: The cell was just allocated: it is ours until the call, and
         // empty.
-        let (start, length) = unsafe {
+        // The memory is at its final place, and is not moved, borrowed or dropped
+        // before the operation is over.
+        let lent = unsafe {
             Cell::set_handle(cell, target.handle);
             Cell::renew(cell, target.offset);
-            (*Body::place(cell, context, payload)).region()
+            (*Body::<C, O, W>::place(cell, context, memory)).lend()
         };
-        // SAFETY: The payload is at its final place, and vouches for the
-        // region until it is moved, which happens after the operation.
-        let region = unsafe { LentRegion::new(start, length) };
         let others = Holder::Pending as u32
-            | if scoped { Holder::Scope as u32 } else { 0 }
-            | Body::<C, P>::TRAITS;
+            | if W::SCOPED { Holder::Scope as u32 } else { 0 }
+            | Body::<C, O, W>::TRAITS;
         // SAFETY: Ours until the call.
         unsafe { cell.as_ref() }.state.begin(others);
         // Given away from here on: the packet can be dequeued by another
         // thread before the call returns.
         // SAFETY: Filled and given to the kernel, for this call only.
         let overlapped = unsafe { Cell::lend(cell) };
-        Ok(match verdict(call(&region, overlapped), P::CALL, target.skips) {
+        let unwinds = AbortOnUnwind;
+        let answer = call(lent, overlapped);
+        mem::forget(unwinds);
+        Ok(match verdict(answer, W::CALL, target.skips) {
             Verdict::PacketComes => Launched::InFlight(Pending::new(cell)),
             Verdict::Finished { bytes } => {
                 // SAFETY: No packet will come, so the cell is ours again.
@@ -135,13 +151,13 @@ impl<C> Cells<C> {
         unsafe {
             Cell::set_handle(cell, Handle::NONE);
             Cell::set_result(cell, 0, bytes);
-            Body::place(cell, context, Post);
+            Body::<C, Post, Owned<false>>::place(cell, context, ());
         }
         // SAFETY: Ours until it is posted.
-        unsafe { cell.as_ref() }.state.begin(Body::<C, Post>::TRAITS);
+        unsafe { cell.as_ref() }.state.begin(Body::<C, Post, Owned<false>>::TRAITS);
         port.post(key, bytes, Cell::address(cell)).map_err(|error| {
             // SAFETY: Nothing was posted, so the cell is ours again.
-            let (returned, Post) = unsafe { withdraw(cell) };
+            let (returned, ()) = unsafe { withdraw::<C, Post, Owned<false>>(cell) };
             Rejected { error, returned }
         })
     }
@@ -247,7 +263,7 @@ impl<C> Drop for Cells<C> {
     }
 }
 
-impl<C, P: Payload> Launched<C, P> {
+impl<C, O: Operation, W: Way<O>> Launched<C, O, W> {
     /// The operation in flight: if it is over, its completion is sent through
     /// the port after all.
     #[inline(always)]
@@ -256,20 +272,21 @@ impl<C, P: Payload> Launched<C, P> {
         cells: &Cells<C>,
         port: &Port,
         key: usize,
-    ) -> Result<Pending<P::Output>, Rejected<(C, P::Given)>> {
+    ) -> Result<Pending<O::Output>, Rejected<(C, O::Given)>> {
         // What the cold parts take and return fits into registers, so that the
         // common result stays there too.
         match self {
             Self::InFlight(pending) => Ok(pending),
             Self::Unqueued(done) => done.send(port, key).map_err(|rejected| *rejected),
             Self::Refused(Refused { cell, verdict, .. }) => {
-                Refused::<C, P>::send(cell, verdict, cells, port, key).map_err(|rejected| *rejected)
+                Refused::<C, O, W>::send(cell, verdict, cells, port, key)
+                    .map_err(|rejected| *rejected)
             }
         }
     }
 }
 
-impl<C, P: Payload> Unqueued<C, P> {
+impl<C, O: Operation, W: Way<O>> Unqueued<C, O, W> {
     /// # Safety
     ///
     /// The cell was filled with these types and given to the kernel, and no
@@ -290,7 +307,7 @@ impl<C, P: Payload> Unqueued<C, P> {
         // cell is ours, and becomes the completion's.
         let operation = unsafe {
             let (status, bytes) = match Cell::result(self.cell) {
-                (0, bytes) if !P::SEES_COMPLETION => (0, bytes),
+                (0, bytes) if !O::SEES_SUCCESS => (0, bytes),
                 _ => Cell::completed(self.cell),
             };
             self.cell.as_ref().state.complete_at_once();
@@ -307,17 +324,17 @@ impl<C, P: Payload> Unqueued<C, P> {
         self,
         port: &Port,
         key: usize,
-    ) -> Result<Pending<P::Output>, Box<Rejected<(C, P::Given)>>> {
+    ) -> Result<Pending<O::Output>, Box<Rejected<(C, O::Given)>>> {
         self.post(port, key).map_err(|Rejected { error, returned: Self { cell, .. } }| {
             // SAFETY: No packet will come, so the cell is ours.
-            let (context, payload) = unsafe { withdraw::<C, P>(cell) };
-            Box::new(Rejected { error, returned: (context, payload.give_back()) })
+            let (context, memory) = unsafe { withdraw::<C, O, W>(cell) };
+            Box::new(Rejected { error, returned: (context, O::give_back(memory)) })
         })
     }
 
     /// Sends the completion through the port after all, like any other.
     #[cold]
-    pub fn post(self, port: &Port, key: usize) -> Result<Pending<P::Output>, Rejected<Self>> {
+    pub fn post(self, port: &Port, key: usize) -> Result<Pending<O::Output>, Rejected<Self>> {
         // SAFETY: No packet will come, so the cell is ours.
         let (_, bytes) = unsafe { Cell::result(self.cell) };
         // The state is still as it was before the call: held by the kernel,
@@ -329,7 +346,7 @@ impl<C, P: Payload> Unqueued<C, P> {
     }
 }
 
-impl<C, P: Payload> Refused<C, P> {
+impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
     /// As [`settle`](Self::settle), and what gets a completion gets it through
     /// the port.
     #[cold]
@@ -340,14 +357,14 @@ impl<C, P: Payload> Refused<C, P> {
         cells: &Cells<C>,
         port: &Port,
         key: usize,
-    ) -> Result<Pending<P::Output>, Box<Rejected<(C, P::Given)>>> {
+    ) -> Result<Pending<O::Output>, Box<Rejected<(C, O::Given)>>> {
         let refused = Self { cell, verdict, types: PhantomData };
         refused.settle(cells)?.into_pending(cells, port, key).map_err(Box::new)
     }
 
     /// Gives back what the operation was started with; if it is over, it gets
     /// a completion after all.
-    pub fn settle(self, cells: &Cells<C>) -> Result<Launched<C, P>, Rejected<(C, P::Given)>> {
+    pub fn settle(self, cells: &Cells<C>) -> Result<Launched<C, O, W>, Rejected<(C, O::Given)>> {
         let cell = self.cell;
         // SAFETY: The `Pending`'s part is still ours.
         let Some(others) = unsafe { cell.as_ref() }.state.withdraw() else {
@@ -356,9 +373,9 @@ impl<C, P: Payload> Refused<C, P> {
         };
         // SAFETY: Withdrawn, so the cell is ours alone, and filled with these
         // types.
-        let (context, payload) = unsafe { Body::<C, P>::remove(cell) };
+        let (context, memory) = unsafe { Body::<C, O, W>::remove(cell) };
         // SAFETY: As above.
-        if may_leave_a_packet(&self.verdict, P::CALL, unsafe { Cell::handle(cell) }) {
+        if may_leave_a_packet(&self.verdict, W::CALL, unsafe { Cell::handle(cell) }) {
             // SAFETY: The slab keeps it until the packet comes, or never does.
             unsafe { cell.as_ref() }.state.abandon();
         } else {
@@ -369,24 +386,24 @@ impl<C, P: Payload> Refused<C, P> {
             }
         }
         let error = match self.verdict {
-            Verdict::AtEnd => match cells.slab().allocate() {
+            Verdict::Over { status } => match cells.slab().allocate() {
                 Ok(cell) => {
                     // SAFETY: The cell is new; no packet will come for it,
                     // unless it is posted.
                     let unqueued = unsafe {
                         Cell::set_handle(cell, Handle::NONE);
-                        Body::place(cell, context, payload);
+                        Body::<C, O, W>::place(cell, context, memory);
                         cell.as_ref().state.begin(others);
-                        Unqueued::new(cell, STATUS_END_OF_FILE, 0)
+                        Unqueued::new(cell, status, 0)
                     };
                     return Ok(Launched::Unqueued(unqueued));
                 }
                 Err(error) => error,
             },
-            Verdict::NotStarted { code } => Error::os(P::CALL, code),
+            Verdict::NotStarted { code } => Error::os(W::CALL, code),
             Verdict::PacketComes | Verdict::Finished { .. } => unreachable!("not refused"),
         };
-        Err(Rejected { error, returned: (context, payload.give_back()) })
+        Err(Rejected { error, returned: (context, O::give_back(memory)) })
     }
 }
 
@@ -396,11 +413,9 @@ impl<C, P: Payload> Refused<C, P> {
 /// `NtWriteFile` in
 /// <https://gitlab.winehq.org/wine/wine/-/blob/wine-10.0/dlls/ntdll/unix/file.c>.
 /// Named pipes are its server's, which queues none.
-fn may_leave_a_packet(verdict: &Verdict, call: Call, handle: Handle) -> bool {
+fn may_leave_a_packet(verdict: &Verdict, call: &'static Call, handle: Handle) -> bool {
     matches!(*verdict, Verdict::NotStarted { code } if may_be_a_warning(code, call))
-        || matches!(call, Call::ReadFile | Call::WriteFile)
-            && sys::is_wine()
-            && sys::nature(handle) != Nature::Pipe
+        || call.asks_driver && sys::is_wine() && sys::nature(handle) != Nature::Pipe
 }
 
 /// Empties and frees a cell that was posted to the port, in vain.
@@ -409,10 +424,10 @@ fn may_leave_a_packet(verdict: &Verdict, call: Call, handle: Handle) -> bool {
 ///
 /// The caller owns the cell alone, and filled it with these types.
 #[cold]
-unsafe fn withdraw<C, P: Payload>(cell: NonNull<Cell>) -> (C, P) {
+unsafe fn withdraw<C, O: Operation, W: Way<O>>(cell: NonNull<Cell>) -> (C, O::Memory) {
     // SAFETY: By the caller's promise.
     unsafe {
-        let parts = Body::remove(cell);
+        let parts = Body::<C, O, W>::remove(cell);
         cell.as_ref().state.free();
         Cell::free(cell);
         parts
@@ -425,34 +440,75 @@ mod tests {
 
     use windows_sys::Win32::Foundation::{ERROR_INVALID_HANDLE, ERROR_IO_PENDING};
 
-    use super::super::payload::{OperationKind, Returns};
+    use super::super::lend::Keeps;
+    use super::super::payload::Outcome;
     use super::*;
-    use crate::error::{STATUS_CANCELLED, STATUS_PENDING};
+    use crate::error::{Calls, STATUS_CANCELLED, STATUS_PENDING};
 
     /// Does this when it sees its completion, which has that status.
     struct Watching<F>(F);
 
-    // SAFETY: There is no memory.
-    unsafe impl<F: FnMut(&mut u32)> Payload for Watching<F> {
+    impl<F: FnMut(&mut u32)> Operation for Watching<F> {
+        const CALLS: Calls = Calls::either(Call::ConnectEx, Call::ConnectEx);
+        type On = ();
+        type Memory = Unchecked<F>;
+        type Arguments = ();
         type Output = ();
         type Given = ();
-        const CALL: Call = Call::ConnectEx;
-        const KIND: OperationKind = OperationKind::Connect;
-        const RETURNS: Returns<Self> = Returns::Made(|_, _| None);
-        const SEES_COMPLETION: bool = true;
+        const SEES_SUCCESS: bool = true;
 
-        fn give_back(self) {}
-
-        fn completed(&mut self, _: Handle, status: &mut u32) {
-            (self.0)(status);
+        fn split(self) -> ((), Unchecked<F>) {
+            ((), Unchecked(Keeps(self.0)))
         }
+
+        fn start((): (), (): (), _: Starter<'_, Self>) -> sys::Called<'_> {
+            unreachable!("there is no kernel")
+        }
+
+        fn finish(_: Unchecked<F>, _: Outcome) -> Option<()> {
+            None
+        }
+
+        fn give_back(_: Unchecked<F>) {}
+
+        fn succeeded(
+            watching: &mut Unchecked<F>,
+            _: std::os::windows::io::RawHandle,
+        ) -> Result<(), u32> {
+            let mut status = 0;
+            (watching.0.0)(&mut status);
+            if status == 0 { Ok(()) } else { Err(status) }
+        }
+    }
+
+    /// Of one thread.
+    struct Unchecked<F>(Keeps<F>);
+
+    // SAFETY: The tests have one thread.
+    unsafe impl<F> Send for Unchecked<F> {}
+
+    // SAFETY: Nothing is lent.
+    unsafe impl<F> Lend for Unchecked<F> {
+        type Lent = ();
+
+        unsafe fn lend(&mut self) {}
+    }
+
+    fn launch<C, F: FnMut(&mut u32)>(
+        cells: &Cells<C>,
+        target: Target,
+        context: C,
+        operation: Watching<F>,
+        call: impl FnOnce() -> Answer,
+    ) -> Result<Launched<C, Watching<F>, Owned<false>>, Rejected<(C, ())>> {
+        cells.launch_with(target, context, operation.split().1, |(), _| call())
     }
 
     #[test]
     fn an_operation_is_pending_until_the_kernel_says_otherwise() {
         let cells = Cells::<()>::reserve(1).unwrap();
         let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
-        let launched = cells.launch(target, false, (), Watching(|_: &mut u32| ()), |_, _| {
+        let launched = launch(&cells, target, (), Watching(|_: &mut u32| ()), || {
             let cell = cells.slab().all_in_flight().next().unwrap();
             // SAFETY: There is no kernel.
             assert_eq!(unsafe { Cell::result(cell) }.0, STATUS_PENDING);
@@ -480,8 +536,7 @@ mod tests {
         let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
         let seen = Counter::new(0);
         let watching = Watching(|_: &mut u32| seen.set(seen.get() + 1));
-        let launched =
-            cells.launch(target, false, 7, watching, |_, _| Answer::Code(ERROR_IO_PENDING));
+        let launched = launch(&cells, target, 7, watching, || Answer::Code(ERROR_IO_PENDING));
         assert!(matches!(launched, Ok(Launched::InFlight(_))));
         drop(launched);
         let cell = cells.slab().all_in_flight().next().unwrap();
@@ -501,7 +556,7 @@ mod tests {
         for skips in [false, true] {
             let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips };
             let answer = if skips { Answer::Finished(0) } else { Answer::Code(ERROR_IO_PENDING) };
-            let completion = match cells.launch(target, false, 7, failing(), |_, _| answer) {
+            let completion = match launch(&cells, target, 7, failing(), || answer) {
                 Ok(Launched::Unqueued(done)) => done.complete(0),
                 Ok(Launched::InFlight(pending)) => {
                     // SAFETY: The kernel knows nothing of the operation: it is over.
@@ -522,8 +577,9 @@ mod tests {
         let cells = Cells::<()>::reserve(1).unwrap();
         let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
         for status in (0..32).map(|bit| 1 << bit) {
-            let launched =
-                cells.launch(target, false, (), Post, |_, _| Answer::Code(ERROR_IO_PENDING));
+            let launched = cells.launch_with::<Post, Owned<false>>(target, (), (), |(), _| {
+                Answer::Code(ERROR_IO_PENDING)
+            });
             let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
             let address = Cell::address(pending.cell());
             // SAFETY: The kernel knows nothing of the operation: it is over.
@@ -542,8 +598,7 @@ mod tests {
         let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
         let in_flight = Counter::new(0);
         let watching = Watching(|_: &mut u32| in_flight.set(cells.slab().all_in_flight().count()));
-        let launched =
-            cells.launch(target, false, 7, watching, |_, _| Answer::Code(ERROR_IO_PENDING));
+        let launched = launch(&cells, target, 7, watching, || Answer::Code(ERROR_IO_PENDING));
         let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
         // SAFETY: The kernel knows nothing of the operation: it is over.
         unsafe { Cell::set_result(pending.cell(), 0, 0) };

@@ -1,211 +1,239 @@
-//! What each kind of operation keeps in its cell while the kernel works.
+//! What an operation is: the trait that all of them implement, those of this
+//! crate and those of others.
 
-use std::net::TcpStream;
-use std::os::windows::io::OwnedSocket;
+use std::any::TypeId;
+use std::marker::PhantomData;
+use std::os::windows::io::RawHandle;
 
-use crate::buffer::{IoBuf, IoBufMut};
-use crate::error::{Call, STATUS_CONNECTION_ABORTED, is_error};
-use crate::sys::{self, Handle};
+use super::body::{FILLED, Form, ITSELF, MADE, returned};
+use super::lend::{Lend, Transparent};
+use crate::error::{Call, Calls, Result, is_error};
+use crate::handle::Object;
+use crate::sys::{Called, Starter};
 
 /// What kind of operation a completion belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OperationKind {
-    /// `initiate_read` or `initiate_read_at`.
+    /// A read or a receive.
     Read,
-    /// `initiate_write` or `initiate_write_at`.
+    /// A write or a send.
     Write,
-    /// `initiate_accept`.
+    /// An accept.
     Accept,
-    /// `initiate_connect`.
+    /// A connect.
     Connect,
     /// [`Iocp::post`](crate::Iocp::post).
     Post,
+    /// Any other.
+    Other,
 }
 
-/// The memory of one kind of operation, and what becomes of it.
+/// An operation that can be started: which call it is, what it lends to it, and
+/// what becomes of that.
 ///
-/// # Safety
-///
-/// From the time that a value is placed until it is moved or dropped, the
-/// memory that `region` returns may be read, and for calls that write to it
-/// written, by anyone, and nobody else writes it, or, for calls that write to
-/// it, reads it. A payload that is what it returns is transparent over it.
-pub(crate) unsafe trait Payload: Sized {
+/// The values that implement it are in [`op`](crate::op). Implement it for any
+/// other overlapped call: the trait itself is safe, because all that could go
+/// wrong goes through [`Starter::call`], whose contract says what has to hold.
+pub trait Operation: Sized {
+    /// Which call it is. The runtime check of what it can be started on, too.
+    const CALLS: Calls;
+    /// What it can be started on, where the type of the handle tells: one of
+    /// [`op::on`](crate::op::on).
+    type On;
+    /// What stays in the port's memory while the kernel works.
+    type Memory: Lend + Send;
+    /// What the call is told besides, and needs no longer than it runs.
+    type Arguments;
     /// What the program gets when the operation is over.
-    type Output: 'static;
+    type Output;
     /// What the program gets back if the operation cannot be started.
     type Given;
-    const CALL: Call;
-    const KIND: OperationKind;
-    const RETURNS: Returns<Self>;
 
-    /// Where the kernel reads or writes, taken once the payload is at its
-    /// final place.
+    /// Looks at what it is to be started on, before anything else happens.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started there.
     #[inline]
-    fn region(&mut self) -> (*mut u8, usize) {
-        (std::ptr::null_mut(), 0)
+    fn prepare(&mut self, _on: &Object<'_>) -> Result<()> {
+        Ok(())
     }
 
-    fn give_back(self) -> Self::Given;
+    /// Where in a file.
+    #[inline]
+    fn offset(&self) -> u64 {
+        0
+    }
 
-    /// Whether `completed` does anything.
-    const SEES_COMPLETION: bool = false;
+    /// The operation in its two parts.
+    fn split(self) -> (Self::Arguments, Self::Memory);
 
-    /// The packet has been dequeued, or the call finished without one.
-    fn completed(&mut self, _handle: Handle, _status: &mut u32) {}
+    /// Makes the call, with what [`Lend::lend`] has returned.
+    ///
+    /// Another thread may have finished the operation, and freed its memory,
+    /// before the call returns. A panic ends the process.
+    fn start(
+        arguments: Self::Arguments,
+        lent: <Self::Memory as Lend>::Lent,
+        starter: Starter<'_, Self>,
+    ) -> Called<'_>;
+
+    /// What the memory is worth once the operation is over, also if it has failed
+    /// or was cancelled: buffers come back in any case. What has been put into
+    /// them is [noted](Lend::filled) already.
+    fn finish(memory: Self::Memory, outcome: Outcome) -> Option<Self::Output>;
+
+    /// What the memory is worth if the operation could not be started.
+    fn give_back(memory: Self::Memory) -> Self::Given;
+
+    /// Whether [`succeeded`](Self::succeeded) does anything.
+    const SEES_SUCCESS: bool = false;
+
+    /// The operation has succeeded, and nobody knows it yet. A panic ends the
+    /// process.
+    ///
+    /// # Errors
+    ///
+    /// The `NTSTATUS` of an error, to make it one that has failed.
+    fn succeeded(_memory: &mut Self::Memory, _handle: RawHandle) -> Result<(), u32> {
+        Ok(())
+    }
+
+    /// How the output comes out of the memory.
+    #[doc(hidden)]
+    const RETURNS: Returns<Self> = Returns::made();
+
+    #[doc(hidden)]
+    const KIND: OperationKind = OperationKind::Other;
 }
 
-/// What a payload returns once its operation is over.
-pub(crate) enum Returns<P: Payload> {
-    /// Itself.
+/// How an operation has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    pub(super) status: u32,
+    pub(super) bytes: u32,
+}
+
+impl Outcome {
+    /// Whether it has succeeded, or has at least done something.
+    #[must_use]
+    pub fn is_ok(self) -> bool {
+        !is_error(self.status)
+    }
+
+    /// The `NTSTATUS`.
+    #[must_use]
+    pub fn status(self) -> u32 {
+        self.status
+    }
+
+    /// How many bytes it has transferred.
+    #[must_use]
+    pub fn bytes(self) -> u32 {
+        self.bytes
+    }
+}
+
+/// How what an operation returns comes out of its memory.
+#[doc(hidden)]
+pub struct Returns<O: Operation>(pub(super) Way2<O>);
+
+pub(super) enum Way2<O: Operation> {
+    /// It is the memory.
     Itself,
-    /// Itself, after it has been told how many bytes the operation has put
-    /// into it.
-    ItselfFilled(unsafe fn(&mut P, u32)),
-    /// What the function makes of it and the operation's status.
-    Made(fn(P, u32) -> Option<P::Output>),
+    /// It is the memory, after that has been told how many bytes the operation
+    /// has put into it.
+    ItselfFilled(unsafe fn(&mut O::Memory, u32)),
+    /// [`Operation::finish`] makes it.
+    Made,
 }
 
-/// A buffer to be filled: by `WSARecv` if `SOCKET`, else by `ReadFile`.
-#[derive(Debug)]
-#[repr(transparent)]
-pub(crate) struct Read<B, const SOCKET: bool>(pub B);
+impl<O: Operation> Returns<O> {
+    /// What [`Operation::finish`] makes of it.
+    #[must_use]
+    pub const fn made() -> Self {
+        Self(Way2::Made)
+    }
 
-// SAFETY: What the buffer vouches for.
-unsafe impl<B: IoBufMut + 'static, const SOCKET: bool> Payload for Read<B, SOCKET> {
-    type Output = B;
-    type Given = B;
-    const CALL: Call = if SOCKET { Call::WSARecv } else { Call::ReadFile };
-    const KIND: OperationKind = OperationKind::Read;
-    const RETURNS: Returns<Self> = if B::FIXED {
-        Returns::Itself
-    } else {
-        Returns::ItselfFilled(|Read(buffer), bytes| {
-            // SAFETY: By the contract.
-            unsafe { fill(buffer, bytes) };
-        })
+    /// The memory itself.
+    pub(crate) const fn itself() -> Self
+    where
+        O::Memory: Transparent<O::Output>,
+    {
+        match <O::Memory as Transparent<O::Output>>::FILLED {
+            Some(filled) => Self(Way2::ItselfFilled(filled)),
+            None => Self(Way2::Itself),
+        }
+    }
+}
+
+/// How an operation was started: what its cell says of it.
+pub(crate) trait Way<O: Operation> {
+    /// Whether on a socket.
+    const SOCKET: bool;
+    /// Whether in a scope, which holds the cell too.
+    const SCOPED: bool;
+    /// Stands for what the completion returns; see [`returned`].
+    const RETURNED: fn() -> (TypeId, Form);
+
+    /// The call that it was started with.
+    const CALL: &'static Call = match O::CALLS.on(Self::SOCKET) {
+        Some(call) => call,
+        None => Call::PostQueuedCompletionStatus, // never started
     };
-
-    #[inline]
-    fn region(&mut self) -> (*mut u8, usize) {
-        self.0.writable()
-    }
-
-    fn give_back(self) -> B {
-        self.0
-    }
 }
 
-/// Tells a buffer how many bytes a read has put into it.
-///
-/// # Safety
-///
-/// It has, or says so: a broken layered provider may report more than was asked
-/// for.
-#[inline]
-pub(super) unsafe fn fill(buffer: &mut impl IoBufMut, bytes: u32) {
-    let filled = (bytes as usize).min(buffer.writable().1);
-    // SAFETY: The operation put so many bytes there.
-    unsafe { buffer.advance(filled) };
+/// With memory of its own.
+pub(crate) struct Owned<const SOCKET: bool>;
+
+/// With memory that the scope's environment lends. Only the `Pending` returns it,
+/// which knows for how long.
+pub(crate) struct Scoped<const SOCKET: bool>;
+
+impl<O: Operation<Output: 'static>, const SOCKET: bool> Way<O> for Owned<SOCKET> {
+    const SOCKET: bool = SOCKET;
+    const SCOPED: bool = false;
+    const RETURNED: fn() -> (TypeId, Form) = match O::RETURNS.0 {
+        Way2::Itself => returned::<O::Output, ITSELF>,
+        Way2::ItselfFilled(_) => returned::<O::Output, FILLED>,
+        Way2::Made => returned::<O::Output, MADE>,
+    };
 }
 
-/// A buffer to be sent: by `WSASend` if `SOCKET`, else by `WriteFile`.
-#[derive(Debug)]
-#[repr(transparent)]
-pub(crate) struct Write<B, const SOCKET: bool>(pub B);
-
-// SAFETY: What the buffer vouches for.
-unsafe impl<B: IoBuf + 'static, const SOCKET: bool> Payload for Write<B, SOCKET> {
-    type Output = B;
-    type Given = B;
-    const CALL: Call = if SOCKET { Call::WSASend } else { Call::WriteFile };
-    const KIND: OperationKind = OperationKind::Write;
-    const RETURNS: Returns<Self> = Returns::Itself;
-
-    #[inline]
-    fn region(&mut self) -> (*mut u8, usize) {
-        let (start, length) = self.0.initialized();
-        (start.cast_mut(), length)
-    }
-
-    fn give_back(self) -> B {
-        self.0
-    }
-}
-
-/// A connection that is being accepted, and where its addresses go.
-#[derive(Debug)]
-pub(crate) struct Accept {
-    socket: OwnedSocket,
-    addresses: [u8; 2 * sys::ADDRESS_SPACE],
-}
-
-impl Accept {
-    pub fn new(socket: OwnedSocket) -> Self {
-        Self { socket, addresses: [0; 2 * sys::ADDRESS_SPACE] }
-    }
-}
-
-// SAFETY: The addresses are the payload's own.
-unsafe impl Payload for Accept {
-    type Output = TcpStream;
-    type Given = ();
-    const CALL: Call = Call::AcceptEx;
-    const KIND: OperationKind = OperationKind::Accept;
-    const RETURNS: Returns<Self> =
-        Returns::Made(|accept, status| (!is_error(status)).then(|| accept.socket.into()));
-    const SEES_COMPLETION: bool = true;
-
-    fn region(&mut self) -> (*mut u8, usize) {
-        (self.addresses.as_mut_ptr(), self.addresses.len())
-    }
-
-    fn give_back(self) {}
-
-    fn completed(&mut self, listener: Handle, status: &mut u32) {
-        let accepted = sys::handle_of(&self.socket);
-        if !is_error(*status) && sys::update_accept_context(accepted, listener).is_err() {
-            // The listener was closed in between, and has taken what it had
-            // accepted with it.
-            *status = STATUS_CONNECTION_ABORTED;
-        }
-    }
-}
-
-/// A connection that is being made.
-#[derive(Debug)]
-pub(crate) struct Connect;
-
-// SAFETY: There is no memory.
-unsafe impl Payload for Connect {
-    type Output = ();
-    type Given = ();
-    const CALL: Call = Call::ConnectEx;
-    const KIND: OperationKind = OperationKind::Connect;
-    const RETURNS: Returns<Self> = Returns::Made(|Connect, _| Some(()));
-    const SEES_COMPLETION: bool = true;
-
-    fn give_back(self) {}
-
-    fn completed(&mut self, socket: Handle, status: &mut u32) {
-        if !is_error(*status) && sys::update_connect_context(socket).is_err() {
-            *status = STATUS_CONNECTION_ABORTED;
-        }
-    }
+impl<O: Operation, const SOCKET: bool> Way<O> for Scoped<SOCKET> {
+    const SOCKET: bool = SOCKET;
+    const SCOPED: bool = true;
+    /// No code outside this crate can name the type.
+    const RETURNED: fn() -> (TypeId, Form) = returned::<Scoped<true>, MADE>;
 }
 
 /// A packet of the program's own.
-#[derive(Debug)]
 pub(crate) struct Post;
 
-// SAFETY: There is no memory.
-unsafe impl Payload for Post {
+impl Operation for Post {
+    const CALLS: Calls = Calls::handle(Call::PostQueuedCompletionStatus);
+    type On = ();
+    type Memory = ();
+    type Arguments = ();
     type Output = ();
     type Given = ();
-    const CALL: Call = Call::PostQueuedCompletionStatus;
     const KIND: OperationKind = OperationKind::Post;
-    const RETURNS: Returns<Self> = Returns::Made(|Post, _| Some(()));
 
-    fn give_back(self) {}
+    fn split(self) -> ((), ()) {
+        ((), ())
+    }
+
+    fn start((): (), (): (), _: Starter<'_, Self>) -> Called<'_> {
+        unreachable!("it is posted")
+    }
+
+    fn finish((): (), _: Outcome) -> Option<()> {
+        Some(())
+    }
+
+    fn give_back((): ()) {}
 }
+
+/// Only to be named.
+pub(crate) type Types<C, O, W> = PhantomData<fn() -> (C, O, W)>;

@@ -49,16 +49,23 @@ use crate::sys;
 /// println!("{}", buffer.len());
 /// # }
 /// ```
-pub struct Pending<B> {
+///
+/// `S` is [`InScope`] for one that borrows its memory from a scope.
+pub struct Pending<B, S = ()> {
     cell: NonNull<Cell>,
-    output: PhantomData<fn() -> B>,
+    output: PhantomData<fn() -> (B, S)>,
 }
+
+/// Of an operation whose memory is lent for `'scope`: its [`Pending`] goes no
+/// further.
+#[derive(Debug)]
+pub struct InScope<'scope>(PhantomData<&'scope ()>);
 
 // SAFETY: The buffer moves between threads only if it is `Send`, and the
 // protocol of the cell's state is made for several threads.
-unsafe impl<B: Send> Send for Pending<B> {}
+unsafe impl<B: Send, S> Send for Pending<B, S> {}
 // SAFETY: A shared reference gives no access to the buffer.
-unsafe impl<B: Send> Sync for Pending<B> {}
+unsafe impl<B: Send, S> Sync for Pending<B, S> {}
 
 /// An operation started on a handle that [skips the
 /// port](crate::Associated::skip_on_success) when it can.
@@ -88,7 +95,7 @@ impl<B, C> From<Pending<B>> for Started<B, C> {
     }
 }
 
-impl<B> Pending<B> {
+impl<B, S> Pending<B, S> {
     /// `cell` is in flight, has a holder for this, and its output is a `B`.
     pub(super) fn new(cell: NonNull<Cell>) -> Self {
         Self { cell, output: PhantomData }
@@ -98,10 +105,9 @@ impl<B> Pending<B> {
         self.cell
     }
 
-    /// # Safety
-    ///
-    /// The output is, in memory, a `T`.
-    pub(super) unsafe fn cast<T>(self) -> Pending<T> {
+    /// The same for a scope.
+    #[inline(always)]
+    pub(super) fn in_scope<'scope>(self) -> Pending<B, InScope<'scope>> {
         Pending::new(ManuallyDrop::new(self).cell)
     }
 
@@ -124,6 +130,13 @@ impl<B> Pending<B> {
     /// in flight, and after the buffer has been taken, here or from the
     /// [completion](CompletionStatus::operation).
     pub fn take_buffer(&mut self) -> Option<B> {
+        self.take()
+    }
+
+    /// The operation's output, whatever that is: the buffer, with what was read
+    /// into it; buffer and sender; the connection. `None` as for
+    /// [`take_buffer`](Self::take_buffer).
+    pub fn take(&mut self) -> Option<B> {
         // SAFETY: The `Pending` holds the cell.
         let state = &unsafe { self.cell.as_ref() }.state;
         if state.is_in_flight() || !state.take() {
@@ -161,7 +174,24 @@ impl<B> Pending<B> {
     }
 }
 
-impl Pending<TcpStream> {
+impl<'scope> Pending<&'scope mut [u8], InScope<'scope>> {
+    /// What it returns cannot outlive the scope, so that the `Pending` need not
+    /// say so.
+    #[inline(always)]
+    pub(crate) fn unmarked_mut(self) -> Pending<&'scope mut [u8]> {
+        Pending::new(ManuallyDrop::new(self).cell)
+    }
+}
+
+impl<'scope> Pending<&'scope [u8], InScope<'scope>> {
+    /// The same.
+    #[inline(always)]
+    pub(crate) fn unmarked(self) -> Pending<&'scope [u8]> {
+        Pending::new(ManuallyDrop::new(self).cell)
+    }
+}
+
+impl<S> Pending<TcpStream, S> {
     /// The accepted connection, once the
     /// [accept](crate::Iocp::initiate_accept) has succeeded, unless it has
     /// been taken already, here or from the completion.
@@ -170,7 +200,7 @@ impl Pending<TcpStream> {
     }
 }
 
-impl<B> Drop for Pending<B> {
+impl<B, S> Drop for Pending<B, S> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: The `Pending` holds the cell, and lets go of it here. If it
@@ -179,7 +209,7 @@ impl<B> Drop for Pending<B> {
     }
 }
 
-impl<B> fmt::Debug for Pending<B> {
+impl<B, S> fmt::Debug for Pending<B, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pending").field("completed", &self.is_completed()).finish_non_exhaustive()
     }

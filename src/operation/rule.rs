@@ -2,13 +2,11 @@
 //! one function from what the call answered and nothing else.
 
 use windows_sys::Win32::Foundation::{
-    ERROR_BEGINNING_OF_MEDIA, ERROR_BROKEN_PIPE, ERROR_BUS_RESET, ERROR_BUSY,
-    ERROR_DEVICE_DOOR_OPEN, ERROR_DEVICE_REQUIRES_CLEANING, ERROR_END_OF_MEDIA,
-    ERROR_FILEMARK_DETECTED, ERROR_HANDLE_EOF, ERROR_IO_PENDING, ERROR_MEDIA_CHANGED,
-    ERROR_MORE_DATA, ERROR_NO_DATA_DETECTED, ERROR_NO_MORE_FILES, ERROR_NO_MORE_ITEMS,
+    ERROR_BEGINNING_OF_MEDIA, ERROR_BUS_RESET, ERROR_BUSY, ERROR_DEVICE_DOOR_OPEN,
+    ERROR_DEVICE_REQUIRES_CLEANING, ERROR_END_OF_MEDIA, ERROR_FILEMARK_DETECTED, ERROR_IO_PENDING,
+    ERROR_MEDIA_CHANGED, ERROR_NO_DATA_DETECTED, ERROR_NO_MORE_FILES, ERROR_NO_MORE_ITEMS,
     ERROR_NOT_READY, ERROR_OUT_OF_PAPER, ERROR_PARTIAL_COPY, ERROR_SETMARK_DETECTED,
 };
-use windows_sys::Win32::Networking::WinSock::WSAEMSGSIZE;
 
 use crate::error::Call;
 use crate::sys::Answer;
@@ -22,18 +20,16 @@ pub(super) enum Verdict {
     /// The operation has succeeded with this byte count, and there will be no
     /// packet.
     Finished { bytes: u32 },
-    /// The read has found the end of its file or pipe, and there will be no
-    /// packet.
-    AtEnd,
+    /// The call has failed with a code that says that the operation is over,
+    /// with this status, and there will be no packet.
+    Over { status: u32 },
     /// The operation was not started.
     NotStarted { code: u32 },
 }
 
-const MESSAGE_TRUNCATED: u32 = WSAEMSGSIZE as u32;
-
 /// `skips`: the handle is in the mode `FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`.
-#[inline]
-pub(super) fn verdict(answer: Answer, call: Call, skips: bool) -> Verdict {
+#[inline(always)]
+pub(super) fn verdict(answer: Answer, call: &'static Call, skips: bool) -> Verdict {
     match answer {
         Answer::Code(ERROR_IO_PENDING) => Verdict::PacketComes,
         // "a completion packet is queued [...] even if the I/O operation
@@ -46,23 +42,16 @@ pub(super) fn verdict(answer: Answer, call: Call, skips: bool) -> Verdict {
 }
 
 #[cold]
-fn refused(code: u32, call: Call) -> Verdict {
-    match (code, call) {
-        // A truncated message is a warning, STATUS_BUFFER_OVERFLOW, not an
-        // error: the call says that it failed, and the packet comes all the
-        // same. Skip-on-success is never on where messages can be truncated.
-        (ERROR_MORE_DATA, Call::ReadFile) | (MESSAGE_TRUNCATED, Call::WSARecv) => {
-            Verdict::PacketComes
-        }
-        // The end of a file or pipe is a success without bytes, whichever way
-        // it is found. "If lpOverlapped is not NULL [...] and the read is
-        // past the end, the function returns FALSE with ERROR_HANDLE_EOF"
-        // (https://learn.microsoft.com/windows/win32/fileio/testing-for-the-end-of-a-file).
-        (ERROR_HANDLE_EOF | ERROR_BROKEN_PIPE, Call::ReadFile) => Verdict::AtEnd,
+fn refused(code: u32, call: &'static Call) -> Verdict {
+    if call.leaves_packet.contains(&code) {
+        return Verdict::PacketComes;
+    }
+    match call.over.iter().find(|(over, _)| *over == code) {
+        Some((_, status)) => Verdict::Over { status: *status },
         // "Any other error code indicates that the overlapped operation was
         // not successfully initiated and no completion indication will occur"
         // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
-        _ => Verdict::NotStarted { code },
+        None => Verdict::NotStarted { code },
     }
 }
 
@@ -70,8 +59,8 @@ fn refused(code: u32, call: Call) -> Verdict {
 /// which a packet comes, as of an error, of which none comes: the code alone
 /// does not tell. (The statuses 0x80000006 to 0x80000289 as
 /// `RtlNtStatusToDosError` translates them, but for the buffer overflow.)
-pub(super) fn may_be_a_warning(code: u32, call: Call) -> bool {
-    matches!(call, Call::ReadFile | Call::WriteFile)
+pub(super) fn may_be_a_warning(code: u32, call: &'static Call) -> bool {
+    call.asks_driver
         && matches!(
             code,
             ERROR_BEGINNING_OF_MEDIA
@@ -94,7 +83,12 @@ pub(super) fn may_be_a_warning(code: u32, call: Call) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use windows_sys::Win32::Foundation::{ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_MORE_DATA};
+
     use super::*;
+    use crate::error::STATUS_END_OF_FILE;
+
+    const MESSAGE_TRUNCATED: u32 = 10040;
 
     #[test]
     fn a_code_that_a_device_warns_with_may_leave_a_packet() {
@@ -110,7 +104,7 @@ mod tests {
         }
     }
 
-    const CALLS: [Call; 6] = [
+    const CALLS: [&Call; 6] = [
         Call::ReadFile,
         Call::WriteFile,
         Call::WSARecv,
@@ -155,7 +149,10 @@ mod tests {
     fn an_inline_end_of_file_is_finished_without_a_packet() {
         for code in [ERROR_HANDLE_EOF, ERROR_BROKEN_PIPE] {
             for skips in [false, true] {
-                assert_eq!(verdict(Answer::Code(code), Call::ReadFile, skips), Verdict::AtEnd);
+                assert_eq!(
+                    verdict(Answer::Code(code), Call::ReadFile, skips),
+                    Verdict::Over { status: STATUS_END_OF_FILE }
+                );
             }
             let written = verdict(Answer::Code(code), Call::WriteFile, false);
             assert_eq!(written, Verdict::NotStarted { code });
@@ -176,7 +173,7 @@ mod tests {
     #[test]
     fn a_code_means_a_packet_or_an_end_only_on_the_call_that_it_is_known_of() {
         for call in CALLS {
-            let files = [ERROR_MORE_DATA, ERROR_HANDLE_EOF, ERROR_BROKEN_PIPE];
+            let files = [ERROR_MORE_DATA, ERROR_BROKEN_PIPE];
             for (code, known) in files
                 .map(|code| (code, Call::ReadFile))
                 .into_iter()

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::{Iocp, Shared};
 use crate::error::{Error, Rejected};
-use crate::handle::{Associated, Calls, Queued};
-use crate::io::{read_file, receive, send, write_file};
-use crate::operation::{Borrowing, Pending, borrow};
+use crate::handle::{Associated, Queued};
+use crate::io::rejected;
+use crate::op::{self, on::Supports};
+use crate::operation::{Borrowing, InScope, Operation, Pending, borrow};
 
 /// Where operations on borrowed buffers can be started; see [`Iocp::scope`].
 pub struct Scope<'scope, 'env: 'scope, C: Send + 'static = usize> {
@@ -94,6 +95,56 @@ impl<C: Send + 'static> Iocp<C> {
 }
 
 impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
+    /// Starts any operation, whose memory may be borrowed. It is returned by the
+    /// [`Pending`] alone, which the scope does not let out.
+    ///
+    /// ```
+    /// # use completion_port::{Iocp, op};
+    /// # use std::net::UdpSocket;
+    /// # let port = Iocp::new()?;
+    /// # let socket = port.add_handle(UdpSocket::bind("127.0.0.1:0")?, 1)?;
+    /// # let client = UdpSocket::bind("127.0.0.1:0")?;
+    /// # client.send_to(b"hello", socket.get_ref().local_addr()?)?;
+    /// let mut buffer = [0; 1500];
+    /// let from = port.scope(|scope| -> completion_port::Result<_> {
+    ///     let mut pending = scope.initiate(&socket, 1, op::ReceiveFrom::new(&mut buffer[..]))?;
+    ///     port.get_completion()?.error_status?;
+    ///     Ok(pending.take().and_then(|datagram| datagram.from))
+    /// })?;
+    /// assert_eq!(from, Some(client.local_addr()?));
+    /// assert_eq!(&buffer[..5], b"hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// ```compile_fail,E0521
+    /// # use completion_port::{Iocp, op};
+    /// # fn send(port: &Iocp, socket: &completion_port::Associated<std::net::UdpSocket>) {
+    /// let bytes = *b"hello";
+    /// let mut kept = None;
+    /// port.scope(|scope| {
+    ///     let to = "127.0.0.1:9".parse().unwrap();
+    ///     kept = Some(scope.initiate(socket, 1, op::SendTo::new(&bytes[..], to)).unwrap());
+    /// }); // a `Pending` stays in its scope, whatever it returns
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`Iocp::initiate`].
+    #[inline(always)]
+    pub fn initiate<H, O>(
+        &self,
+        handle: &Associated<H, Queued>,
+        context: C,
+        operation: O,
+    ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Given)>>
+    where
+        H: Supports<O::On>,
+        O: Operation<Memory: 'scope>,
+    {
+        self.start(handle, context, operation)
+    }
+
     /// Starts a read into a borrowed buffer, which is full of initialised
     /// bytes and gets overwritten. Otherwise as
     /// [`Iocp::initiate_read`].
@@ -109,7 +160,9 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         context: C,
         buffer: &'scope mut [u8],
     ) -> Result<Pending<&'scope mut [u8]>, Rejected<C>> {
-        self.read(handle, context, buffer, None)
+        self.start(handle, context, op::Read::new(buffer))
+            .map(Pending::unmarked_mut)
+            .map_err(|rejected| rejected.map(|(context, _)| context))
     }
 
     /// The same for a file, from `offset` on.
@@ -125,7 +178,9 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         buffer: &'scope mut [u8],
         offset: u64,
     ) -> Result<Pending<&'scope mut [u8]>, Rejected<C>> {
-        self.read(handle, context, buffer, Some(offset))
+        self.start(handle, context, op::ReadAt::new(buffer, offset))
+            .map(Pending::unmarked_mut)
+            .map_err(|rejected| rejected.map(|(context, _)| context))
     }
 
     /// Starts a write from a borrowed buffer. Otherwise as
@@ -141,7 +196,9 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         context: C,
         buffer: &'scope [u8],
     ) -> Result<Pending<&'scope [u8]>, Rejected<C>> {
-        self.write(handle, context, buffer, None)
+        self.start(handle, context, op::Write::new(buffer))
+            .map(Pending::unmarked)
+            .map_err(|rejected| rejected.map(|(context, _)| context))
     }
 
     /// The same for a file, from `offset` on.
@@ -157,52 +214,51 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         buffer: &'scope [u8],
         offset: u64,
     ) -> Result<Pending<&'scope [u8]>, Rejected<C>> {
-        self.write(handle, context, buffer, Some(offset))
+        self.start(handle, context, op::WriteAt::new(buffer, offset))
+            .map(Pending::unmarked)
+            .map_err(|rejected| rejected.map(|(context, _)| context))
     }
 
-    #[inline]
-    fn read<H>(
+    #[inline(always)]
+    fn start<H, O: Operation>(
         &self,
         handle: &Associated<H, Queued>,
         context: C,
-        buffer: &'scope mut [u8],
-        offset: Option<u64>,
-    ) -> Result<Pending<&'scope mut [u8]>, Rejected<C>> {
+        operation: O,
+    ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Given)>>
+    where
+        O::Memory: 'scope,
+    {
         let shared = self.port.shared();
-        let target = handle.target(offset);
-        let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
-        match handle.check(&shared.gate, offset) {
-            Ok(Calls::Winsock) => {
-                borrowing.read::<C, true>(cells, port, target, context, buffer, receive(target))
-            }
-            Ok(Calls::File) => {
-                borrowing.read::<C, false>(cells, port, target, context, buffer, read_file(target))
-            }
-            Err(misuse) => Err(Rejected { error: Error::misuse(misuse), returned: context }),
+        match handle.is_socket(&shared.gate) {
+            Ok(true) => self.start_on::<H, O, true>(shared, handle, context, operation),
+            Ok(false) => self.start_on::<H, O, false>(shared, handle, context, operation),
+            Err(misuse) => Err(rejected(Error::misuse(misuse), context, operation)),
         }
     }
 
-    #[inline]
-    fn write<H>(
+    #[inline(always)]
+    fn start_on<H, O: Operation, const SOCKET: bool>(
         &self,
+        shared: &Shared<C>,
         handle: &Associated<H, Queued>,
         context: C,
-        buffer: &'scope [u8],
-        offset: Option<u64>,
-    ) -> Result<Pending<&'scope [u8]>, Rejected<C>> {
-        let shared = self.port.shared();
-        let target = handle.target(offset);
-        let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
-        match handle.check_write(&shared.gate, offset, buffer.len()) {
-            Ok(Calls::Winsock) => {
-                borrowing.write::<C, true>(cells, port, target, context, buffer, send(target))
-            }
-            Ok(Calls::File) => {
-                let call = write_file(target);
-                borrowing.write::<C, false>(cells, port, target, context, buffer, call)
-            }
-            Err(misuse) => Err(Rejected { error: Error::misuse(misuse), returned: context }),
+        mut operation: O,
+    ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Given)>>
+    where
+        O::Memory: 'scope,
+    {
+        if let Err(error) = handle.prepare::<O, SOCKET>(&mut operation) {
+            return Err(rejected(error, context, operation));
         }
+        let target = handle.target(operation.offset());
+        self.borrowing.launch::<C, O, SOCKET>(
+            &shared.cells,
+            &shared.port,
+            target,
+            context,
+            operation,
+        )
     }
 }
 

@@ -14,7 +14,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::Console::GetConsoleMode;
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
-use windows_sys::Win32::System::Pipes::{GetNamedPipeInfo, PIPE_TYPE_MESSAGE};
+use windows_sys::Win32::System::Pipes::{ConnectNamedPipe, GetNamedPipeInfo, PIPE_TYPE_MESSAGE};
 use windows_sys::Win32::System::WindowsProgramming::{
     FILE_SKIP_COMPLETION_PORT_ON_SUCCESS, FILE_SKIP_SET_EVENT_ON_HANDLE,
 };
@@ -26,10 +26,10 @@ use crate::error::{Call, Error, Result};
 /// for this parameter if this is an asynchronous operation to avoid
 /// potentially erroneous results"
 /// (<https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-readfile>).
-#[inline]
+#[inline(always)]
 pub(crate) fn read_file(
     file: Handle,
-    region: &LentRegion,
+    region: LentRegion,
     overlapped: LentOverlapped,
     count_inline: bool,
 ) -> Answer {
@@ -44,10 +44,10 @@ pub(crate) fn read_file(
 }
 
 /// Starts a write.
-#[inline]
+#[inline(always)]
 pub(crate) fn write_file(
     file: Handle,
-    region: &LentRegion,
+    region: LentRegion,
     overlapped: LentOverlapped,
     count_inline: bool,
 ) -> Answer {
@@ -60,7 +60,13 @@ pub(crate) fn write_file(
     answer(succeeded, count)
 }
 
-#[inline]
+/// Starts to wait for a client.
+pub(crate) fn connect_pipe(pipe: Handle, overlapped: LentOverlapped) -> Answer {
+    // SAFETY: The OVERLAPPED is lent for the operation's whole life.
+    answer(unsafe { ConnectNamedPipe(pipe.raw(), overlapped.into_raw()) }, 0)
+}
+
+#[inline(always)]
 fn answer(succeeded: i32, count: u32) -> Answer {
     if succeeded != 0 {
         Answer::Finished(count)

@@ -43,7 +43,7 @@ pub(crate) unsafe fn release(start: NonNull<u8>) {
     unsafe { VirtualFree(start.as_ptr().cast(), 0, MEM_RELEASE) };
 }
 
-fn last_error(call: Call) -> Error {
+fn last_error(call: &'static Call) -> Error {
     // SAFETY: Reads the calling thread's last error.
     Error::os(call, unsafe { GetLastError() })
 }

@@ -15,17 +15,18 @@ mod socket;
 mod wine;
 
 pub(crate) use file::{
-    Nature, is_message_pipe, is_synchronous, nature, read_file, skip_completion_port_on_success,
-    write_file,
+    Nature, connect_pipe, is_message_pipe, is_synchronous, nature, read_file,
+    skip_completion_port_on_success, write_file,
 };
-pub(crate) use lent::{LentOverlapped, LentRegion};
+pub use lent::{Arguments, Called, LentAddress, LentRegion, Starter};
+pub(crate) use lent::{LentOverlapped, SocketAddress};
 pub(crate) use memory::{commit, release, reserve};
 pub(crate) use port::{Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, win32_code};
 pub use raw::{RawOverlapped, RawValue};
 pub(crate) use socket::{
     ADDRESS_SPACE, SocketTraits, accept, bind_to_any, connect, family_of, handle_of, is_listening,
-    max_message_size, new_socket, receive, send, socket_traits, update_accept_context,
-    update_connect_context,
+    max_message_size, new_socket, receive, receive_from, receive_vectored, send, send_to,
+    socket_traits, update_accept_context, update_connect_context,
 };
 
 pub(crate) use wine::is_wine;
@@ -37,7 +38,7 @@ pub(crate) struct Handle(pub usize);
 impl Handle {
     pub const NONE: Self = Self(0);
 
-    fn raw(self) -> windows_sys::Win32::Foundation::HANDLE {
+    pub(crate) fn raw(self) -> windows_sys::Win32::Foundation::HANDLE {
         std::ptr::without_provenance_mut(self.0)
     }
 

@@ -277,7 +277,7 @@ fn last_code() -> u32 {
 }
 
 #[cold]
-fn last_error(call: Call) -> Error {
+fn last_error(call: &'static Call) -> Error {
     Error::os(call, last_code())
 }
 

@@ -1,7 +1,7 @@
 //! Sockets.
 
 use std::mem;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::windows::io::{AsRawSocket, FromRawSocket, OwnedSocket};
 use std::ptr;
 
@@ -9,7 +9,7 @@ use windows_sys::Win32::Networking::WinSock as ws;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::core::GUID;
 
-use super::{Answer, Handle, LentOverlapped, LentRegion};
+use super::{Answer, Handle, LentAddress, LentOverlapped, LentRegion};
 use crate::error::{Call, Error, Result};
 
 /// The bytes that `AcceptEx` needs for an address: "at least 16 bytes more
@@ -21,14 +21,14 @@ pub(crate) const ADDRESS_SPACE: usize = mem::size_of::<ws::SOCKADDR_IN6>() + 16;
 /// NULL for this parameter if the lpOverlapped parameter is not NULL to avoid
 /// potentially erroneous results"
 /// (<https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv>).
-#[inline]
+#[inline(always)]
 pub(crate) fn receive(
     socket: Handle,
-    region: &LentRegion,
+    region: LentRegion,
     overlapped: LentOverlapped,
     count_inline: bool,
 ) -> Answer {
-    let buffer = wsabuf(region);
+    let buffer = wsabuf(&region);
     let (mut count, mut flags) = (0, 0);
     let counter = if count_inline { &raw mut count } else { ptr::null_mut() };
     // SAFETY: Region and OVERLAPPED are lent for the operation's whole life.
@@ -49,19 +49,97 @@ pub(crate) fn receive(
 }
 
 /// Starts a send.
-#[inline]
+#[inline(always)]
 pub(crate) fn send(
     socket: Handle,
-    region: &LentRegion,
+    region: LentRegion,
     overlapped: LentOverlapped,
     count_inline: bool,
 ) -> Answer {
-    let buffer = wsabuf(region);
+    let buffer = wsabuf(&region);
     let mut count = 0;
     let counter = if count_inline { &raw mut count } else { ptr::null_mut() };
     // SAFETY: As for `receive`; the region is only read.
     let result = unsafe {
         ws::WSASend(socket.0, &raw const buffer, 1, counter, 0, overlapped.into_raw(), None)
+    };
+    answer(result == 0, count)
+}
+
+/// Starts a receive that also tells who has sent.
+pub(crate) fn receive_from(
+    socket: Handle,
+    region: LentRegion,
+    from: LentAddress,
+    overlapped: LentOverlapped,
+) -> Answer {
+    let buffer = wsabuf(&region);
+    let mut flags = 0;
+    let (address, length) = from.into_raw();
+    // SAFETY: As for `receive`; address and length are lent, too.
+    let result = unsafe {
+        ws::WSARecvFrom(
+            socket.0,
+            &raw const buffer,
+            1,
+            ptr::null_mut(),
+            &raw mut flags,
+            address.cast(),
+            length,
+            overlapped.into_raw(),
+            None,
+        )
+    };
+    answer(result == 0, 0)
+}
+
+/// Starts to send a datagram to somebody.
+pub(crate) fn send_to(
+    socket: Handle,
+    region: LentRegion,
+    to: SocketAddr,
+    overlapped: LentOverlapped,
+) -> Answer {
+    let buffer = wsabuf(&region);
+    let (storage, length) = sockaddr(to);
+    // SAFETY: As for `send`; the address is read before the call returns.
+    let result = unsafe {
+        ws::WSASendTo(
+            socket.0,
+            &raw const buffer,
+            1,
+            ptr::null_mut(),
+            0,
+            (&raw const storage).cast(),
+            length,
+            overlapped.into_raw(),
+            None,
+        )
+    };
+    answer(result == 0, 0)
+}
+
+/// Starts a receive into several regions, one after the other.
+pub(crate) fn receive_vectored<const N: usize>(
+    socket: Handle,
+    regions: [LentRegion; N],
+    overlapped: LentOverlapped,
+    count_inline: bool,
+) -> Answer {
+    let buffers = regions.map(|region| wsabuf(&region));
+    let (mut count, mut flags) = (0, 0);
+    let counter = if count_inline { &raw mut count } else { ptr::null_mut() };
+    // SAFETY: As for `receive`, for each region.
+    let result = unsafe {
+        ws::WSARecv(
+            socket.0,
+            buffers.as_ptr(),
+            N as u32,
+            counter,
+            &raw mut flags,
+            overlapped.into_raw(),
+            None,
+        )
     };
     answer(result == 0, count)
 }
@@ -118,10 +196,10 @@ fn extension(socket: Handle, id: GUID) -> Result<*const (), u32> {
 pub(crate) fn accept(
     listener: Handle,
     accepted: Handle,
-    addresses: &LentRegion,
+    addresses: LentRegion,
     overlapped: LentOverlapped,
 ) -> Answer {
-    assert!(addresses.length() as usize >= 2 * ADDRESS_SPACE);
+    assert!(addresses.length() as usize >= 2 * ADDRESS_SPACE, "room for two addresses");
     let function = match extension(listener, ws::WSAID_ACCEPTEX) {
         Ok(function) => function,
         Err(code) => return Answer::Code(code),
@@ -146,8 +224,13 @@ pub(crate) fn accept(
     answer(succeeded != 0, count)
 }
 
-/// Starts a connect of a bound socket, which sends no data.
-pub(crate) fn connect(socket: Handle, peer: SocketAddr, overlapped: LentOverlapped) -> Answer {
+/// Starts a connect of a bound socket, which may send something at once.
+pub(crate) fn connect(
+    socket: Handle,
+    peer: SocketAddr,
+    data: Option<LentRegion>,
+    overlapped: LentOverlapped,
+) -> Answer {
     let function = match extension(socket, ws::WSAID_CONNECTEX) {
         Ok(function) => function,
         Err(code) => return Answer::Code(code),
@@ -156,15 +239,15 @@ pub(crate) fn connect(socket: Handle, peer: SocketAddr, overlapped: LentOverlapp
     let connect_ex = unsafe { mem::transmute::<*const (), ConnectEx>(function) };
     let (storage, length) = sockaddr(peer);
     let mut count = 0;
-    // SAFETY: The address is read before the call returns; the OVERLAPPED is
+    // SAFETY: The address is read before the call returns; data and OVERLAPPED are
     // lent for the operation's whole life.
     let succeeded = unsafe {
         connect_ex(
             socket.0,
             (&raw const storage).cast(),
             length,
-            ptr::null(),
-            0,
+            data.as_ref().map_or(ptr::null(), |data| data.start().cast_const().cast()),
+            data.as_ref().map_or(0, LentRegion::length),
             &raw mut count,
             overlapped.into_raw(),
         )
@@ -172,7 +255,7 @@ pub(crate) fn connect(socket: Handle, peer: SocketAddr, overlapped: LentOverlapp
     answer(succeeded != 0, count)
 }
 
-#[inline]
+#[inline(always)]
 fn answer(succeeded: bool, count: u32) -> Answer {
     if succeeded { Answer::Finished(count) } else { Answer::Code(last_code()) }
 }
@@ -340,20 +423,42 @@ fn sockaddr(address: SocketAddr) -> (ws::SOCKADDR_IN6, i32) {
     }
 }
 
+/// The address in what Winsock has written, if it has.
+pub(super) fn address_of(storage: &ws::SOCKADDR_IN6) -> Option<SocketAddr> {
+    match storage.sin6_family {
+        ws::AF_INET => {
+            // SAFETY: SOCKADDR_IN is smaller than, and aligned no stricter than,
+            // the storage, all of which is initialised.
+            let v4 = unsafe { (&raw const *storage).cast::<ws::SOCKADDR_IN>().read() };
+            // SAFETY: Any bytes are a value of each of the union's forms.
+            let octets = unsafe { v4.sin_addr.S_un.S_addr }.to_ne_bytes();
+            Some((Ipv4Addr::from(octets), u16::from_be(v4.sin_port)).into())
+        }
+        ws::AF_INET6 => {
+            // SAFETY: As above.
+            let (bytes, scope) =
+                unsafe { (storage.sin6_addr.u.Byte, storage.Anonymous.sin6_scope_id) };
+            let port = u16::from_be(storage.sin6_port);
+            Some(SocketAddrV6::new(bytes.into(), port, storage.sin6_flowinfo, scope).into())
+        }
+        _ => None,
+    }
+}
+
 #[inline]
-fn last_code() -> u32 {
+pub(super) fn last_code() -> u32 {
     // SAFETY: Reads the calling thread's last error.
     let code = unsafe { ws::WSAGetLastError() };
     code as u32
 }
 
-fn last_error(call: Call) -> Error {
+fn last_error(call: &'static Call) -> Error {
     Error::os(call, last_code())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{SocketAddrV4, SocketAddrV6};
+    use std::net::SocketAddrV4;
 
     use super::*;
 

@@ -1,12 +1,23 @@
-//! Reading and writing: `WSARecv` and `WSASend` on sockets, `ReadFile` and
-//! `WriteFile` on everything else.
+//! The most common operations, each a line.
+
+use std::net::{SocketAddr, TcpStream};
 
 use crate::buffer::{IoBuf, IoBufMut};
-use crate::error::{Error, Rejected, Result, refusal};
-use crate::handle::{Associated, Calls, Mode};
-use crate::operation::{Read, Target, Write};
+use crate::error::{Rejected, Result};
+use crate::handle::{Associated, Mode};
+use crate::op;
 use crate::port::Iocp;
-use crate::sys::{self, Answer, LentOverlapped, LentRegion};
+use crate::sys;
+
+/// A stream socket for addresses like `peer`, not connected yet: for
+/// [`Iocp::initiate_connect`].
+///
+/// # Errors
+///
+/// If the system has no more sockets, or none for such addresses.
+pub fn unconnected_stream(peer: SocketAddr) -> Result<TcpStream> {
+    Ok(sys::new_socket(sys::family_of(peer))?.into())
+}
 
 impl<C: Send + 'static> Iocp<C> {
     /// Starts a read from a socket, pipe or device into `buffer`.
@@ -43,7 +54,7 @@ impl<C: Send + 'static> Iocp<C> {
         context: C,
         buffer: B,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
-        self.read(handle, context, buffer, None)
+        self.start(handle, context, op::Read::new(buffer))
     }
 
     /// Starts a read from a file, from `offset` (in bytes) on. Otherwise as
@@ -80,7 +91,7 @@ impl<C: Send + 'static> Iocp<C> {
         buffer: B,
         offset: u64,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
-        self.read(handle, context, buffer, Some(offset))
+        self.start(handle, context, op::ReadAt::new(buffer, offset))
     }
 
     /// Starts a write of `buffer` to a socket, pipe or device.
@@ -107,7 +118,7 @@ impl<C: Send + 'static> Iocp<C> {
         context: C,
         buffer: B,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
-        self.write(handle, context, buffer, None)
+        self.start(handle, context, op::Write::new(buffer))
     }
 
     /// Starts a write to a file, from `offset` (in bytes) on; [`u64::MAX`]
@@ -125,74 +136,85 @@ impl<C: Send + 'static> Iocp<C> {
         buffer: B,
         offset: u64,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
-        self.write(handle, context, buffer, Some(offset))
+        self.start(handle, context, op::WriteAt::new(buffer, offset))
     }
 
-    #[inline(always)]
-    fn read<H, M: Mode, B: IoBufMut + Send + 'static>(
+    /// Starts to accept a connection on a listening socket.
+    ///
+    /// The completion has the connection, as a `TcpStream` like any other:
+    /// [`Finished::take_accepted`](crate::Finished::take_accepted). Keep a few
+    /// accepts in flight, so that connections need not wait for one.
+    ///
+    /// An accept that fails with
+    /// [`ConnectionReset`](crate::ErrorKind::ConnectionReset) or
+    /// [`ConnectionAborted`](crate::ErrorKind::ConnectionAborted) means that
+    /// one client went away; the listener is well. Start another.
+    ///
+    /// # Errors
+    ///
+    /// The context comes back if the accept could not be started:
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on what is no socket,
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) on one that does not
+    /// listen, and otherwise as for [`initiate_read`](Self::initiate_read).
+    ///
+    /// ```
+    /// use std::net::{TcpListener, TcpStream};
+    /// use completion_port::Iocp;
+    ///
+    /// let port = Iocp::new()?;
+    /// let listener = port.add_handle(TcpListener::bind("127.0.0.1:0")?, 1)?;
+    /// port.initiate_accept(&listener, 2)?;
+    /// let client = TcpStream::connect(listener.get_ref().local_addr()?)?;
+    /// let mut completion = port.get_completion()?;
+    /// completion.error_status?;
+    /// let accepted = completion.operation.take_accepted().unwrap();
+    /// assert_eq!(accepted.peer_addr()?, client.local_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn initiate_accept<H, M: Mode>(
         &self,
-        handle: &Associated<H, M>,
+        listener: &Associated<H, M>,
         context: C,
-        mut buffer: B,
-        offset: Option<u64>,
-    ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
-        let checked = match handle.check(&self.shared().gate, offset) {
-            Ok(_) if buffer.is_full() => Err(&refusal::FULL_VECTOR),
-            checked => checked,
-        };
-        let target = handle.target(offset);
-        match checked {
-            Ok(Calls::Winsock) => {
-                self.start(handle, target, context, Read::<B, true>(buffer), receive(target))
-            }
-            Ok(Calls::File) => {
-                self.start(handle, target, context, Read::<B, false>(buffer), read_file(target))
-            }
-            Err(misuse) => {
-                Err(Rejected { error: Error::misuse(misuse), returned: (context, buffer) })
-            }
-        }
+    ) -> Result<M::Started<TcpStream, C>, Rejected<C>> {
+        self.start(listener, context, op::Accept::new())
+            .map_err(|rejected| rejected.map(|(context, ())| context))
     }
 
-    #[inline(always)]
-    fn write<H, M: Mode, B: IoBuf + Send + 'static>(
+    /// Starts to connect a socket, which is bound to an address of the
+    /// system's choice first, unless it is bound already.
+    ///
+    /// After
+    /// [`ConnectionRefused`](crate::ErrorKind::ConnectionRefused),
+    /// [`NetworkUnreachable`](crate::ErrorKind::NetworkUnreachable) and
+    /// [`TimedOut`](crate::ErrorKind::TimedOut) the same socket can be tried
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// The context comes back if the connect could not be started:
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on what is no socket,
+    /// [`AlreadyConnected`](crate::ErrorKind::AlreadyConnected), and otherwise
+    /// as for [`initiate_read`](Self::initiate_read).
+    ///
+    /// ```
+    /// use completion_port::{Iocp, unconnected_stream};
+    ///
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let peer = listener.local_addr()?;
+    /// let port = Iocp::new()?;
+    /// let stream = port.add_handle(unconnected_stream(peer)?, 1)?;
+    /// port.initiate_connect(&stream, 2, peer)?;
+    /// port.get_completion()?.error_status?;
+    /// assert_eq!(stream.get_ref().peer_addr()?, peer);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn initiate_connect<H, M: Mode>(
         &self,
-        handle: &Associated<H, M>,
+        socket: &Associated<H, M>,
         context: C,
-        buffer: B,
-        offset: Option<u64>,
-    ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
-        let target = handle.target(offset);
-        match handle.check_write(&self.shared().gate, offset, buffer.initialized().1) {
-            Ok(Calls::Winsock) => {
-                self.start(handle, target, context, Write::<B, true>(buffer), send(target))
-            }
-            Ok(Calls::File) => {
-                self.start(handle, target, context, Write::<B, false>(buffer), write_file(target))
-            }
-            Err(misuse) => {
-                Err(Rejected { error: Error::misuse(misuse), returned: (context, buffer) })
-            }
-        }
+        peer: SocketAddr,
+    ) -> Result<M::Started<(), C>, Rejected<C>> {
+        self.start(socket, context, op::Connect::new(peer))
+            .map_err(|rejected| rejected.map(|(context, ())| context))
     }
-}
-
-#[inline]
-pub(crate) fn receive(target: Target) -> impl FnOnce(&LentRegion, LentOverlapped) -> Answer {
-    move |region, overlapped| sys::receive(target.handle, region, overlapped, target.skips)
-}
-
-#[inline]
-pub(crate) fn send(target: Target) -> impl FnOnce(&LentRegion, LentOverlapped) -> Answer {
-    move |region, overlapped| sys::send(target.handle, region, overlapped, target.skips)
-}
-
-#[inline]
-pub(crate) fn read_file(target: Target) -> impl FnOnce(&LentRegion, LentOverlapped) -> Answer {
-    move |region, overlapped| sys::read_file(target.handle, region, overlapped, target.skips)
-}
-
-#[inline]
-pub(crate) fn write_file(target: Target) -> impl FnOnce(&LentRegion, LentOverlapped) -> Answer {
-    move |region, overlapped| sys::write_file(target.handle, region, overlapped, target.skips)
 }
