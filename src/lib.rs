@@ -53,11 +53,8 @@ mod sys;
 
 pub use buffer::{IoBuf, IoBufMut, Slice};
 pub use error::{Error, ErrorKind, ForeignPacket, Rejected, Result};
-pub use handle::{Adoptable, Associated, Inline, Mode, Object, Queued, Socket};
+pub use handle::{Adoptable, Associated, Inline, Mode, Queued, Socket};
 pub use io::unconnected_stream;
-pub use operation::{
-    CompletionStatus, Failed, Finished, InScope, Operation, OperationKind, Outcome, Pending,
-    Started,
-};
+pub use operation::{CompletionStatus, Finished, InScope, Operation, Pending, Started};
 pub use port::{Batch, Builder, Iocp, Scope};
-pub use sys::{RawOverlapped, RawValue};
+pub use sys::{OperationKind, RawOverlapped, RawValue};

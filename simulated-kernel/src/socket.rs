@@ -219,12 +219,13 @@ impl Kernel {
     pub fn transfer_socket(&mut self, id: Id, operation: &mut Operation) -> Option<Outcome> {
         match operation.kind {
             Kind::Read => {
-                let (status, data) = match self.receive_from(id, operation.length, false)? {
-                    Ok(received) if received.is_cut => (STATUS_BUFFER_OVERFLOW, received.data),
-                    Ok(received) => (STATUS_SUCCESS, received.data),
-                    Err(status) => return Some(Outcome::status(status)),
-                };
-                Some(Outcome::read_with(status, data))
+                let Received { data, from, is_cut } =
+                    match self.receive_from(id, operation.length, false)? {
+                        Ok(received) => received,
+                        Err(status) => return Some(Outcome::status(status)),
+                    };
+                let status = if is_cut { STATUS_BUFFER_OVERFLOW } else { STATUS_SUCCESS };
+                Some(Outcome { from, ..Outcome::read_with(status, data) })
             }
             Kind::Write(done) => self.write_socket(id, operation, done),
             Kind::Accept(socket) => {
@@ -241,7 +242,7 @@ impl Kernel {
                     bytes.resize(operation.length / 2, 0);
                     data.extend(bytes);
                 }
-                Some(Outcome { status: STATUS_SUCCESS, bytes: 0, data })
+                Some(Outcome { data, ..Outcome::wrote(0) })
             }
             Kind::Connect(to) => {
                 // The handshake may take a while.
@@ -249,10 +250,19 @@ impl Kernel {
                     self.look_later(id);
                     return None;
                 }
-                let status = self.connect_socket(id, to).err().unwrap_or(STATUS_SUCCESS);
+                let connected = self.connect_socket(id, to);
                 self.socket(id)?.knows_context = false;
-                Some(Outcome::status(status))
+                if let Err(status) = connected {
+                    return Some(Outcome::status(status));
+                }
+                // As much of the data as there is room for.
+                let count = self.room_to_send(id, operation.length)?.unwrap_or(0);
+                if count > 0 {
+                    self.send(id, &operation.source(0, count));
+                }
+                Some(Outcome::wrote(count))
             }
+            Kind::Listen(_) | Kind::Control(_) => unreachable!("sockets are no pipes"),
         }
     }
 
@@ -260,7 +270,7 @@ impl Kernel {
         let length = operation.length;
         if self.socket(id)?.is_datagram() {
             let bytes = operation.source(0, length);
-            let sent = self.send_datagram(id, None, bytes);
+            let sent = self.send_datagram(id, operation.to, bytes);
             return Some(sent.map_or_else(Outcome::status, |()| Outcome::wrote(length)));
         }
         if self.stream(id).is_none() {

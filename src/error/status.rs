@@ -8,19 +8,19 @@
 use windows_sys::Win32::Foundation as win;
 use windows_sys::Win32::Networking::WinSock as ws;
 
-use super::{Call, Codes, Error, ErrorKind, Repr};
-use crate::sys;
+use super::{Error, ErrorKind, Repr};
+use crate::sys::{self, Facts};
 
 pub(crate) const STATUS_END_OF_FILE: u32 = 0xC000_0011;
 pub(crate) const STATUS_BUFFER_OVERFLOW: u32 = 0x8000_0005;
 pub(crate) const STATUS_CONNECTION_ABORTED: u32 = 0xC000_0241;
 pub(crate) const STATUS_CANCELLED: u32 = 0xC000_0120;
 pub(crate) const STATUS_PENDING: u32 = 0x0000_0103;
-pub(super) const STATUS_INVALID_CONNECTION: u32 = 0xC000_0140;
+pub(crate) const STATUS_INVALID_CONNECTION: u32 = 0xC000_0140;
 const STATUS_TIMEOUT: u32 = 0x0000_0102;
 const STATUS_NOTIFY_ENUM_DIR: u32 = 0x0000_010C;
 const STATUS_HANDLES_CLOSED: u32 = 0x8000_000A;
-pub(super) const STATUS_PIPE_BROKEN: u32 = 0xC000_014B;
+pub(crate) const STATUS_PIPE_BROKEN: u32 = 0xC000_014B;
 
 /// Whether a status says that the operation failed: severity 3 of
 /// [the four](https://learn.microsoft.com/windows-hardware/drivers/kernel/using-ntstatus-values).
@@ -37,21 +37,21 @@ pub(crate) fn is_warning(status: u32) -> bool {
 /// What a completion's `status` means for the caller: success, or an error of
 /// the kind of object that it happened on.
 #[inline]
-pub(crate) fn completion_error(status: u32, call: &'static Call) -> Result<(), Error> {
+pub(crate) fn completion_error(status: u32, facts: &'static Facts) -> Result<(), Error> {
     let kind = match status {
         0 => return Ok(()),
         // What is seen most often, without the tables.
         STATUS_CANCELLED => Some(ErrorKind::Cancelled),
-        _ => failure(status, call),
+        _ => failure(status, facts),
     };
-    kind.map_or(Ok(()), |kind| Err(Error(Repr::Operation { call, status, kind })))
+    kind.map_or(Ok(()), |kind| Err(Error(Repr::Operation { facts, status, kind })))
 }
 
 /// The general cause of an operation's failure, if that is what a status means.
 #[cold]
 #[inline(never)]
-fn failure(status: u32, call: &'static Call) -> Option<ErrorKind> {
-    code_of(status, call).map(kind_of_code)
+fn failure(status: u32, facts: &'static Facts) -> Option<ErrorKind> {
+    code_of(status, facts).map(kind_of_code)
 }
 
 /// The Win32 or Winsock code of an operation's status; `None` if that means
@@ -59,13 +59,13 @@ fn failure(status: u32, call: &'static Call) -> Option<ErrorKind> {
 ///
 /// The end of a file or of a pipe is a success with no bytes for a read, as
 /// the end of a stream is on a socket.
-pub(super) fn code_of(status: u32, call: &'static Call) -> Option<u32> {
-    let socket = call.codes == Codes::Winsock;
-    if let Some((_, code)) = call.means.iter().find(|(meant, _)| *meant == status) {
+pub(super) fn code_of(status: u32, facts: &'static Facts) -> Option<u32> {
+    let socket = facts.is_winsock;
+    if let Some((_, code)) = facts.meanings.iter().find(|(meant, _)| *meant == status) {
         return Some(*code);
     }
     Some(match status {
-        _ if call.ends.contains(&status) => return None,
+        _ if facts.ends.contains(&status) => return None,
         STATUS_CANCELLED | STATUS_HANDLES_CLOSED => win::ERROR_OPERATION_ABORTED,
         // These two have the severity of a success.
         STATUS_TIMEOUT if socket => ws::WSAETIMEDOUT as u32,
@@ -219,7 +219,7 @@ mod tests {
             (0x0000_010C, 1022, 1022, K::Other, K::Other),
         ];
         for (status, win32, winsock, on_file, on_socket) in rows {
-            let file = completion_error(status, Call::WriteFile).unwrap_err();
+            let file = completion_error(status, Facts::WriteFile).unwrap_err();
             assert_eq!(
                 (file.raw_os_error(), file.kind()),
                 (Some(win32 as i32), on_file),
@@ -227,7 +227,7 @@ mod tests {
             );
             assert_eq!(file.ntstatus(), Some(status));
             assert_eq!(file.call(), Some("WriteFile"));
-            let socket = completion_error(status, Call::WSASend).unwrap_err();
+            let socket = completion_error(status, Facts::WSASend).unwrap_err();
             assert_eq!(
                 (socket.raw_os_error(), socket.kind()),
                 (Some(winsock), on_socket),
@@ -266,7 +266,7 @@ mod tests {
         ];
         for (code, statuses) in rows {
             for &status in statuses {
-                let error = completion_error(status, Call::WSASend).unwrap_err();
+                let error = completion_error(status, Facts::WSASend).unwrap_err();
                 assert_eq!(error.raw_os_error(), Some(code), "{status:#x}");
             }
         }
@@ -326,33 +326,33 @@ mod tests {
     #[test]
     fn the_end_of_a_file_or_pipe_is_a_success_for_reads_only() {
         for status in [STATUS_END_OF_FILE, STATUS_PIPE_BROKEN] {
-            for call in [Call::ReadFile, Call::WSARecv] {
+            for call in [Facts::ReadFile, Facts::WSARecv] {
                 assert_eq!(completion_error(status, call), Ok(()));
             }
-            for call in [Call::WriteFile, Call::WSASend, Call::AcceptEx, Call::ConnectEx] {
+            for call in [Facts::WriteFile, Facts::WSASend, Facts::AcceptEx, Facts::ConnectEx] {
                 assert!(completion_error(status, call).is_err());
             }
         }
-        let write = completion_error(STATUS_PIPE_BROKEN, Call::WriteFile).unwrap_err();
+        let write = completion_error(STATUS_PIPE_BROKEN, Facts::WriteFile).unwrap_err();
         assert_eq!(write.kind(), ErrorKind::BrokenPipe);
     }
 
     #[test]
     fn a_success_with_something_to_say_is_a_success() {
         // STATUS_WAIT_1 and other informational ones.
-        assert_eq!(completion_error(1, Call::WSARecv), Ok(()));
-        assert_eq!(completion_error(0x4000_0000, Call::WSARecv), Ok(()));
+        assert_eq!(completion_error(1, Facts::WSARecv), Ok(()));
+        assert_eq!(completion_error(0x4000_0000, Facts::WSARecv), Ok(()));
     }
 
     #[test]
     fn a_client_that_goes_away_while_it_is_accepted_aborts_its_connection() {
-        let error = completion_error(STATUS_INVALID_CONNECTION, Call::AcceptEx).unwrap_err();
+        let error = completion_error(STATUS_INVALID_CONNECTION, Facts::AcceptEx).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
     }
 
     #[test]
     fn a_handle_closed_under_an_operation_cancels_it() {
-        for call in [Call::ReadFile, Call::WSARecv] {
+        for call in [Facts::ReadFile, Facts::WSARecv] {
             let error = completion_error(STATUS_HANDLES_CLOSED, call).unwrap_err();
             assert!(error.is_cancelled());
         }

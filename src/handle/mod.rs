@@ -2,7 +2,6 @@
 
 mod adopt;
 mod mode;
-mod object;
 
 use std::fmt;
 use std::fs::{File, Metadata};
@@ -14,14 +13,13 @@ use std::sync::atomic::AtomicBool;
 pub use adopt::{Adoptable, Socket};
 use mode::InlineRun;
 pub use mode::{Inline, Mode, Queued};
-pub use object::Object;
-pub(crate) use object::What;
 
 use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
 
-use crate::error::{Call, Error, ErrorKind, Misuse, Rejected, Result, refusal};
-use crate::operation::{Operation, Target};
+use crate::error::{Error, ErrorKind, Misuse, Rejected, Result, refusal};
+use crate::operation::{Object, What};
 use crate::port::{Gate, Identity, Iocp};
+use crate::sys::Facts;
 use crate::sys::{self, Handle, Nature, SocketTraits};
 
 /// A socket, file, pipe or device whose completions go to a port.
@@ -42,6 +40,8 @@ pub struct Associated<H, M = Queued> {
     identity: Identity,
     key: usize,
     object: What,
+    /// The longest message that can be sent, in bytes.
+    longest_message: u32,
     inline_run: InlineRun,
     /// Whether it is known to be a listening socket.
     listens: AtomicBool,
@@ -97,13 +97,14 @@ impl<C: Send + 'static> Iocp<C> {
     ) -> Result<Associated<H>, Rejected<H>> {
         let raw = handle.handle();
         match self.associate(raw, context) {
-            Ok((identity, object)) => Ok(Associated {
+            Ok((identity, object, longest_message)) => Ok(Associated {
                 cancel: CancelOnDrop(H::OWNS.then_some(raw)),
                 handle,
                 raw,
                 identity,
                 key: context,
                 object,
+                longest_message,
                 inline_run: InlineRun::default(),
                 listens: AtomicBool::new(false),
                 mode: PhantomData,
@@ -112,7 +113,7 @@ impl<C: Send + 'static> Iocp<C> {
         }
     }
 
-    fn associate(&self, handle: Handle, key: usize) -> Result<(Identity, What)> {
+    fn associate(&self, handle: Handle, key: usize) -> Result<(Identity, What, u32)> {
         let shared = self.shared();
         if shared.gate.is_closed() {
             return Err(Error::misuse(&refusal::CLOSED));
@@ -125,11 +126,15 @@ impl<C: Send + 'static> Iocp<C> {
             Some(SocketTraits { is_stream: true, family, has_kernel_handle }) => {
                 What::Stream { family, has_kernel_handle }
             }
-            Some(_) => What::Datagram(sys::max_message_size(handle).unwrap_or(u32::MAX)),
+            Some(_) => What::Datagram,
             None if sys::nature(handle) == Nature::Disk => What::Disk,
             None => What::Other,
         };
-        Ok((shared.gate.identity(), object))
+        let longest_message = match object {
+            What::Datagram => sys::max_message_size(handle).unwrap_or(u32::MAX),
+            _ => u32::MAX,
+        };
+        Ok((shared.gate.identity(), object, longest_message))
     }
 }
 
@@ -179,6 +184,7 @@ impl<H> Associated<H> {
             identity: self.identity,
             key: self.key,
             object: self.object,
+            longest_message: self.longest_message,
             inline_run: self.inline_run,
             listens: self.listens,
             mode: PhantomData,
@@ -197,9 +203,9 @@ fn explain(handle: Handle, code: u32) -> Error {
             None => ErrorKind::InvalidInput,
         },
         _ if sys::nature(handle) == Nature::Console => ErrorKind::Console,
-        _ => return Error::os(Call::CreateIoCompletionPort, code),
+        _ => return Error::os(Facts::CreateIoCompletionPort, code),
     };
-    Error::os_as(Call::CreateIoCompletionPort, kind, code)
+    Error::os_as(Facts::CreateIoCompletionPort, kind, code)
 }
 
 impl<H, M> Associated<H, M> {
@@ -228,38 +234,32 @@ impl<H, M> Associated<H, M> {
         self.handle
     }
 
-    /// Whether the handle is a socket, if operations can be started on it here.
+    /// Whether operations may be started on the handle through this gate.
     #[inline(always)]
-    pub(crate) fn is_socket(&self, gate: &Gate) -> Result<bool, &'static Misuse> {
-        gate.check(&self.identity)?;
-        Ok(matches!(self.object, What::Stream { .. } | What::Datagram(_)))
+    pub(crate) fn check(&self, gate: &Gate) -> Result<(), &'static Misuse> {
+        gate.check(&self.identity)
     }
 
-    /// Lets an operation look at what it is to be started on.
+    /// How many operations in a row have completed without a packet.
     #[inline(always)]
-    pub(crate) fn prepare<O: Operation, const SOCKET: bool>(
-        &self,
-        operation: &mut O,
-    ) -> Result<()> {
-        if O::CALLS.on(SOCKET).is_none() {
-            let refusal = if SOCKET { &refusal::NO_OFFSET } else { &refusal::NOT_A_SOCKET };
-            return Err(Error::misuse(refusal));
-        }
-        operation.prepare(&Object {
-            is_socket: SOCKET,
-            what: self.object,
-            handle: self.raw,
-            listens: &self.listens,
-        })
+    pub(crate) fn inline_run(&self) -> &InlineRun {
+        &self.inline_run
     }
 
-    /// Where to start an operation that has been [prepared](Self::prepare).
-    #[inline]
-    pub(crate) fn target(&self, offset: u64) -> Target
+    /// What operations are started on.
+    #[inline(always)]
+    pub(crate) fn object(&self) -> Object<'_>
     where
         M: Mode,
     {
-        Target { handle: self.raw, key: self.key, offset, skips: M::SKIPS }
+        Object {
+            is_socket: matches!(self.object, What::Stream { .. } | What::Datagram),
+            what: self.object,
+            longest_message: self.longest_message,
+            handle: self.raw,
+            listens: &self.listens,
+            skips: M::SKIPS,
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{Associated, What};
+use super::Associated;
 use crate::error::{Error, Rejected, Result, refusal};
-use crate::operation::{Launched, Operation, Pending, Started, Way};
+use crate::operation::{Launched, Operation, Pending, Started, Way, What};
 use crate::port::Shared;
 use crate::sys;
 
@@ -35,18 +35,22 @@ impl Mode for Inline {
 }
 
 mod sealed {
-    use super::{Associated, Launched, Operation, Rejected, Shared, Way};
+    use super::{InlineRun, Launched, Operation, Rejected, Shared, Way};
 
     pub trait Mode {
         /// Whether the handle skips the packets of inline successes.
         const SKIPS: bool;
 
-        /// Turns a started operation into what its starter gets.
-        fn deliver<C: Send + 'static, O: Operation, W: Way<O>, H, M>(
+        /// Turns a started operation into what its starter gets. `may_be_inline` says
+        /// whether it may get the completion of one that is over; then it counts
+        /// that, and one that is not.
+        fn deliver<C: Send + 'static, O: Operation, W: Way<O>>(
             launched: Launched<C, O, W>,
-            handle: &Associated<H, M>,
             shared: &Shared<C>,
-        ) -> Result<Self::Started<O::Output, C>, Rejected<(C, O::Given)>>
+            key: usize,
+            may_be_inline: bool,
+            run: impl FnOnce(Option<&C>, fn(&InlineRun)),
+        ) -> Result<Self::Started<O::Output, C>, Rejected<(C, O::Memory)>>
         where
             Self: super::Mode;
     }
@@ -56,14 +60,16 @@ impl sealed::Mode for Queued {
     const SKIPS: bool = false;
 
     #[inline(always)]
-    fn deliver<C: Send + 'static, O: Operation, W: Way<O>, H, M>(
+    fn deliver<C: Send + 'static, O: Operation, W: Way<O>>(
         launched: Launched<C, O, W>,
-        handle: &Associated<H, M>,
         shared: &Shared<C>,
-    ) -> Result<Pending<O::Output>, Rejected<(C, O::Given)>> {
+        key: usize,
+        _: bool,
+        _: impl FnOnce(Option<&C>, fn(&InlineRun)),
+    ) -> Result<Pending<O::Output>, Rejected<(C, O::Memory)>> {
         match launched {
             Launched::InFlight(pending) => Ok(pending),
-            launched => launched.into_pending(&shared.cells, &shared.port, handle.context()),
+            launched => launched.into_pending(&shared.cells, &shared.port, key),
         }
     }
 }
@@ -72,30 +78,33 @@ impl sealed::Mode for Inline {
     const SKIPS: bool = true;
 
     #[inline(always)]
-    fn deliver<C: Send + 'static, O: Operation, W: Way<O>, H, M>(
+    fn deliver<C: Send + 'static, O: Operation, W: Way<O>>(
         launched: Launched<C, O, W>,
-        handle: &Associated<H, M>,
         shared: &Shared<C>,
-    ) -> Result<Started<O::Output, C>, Rejected<(C, O::Given)>> {
+        key: usize,
+        may_be_inline: bool,
+        run: impl FnOnce(Option<&C>, fn(&InlineRun)),
+    ) -> Result<Started<O::Output, C>, Rejected<(C, O::Memory)>> {
         match launched {
             Launched::InFlight(pending) => {
-                handle.inline_run.end();
+                run(None, InlineRun::end);
                 Ok(Started::Pending(pending))
             }
             Launched::Unqueued(done) => {
-                if handle.inline_run.goes_on(shared.looks.count()) {
-                    return Ok(Started::Completed(done.complete(handle.context())));
-                }
-                Ok(match done.post(&shared.port, handle.context()) {
-                    Ok(pending) => Started::Pending(pending),
-                    // No room for a packet: better at once than never.
-                    Err(Rejected { returned: done, .. }) => {
-                        Started::Completed(done.complete(handle.context()))
-                    }
-                })
+                let done = match may_be_inline {
+                    true => done,
+                    false => match done.post(&shared.port, key) {
+                        Ok(pending) => return Ok(Started::Pending(pending)),
+                        // No room for a packet: better at once than never.
+                        Err(Rejected { returned: done, .. }) => done,
+                    },
+                };
+                let completion = done.complete(key);
+                run(Some(&completion.context), InlineRun::count);
+                Ok(Started::Completed(completion))
             }
             Launched::Refused(refused) => {
-                Self::deliver(refused.settle(&shared.cells)?, handle, shared)
+                Self::deliver(refused.settle(&shared.cells)?, shared, key, may_be_inline, run)
             }
         }
     }
@@ -109,28 +118,34 @@ const INLINE_LIMIT: u32 = 32;
 /// Counted without synchronisation: a bound for a loop need not be exact
 /// between threads.
 #[derive(Debug, Default)]
-pub(super) struct InlineRun {
+pub(crate) struct InlineRun {
     length: AtomicU32,
     since: AtomicU32,
 }
 
 impl InlineRun {
-    /// Counts one more, or says that the run has been long enough.
+    /// Whether one more may complete without a packet. If not, the run ends.
     #[inline]
-    fn goes_on(&self, looks: u32) -> bool {
-        let length = if self.since.load(Ordering::Relaxed) == looks {
-            self.length.load(Ordering::Relaxed)
-        } else {
+    pub fn goes_on(&self, looks: u32) -> bool {
+        if self.since.load(Ordering::Relaxed) != looks {
             self.since.store(looks, Ordering::Relaxed);
-            0
-        };
-        let goes_on = length < INLINE_LIMIT;
-        self.length.store(if goes_on { length + 1 } else { 0 }, Ordering::Relaxed);
+            self.end();
+        }
+        let goes_on = self.length.load(Ordering::Relaxed) < INLINE_LIMIT;
+        if !goes_on {
+            self.end();
+        }
         goes_on
     }
 
+    /// One more has completed without a packet.
     #[inline]
-    fn end(&self) {
+    pub fn count(&self) {
+        self.length.store(self.length.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub fn end(&self) {
         self.length.store(0, Ordering::Relaxed);
     }
 }
@@ -148,7 +163,7 @@ impl<H> Associated<H> {
             What::Stream { has_kernel_handle: false, .. } => {
                 Err(Error::misuse(&refusal::SKIP_UNSAFE_LAYERED))
             }
-            What::Datagram(_) => Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES)),
+            What::Datagram => Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES)),
             What::Other if sys::is_message_pipe(self.raw) => {
                 Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES))
             }

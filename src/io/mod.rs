@@ -3,26 +3,23 @@
 
 mod named;
 
-use crate::error::{Error, Rejected};
-use crate::handle::{Associated, Mode, Queued};
+use crate::error::Rejected;
+use crate::handle::{Associated, Mode};
 use crate::op::on::Supports;
-use crate::operation::{Operation, Owned, Pending};
-use crate::port::{Iocp, Shared};
+use crate::operation::{Operation, Owned};
+use crate::port::Iocp;
 
 pub use named::unconnected_stream;
 
 impl<C: Send + 'static> Iocp<C> {
     /// Starts any operation: one of [`op`](crate::op), or of your own.
     ///
-    /// What it returns arrives with the completion: [`Finished::take`], or
-    /// [`CompletionStatus::into_output`].
-    ///
-    /// [`Finished::take`]: crate::Finished::take
-    /// [`CompletionStatus::into_output`]: crate::CompletionStatus::into_output
+    /// What it returns arrives with the completion: see
+    /// [`Finished::take`](crate::Finished::take).
     ///
     /// # Errors
     ///
-    /// Context and [what was given](Operation::Given) come back if it could not be
+    /// Context and [memory](Operation::Memory) come back if it could not be
     /// started: what the system answers, and
     /// [`Unsupported`](crate::ErrorKind::Unsupported),
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput),
@@ -40,7 +37,9 @@ impl<C: Send + 'static> Iocp<C> {
     /// let client = UdpSocket::bind("127.0.0.1:0")?;
     /// client.send_to(b"hello", socket.get_ref().local_addr()?)?;
     ///
-    /// let (datagram, _) = port.get_completion()?.into_output::<op::Datagram<Vec<u8>>>()?;
+    /// let mut completion = port.get_completion()?;
+    /// completion.error_status?;
+    /// let datagram: op::Datagram<Vec<u8>> = completion.operation.output()?;
     /// assert_eq!(datagram.buffer, b"hello");
     /// assert_eq!(datagram.from, Some(client.local_addr()?));
     /// # Ok::<(), std::io::Error>(())
@@ -81,7 +80,7 @@ impl<C: Send + 'static> Iocp<C> {
         handle: &Associated<H, M>,
         context: C,
         operation: O,
-    ) -> Result<M::Started<O::Output, C>, Rejected<(C, O::Given)>>
+    ) -> Result<M::Started<O::Output, C>, Rejected<(C, O::Memory)>>
     where
         H: Supports<O::On>,
         O: Operation<Memory: 'static, Output: 'static>,
@@ -89,7 +88,15 @@ impl<C: Send + 'static> Iocp<C> {
         self.start(handle, context, operation)
     }
 
-    /// The same for a context that owns the handle, or finds it.
+    /// Starts any operation on a handle that its context owns, or finds.
+    ///
+    /// `handle` is called with the context before that is moved. On a handle that
+    /// [skips the port](Associated::skip_on_success) it is called again if the
+    /// operation completes at once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`initiate`](Self::initiate).
     ///
     /// ```
     /// use completion_port::{Associated, Iocp, op};
@@ -107,40 +114,51 @@ impl<C: Send + 'static> Iocp<C> {
     /// connection.requests += 1;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// As for [`initiate`](Self::initiate).
     #[inline(always)]
-    pub fn initiate_with<H, O>(
+    pub fn initiate_with<H, M: Mode, O>(
         &self,
         context: C,
-        handle: impl FnOnce(&C) -> &Associated<H, Queued>,
-        mut operation: O,
-    ) -> Result<Pending<O::Output>, Rejected<(C, O::Given)>>
+        handle: impl Fn(&C) -> &Associated<H, M>,
+        operation: O,
+    ) -> Result<M::Started<O::Output, C>, Rejected<(C, O::Memory)>>
     where
         H: Supports<O::On>,
         O: Operation<Memory: 'static, Output: 'static>,
     {
+        if handle(&context).object().is_socket() {
+            self.start_with::<H, M, O, true>(context, handle, operation)
+        } else {
+            self.start_with::<H, M, O, false>(context, handle, operation)
+        }
+    }
+
+    #[inline(always)]
+    fn start_with<H, M: Mode, O, const SOCKET: bool>(
+        &self,
+        context: C,
+        handle: impl Fn(&C) -> &Associated<H, M>,
+        operation: O,
+    ) -> Result<M::Started<O::Output, C>, Rejected<(C, O::Memory)>>
+    where
+        O: Operation<Memory: 'static, Output: 'static>,
+    {
         let shared = self.shared();
-        let handle = handle(&context);
-        let prepared = match handle.is_socket(&shared.gate) {
-            Ok(true) => handle.prepare::<O, true>(&mut operation).map(|()| true),
-            Ok(false) => handle.prepare::<O, false>(&mut operation).map(|()| false),
-            Err(misuse) => Err(Error::misuse(misuse)),
-        };
-        // By value: from here on the handle goes where the context goes, which is
-        // open in its cell at least until the operation is over.
-        let target = handle.target(operation.offset());
-        let (cells, port, key) = (&shared.cells, &shared.port, target.key);
-        match prepared {
-            Ok(true) => cells
-                .launch::<O, Owned<true>>(target, context, operation)?
-                .into_pending(cells, port, key),
-            Ok(false) => cells
-                .launch::<O, Owned<false>>(target, context, operation)?
-                .into_pending(cells, port, key),
-            Err(error) => Err(rejected(error, context, operation)),
+        let on = handle(&context);
+        let (target, key) = (on.object().target(), on.context());
+        let may_be_inline = M::SKIPS && on.inline_run().goes_on(shared.looks.count());
+        match on.object().split::<O, SOCKET>(operation, on.check(&shared.gate)) {
+            Ok(parts) => {
+                // From here on the handle goes where the context goes, so only its
+                // values are used. If the operation completes at once, the context
+                // is back.
+                let launched = shared.cells.launch::<O, Owned<SOCKET>>(target, context, parts)?;
+                M::deliver(launched, shared, key, may_be_inline, |context, note| {
+                    if let Some(context) = context {
+                        note(handle(context).inline_run());
+                    }
+                })
+            }
+            Err((error, memory)) => Err(Rejected { error, returned: (context, memory) }),
         }
     }
 
@@ -151,43 +169,36 @@ impl<C: Send + 'static> Iocp<C> {
         handle: &Associated<H, M>,
         context: C,
         operation: O,
-    ) -> Result<M::Started<O::Output, C>, Rejected<(C, O::Given)>>
+    ) -> Result<M::Started<O::Output, C>, Rejected<(C, O::Memory)>>
+    where
+        O: Operation<Memory: 'static, Output: 'static>,
+    {
+        if handle.object().is_socket() {
+            self.start_on::<H, M, O, true>(handle, context, operation)
+        } else {
+            self.start_on::<H, M, O, false>(handle, context, operation)
+        }
+    }
+
+    #[inline(always)]
+    fn start_on<H, M: Mode, O, const SOCKET: bool>(
+        &self,
+        handle: &Associated<H, M>,
+        context: C,
+        operation: O,
+    ) -> Result<M::Started<O::Output, C>, Rejected<(C, O::Memory)>>
     where
         O: Operation<Memory: 'static, Output: 'static>,
     {
         let shared = self.shared();
-        match handle.is_socket(&shared.gate) {
-            Ok(true) => start_on::<C, H, M, O, true>(shared, handle, context, operation),
-            Ok(false) => start_on::<C, H, M, O, false>(shared, handle, context, operation),
-            Err(misuse) => Err(rejected(Error::misuse(misuse), context, operation)),
-        }
+        let on = handle.object();
+        let run = handle.inline_run();
+        let parts = match on.split::<O, SOCKET>(operation, handle.check(&shared.gate)) {
+            Ok(parts) => parts,
+            Err((error, memory)) => return Err(Rejected { error, returned: (context, memory) }),
+        };
+        let may_be_inline = M::SKIPS && run.goes_on(shared.looks.count());
+        let launched = shared.cells.launch::<O, Owned<SOCKET>>(on.target(), context, parts)?;
+        M::deliver(launched, shared, handle.context(), may_be_inline, |_, note| note(run))
     }
-}
-
-#[inline(always)]
-fn start_on<C: Send + 'static, H, M: Mode, O, const SOCKET: bool>(
-    shared: &Shared<C>,
-    handle: &Associated<H, M>,
-    context: C,
-    mut operation: O,
-) -> Result<M::Started<O::Output, C>, Rejected<(C, O::Given)>>
-where
-    O: Operation<Memory: 'static, Output: 'static>,
-{
-    if let Err(error) = handle.prepare::<O, SOCKET>(&mut operation) {
-        return Err(rejected(error, context, operation));
-    }
-    let target = handle.target(operation.offset());
-    let launched = shared.cells.launch::<O, Owned<SOCKET>>(target, context, operation)?;
-    M::deliver(launched, handle, shared)
-}
-
-/// What comes back of an operation that nothing was done for.
-#[inline]
-pub(crate) fn rejected<C, O: Operation>(
-    error: Error,
-    context: C,
-    operation: O,
-) -> Rejected<(C, O::Given)> {
-    Rejected { error, returned: (context, O::give_back(operation.split().1)) }
 }

@@ -55,6 +55,7 @@ impl<C: Send + 'static> Iocp<C> {
         buffer: B,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
         self.start(handle, context, op::Read::new(buffer))
+            .map_err(|rejected| rejected.map(|(context, op::Fills(buffer))| (context, buffer)))
     }
 
     /// Starts a read from a file, from `offset` (in bytes) on. Otherwise as
@@ -91,7 +92,8 @@ impl<C: Send + 'static> Iocp<C> {
         buffer: B,
         offset: u64,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
-        self.start(handle, context, op::ReadAt::new(buffer, offset))
+        self.start(handle, context, op::Read::new(buffer).at(offset))
+            .map_err(|rejected| rejected.map(|(context, op::Fills(buffer))| (context, buffer)))
     }
 
     /// Starts a write of `buffer` to a socket, pipe or device.
@@ -119,6 +121,7 @@ impl<C: Send + 'static> Iocp<C> {
         buffer: B,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
         self.start(handle, context, op::Write::new(buffer))
+            .map_err(|rejected| rejected.map(|(context, op::Sends(buffer))| (context, buffer)))
     }
 
     /// Starts a write to a file, from `offset` (in bytes) on; [`u64::MAX`]
@@ -136,7 +139,8 @@ impl<C: Send + 'static> Iocp<C> {
         buffer: B,
         offset: u64,
     ) -> Result<M::Started<B, C>, Rejected<(C, B)>> {
-        self.start(handle, context, op::WriteAt::new(buffer, offset))
+        self.start(handle, context, op::Write::new(buffer).at(offset))
+            .map_err(|rejected| rejected.map(|(context, op::Sends(buffer))| (context, buffer)))
     }
 
     /// Starts to accept a connection on a listening socket.
@@ -177,7 +181,7 @@ impl<C: Send + 'static> Iocp<C> {
         context: C,
     ) -> Result<M::Started<TcpStream, C>, Rejected<C>> {
         self.start(listener, context, op::Accept::new())
-            .map_err(|rejected| rejected.map(|(context, ())| context))
+            .map_err(|rejected| rejected.map(|(context, _)| context))
     }
 
     /// Starts to connect a socket, which is bound to an address of the
@@ -215,6 +219,6 @@ impl<C: Send + 'static> Iocp<C> {
         peer: SocketAddr,
     ) -> Result<M::Started<(), C>, Rejected<C>> {
         self.start(socket, context, op::Connect::new(peer))
-            .map_err(|rejected| rejected.map(|(context, ())| context))
+            .map_err(|rejected| rejected.map(|(context, _)| context))
     }
 }

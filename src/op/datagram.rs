@@ -1,17 +1,19 @@
-//! Datagrams with addresses: `WSARecvFrom` and `WSASendTo`.
+//! Datagram sockets: `WSARecvFrom` and `WSASendTo`.
 
 use std::net::SocketAddr;
 
 use super::on::Datagrams;
-use super::{Address, AddressPlace, Call, Called, Calls, Fills, Operation, OperationKind, Outcome};
-use super::{Region, Returns, Sends, Starter};
+use super::transfer::{check_message, parts};
+use super::{Address, AddressRegion, Fills, Finish, Region, RegionMut, Sends, Starter, Submitted};
 use crate::buffer::{IoBuf, IoBufMut};
-use crate::error::{Error, Result, refusal};
-use crate::handle::Object;
+use crate::error::{Error, Misuse, refusal};
+use crate::operation::{Object, Operation};
 use crate::sys;
+use crate::sys::{Facts, FactsOn};
 
-/// Receives a datagram, and learns who has sent it.
+/// Receives a datagram, and learns who has sent it: `WSARecvFrom`.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct ReceiveFrom<B> {
     buffer: B,
 }
@@ -27,90 +29,73 @@ pub struct Datagram<B> {
 }
 
 impl<B: IoBufMut> ReceiveFrom<B> {
-    /// Into this buffer.
+    /// Receives into `buffer`.
     pub fn new(buffer: B) -> Self {
         Self { buffer }
     }
 }
 
 impl<B: IoBufMut + Send> Operation for ReceiveFrom<B> {
-    const CALLS: Calls = Calls::socket(Call::WSARecvFrom);
-    const KIND: OperationKind = OperationKind::Read;
+    const FACTS: FactsOn = FactsOn::Sockets(Facts::WSARecvFrom);
     type On = Datagrams;
     type Memory = (Fills<B>, Address);
     type Arguments = ();
     type Output = Datagram<B>;
-    type Given = B;
 
-    fn prepare(&mut self, on: &Object<'_>) -> Result<()> {
-        check_datagrams(on)
+    fn split(self, on: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
+        parts((), (Fills(self.buffer), Address::default()), check_datagrams(on))
     }
 
-    fn split(self) -> ((), Self::Memory) {
-        ((), (Fills(self.buffer), Address::default()))
-    }
-
-    fn start((): (), lent: (Region, AddressPlace), starter: Starter<'_, Self>) -> Called<'_> {
-        let (region, from) = lent;
+    fn start<'l>(
+        (): (),
+        (region, from): (RegionMut, AddressRegion),
+        starter: Starter<'l, Self>,
+    ) -> Submitted<'l> {
         starter
             .call_with(|socket, overlapped, _| sys::receive_from(socket, region, from, overlapped))
     }
 
-    fn finish((Fills(buffer), from): Self::Memory, outcome: Outcome) -> Option<Datagram<B>> {
+    const FINISH: Finish<Self> = Finish::with(|(Fills(buffer), from): Self::Memory, outcome| {
         Some(Datagram { buffer, from: if outcome.is_ok() { from.get() } else { None } })
-    }
-
-    fn give_back((Fills(buffer), _): Self::Memory) -> B {
-        buffer
-    }
+    });
 }
 
-/// Sends a datagram to somebody.
+/// Sends a datagram: `WSASendTo`.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct SendTo<B> {
     buffer: B,
     to: SocketAddr,
 }
 
 impl<B: IoBuf> SendTo<B> {
-    /// Of this buffer, to this address.
+    /// Sends the bytes of `buffer` to an address.
     pub fn new(buffer: B, to: SocketAddr) -> Self {
         Self { buffer, to }
     }
 }
 
 impl<B: IoBuf + Send> Operation for SendTo<B> {
-    const CALLS: Calls = Calls::socket(Call::WSASendTo);
-    const KIND: OperationKind = OperationKind::Write;
-    const RETURNS: Returns<Self> = Returns::itself();
+    const FACTS: FactsOn = FactsOn::Sockets(Facts::WSASendTo);
+    const FINISH: Finish<Self> = Finish::memory();
     type On = Datagrams;
     type Memory = Sends<B>;
     type Arguments = SocketAddr;
     type Output = B;
-    type Given = B;
 
-    fn prepare(&mut self, on: &Object<'_>) -> Result<()> {
-        check_datagrams(on)?;
-        on.check_message(self.buffer.initialized().1)
+    fn split(self, on: &Object<'_>) -> Result<(SocketAddr, Sends<B>), (Error, Sends<B>)> {
+        parts(self.to, Sends(self.buffer), check_datagrams(on))
     }
 
-    fn split(self) -> (SocketAddr, Sends<B>) {
-        (self.to, Sends(self.buffer))
-    }
-
-    fn start(to: SocketAddr, region: Region, starter: Starter<'_, Self>) -> Called<'_> {
-        starter.call_with(|socket, overlapped, _| sys::send_to(socket, region, to, overlapped))
-    }
-
-    fn finish(Sends(buffer): Sends<B>, _: Outcome) -> Option<B> {
-        Some(buffer)
-    }
-
-    fn give_back(Sends(buffer): Sends<B>) -> B {
-        buffer
+    fn start<'l>(to: SocketAddr, region: Region, starter: Starter<'l, Self>) -> Submitted<'l> {
+        match check_message(&starter, region.length()) {
+            Ok(()) => starter
+                .call_with(|socket, overlapped, _| sys::send_to(socket, region, to, overlapped)),
+            Err(cause) => starter.refuse(cause),
+        }
     }
 }
 
-fn check_datagrams(on: &Object<'_>) -> Result<()> {
-    if on.is_datagram() { Ok(()) } else { Err(Error::misuse(&refusal::NOT_DATAGRAMS)) }
+fn check_datagrams(on: &Object<'_>) -> Result<(), &'static Misuse> {
+    if on.is_datagram_socket() { Ok(()) } else { Err(&refusal::NOT_DATAGRAMS) }
 }

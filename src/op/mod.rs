@@ -3,87 +3,85 @@
 //!
 //! | on | operation | call | returns |
 //! |---|---|---|---|
-//! | sockets, pipes, devices | [`Read`] | `WSARecv`, `ReadFile` | the buffer |
+//! | sockets, files, pipes, devices | [`Read`] | `WSARecv`, `ReadFile` | the buffer |
 //! | | [`Write`] | `WSASend`, `WriteFile` | the buffer |
-//! | files, devices | [`ReadAt`] | `ReadFile` | the buffer |
-//! | | [`WriteAt`] | `WriteFile` | the buffer |
 //! | sockets | [`ReadVectored`] | `WSARecv` | the buffers |
-//! | datagram sockets | [`ReceiveFrom`] | `WSARecvFrom` | [`Datagram`] |
+//! | | [`WriteVectored`] | `WSASend` | the buffers |
+//! | datagram sockets | [`ReceiveFrom`] | `WSARecvFrom` | a [`Datagram`] |
 //! | | [`SendTo`] | `WSASendTo` | the buffer |
-//! | listening sockets | [`Accept`] | `AcceptEx` | `TcpStream`, if it has succeeded |
-//! | stream sockets | [`Connect`] | `ConnectEx` | nothing |
+//! | listening sockets | [`Accept`] | `AcceptEx` | a `TcpStream`, if it has succeeded |
+//! | stream sockets | [`Connect`] | `ConnectEx` | nothing, or the buffer |
 //! | pipe servers | [`ConnectPipe`] | `ConnectNamedPipe` | nothing |
-//! | all but sockets | [`DeviceControl`] | `DeviceIoControl` | input and output |
+//! | files, pipes, devices | [`DeviceControl`] | `DeviceIoControl` | input and output |
 //!
-//! A buffer comes back whatever has become of the operation.
+//! Options are methods of the operation: `op::Read::new(buffer).at(4096)`. Buffers
+//! come back whatever becomes of the operation: from the completion, or from the
+//! [`Rejected`](crate::Rejected) of one that could not be started, in the
+//! [part](Lend) of memory that it was in.
 //!
 //! # Operations of your own
 //!
-//! Any other overlapped call is an [`Operation`] of your own, with all that the
-//! others have: contexts, cancellation, scopes, skip-on-success, the end of the
-//! port. The trait is safe; what has to hold for the call stands at
-//! [`Starter::call`]. [`DeviceControl`] is made so, and this is all of one:
+//! Any other overlapped function is an [`Operation`] of your own, with all that the
+//! others have: contexts, cancellation, scopes, the end of the port. What has to hold
+//! for the call stands at [`Starter::call`].
 //!
 //! ```
-//! use completion_port::{Iocp, IoBufMut, Operation, Outcome, Result, op};
-//! use op::{Call, Called, Calls, Codes, Fills, Region, Starter};
+//! use completion_port::{Error, Operation, op};
+//! use op::{Facts, FactsOn, Fills, Finish, Object, RegionMut, Starter, Submitted};
+//! # #[allow(non_snake_case)] unsafe extern "system" fn WaitCommEvent(_: *mut std::ffi::c_void, _: *mut u32, _: *mut std::ffi::c_void) -> i32 { 0 }
 //!
-//! /// Waits for an event of a serial port: `WaitCommEvent`.
+//! /// Waits for an event of a serial port, and returns which it was.
 //! struct WaitForEvent;
 //!
-//! static WAIT_COMM_EVENT: Call = Call {
-//!     name: "WaitCommEvent",
-//!     codes: Codes::Win32,
-//!     over: &[],
-//!     leaves_packet: &[],
-//!     asks_driver: true,
-//!     ends: &[],
-//!     means: &[],
-//! };
+//! static WAIT_COMM_EVENT: Facts = Facts::new("WaitCommEvent");
 //!
 //! impl Operation for WaitForEvent {
-//!     const CALLS: Calls = Calls::handle(&WAIT_COMM_EVENT);
+//!     const FACTS: FactsOn = FactsOn::Handles(&WAIT_COMM_EVENT);
 //!     type On = op::on::Handle;
 //!     type Memory = Fills<[u8; 4]>;
 //!     type Arguments = ();
 //!     type Output = u32;
-//!     type Given = ();
 //!
-//!     fn split(self) -> ((), Fills<[u8; 4]>) {
-//!         ((), Fills([0; 4]))
+//!     fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
+//!         Ok(((), Fills([0; 4])))
 //!     }
-//!     fn start((): (), mask: Region, starter: Starter<'_, Self>) -> Called<'_> {
-//!         # #[allow(non_snake_case)] unsafe fn WaitCommEvent(_: *mut std::ffi::c_void, _: *mut u32, _: *mut std::ffi::c_void) -> i32 { 0 }
-//!         // SAFETY: The call is WaitCommEvent; what it writes later is the mask.
+//!
+//!     fn start<'l>((): (), mask: RegionMut, starter: Starter<'l, Self>) -> Submitted<'l> {
+//!         // SAFETY: It is WaitCommEvent, which writes the mask later, and nothing else.
 //!         unsafe {
-//!             starter.call(|call| WaitCommEvent(call.handle, mask.start().cast(), call.overlapped) != 0)
+//!             starter.call(|call| {
+//!                 let mask = mask.start().cast();
+//!                 op::win32_result(WaitCommEvent(call.handle, mask, call.overlapped) != 0)
+//!             })
 //!         }
 //!     }
-//!     fn finish(Fills(mask): Fills<[u8; 4]>, outcome: Outcome) -> Option<u32> {
-//!         outcome.is_ok().then(|| u32::from_ne_bytes(mask))
-//!     }
-//!     fn give_back(_: Fills<[u8; 4]>) {}
+//!
+//!     const FINISH: Finish<Self> = Finish::with(|Fills(mask), outcome| {
+//!         outcome.is_ok().then_some(u32::from_ne_bytes(mask))
+//!     });
 //! }
 //! ```
 
-mod connection;
 mod datagram;
-#[allow(unsafe_code, reason = "it is made as others would make it")]
 mod device;
+mod listener;
 pub mod on;
 mod pipe;
+mod stream;
 mod transfer;
 
-pub use connection::{Accept, Connect};
 pub use datagram::{Datagram, ReceiveFrom, SendTo};
 pub use device::DeviceControl;
+pub use listener::Accept;
 pub use pipe::ConnectPipe;
-pub use transfer::{Read, ReadAt, ReadVectored, Write, WriteAt};
+pub use stream::Connect;
+pub use transfer::{Read, ReadVectored, Write, WriteVectored};
 
-pub use crate::error::{Call, Calls, Codes};
-pub use crate::operation::{Address, Fills, Keeps, Lend, Sends};
-pub use crate::sys::{
-    Arguments, Called, LentAddress as AddressPlace, LentRegion as Region, Starter,
+pub use crate::operation::{
+    Address, Fills, Finish, Keeps, Lend, Object, Outcome, Overwrites, RawCall, Sends, StartedOn,
+    Starter, Submitted, Transparent, win32_result, winsock_result,
 };
+pub use crate::sys::{AddressRegion, ControlCode, Facts, FactsOn, Region, RegionMut};
 
-use crate::operation::{Operation, OperationKind, Outcome, Returns};
+#[cfg(doc)]
+use crate::operation::Operation;

@@ -1,41 +1,39 @@
 //! Named pipe servers: `ConnectNamedPipe`.
 
 use super::on::Pipe;
-use super::{Call, Called, Calls, Operation, Outcome, Starter};
+use super::{Finish, Starter, Submitted};
+use crate::error::Error;
+use crate::operation::{Object, Operation};
 use crate::sys;
+use crate::sys::{Facts, FactsOn};
 
-/// Waits for a client of a named pipe. A client that is there already is a success
-/// like any other.
+/// Waits for a client of a named pipe: `ConnectNamedPipe`.
+///
+/// A client that is there already is a success like any other.
 #[derive(Clone, Copy, Debug, Default)]
+#[must_use]
 pub struct ConnectPipe(());
 
 impl ConnectPipe {
-    /// Whichever comes first.
-    #[must_use]
+    /// Waits for the client that comes first.
     pub fn new() -> Self {
         Self(())
     }
 }
 
 impl Operation for ConnectPipe {
-    const CALLS: Calls = Calls::handle(Call::ConnectNamedPipe);
+    const FACTS: FactsOn = FactsOn::Handles(Facts::ConnectNamedPipe);
+    const FINISH: Finish<Self> = Finish::with(|(), _| Some(()));
     type On = Pipe;
     type Memory = ();
     type Arguments = ();
     type Output = ();
-    type Given = ();
 
-    fn split(self) -> ((), ()) {
-        ((), ())
+    fn split(self, _: &Object<'_>) -> Result<((), ()), (Error, ())> {
+        Ok(((), ()))
     }
 
-    fn start((): (), (): (), starter: Starter<'_, Self>) -> Called<'_> {
+    fn start<'l>((): (), (): (), starter: Starter<'l, Self>) -> Submitted<'l> {
         starter.call_with(|pipe, overlapped, _| sys::connect_pipe(pipe, overlapped))
     }
-
-    fn finish((): (), outcome: Outcome) -> Option<()> {
-        outcome.is_ok().then_some(())
-    }
-
-    fn give_back((): ()) {}
 }

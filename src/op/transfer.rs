@@ -1,295 +1,229 @@
-//! Reading and writing: `WSARecv` and `WSASend` on sockets, `ReadFile` and
-//! `WriteFile` on everything else.
+//! Reading and writing, of whatever object: `WSARecv` and `WSASend` on sockets,
+//! `ReadFile` and `WriteFile` on everything else.
 
 use super::on::{Anything, Socket};
-use super::{Call, Called, Calls, Fills, Operation, OperationKind, Outcome, Region, Returns};
-use super::{Sends, Starter};
+use super::{Fills, Finish, Region, RegionMut, Sends, Starter, Submitted};
 use crate::buffer::{IoBuf, IoBufMut};
-use crate::error::{Error, Result, refusal};
-use crate::handle::Object;
-use crate::sys;
+use crate::error::{Error, Misuse, refusal};
+use crate::operation::{Object, Operation};
+use crate::sys::{self, Cause};
+use crate::sys::{Facts, FactsOn};
 
-/// A read from a socket, pipe or device; see
-/// [`Iocp::initiate_read`](crate::Iocp::initiate_read).
+/// Reads from a socket, file, pipe or device: `WSARecv` or `ReadFile`.
+///
+/// See [`Iocp::initiate_read`](crate::Iocp::initiate_read).
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Read<B> {
     buffer: B,
+    offset: Option<u64>,
 }
 
-/// A read from a file; see
-/// [`Iocp::initiate_read_at`](crate::Iocp::initiate_read_at).
+/// Writes to a socket, file, pipe or device: `WSASend` or `WriteFile`.
+///
+/// See [`Iocp::initiate_write`](crate::Iocp::initiate_write).
 #[derive(Clone, Debug)]
-pub struct ReadAt<B> {
-    buffer: B,
-    offset: u64,
-}
-
-/// A write to a socket, pipe or device; see
-/// [`Iocp::initiate_write`](crate::Iocp::initiate_write).
-#[derive(Clone, Debug)]
+#[must_use]
 pub struct Write<B> {
     buffer: B,
+    offset: Option<u64>,
 }
 
-/// A write to a file; see
-/// [`Iocp::initiate_write_at`](crate::Iocp::initiate_write_at).
+/// Receives into several buffers, which are filled in order: `WSARecv`.
 #[derive(Clone, Debug)]
-pub struct WriteAt<B> {
-    buffer: B,
-    offset: u64,
-}
-
-/// A receive into several buffers, which are filled in order.
-#[derive(Clone, Debug)]
+#[must_use]
 pub struct ReadVectored<B, const N: usize> {
     buffers: [B; N],
 }
 
-impl<B: IoBufMut> Read<B> {
-    /// Into this buffer.
-    #[inline(always)]
-    pub fn new(buffer: B) -> Self {
-        Self { buffer }
-    }
+/// Sends several buffers, in order: `WSASend`. On a datagram socket they are one
+/// datagram.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct WriteVectored<B, const N: usize> {
+    buffers: [B; N],
 }
 
-impl<B: IoBufMut> ReadAt<B> {
-    /// Into this buffer, from `offset` (in bytes) on.
+impl<B: IoBufMut> Read<B> {
+    /// Reads into `buffer`.
     #[inline(always)]
-    pub fn new(buffer: B, offset: u64) -> Self {
-        Self { buffer, offset }
+    pub fn new(buffer: B) -> Self {
+        Self { buffer, offset: None }
+    }
+
+    /// Reads from `offset` on, in bytes. Files need this; sockets have no offsets.
+    #[inline(always)]
+    pub fn at(self, offset: u64) -> Self {
+        Self { offset: Some(offset), ..self }
     }
 }
 
 impl<B: IoBuf> Write<B> {
-    /// Of this buffer.
+    /// Writes the bytes of `buffer`.
     #[inline(always)]
     pub fn new(buffer: B) -> Self {
-        Self { buffer }
+        Self { buffer, offset: None }
     }
-}
 
-impl<B: IoBuf> WriteAt<B> {
-    /// Of this buffer, from `offset` (in bytes) on; [`u64::MAX`] appends.
+    /// Writes from `offset` on, in bytes; [`u64::MAX`] appends. Files need this;
+    /// sockets have no offsets.
     #[inline(always)]
-    pub fn new(buffer: B, offset: u64) -> Self {
-        Self { buffer, offset }
+    pub fn at(self, offset: u64) -> Self {
+        Self { offset: Some(offset), ..self }
     }
 }
 
 impl<B: IoBufMut, const N: usize> ReadVectored<B, N> {
-    /// Into these buffers.
+    /// Receives into `buffers`.
     pub fn new(buffers: [B; N]) -> Self {
         Self { buffers }
     }
 }
 
-#[inline(always)]
-fn check_room(buffer: &mut impl IoBufMut) -> Result<()> {
-    if buffer.is_full() { Err(Error::misuse(&refusal::FULL_VECTOR)) } else { Ok(()) }
+impl<B: IoBuf, const N: usize> WriteVectored<B, N> {
+    /// Sends the bytes of `buffers`.
+    pub fn new(buffers: [B; N]) -> Self {
+        Self { buffers }
+    }
 }
 
-/// Files want an offset.
+/// Files have no current position, and nothing else has any.
 #[inline(always)]
-fn check_stream(object: &Object<'_>) -> Result<()> {
-    if object.is_file() { Err(Error::misuse(&refusal::NEEDS_OFFSET)) } else { Ok(()) }
-}
-
-#[inline(always)]
-fn read<O>(region: Region, starter: Starter<'_, O>) -> Called<'_> {
-    if starter.is_socket() {
-        starter.call_with(|socket, overlapped, counts| {
-            sys::receive(socket, region, overlapped, counts)
-        })
-    } else {
-        starter
-            .call_with(|file, overlapped, counts| sys::read_file(file, region, overlapped, counts))
+fn check_offset(on: &Object<'_>, offset: Option<u64>) -> Result<(), &'static Misuse> {
+    match offset {
+        None if on.is_file() => Err(&refusal::NEEDS_OFFSET),
+        Some(_) if on.is_socket() => Err(&refusal::NO_OFFSET),
+        _ => Ok(()),
     }
 }
 
 #[inline(always)]
-fn write<O>(region: Region, starter: Starter<'_, O>) -> Called<'_> {
-    if starter.is_socket() {
-        starter
-            .call_with(|socket, overlapped, counts| sys::send(socket, region, overlapped, counts))
-    } else {
-        starter
-            .call_with(|file, overlapped, counts| sys::write_file(file, region, overlapped, counts))
+fn check_room(buffer: &mut impl IoBufMut) -> Result<(), &'static Misuse> {
+    if buffer.is_full() { Err(&refusal::FULL_VECTOR) } else { Ok(()) }
+}
+
+/// What `split` returns, if `checked` says so.
+#[inline(always)]
+pub(super) fn parts<A, M>(
+    arguments: A,
+    memory: M,
+    checked: Result<(), &'static Misuse>,
+) -> Result<(A, M), (Error, M)> {
+    match checked {
+        Ok(()) => Ok((arguments, memory)),
+        Err(misuse) => Err((Error::misuse(misuse), memory)),
     }
+}
+
+/// A message that is too long is refused where its length is that of the memory
+/// which is sent: what the system does with one differs in whether a packet comes.
+#[inline(always)]
+pub(super) fn check_message<O>(starter: &Starter<'_, O>, length: u32) -> Result<(), Cause> {
+    if starter.can_send(length) { Ok(()) } else { Err(Cause::Misuse(&refusal::MESSAGE_TOO_LONG)) }
 }
 
 impl<B: IoBufMut + Send> Operation for Read<B> {
-    const CALLS: Calls = Calls::either(Call::WSARecv, Call::ReadFile);
-    const KIND: OperationKind = OperationKind::Read;
-    const RETURNS: Returns<Self> = Returns::itself();
+    const FACTS: FactsOn = FactsOn::Either { sockets: Facts::WSARecv, handles: Facts::ReadFile };
+    const FINISH: Finish<Self> = Finish::memory();
     type On = Anything;
     type Memory = Fills<B>;
-    type Arguments = ();
+    type Arguments = u64;
     type Output = B;
-    type Given = B;
 
     #[inline(always)]
-    fn prepare(&mut self, on: &Object<'_>) -> Result<()> {
-        check_stream(on)?;
-        check_room(&mut self.buffer)
-    }
-
-    #[inline(always)]
-    fn split(self) -> ((), Fills<B>) {
-        ((), Fills(self.buffer))
+    fn split(self, on: &Object<'_>) -> Result<(u64, Fills<B>), (Error, Fills<B>)> {
+        let Self { mut buffer, offset } = self;
+        let checked = check_offset(on, offset).and_then(|()| check_room(&mut buffer));
+        parts(offset.unwrap_or(0), Fills(buffer), checked)
     }
 
     #[inline(always)]
-    fn start((): (), region: Region, starter: Starter<'_, Self>) -> Called<'_> {
-        read(region, starter)
-    }
-
-    fn finish(Fills(buffer): Fills<B>, _: Outcome) -> Option<B> {
-        Some(buffer)
-    }
-
-    fn give_back(Fills(buffer): Fills<B>) -> B {
-        buffer
-    }
-}
-
-impl<B: IoBufMut + Send> Operation for ReadAt<B> {
-    const CALLS: Calls = Calls::handle(Call::ReadFile);
-    const KIND: OperationKind = OperationKind::Read;
-    const RETURNS: Returns<Self> = Returns::itself();
-    type On = super::on::Handle;
-    type Memory = Fills<B>;
-    type Arguments = ();
-    type Output = B;
-    type Given = B;
-
-    #[inline(always)]
-    fn prepare(&mut self, _: &Object<'_>) -> Result<()> {
-        check_room(&mut self.buffer)
-    }
-
-    #[inline(always)]
-    fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    #[inline(always)]
-    fn split(self) -> ((), Fills<B>) {
-        ((), Fills(self.buffer))
-    }
-
-    #[inline(always)]
-    fn start((): (), region: Region, starter: Starter<'_, Self>) -> Called<'_> {
-        read(region, starter)
-    }
-
-    fn finish(Fills(buffer): Fills<B>, _: Outcome) -> Option<B> {
-        Some(buffer)
-    }
-
-    fn give_back(Fills(buffer): Fills<B>) -> B {
-        buffer
+    fn start<'l>(offset: u64, region: RegionMut, starter: Starter<'l, Self>) -> Submitted<'l> {
+        if starter.is_socket() {
+            starter.call_with(|socket, overlapped, counts| {
+                sys::receive(socket, [region], overlapped, counts)
+            })
+        } else {
+            starter.at(offset).call_with(|file, overlapped, counts| {
+                sys::read_file(file, region, overlapped, counts)
+            })
+        }
     }
 }
 
 impl<B: IoBuf + Send> Operation for Write<B> {
-    const CALLS: Calls = Calls::either(Call::WSASend, Call::WriteFile);
-    const KIND: OperationKind = OperationKind::Write;
-    const RETURNS: Returns<Self> = Returns::itself();
+    const FACTS: FactsOn = FactsOn::Either { sockets: Facts::WSASend, handles: Facts::WriteFile };
+    const FINISH: Finish<Self> = Finish::memory();
     type On = Anything;
     type Memory = Sends<B>;
-    type Arguments = ();
+    type Arguments = u64;
     type Output = B;
-    type Given = B;
 
     #[inline(always)]
-    fn prepare(&mut self, on: &Object<'_>) -> Result<()> {
-        check_stream(on)?;
-        on.check_message(self.buffer.initialized().1)
-    }
-
-    #[inline(always)]
-    fn split(self) -> ((), Sends<B>) {
-        ((), Sends(self.buffer))
+    fn split(self, on: &Object<'_>) -> Result<(u64, Sends<B>), (Error, Sends<B>)> {
+        let Self { buffer, offset } = self;
+        parts(offset.unwrap_or(0), Sends(buffer), check_offset(on, offset))
     }
 
     #[inline(always)]
-    fn start((): (), region: Region, starter: Starter<'_, Self>) -> Called<'_> {
-        write(region, starter)
-    }
-
-    fn finish(Sends(buffer): Sends<B>, _: Outcome) -> Option<B> {
-        Some(buffer)
-    }
-
-    fn give_back(Sends(buffer): Sends<B>) -> B {
-        buffer
-    }
-}
-
-impl<B: IoBuf + Send> Operation for WriteAt<B> {
-    const CALLS: Calls = Calls::handle(Call::WriteFile);
-    const KIND: OperationKind = OperationKind::Write;
-    const RETURNS: Returns<Self> = Returns::itself();
-    type On = super::on::Handle;
-    type Memory = Sends<B>;
-    type Arguments = ();
-    type Output = B;
-    type Given = B;
-
-    #[inline(always)]
-    fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    #[inline(always)]
-    fn split(self) -> ((), Sends<B>) {
-        ((), Sends(self.buffer))
-    }
-
-    #[inline(always)]
-    fn start((): (), region: Region, starter: Starter<'_, Self>) -> Called<'_> {
-        write(region, starter)
-    }
-
-    fn finish(Sends(buffer): Sends<B>, _: Outcome) -> Option<B> {
-        Some(buffer)
-    }
-
-    fn give_back(Sends(buffer): Sends<B>) -> B {
-        buffer
+    fn start<'l>(offset: u64, region: Region, starter: Starter<'l, Self>) -> Submitted<'l> {
+        if !starter.is_socket() {
+            return starter.at(offset).call_with(|file, overlapped, counts| {
+                sys::write_file(file, region, overlapped, counts)
+            });
+        }
+        match check_message(&starter, region.length()) {
+            Ok(()) => starter.call_with(|socket, overlapped, counts| {
+                sys::send(socket, [region], overlapped, counts)
+            }),
+            Err(cause) => starter.refuse(cause),
+        }
     }
 }
 
 impl<B: IoBufMut + Send, const N: usize> Operation for ReadVectored<B, N> {
-    const CALLS: Calls = Calls::socket(Call::WSARecv);
-    const KIND: OperationKind = OperationKind::Read;
+    const FACTS: FactsOn = FactsOn::Sockets(Facts::WSARecv);
+    const FINISH: Finish<Self> =
+        Finish::with(|memory: Self::Memory, _| Some(memory.map(|Fills(b)| b)));
     type On = Socket;
     type Memory = [Fills<B>; N];
     type Arguments = ();
     type Output = [B; N];
-    type Given = [B; N];
 
-    fn prepare(&mut self, _: &Object<'_>) -> Result<()> {
-        let is_full = self.buffers.iter_mut().all(IoBufMut::is_full);
-        if is_full { Err(Error::misuse(&refusal::FULL_VECTOR)) } else { Ok(()) }
+    fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
+        let mut buffers = self.buffers;
+        let is_full = buffers.iter_mut().all(IoBufMut::is_full);
+        let checked = if is_full { Err(&refusal::FULL_VECTOR) } else { Ok(()) };
+        parts((), buffers.map(Fills), checked)
     }
 
-    fn split(self) -> ((), Self::Memory) {
-        ((), self.buffers.map(Fills))
-    }
-
-    fn start((): (), regions: [Region; N], starter: Starter<'_, Self>) -> Called<'_> {
+    fn start<'l>((): (), regions: [RegionMut; N], starter: Starter<'l, Self>) -> Submitted<'l> {
         starter.call_with(|socket, overlapped, counts| {
-            sys::receive_vectored(socket, regions, overlapped, counts)
+            sys::receive(socket, regions, overlapped, counts)
         })
     }
+}
 
-    fn finish(memory: Self::Memory, _: Outcome) -> Option<[B; N]> {
-        Some(Self::give_back(memory))
+impl<B: IoBuf + Send, const N: usize> Operation for WriteVectored<B, N> {
+    const FACTS: FactsOn = FactsOn::Sockets(Facts::WSASend);
+    const FINISH: Finish<Self> =
+        Finish::with(|memory: Self::Memory, _| Some(memory.map(|Sends(b)| b)));
+    type On = Socket;
+    type Memory = [Sends<B>; N];
+    type Arguments = ();
+    type Output = [B; N];
+
+    fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
+        Ok(((), self.buffers.map(Sends)))
     }
 
-    fn give_back(memory: Self::Memory) -> [B; N] {
-        memory.map(|Fills(buffer)| buffer)
+    fn start<'l>((): (), regions: [Region; N], starter: Starter<'l, Self>) -> Submitted<'l> {
+        let length = regions.iter().map(Region::length).fold(0, u32::saturating_add);
+        match check_message(&starter, length) {
+            Ok(()) => starter.call_with(|socket, overlapped, counts| {
+                sys::send(socket, regions, overlapped, counts)
+            }),
+            Err(cause) => starter.refuse(cause),
+        }
     }
 }

@@ -14,10 +14,12 @@ use std::process;
 use std::ptr::{self, NonNull};
 
 use super::cell::Cell;
+use super::definition::{How, Operation, Outcome, Way};
 use super::lend::Lend;
-use super::payload::{Operation, OperationKind, Outcome, Way, Way2};
-use super::state::{DROPS, LONG_WAY};
-use crate::error::{Call, STATUS_CANCELLED, is_error};
+use super::object::StartedOn;
+use super::state::{DROPS, Holder, LONG_WAY};
+use crate::error::{STATUS_CANCELLED, is_error};
+use crate::sys::Facts;
 
 /// How many bytes of a cell context and payload may fill, and how they may be
 /// aligned there.
@@ -52,14 +54,15 @@ pub(super) struct Body<C, O, W>(PhantomData<(C, O, W)>);
 /// caller's alone (`completed`: or its context and payload are), and in which
 /// what they use has not been moved out or dropped.
 pub(super) struct VTable {
-    pub call: &'static Call,
-    pub kind: OperationKind,
+    pub facts: &'static Facts,
     context_has_room: bool,
     /// Where the payload is in the room, or in the spill block if it has no room.
     payload_offset: usize,
     payload_has_room: bool,
     /// What the operation returns; see [`returned`].
     returned: fn() -> (TypeId, Form),
+    /// The name of that type, for people.
+    pub output_name: fn() -> &'static str,
     output: Output,
     /// Runs when the packet is dequeued, before anybody sees the completion.
     pub completed: Option<unsafe fn(NonNull<Cell>, &mut u32)>,
@@ -67,21 +70,22 @@ pub(super) struct VTable {
     pub drop_payload: Option<unsafe fn(NonNull<Cell>)>,
 }
 
-/// Which of the ways an operation returns something in; see [`Returns`].
+/// Which of the ways an operation returns something in; see
+/// [`Finish`](super::definition::Finish).
 pub(super) type Form = u8;
 /// The payload itself.
-pub(super) const ITSELF: Form = 0;
+pub(super) const WHOLE: Form = 0;
 /// The payload, once it has been told how many bytes it has got.
 pub(super) const FILLED: Form = 1;
 /// What is made of it.
-pub(super) const MADE: Form = 2;
+pub(super) const CONVERTED: Form = 2;
 
 /// How what an operation returns comes out of its payload.
 pub(super) enum Output {
-    Payload,
+    Whole,
     Filled(unsafe fn(NonNull<Cell>, u32)),
     /// Puts it to the second pointer; `false` if there is none.
-    Made(unsafe fn(NonNull<Cell>, *mut u8) -> bool),
+    Converted(unsafe fn(NonNull<Cell>, *mut u8) -> bool),
 }
 
 impl VTable {
@@ -147,8 +151,7 @@ pub(super) unsafe fn context_place<C>(cell: NonNull<Cell>) -> *mut C {
 
 impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
     pub const VTABLE: &'static VTable = &VTable {
-        call: W::CALL,
-        kind: O::KIND,
+        facts: W::FACTS,
         context_has_room: Self::CONTEXT_HAS_ROOM,
         payload_offset: match Self::SPILL {
             Some((_, offset)) if !Self::PAYLOAD_HAS_ROOM => offset,
@@ -156,18 +159,19 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
         },
         payload_has_room: Self::PAYLOAD_HAS_ROOM,
         returned: W::RETURNED,
-        output: match O::RETURNS.0 {
-            Way2::Itself => Output::Payload,
-            Way2::ItselfFilled(_) => Output::Filled(Self::fill),
-            Way2::Made => Output::Made(Self::make),
+        output_name: W::OUTPUT_NAME,
+        output: match O::FINISH.0 {
+            How::Whole => Output::Whole,
+            How::Filled(_) => Output::Filled(Self::fill),
+            How::Converted(_) => Output::Converted(Self::convert),
         },
-        completed: if O::SEES_SUCCESS { Some(Self::completed) } else { None },
+        completed: if O::SUCCEEDED.is_some() { Some(Self::completed) } else { None },
         drop_context: Self::drop_context,
         drop_payload: if mem::needs_drop::<O::Memory>() { Some(Self::drop_payload) } else { None },
     };
 
     /// Whether the operation takes the [long way](LONG_WAY).
-    const LONG_WAY: bool = O::SEES_SUCCESS
+    const LONG_WAY: bool = O::SUCCEEDED.is_some()
         || match Self::SPILL {
             Some((layout, _)) => layout.size() > KEPT_SPILL,
             None => false,
@@ -177,12 +181,17 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
     pub const TRAITS: u32 = if Self::LONG_WAY { LONG_WAY } else { 0 }
         | if mem::needs_drop::<O::Memory>() { DROPS } else { 0 };
 
+    /// Who holds a cell with the kernel while the operation is in flight, and what
+    /// its state says of it.
+    pub const HOLDERS: u32 =
+        Holder::Pending as u32 | if W::SCOPED { Holder::Scope as u32 } else { 0 } | Self::TRAITS;
+
     const CONTEXT_HAS_ROOM: bool = context_has_room::<C>(
         Self::LINK + if Self::PAYLOAD_HAS_ROOM { mem::size_of::<O::Memory>() } else { 0 },
     );
 
-    /// What the scope's list takes of the room.
-    const LINK: usize = if W::SCOPED { mem::size_of::<Link>() } else { 0 };
+    /// What the scope's list takes of the room. The payload behind it is aligned.
+    const LINK: usize = if W::SCOPED { round_up(mem::size_of::<Link>(), ROOM_ALIGN) } else { 0 };
 
     const PAYLOAD_HAS_ROOM: bool = mem::size_of::<O::Memory>() + Self::LINK <= ROOM - CONTEXT_ROOM
         && mem::align_of::<O::Memory>() <= ROOM_ALIGN;
@@ -258,9 +267,10 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
     unsafe fn completed(cell: NonNull<Cell>, status: &mut u32) {
         // SAFETY: By the contract.
         unsafe {
+            let Some(succeeded) = O::SUCCEEDED else { return };
             if !is_error(*status) {
                 let unwinds = AbortOnUnwind;
-                let seen = O::succeeded(&mut *Self::payload_place(cell), Cell::handle(cell).raw());
+                let seen = succeeded(&*Self::payload_place(cell), StartedOn(Cell::handle(cell)));
                 mem::forget(unwinds);
                 if let Err(error) = seen {
                     // Nothing else: what a failed operation has put into its
@@ -275,7 +285,7 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
     ///
     /// See [`VTable`].
     unsafe fn fill(cell: NonNull<Cell>, bytes: u32) {
-        let Way2::ItselfFilled(fill) = O::RETURNS.0 else { return };
+        let How::Filled(fill) = O::FINISH.0 else { return };
         // SAFETY: By the contract; the operation has transferred the bytes.
         unsafe { fill(&mut *Self::payload_place(cell), bytes) };
     }
@@ -283,13 +293,14 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
     /// # Safety
     ///
     /// See [`VTable`].
-    unsafe fn make(cell: NonNull<Cell>, output: *mut u8) -> bool {
+    unsafe fn convert(cell: NonNull<Cell>, output: *mut u8) -> bool {
+        let How::Converted(convert) = O::FINISH.0 else { return false };
         // SAFETY: By the contract, the payload is moved out once.
         let (mut memory, (status, bytes)) =
             unsafe { (Self::payload_place(cell).read(), Cell::result(cell)) };
         // SAFETY: The operation has transferred the bytes.
         unsafe { memory.filled(bytes as usize) };
-        let Some(value) = O::finish(memory, Outcome { status, bytes }) else { return false };
+        let Some(value) = convert(memory, Outcome { status, bytes }) else { return false };
         // SAFETY: The caller has made room for a value of this type.
         unsafe { output.cast::<O::Output>().write(value) };
         true
@@ -352,9 +363,9 @@ pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>, vtable: &VTable, bytes:
     // SAFETY: By the caller's promise.
     unsafe {
         match vtable.output {
-            Output::Payload => {}
+            Output::Whole => {}
             Output::Filled(fill) => fill(cell, bytes),
-            Output::Made(make) => return take_made(cell, make),
+            Output::Converted(convert) => return take_converted(cell, convert),
         }
         let start =
             if vtable.payload_has_room { Cell::room(cell) } else { Cell::spill_start(cell) };
@@ -364,17 +375,17 @@ pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>, vtable: &VTable, bytes:
 
 /// # Safety
 ///
-/// As for [`take_output`], and `make` is of this cell.
+/// As for [`take_output`], and `convert` is of this cell.
 #[cold]
-unsafe fn take_made<T>(
+unsafe fn take_converted<T>(
     cell: NonNull<Cell>,
-    make: unsafe fn(NonNull<Cell>, *mut u8) -> bool,
+    convert: unsafe fn(NonNull<Cell>, *mut u8) -> bool,
 ) -> Option<T> {
     let mut output = MaybeUninit::<T>::uninit();
     // SAFETY: By the caller's promise.
-    let made = unsafe { make(cell, output.as_mut_ptr().cast()) };
-    // SAFETY: `make` has written it if it says so.
-    made.then(|| unsafe { output.assume_init() })
+    let converted = unsafe { convert(cell, output.as_mut_ptr().cast()) };
+    // SAFETY: `convert` has written it if it says so.
+    converted.then(|| unsafe { output.assume_init() })
 }
 
 /// Memory of a cell on the heap.

@@ -9,8 +9,9 @@ use std::thread;
 
 use super::body::link;
 use super::cell::Cell;
-use super::launch::{Cells, Launched, Target};
-use super::payload::{Operation, Scoped};
+use super::definition::{Operation, Scoped};
+use super::launch::{Cells, Launched};
+use super::object::Target;
 use super::pending::{InScope, Pending};
 use super::state::Holder;
 use crate::error::{Rejected, Result};
@@ -79,9 +80,10 @@ impl<'scope> Borrowing<'scope, '_> {
         cells: &Cells<C>,
         port: &Port,
         target: Target,
+        key: usize,
         context: C,
-        operation: O,
-    ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Given)>>
+        parts: (O::Arguments, O::Memory),
+    ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Memory)>>
     where
         O::Memory: 'scope,
     {
@@ -92,9 +94,9 @@ impl<'scope> Borrowing<'scope, '_> {
             self.room.set(FIRST_ROOM.max(self.let_go(false, &mut panic)));
             panic.unwrap_or_else(|panic| resume_unwind(panic));
         }
-        let pending = match cells.launch::<O, Scoped<SOCKET>>(target, context, operation)? {
+        let pending = match cells.launch::<O, Scoped<SOCKET>>(target, context, parts)? {
             Launched::InFlight(pending) => pending,
-            launched => launched.into_pending(cells, port, target.key)?,
+            launched => launched.into_pending(cells, port, key)?,
         };
         self.hold(pending.cell());
         // From here on it cannot outlive the scope.

@@ -8,7 +8,7 @@ use std::cell::UnsafeCell;
 use std::mem::{self, MaybeUninit};
 use std::ptr::NonNull;
 
-use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_0_0};
+use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::atomic::AtomicU32;
 use super::body::{ROOM, Spill, VTable, returned_payload, take_output};
@@ -80,7 +80,7 @@ impl Cell {
         unsafe { (*(*cell.as_ptr()).handle.get()).0 }
     }
 
-    /// Makes the `OVERLAPPED` ready for an operation.
+    /// Makes the `OVERLAPPED` ready for an operation, but for its offset.
     ///
     /// Its event stays null from the beginning: it would be signalled, and with
     /// it set the operation is cancelled when the thread that started it ends.
@@ -89,14 +89,12 @@ impl Cell {
     ///
     /// The caller owns the cell alone.
     #[inline]
-    pub unsafe fn renew(cell: NonNull<Cell>, offset: u64) {
+    pub unsafe fn renew(cell: NonNull<Cell>) {
         // SAFETY: By the caller's promise.
         unsafe {
             let overlapped = (*cell.as_ptr()).overlapped.get();
             // As the system's own calls begin.
             (*overlapped).Internal = STATUS_PENDING as usize;
-            (*overlapped).Anonymous.Anonymous =
-                OVERLAPPED_0_0 { Offset: offset as u32, OffsetHigh: (offset >> 32) as u32 };
         }
     }
 

@@ -1,6 +1,6 @@
 //! Operations that are over.
 
-use std::any::TypeId;
+use std::any::{self, TypeId};
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -8,12 +8,12 @@ use std::net::TcpStream;
 use std::ptr::{self, NonNull};
 
 use super::Fills;
-use super::body::{FILLED, ITSELF, VTable, context_place};
+use super::body::{FILLED, VTable, WHOLE, context_place};
 use super::cell::Cell;
 use super::lend::Lend;
-use super::payload::OperationKind;
-use crate::error::{Error, Rejected, Result, completion_error, refusal};
+use crate::error::{Error, Result, completion_error};
 use crate::sys::Entry;
+use crate::sys::OperationKind;
 
 /// A completed operation: what [`Iocp::get_completion`](crate::Iocp::get_completion)
 /// returns.
@@ -69,28 +69,6 @@ impl<C> CompletionStatus<C> {
     }
 }
 
-impl<C> CompletionStatus<C> {
-    /// What the operation returns, and how many bytes it has transferred.
-    ///
-    /// # Errors
-    ///
-    /// If it has failed, with what it returns all the same. `None` there if it is
-    /// not a `T`, or was taken already.
-    pub fn into_output<T: 'static>(mut self) -> Result<(T, u32), Failed<T>> {
-        let output = self.operation.take::<T>();
-        match (self.error_status, output) {
-            (Ok(()), Some(output)) => Ok((output, self.bytes_transferred)),
-            (Ok(()), None) => {
-                Err(Failed { error: Error::misuse(&refusal::NO_OUTPUT), returned: None })
-            }
-            (Err(error), returned) => Err(Failed { error, returned }),
-        }
-    }
-}
-
-/// What an operation that has failed has returned all the same.
-pub type Failed<T> = Rejected<Option<T>>;
-
 /// An operation that is over, and what it was given: the buffer, until it is
 /// taken from here or from the [`Pending`](crate::Pending), whichever comes
 /// first.
@@ -112,51 +90,77 @@ impl Finished {
     /// What kind of operation it was.
     #[must_use]
     pub fn kind(&self) -> OperationKind {
-        self.vtable.kind
+        self.vtable.facts.kind
     }
 
-    /// The buffer, if it is a `B` and has not been taken yet. After a read it
-    /// contains what was read.
+    /// The operation's [output](crate::Operation::Output), if it is a `T` and has not
+    /// been taken yet. After a read, the buffer contains what was read.
     ///
-    /// Operations of a [scope](crate::Iocp::scope) only borrow theirs, and
+    /// Operations of a [scope](crate::Iocp::scope) only borrow their memory, and
     /// return it from the `Pending` alone.
     #[inline(always)]
-    pub fn take_buffer<B: 'static>(&mut self) -> Option<B> {
+    pub fn take<T: 'static>(&mut self) -> Option<T> {
         let Self { cell: Some(cell), vtable, bytes } = *self else { return None };
-        let is_vector = TypeId::of::<B>() == TypeId::of::<Vec<u8>>();
+        let is_vector = TypeId::of::<T>() == TypeId::of::<Vec<u8>>();
         // SAFETY: The operation is over, its context has been moved out, and it
-        // returns a `B` of this form.
-        let buffer = unsafe {
-            if is_vector && vtable.returns_as::<B, FILLED>() {
+        // returns a `T` of this form.
+        let output = unsafe {
+            if is_vector && vtable.returns_as::<T, FILLED>() {
                 // What most reads are into is filled without a call through
                 // the table.
-                Cell::take_payload_and_leave(cell, vtable, bytes, |vector: &mut B| {
+                Cell::take_payload_and_leave(cell, vtable, bytes, |vector: &mut T| {
                     (*ptr::from_mut(vector).cast::<Fills<Vec<u8>>>()).filled(bytes as usize);
                 })
-            } else if vtable.returns_as::<B, ITSELF>() {
-                Cell::take_payload_and_leave(cell, vtable, bytes, |_: &mut B| {})
-            } else if vtable.returns::<B>() {
+            } else if vtable.returns_as::<T, WHOLE>() {
+                Cell::take_payload_and_leave(cell, vtable, bytes, |_: &mut T| {})
+            } else if vtable.returns::<T>() {
                 Cell::take_and_leave(cell, vtable, bytes)
             } else {
                 return None;
             }
         };
         self.cell = None;
-        buffer
+        output
     }
 
-    /// The operation's output, if it is a `T`: what
-    /// [`Operation::Output`](crate::Operation::Output) says.
+    /// The operation's output, as [`take`](Self::take) returns it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput), with a message that says what
+    /// the operation returns, if that is not a `T`, or has been taken already.
+    ///
+    /// ```
+    /// # let port = completion_port::Iocp::new()?;
+    /// # let stream = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let client = std::net::TcpStream::connect(stream.local_addr()?)?;
+    /// # let client = port.add_handle(client, 1)?;
+    /// port.initiate_write(&client, 2, "hello".to_owned())?;
+    /// let mut completion = port.get_completion()?;
+    /// let error = completion.operation.output::<Vec<u8>>().unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "the operation returns alloc::string::String, not alloc::vec::Vec<u8>",
+    /// );
+    /// assert_eq!(completion.operation.output::<String>()?, "hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn output<T: 'static>(&mut self) -> Result<T> {
+        self.take().ok_or_else(|| Error::no_output(self.vtable.output_name, any::type_name::<T>))
+    }
+
+    /// The buffer: [`take`](Self::take), by the name that reads and writes know it
+    /// by.
     #[inline(always)]
-    pub fn take<T: 'static>(&mut self) -> Option<T> {
-        self.take_buffer()
+    pub fn take_buffer<B: 'static>(&mut self) -> Option<B> {
+        self.take()
     }
 
     /// The accepted connection, after a successful
     /// [`initiate_accept`](crate::Iocp::initiate_accept), if it has not been
     /// taken yet.
     pub fn take_accepted(&mut self) -> Option<TcpStream> {
-        self.take_buffer()
+        self.take()
     }
 }
 
@@ -227,7 +231,7 @@ impl<C> Dequeued<C> {
             context,
             handle_context: key,
             bytes_transferred: bytes,
-            error_status: completion_error(status, vtable.call),
+            error_status: completion_error(status, vtable.facts),
             operation: Finished { cell: Some(cell), vtable, bytes },
         }
     }
@@ -251,6 +255,6 @@ impl<C> Drop for Dequeued<C> {
 /// The kernel has given the cell back, and the caller holds it.
 pub(super) unsafe fn outcome(cell: NonNull<Cell>) -> Result<u32, Error> {
     // SAFETY: By the caller's promise.
-    let ((status, bytes), call) = unsafe { (Cell::result(cell), Cell::vtable(cell).call) };
-    completion_error(status, call).map(|()| bytes)
+    let ((status, bytes), facts) = unsafe { (Cell::result(cell), Cell::vtable(cell).facts) };
+    completion_error(status, facts).map(|()| bytes)
 }

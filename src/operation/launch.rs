@@ -7,14 +7,16 @@ use std::ptr::NonNull;
 use super::body::{AbortOnUnwind, Body};
 use super::cell::Cell;
 use super::completion::{CompletionStatus, Dequeued};
+use super::definition::{Operation, Owned, Post, Types, Way};
 use super::lend::Lend;
-use super::payload::{Operation, Owned, Post, Types, Way};
+use super::object::Target;
 use super::pending::Pending;
 use super::rule::{Verdict, may_be_a_warning, verdict};
 use super::slab::Slab;
-use super::state::Holder;
-use crate::error::{Call, Error, Rejected, Result, STATUS_CANCELLED};
-use crate::sys::{self, Answer, Handle, Landing, LentOverlapped, Nature, Packet, Port, Starter};
+use super::starter::Starter;
+use crate::error::{Error, Rejected, Result, STATUS_CANCELLED};
+use crate::sys::{self, Answer, Cause, Handle, Landing, Nature, Packet, Port};
+use crate::sys::{Errors, Facts};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
 #[derive(Debug)]
@@ -33,18 +35,6 @@ unsafe impl<C: Send> Sync for Cells<C> {}
 pub(crate) struct Found<C> {
     cell: NonNull<Cell>,
     contexts: PhantomData<fn() -> C>,
-}
-
-/// What an operation is started on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Target {
-    pub handle: Handle,
-    /// The completion key of the handle.
-    pub key: usize,
-    /// Where in a file; 0 for everything else.
-    pub offset: u64,
-    /// Whether the handle skips the packets of inline successes.
-    pub skips: bool,
 }
 
 /// An operation after the call that starts it.
@@ -87,11 +77,14 @@ impl<C> Cells<C> {
         &self,
         target: Target,
         context: C,
-        operation: O,
-    ) -> Result<Launched<C, O, W>, Rejected<(C, O::Given)>> {
-        let (arguments, memory) = operation.split();
-        self.launch_with(target, context, memory, |lent, overlapped| {
-            O::start(arguments, lent, Starter::new(target, W::SOCKET, overlapped)).answer()
+        (arguments, memory): (O::Arguments, O::Memory),
+    ) -> Result<Launched<C, O, W>, Rejected<(C, O::Memory)>> {
+        let target = Target { is_socket: W::SOCKET, ..target };
+        self.launch_with(target, context, memory, |lent, cell| {
+            let holders = Body::<C, O, W>::HOLDERS;
+            // SAFETY: The cell is filled, and ours until the starter gives it away.
+            let starter = unsafe { Starter::new(target, cell, holders) };
+            O::start(arguments, lent, starter).answer()
         })
     }
 
@@ -101,13 +94,11 @@ impl<C> Cells<C> {
         target: Target,
         context: C,
         memory: O::Memory,
-        call: impl FnOnce(<O::Memory as Lend>::Lent, LentOverlapped) -> Answer,
-    ) -> Result<Launched<C, O, W>, Rejected<(C, O::Given)>> {
+        call: impl FnOnce(<O::Memory as Lend>::Lent, NonNull<Cell>) -> Result<Answer, Cause>,
+    ) -> Result<Launched<C, O, W>, Rejected<(C, O::Memory)>> {
         let cell = match self.slab().allocate() {
             Ok(cell) => cell,
-            Err(error) => {
-                return Err(Rejected { error, returned: (context, O::give_back(memory)) });
-            }
+            Err(error) => return Err(Rejected { error, returned: (context, memory) }),
         };
         // SAFETY: The cell was just allocated: it is ours until the call, and
         // empty.
@@ -115,22 +106,17 @@ impl<C> Cells<C> {
         // before the operation is over.
         let lent = unsafe {
             Cell::set_handle(cell, target.handle);
-            Cell::renew(cell, target.offset);
+            Cell::renew(cell);
             (*Body::<C, O, W>::place(cell, context, memory)).lend()
         };
-        let others = Holder::Pending as u32
-            | if W::SCOPED { Holder::Scope as u32 } else { 0 }
-            | Body::<C, O, W>::TRAITS;
-        // SAFETY: Ours until the call.
-        unsafe { cell.as_ref() }.state.begin(others);
-        // Given away from here on: the packet can be dequeued by another
-        // thread before the call returns.
-        // SAFETY: Filled and given to the kernel, for this call only.
-        let overlapped = unsafe { Cell::lend(cell) };
         let unwinds = AbortOnUnwind;
-        let answer = call(lent, overlapped);
+        let answer = call(lent, cell);
         mem::forget(unwinds);
-        Ok(match verdict(answer, W::CALL, target.skips) {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(cause) => return Err(*not_called::<C, O, W>(cell, cause)),
+        };
+        Ok(match verdict(answer, W::FACTS, target.skips) {
             Verdict::PacketComes => Launched::InFlight(Pending::new(cell)),
             Verdict::Finished { bytes } => {
                 // SAFETY: No packet will come, so the cell is ours again.
@@ -272,7 +258,7 @@ impl<C, O: Operation, W: Way<O>> Launched<C, O, W> {
         cells: &Cells<C>,
         port: &Port,
         key: usize,
-    ) -> Result<Pending<O::Output>, Rejected<(C, O::Given)>> {
+    ) -> Result<Pending<O::Output>, Rejected<(C, O::Memory)>> {
         // What the cold parts take and return fits into registers, so that the
         // common result stays there too.
         match self {
@@ -307,7 +293,7 @@ impl<C, O: Operation, W: Way<O>> Unqueued<C, O, W> {
         // cell is ours, and becomes the completion's.
         let operation = unsafe {
             let (status, bytes) = match Cell::result(self.cell) {
-                (0, bytes) if !O::SEES_SUCCESS => (0, bytes),
+                (0, bytes) if O::SUCCEEDED.is_none() => (0, bytes),
                 _ => Cell::completed(self.cell),
             };
             self.cell.as_ref().state.complete_at_once();
@@ -324,11 +310,11 @@ impl<C, O: Operation, W: Way<O>> Unqueued<C, O, W> {
         self,
         port: &Port,
         key: usize,
-    ) -> Result<Pending<O::Output>, Box<Rejected<(C, O::Given)>>> {
+    ) -> Result<Pending<O::Output>, Box<Rejected<(C, O::Memory)>>> {
         self.post(port, key).map_err(|Rejected { error, returned: Self { cell, .. } }| {
             // SAFETY: No packet will come, so the cell is ours.
             let (context, memory) = unsafe { withdraw::<C, O, W>(cell) };
-            Box::new(Rejected { error, returned: (context, O::give_back(memory)) })
+            Box::new(Rejected { error, returned: (context, memory) })
         })
     }
 
@@ -357,14 +343,14 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
         cells: &Cells<C>,
         port: &Port,
         key: usize,
-    ) -> Result<Pending<O::Output>, Box<Rejected<(C, O::Given)>>> {
+    ) -> Result<Pending<O::Output>, Box<Rejected<(C, O::Memory)>>> {
         let refused = Self { cell, verdict, types: PhantomData };
         refused.settle(cells)?.into_pending(cells, port, key).map_err(Box::new)
     }
 
     /// Gives back what the operation was started with; if it is over, it gets
     /// a completion after all.
-    pub fn settle(self, cells: &Cells<C>) -> Result<Launched<C, O, W>, Rejected<(C, O::Given)>> {
+    pub fn settle(self, cells: &Cells<C>) -> Result<Launched<C, O, W>, Rejected<(C, O::Memory)>> {
         let cell = self.cell;
         // SAFETY: The `Pending`'s part is still ours.
         let Some(others) = unsafe { cell.as_ref() }.state.withdraw() else {
@@ -375,7 +361,8 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
         // types.
         let (context, memory) = unsafe { Body::<C, O, W>::remove(cell) };
         // SAFETY: As above.
-        if may_leave_a_packet(&self.verdict, W::CALL, unsafe { Cell::handle(cell) }) {
+        let handle = unsafe { Cell::handle(cell) };
+        if may_leave_a_packet(&self.verdict, W::FACTS, handle) {
             // SAFETY: The slab keeps it until the packet comes, or never does.
             unsafe { cell.as_ref() }.state.abandon();
         } else {
@@ -391,7 +378,7 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
                     // SAFETY: The cell is new; no packet will come for it,
                     // unless it is posted.
                     let unqueued = unsafe {
-                        Cell::set_handle(cell, Handle::NONE);
+                        Cell::set_handle(cell, handle);
                         Body::<C, O, W>::place(cell, context, memory);
                         cell.as_ref().state.begin(others);
                         Unqueued::new(cell, status, 0)
@@ -400,11 +387,24 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
                 }
                 Err(error) => error,
             },
-            Verdict::NotStarted { code } => Error::os(W::CALL, code),
+            Verdict::NotStarted { code } => Error::os(W::FACTS, code),
             Verdict::PacketComes | Verdict::Finished { .. } => unreachable!("not refused"),
         };
-        Err(Rejected { error, returned: (context, O::give_back(memory)) })
+        Err(Rejected { error, returned: (context, memory) })
     }
+}
+
+/// Gives back what an operation was to be started with for which no call was made:
+/// the cell has never been the kernel's.
+#[cold]
+#[inline(never)]
+fn not_called<C, O: Operation, W: Way<O>>(
+    cell: NonNull<Cell>,
+    cause: Cause,
+) -> Box<Rejected<(C, O::Memory)>> {
+    // SAFETY: The cell is ours alone, and filled with these types.
+    let returned = unsafe { withdraw::<C, O, W>(cell) };
+    Box::new(Rejected { error: cause.into(), returned })
 }
 
 /// Whether a packet may come although the call has failed at once. On Windows
@@ -413,9 +413,11 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
 /// `NtWriteFile` in
 /// <https://gitlab.winehq.org/wine/wine/-/blob/wine-10.0/dlls/ntdll/unix/file.c>.
 /// Named pipes are its server's, which queues none.
-fn may_leave_a_packet(verdict: &Verdict, call: &'static Call, handle: Handle) -> bool {
-    matches!(*verdict, Verdict::NotStarted { code } if may_be_a_warning(code, call))
-        || call.asks_driver && sys::is_wine() && sys::nature(handle) != Nature::Pipe
+fn may_leave_a_packet(verdict: &Verdict, facts: &'static Facts, handle: Handle) -> bool {
+    matches!(*verdict, Verdict::NotStarted { code } if may_be_a_warning(code, facts))
+        || !matches!(facts.errors, Errors::AllBut(_))
+            && sys::is_wine()
+            && sys::nature(handle) != Nature::Pipe
 }
 
 /// Empties and frees a cell that was posted to the port, in vain.
@@ -440,45 +442,39 @@ mod tests {
 
     use windows_sys::Win32::Foundation::{ERROR_INVALID_HANDLE, ERROR_IO_PENDING};
 
+    use super::super::definition::Finish;
     use super::super::lend::Keeps;
-    use super::super::payload::Outcome;
+    use super::super::object::{Object, StartedOn};
+    use super::super::starter::Submitted;
     use super::*;
-    use crate::error::{Calls, STATUS_CANCELLED, STATUS_PENDING};
+    use crate::error::{STATUS_CANCELLED, STATUS_PENDING};
+    use crate::sys::FactsOn;
 
-    /// Does this when it sees its completion, which has that status.
+    /// Does this when it sees that it has succeeded, and ends with that status.
     struct Watching<F>(F);
 
-    impl<F: FnMut(&mut u32)> Operation for Watching<F> {
-        const CALLS: Calls = Calls::either(Call::ConnectEx, Call::ConnectEx);
+    impl<F: Fn() -> u32> Operation for Watching<F> {
+        const FACTS: FactsOn =
+            FactsOn::Either { sockets: Facts::ConnectEx, handles: Facts::ConnectEx };
+        const FINISH: Finish<Self> = Finish::with(|_, _| None);
         type On = ();
         type Memory = Unchecked<F>;
         type Arguments = ();
         type Output = ();
-        type Given = ();
-        const SEES_SUCCESS: bool = true;
 
-        fn split(self) -> ((), Unchecked<F>) {
-            ((), Unchecked(Keeps(self.0)))
+        fn split(self, _: &Object<'_>) -> Result<((), Unchecked<F>), (Error, Unchecked<F>)> {
+            Ok(((), Unchecked(Keeps(self.0))))
         }
 
-        fn start((): (), (): (), _: Starter<'_, Self>) -> sys::Called<'_> {
+        fn start<'l>((): (), (): (), _: Starter<'l, Self>) -> Submitted<'l> {
             unreachable!("there is no kernel")
         }
 
-        fn finish(_: Unchecked<F>, _: Outcome) -> Option<()> {
-            None
-        }
-
-        fn give_back(_: Unchecked<F>) {}
-
-        fn succeeded(
-            watching: &mut Unchecked<F>,
-            _: std::os::windows::io::RawHandle,
-        ) -> Result<(), u32> {
-            let mut status = 0;
-            (watching.0.0)(&mut status);
-            if status == 0 { Ok(()) } else { Err(status) }
-        }
+        const SUCCEEDED: Option<fn(&Unchecked<F>, StartedOn) -> Result<(), u32>> =
+            Some(|watching, _| match (watching.0.0)() {
+                0 => Ok(()),
+                status => Err(status),
+            });
     }
 
     /// Of one thread.
@@ -494,21 +490,34 @@ mod tests {
         unsafe fn lend(&mut self) {}
     }
 
-    fn launch<C, F: FnMut(&mut u32)>(
+    const fn nothing(skips: bool) -> Target {
+        Target { handle: Handle::NONE, is_socket: false, skips, longest_message: 0 }
+    }
+
+    /// As a starter does.
+    fn begin<C, O: Operation<Output: 'static>>(cell: NonNull<Cell>) {
+        // SAFETY: The tests fill the cell.
+        unsafe { cell.as_ref() }.state.begin(Body::<C, O, Owned<false>>::HOLDERS);
+    }
+
+    fn launch<C, F: Fn() -> u32>(
         cells: &Cells<C>,
         target: Target,
         context: C,
         operation: Watching<F>,
         call: impl FnOnce() -> Answer,
-    ) -> Result<Launched<C, Watching<F>, Owned<false>>, Rejected<(C, ())>> {
-        cells.launch_with(target, context, operation.split().1, |(), _| call())
+    ) -> Result<Launched<C, Watching<F>, Owned<false>>, Rejected<(C, Unchecked<F>)>> {
+        cells.launch_with(target, context, Unchecked(Keeps(operation.0)), |(), cell| {
+            begin::<C, Watching<F>>(cell);
+            Ok(call())
+        })
     }
 
     #[test]
     fn an_operation_is_pending_until_the_kernel_says_otherwise() {
         let cells = Cells::<()>::reserve(1).unwrap();
-        let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
-        let launched = launch(&cells, target, (), Watching(|_: &mut u32| ()), || {
+        let target = nothing(false);
+        let launched = launch(&cells, target, (), Watching(|| 0), || {
             let cell = cells.slab().all_in_flight().next().unwrap();
             // SAFETY: There is no kernel.
             assert_eq!(unsafe { Cell::result(cell) }.0, STATUS_PENDING);
@@ -533,9 +542,12 @@ mod tests {
     #[test]
     fn a_payload_sees_its_completion_though_nobody_tracks_the_operation() {
         let cells = Cells::reserve(1).unwrap();
-        let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
+        let target = nothing(false);
         let seen = Counter::new(0);
-        let watching = Watching(|_: &mut u32| seen.set(seen.get() + 1));
+        let watching = Watching(|| {
+            seen.set(seen.get() + 1);
+            0
+        });
         let launched = launch(&cells, target, 7, watching, || Answer::Code(ERROR_IO_PENDING));
         assert!(matches!(launched, Ok(Launched::InFlight(_))));
         drop(launched);
@@ -552,9 +564,9 @@ mod tests {
     #[test]
     fn a_payload_may_turn_a_success_into_an_error_at_once_and_later() {
         let cells = Cells::reserve(1).unwrap();
-        let failing = || Watching(|status: &mut u32| *status = STATUS_CANCELLED);
+        let failing = || Watching(|| STATUS_CANCELLED);
         for skips in [false, true] {
-            let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips };
+            let target = nothing(skips);
             let answer = if skips { Answer::Finished(0) } else { Answer::Code(ERROR_IO_PENDING) };
             let completion = match launch(&cells, target, 7, failing(), || answer) {
                 Ok(Launched::Unqueued(done)) => done.complete(0),
@@ -575,10 +587,11 @@ mod tests {
     #[test]
     fn only_a_status_of_nothing_but_zeros_goes_the_short_way() {
         let cells = Cells::<()>::reserve(1).unwrap();
-        let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
+        let target = nothing(false);
         for status in (0..32).map(|bit| 1 << bit) {
-            let launched = cells.launch_with::<Post, Owned<false>>(target, (), (), |(), _| {
-                Answer::Code(ERROR_IO_PENDING)
+            let launched = cells.launch_with::<Post, Owned<false>>(target, (), (), |(), cell| {
+                begin::<(), Post>(cell);
+                Ok(Answer::Code(ERROR_IO_PENDING))
             });
             let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
             let address = Cell::address(pending.cell());
@@ -595,9 +608,12 @@ mod tests {
     #[test]
     fn a_payload_sees_its_completion_before_the_pending_does() {
         let cells = Cells::reserve(1).unwrap();
-        let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
+        let target = nothing(false);
         let in_flight = Counter::new(0);
-        let watching = Watching(|_: &mut u32| in_flight.set(cells.slab().all_in_flight().count()));
+        let watching = Watching(|| {
+            in_flight.set(cells.slab().all_in_flight().count());
+            0
+        });
         let launched = launch(&cells, target, 7, watching, || Answer::Code(ERROR_IO_PENDING));
         let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
         // SAFETY: The kernel knows nothing of the operation: it is over.

@@ -12,15 +12,17 @@ mod body;
 mod borrowed;
 mod cell;
 mod completion;
+mod definition;
 mod free_list;
 #[cfg(test)]
 mod free_list_tests;
 mod launch;
 mod lend;
-mod payload;
+mod object;
 mod pending;
 mod rule;
 mod slab;
+mod starter;
 mod state;
 
 // What the protocols are made of; `loom-tests` puts loom's in their place.
@@ -30,10 +32,13 @@ use std::thread::yield_now;
 pub(crate) use arrivals::Arrivals;
 pub(crate) use borrowed::{Borrowing, borrow};
 pub(crate) use completion::Dequeued;
-pub use completion::{CompletionStatus, Failed, Finished};
-pub(crate) use launch::{Cells, Launched, Target};
-pub use lend::{Address, Fills, Keeps, Lend, Sends};
-pub use payload::{Operation, OperationKind, Outcome, Returns};
-pub(crate) use payload::{Owned, Way};
+pub use completion::{CompletionStatus, Finished};
+pub use definition::{Finish, Operation, Outcome};
+pub(crate) use definition::{Owned, Way};
+pub(crate) use launch::{Cells, Launched};
+pub use lend::{Address, Fills, Keeps, Lend, Overwrites, Sends, Transparent};
+pub(crate) use object::What;
+pub use object::{Object, StartedOn};
 pub use pending::{InScope, Pending, Started};
 pub(crate) use slab::{DEFAULT_OPERATIONS, MAX_OPERATIONS};
+pub use starter::{RawCall, Starter, Submitted, win32_result, winsock_result};

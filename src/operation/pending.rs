@@ -133,9 +133,9 @@ impl<B, S> Pending<B, S> {
         self.take()
     }
 
-    /// The operation's output, whatever that is: the buffer, with what was read
-    /// into it; buffer and sender; the connection. `None` as for
-    /// [`take_buffer`](Self::take_buffer).
+    /// The operation's [output](crate::Operation::Output), whatever that is: the
+    /// buffer, with what was read into it; buffer and sender; the connection. `None`
+    /// while the operation is in flight, and after it has been taken.
     pub fn take(&mut self) -> Option<B> {
         // SAFETY: The `Pending` holds the cell.
         let state = &unsafe { self.cell.as_ref() }.state;
@@ -196,7 +196,7 @@ impl<S> Pending<TcpStream, S> {
     /// [accept](crate::Iocp::initiate_accept) has succeeded, unless it has
     /// been taken already, here or from the completion.
     pub fn take_accepted(&mut self) -> Option<TcpStream> {
-        self.take_buffer()
+        self.take()
     }
 }
 

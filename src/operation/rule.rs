@@ -8,8 +8,8 @@ use windows_sys::Win32::Foundation::{
     ERROR_NOT_READY, ERROR_OUT_OF_PAPER, ERROR_PARTIAL_COPY, ERROR_SETMARK_DETECTED,
 };
 
-use crate::error::Call;
 use crate::sys::Answer;
+use crate::sys::{Errors, Facts};
 
 /// What follows from the answer of a call that starts an operation.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,13 +23,13 @@ pub(super) enum Verdict {
     /// The call has failed with a code that says that the operation is over,
     /// with this status, and there will be no packet.
     Over { status: u32 },
-    /// The operation was not started.
+    /// The operation was not started: the call says so.
     NotStarted { code: u32 },
 }
 
 /// `skips`: the handle is in the mode `FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`.
 #[inline(always)]
-pub(super) fn verdict(answer: Answer, call: &'static Call, skips: bool) -> Verdict {
+pub(super) fn verdict(answer: Answer, facts: &'static Facts, skips: bool) -> Verdict {
     match answer {
         Answer::Code(ERROR_IO_PENDING) => Verdict::PacketComes,
         // "a completion packet is queued [...] even if the I/O operation
@@ -37,16 +37,16 @@ pub(super) fn verdict(answer: Answer, call: &'static Call, skips: bool) -> Verdi
         // (https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-setfilecompletionnotificationmodes).
         Answer::Finished(_) if !skips => Verdict::PacketComes,
         Answer::Finished(bytes) => Verdict::Finished { bytes },
-        Answer::Code(code) => refused(code, call),
+        Answer::Code(code) => refused(code, facts),
     }
 }
 
 #[cold]
-fn refused(code: u32, call: &'static Call) -> Verdict {
-    if call.leaves_packet.contains(&code) {
+fn refused(code: u32, facts: &'static Facts) -> Verdict {
+    if facts.warnings.contains(&code) {
         return Verdict::PacketComes;
     }
-    match call.over.iter().find(|(over, _)| *over == code) {
+    match facts.over.iter().find(|(over, _)| *over == code) {
         Some((_, status)) => Verdict::Over { status: *status },
         // "Any other error code indicates that the overlapped operation was
         // not successfully initiated and no completion indication will occur"
@@ -55,13 +55,15 @@ fn refused(code: u32, call: &'static Call) -> Verdict {
     }
 }
 
-/// Whether the code of a call that failed may stand for a device's warning, of
-/// which a packet comes, as of an error, of which none comes: the code alone
-/// does not tell. (The statuses 0x80000006 to 0x80000289 as
+/// Whether the code of a call that failed may stand for a warning, of which a
+/// packet comes, as well as for an error, of which none comes: the code alone does
+/// not tell. (Devices warn with the statuses 0x80000006 to 0x80000289, here as
 /// `RtlNtStatusToDosError` translates them, but for the buffer overflow.)
-pub(super) fn may_be_a_warning(code: u32, call: &'static Call) -> bool {
-    call.asks_driver
-        && matches!(
+pub(super) fn may_be_a_warning(code: u32, facts: &'static Facts) -> bool {
+    match facts.errors {
+        Errors::Unknown => true,
+        Errors::AllBut(codes) => codes.contains(&code),
+        Errors::AllButDeviceWarnings => matches!(
             code,
             ERROR_BEGINNING_OF_MEDIA
                 | ERROR_BUS_RESET
@@ -78,7 +80,8 @@ pub(super) fn may_be_a_warning(code: u32, call: &'static Call) -> bool {
                 | ERROR_OUT_OF_PAPER
                 | ERROR_PARTIAL_COPY
                 | ERROR_SETMARK_DETECTED
-        )
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -95,22 +98,22 @@ mod tests {
         for code in
             [1100, 1101, 1102, 1103, 1104, 1110, 1111, 1165, 1166, 18, 21, 28, 170, 259, 299]
         {
-            assert!(may_be_a_warning(code, Call::ReadFile), "{code}");
-            assert!(may_be_a_warning(code, Call::WriteFile), "{code}");
-            assert!(!may_be_a_warning(code, Call::WSARecv), "{code}");
+            assert!(may_be_a_warning(code, Facts::ReadFile), "{code}");
+            assert!(may_be_a_warning(code, Facts::WriteFile), "{code}");
+            assert!(!may_be_a_warning(code, Facts::WSARecv), "{code}");
         }
         for code in [2, 5, 6, 38, 87, 109, 232, 995] {
-            assert!(!may_be_a_warning(code, Call::ReadFile), "{code}");
+            assert!(!may_be_a_warning(code, Facts::ReadFile), "{code}");
         }
     }
 
-    const CALLS: [&Call; 6] = [
-        Call::ReadFile,
-        Call::WriteFile,
-        Call::WSARecv,
-        Call::WSASend,
-        Call::AcceptEx,
-        Call::ConnectEx,
+    const CALLS: [&Facts; 6] = [
+        Facts::ReadFile,
+        Facts::WriteFile,
+        Facts::WSARecv,
+        Facts::WSASend,
+        Facts::AcceptEx,
+        Facts::ConnectEx,
     ];
 
     #[test]
@@ -135,14 +138,30 @@ mod tests {
     #[test]
     fn an_inline_warning_has_a_packet_though_the_call_fails() {
         let (pipe, datagram) = (Answer::Code(ERROR_MORE_DATA), Answer::Code(MESSAGE_TRUNCATED));
-        assert_eq!(verdict(pipe, Call::ReadFile, false), Verdict::PacketComes);
-        assert_eq!(verdict(datagram, Call::WSARecv, false), Verdict::PacketComes);
+        assert_eq!(verdict(pipe, Facts::ReadFile, false), Verdict::PacketComes);
+        assert_eq!(verdict(datagram, Facts::WSARecv, false), Verdict::PacketComes);
+    }
+
+    /// It is an error, but Wine queues a packet of it.
+    #[test]
+    fn a_message_too_long_to_send_may_leave_a_packet() {
+        for call in [Facts::WSASend, Facts::WSASendTo] {
+            let verdict = verdict(Answer::Code(MESSAGE_TRUNCATED), call, false);
+            assert_eq!(verdict, Verdict::NotStarted { code: MESSAGE_TRUNCATED });
+            assert!(may_be_a_warning(MESSAGE_TRUNCATED, call));
+            assert!(!may_be_a_warning(10054, call));
+        }
     }
 
     #[test]
-    fn a_message_too_long_to_send_is_an_error_not_a_warning() {
-        let verdict = verdict(Answer::Code(MESSAGE_TRUNCATED), Call::WSASend, false);
-        assert_eq!(verdict, Verdict::NotStarted { code: MESSAGE_TRUNCATED });
+    fn any_error_of_a_function_of_which_nothing_is_known_may_leave_a_packet() {
+        static UNKNOWN: Facts = Facts::new("Unknown");
+        // SAFETY: It is not called.
+        static KNOWN: Facts = unsafe { Facts::new("Known").errors_have_no_packet() };
+        for code in [1, 5, 6, 87, 317, 1165] {
+            assert!(may_be_a_warning(code, &UNKNOWN), "{code}");
+            assert!(!may_be_a_warning(code, &KNOWN), "{code}");
+        }
     }
 
     #[test]
@@ -150,11 +169,11 @@ mod tests {
         for code in [ERROR_HANDLE_EOF, ERROR_BROKEN_PIPE] {
             for skips in [false, true] {
                 assert_eq!(
-                    verdict(Answer::Code(code), Call::ReadFile, skips),
+                    verdict(Answer::Code(code), Facts::ReadFile, skips),
                     Verdict::Over { status: STATUS_END_OF_FILE }
                 );
             }
-            let written = verdict(Answer::Code(code), Call::WriteFile, false);
+            let written = verdict(Answer::Code(code), Facts::WriteFile, false);
             assert_eq!(written, Verdict::NotStarted { code });
         }
     }
@@ -175,9 +194,9 @@ mod tests {
         for call in CALLS {
             let files = [ERROR_MORE_DATA, ERROR_BROKEN_PIPE];
             for (code, known) in files
-                .map(|code| (code, Call::ReadFile))
+                .map(|code| (code, Facts::ReadFile))
                 .into_iter()
-                .chain([(MESSAGE_TRUNCATED, Call::WSARecv)])
+                .chain([(MESSAGE_TRUNCATED, Facts::WSARecv)])
             {
                 if call != known {
                     let refused = verdict(Answer::Code(code), call, false);

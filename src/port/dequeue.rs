@@ -227,7 +227,7 @@ mod tests {
     use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
 
     use super::*;
-    use crate::error::Call;
+    use crate::sys::Facts;
 
     /// The system's idea of the time may be ahead of ours.
     #[test]
@@ -240,7 +240,7 @@ mod tests {
             thread::sleep(PAUSE);
             match waits.len() {
                 3 => Ok(()),
-                _ => Err(Error::os(Call::GetQueuedCompletionStatus, WAIT_TIMEOUT)),
+                _ => Err(Error::os(Facts::GetQueuedCompletionStatus, WAIT_TIMEOUT)),
             }
         });
         assert_eq!(dequeued, Ok(Some(())));

@@ -5,9 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Iocp, Shared};
-use crate::error::{Error, Rejected};
+use crate::error::Rejected;
 use crate::handle::{Associated, Queued};
-use crate::io::rejected;
 use crate::op::{self, on::Supports};
 use crate::operation::{Borrowing, InScope, Operation, Pending, borrow};
 
@@ -137,7 +136,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         handle: &Associated<H, Queued>,
         context: C,
         operation: O,
-    ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Given)>>
+    ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Memory)>>
     where
         H: Supports<O::On>,
         O: Operation<Memory: 'scope>,
@@ -178,7 +177,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         buffer: &'scope mut [u8],
         offset: u64,
     ) -> Result<Pending<&'scope mut [u8]>, Rejected<C>> {
-        self.start(handle, context, op::ReadAt::new(buffer, offset))
+        self.start(handle, context, op::Read::new(buffer).at(offset))
             .map(Pending::unmarked_mut)
             .map_err(|rejected| rejected.map(|(context, _)| context))
     }
@@ -214,7 +213,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         buffer: &'scope [u8],
         offset: u64,
     ) -> Result<Pending<&'scope [u8]>, Rejected<C>> {
-        self.start(handle, context, op::WriteAt::new(buffer, offset))
+        self.start(handle, context, op::Write::new(buffer).at(offset))
             .map(Pending::unmarked)
             .map_err(|rejected| rejected.map(|(context, _)| context))
     }
@@ -225,40 +224,40 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         handle: &Associated<H, Queued>,
         context: C,
         operation: O,
-    ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Given)>>
+    ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Memory)>>
     where
         O::Memory: 'scope,
     {
-        let shared = self.port.shared();
-        match handle.is_socket(&shared.gate) {
-            Ok(true) => self.start_on::<H, O, true>(shared, handle, context, operation),
-            Ok(false) => self.start_on::<H, O, false>(shared, handle, context, operation),
-            Err(misuse) => Err(rejected(Error::misuse(misuse), context, operation)),
+        if handle.object().is_socket() {
+            self.start_on::<H, O, true>(handle, context, operation)
+        } else {
+            self.start_on::<H, O, false>(handle, context, operation)
         }
     }
 
     #[inline(always)]
     fn start_on<H, O: Operation, const SOCKET: bool>(
         &self,
-        shared: &Shared<C>,
         handle: &Associated<H, Queued>,
         context: C,
-        mut operation: O,
-    ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Given)>>
+        operation: O,
+    ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Memory)>>
     where
         O::Memory: 'scope,
     {
-        if let Err(error) = handle.prepare::<O, SOCKET>(&mut operation) {
-            return Err(rejected(error, context, operation));
+        let shared = self.port.shared();
+        let on = handle.object();
+        match on.split::<O, SOCKET>(operation, handle.check(&shared.gate)) {
+            Ok(parts) => self.borrowing.launch::<C, O, SOCKET>(
+                &shared.cells,
+                &shared.port,
+                on.target(),
+                handle.context(),
+                context,
+                parts,
+            ),
+            Err((error, memory)) => Err(Rejected { error, returned: (context, memory) }),
         }
-        let target = handle.target(operation.offset());
-        self.borrowing.launch::<C, O, SOCKET>(
-            &shared.cells,
-            &shared.port,
-            target,
-            context,
-            operation,
-        )
     }
 }
 

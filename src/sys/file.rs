@@ -7,20 +7,20 @@ use windows_sys::Wdk::Storage::FileSystem::{
     FILE_MODE_INFORMATION, FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT,
     FileModeInformation, NtQueryInformationFile,
 };
-use windows_sys::Win32::Foundation::GetLastError;
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_TYPE_CHAR, FILE_TYPE_DISK, FILE_TYPE_PIPE, GetFileType, ReadFile,
     SetFileCompletionNotificationModes, WriteFile,
 };
 use windows_sys::Win32::System::Console::GetConsoleMode;
-use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
+use windows_sys::Win32::System::IO::{DeviceIoControl, IO_STATUS_BLOCK};
 use windows_sys::Win32::System::Pipes::{ConnectNamedPipe, GetNamedPipeInfo, PIPE_TYPE_MESSAGE};
 use windows_sys::Win32::System::WindowsProgramming::{
     FILE_SKIP_COMPLETION_PORT_ON_SUCCESS, FILE_SKIP_SET_EVENT_ON_HANDLE,
 };
 
-use super::{Answer, Handle, LentOverlapped, LentRegion};
-use crate::error::{Call, Error, Result};
+use super::Facts;
+use super::{Answer, Handle, LentOverlapped, Region, RegionMut, last_error};
+use crate::error::{Error, Result};
 
 /// Starts a read. The byte count is asked for only where it is used: "use NULL
 /// for this parameter if this is an asynchronous operation to avoid
@@ -29,12 +29,12 @@ use crate::error::{Call, Error, Result};
 #[inline(always)]
 pub(crate) fn read_file(
     file: Handle,
-    region: LentRegion,
+    region: RegionMut,
     overlapped: LentOverlapped,
-    count_inline: bool,
+    counts: bool,
 ) -> Answer {
     let mut count = 0;
-    let counter = if count_inline { &raw mut count } else { ptr::null_mut() };
+    let counter = if counts { &raw mut count } else { ptr::null_mut() };
     // SAFETY: Region and OVERLAPPED are lent for the operation's whole life;
     // the count is written before the call returns, if at all.
     let succeeded = unsafe {
@@ -47,17 +47,63 @@ pub(crate) fn read_file(
 #[inline(always)]
 pub(crate) fn write_file(
     file: Handle,
-    region: LentRegion,
+    region: Region,
     overlapped: LentOverlapped,
-    count_inline: bool,
+    counts: bool,
 ) -> Answer {
     let mut count = 0;
-    let counter = if count_inline { &raw mut count } else { ptr::null_mut() };
+    let counter = if counts { &raw mut count } else { ptr::null_mut() };
     // SAFETY: As for `read_file`; the region is only read.
     let succeeded = unsafe {
         WriteFile(file.raw(), region.start(), region.length(), counter, overlapped.into_raw())
     };
     answer(succeeded, count)
+}
+
+/// What a driver or a file system can be asked to do, as
+/// [`DeviceControl`](crate::op::DeviceControl) does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlCode(u32);
+
+impl ControlCode {
+    /// # Safety
+    ///
+    /// Whatever handle, input and output it is used with, the code
+    /// 1. uses no memory of this process but input and output: there are no pointers
+    ///    in them that are followed;
+    /// 2. does nothing else that safe code may rely on not to happen.
+    ///
+    /// It may read the output and write less, or more, than it counts, as those with
+    /// the transfer methods other than `METHOD_BUFFERED` can.
+    #[must_use]
+    pub const unsafe fn new(code: u32) -> Self {
+        Self(code)
+    }
+}
+
+/// Starts what a driver or file system does for a control code.
+pub(crate) fn control_device(
+    device: Handle,
+    code: ControlCode,
+    input: &Region,
+    output: &RegionMut,
+    overlapped: LentOverlapped,
+) -> Answer {
+    // SAFETY: Regions and OVERLAPPED are lent for the operation's whole life, and
+    // by the promise of `ControlCode::new` nothing else is used.
+    let succeeded = unsafe {
+        DeviceIoControl(
+            device.raw(),
+            code.0,
+            input.start().cast(),
+            input.length(),
+            output.start().cast(),
+            output.length(),
+            ptr::null_mut(),
+            overlapped.into_raw(),
+        )
+    };
+    answer(succeeded, 0)
 }
 
 /// Starts to wait for a client.
@@ -68,12 +114,7 @@ pub(crate) fn connect_pipe(pipe: Handle, overlapped: LentOverlapped) -> Answer {
 
 #[inline(always)]
 fn answer(succeeded: i32, count: u32) -> Answer {
-    if succeeded != 0 {
-        Answer::Finished(count)
-    } else {
-        // SAFETY: Reads the calling thread's last error.
-        Answer::Code(unsafe { GetLastError() })
-    }
+    if succeeded != 0 { Answer::Finished(count) } else { Answer::Code(last_error()) }
 }
 
 /// What a handle that is not a socket refers to.
@@ -141,9 +182,7 @@ pub(crate) fn skip_completion_port_on_success(handle: Handle) -> Result<()> {
     let flags = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE;
     // SAFETY: Writes no memory; the handle is checked.
     if unsafe { SetFileCompletionNotificationModes(handle.raw(), flags as u8) } == 0 {
-        // SAFETY: Reads the calling thread's last error.
-        let code = unsafe { GetLastError() };
-        return Err(Error::os(Call::SetFileCompletionNotificationModes, code));
+        return Err(Error::os(Facts::SetFileCompletionNotificationModes, last_error()));
     }
     Ok(())
 }

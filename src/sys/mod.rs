@@ -3,9 +3,10 @@
 //! The functions are safe to call with any handle value: the kernel checks
 //! handles and answers an invalid one with an error. What the kernel would
 //! write to later cannot be passed as a bare pointer, only as
-//! [`LentOverlapped`] and [`LentRegion`], whose constructors state the promise
+//! [`LentOverlapped`], [`Region`] and [`RegionMut`], whose constructors state the promise
 //! that makes the call sound.
 
+mod facts;
 mod file;
 mod lent;
 mod memory;
@@ -14,19 +15,24 @@ mod raw;
 mod socket;
 mod wine;
 
+use crate::error::Misuse;
+
+pub(crate) use facts::Errors;
+pub use facts::{Facts, FactsOn, OperationKind};
+pub use file::ControlCode;
 pub(crate) use file::{
-    Nature, connect_pipe, is_message_pipe, is_synchronous, nature, read_file,
+    Nature, connect_pipe, control_device, is_message_pipe, is_synchronous, nature, read_file,
     skip_completion_port_on_success, write_file,
 };
-pub use lent::{Arguments, Called, LentAddress, LentRegion, Starter};
+pub use lent::{AddressRegion, Region, RegionMut};
 pub(crate) use lent::{LentOverlapped, SocketAddress};
 pub(crate) use memory::{commit, release, reserve};
 pub(crate) use port::{Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, win32_code};
 pub use raw::{RawOverlapped, RawValue};
 pub(crate) use socket::{
-    ADDRESS_SPACE, SocketTraits, accept, bind_to_any, connect, family_of, handle_of, is_listening,
-    max_message_size, new_socket, receive, receive_from, receive_vectored, send, send_to,
-    socket_traits, update_accept_context, update_connect_context,
+    ADDRESS_SPACE, AcceptEx, ConnectEx, SocketTraits, accept, bind_to_any, connect, family_of,
+    handle_of, is_listening, last_winsock_error, max_message_size, new_socket, receive,
+    receive_from, send, send_to, socket_traits, update_accept_context, update_connect_context,
 };
 
 pub(crate) use wine::is_wine;
@@ -56,4 +62,20 @@ pub(crate) enum Answer {
     Finished(u32),
     /// It said no, with this code: `ERROR_IO_PENDING` included.
     Code(u32),
+}
+
+/// Why a call was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// This call has failed, which comes before it.
+    Call { facts: &'static Facts, code: u32 },
+    /// This crate refuses it.
+    Misuse(&'static Misuse),
+}
+
+/// The code that the calling thread's last system call has failed with.
+#[cold]
+pub(crate) fn last_error() -> u32 {
+    // SAFETY: Reads the calling thread's last error.
+    unsafe { windows_sys::Win32::Foundation::GetLastError() }
 }

@@ -1,0 +1,86 @@
+//! Stream sockets: `ConnectEx`.
+
+use std::net::SocketAddr;
+
+use super::on::Stream;
+use super::{Finish, Region, Sends, StartedOn, Starter, Submitted};
+use crate::buffer::IoBuf;
+use crate::error::{Error, STATUS_CONNECTION_ABORTED};
+use crate::operation::{Object, Operation};
+use crate::sys;
+use crate::sys::{Facts, FactsOn};
+
+/// Connects a socket: `ConnectEx`.
+///
+/// See [`Iocp::initiate_connect`](crate::Iocp::initiate_connect).
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Connect<D = ()> {
+    peer: SocketAddr,
+    data: D,
+}
+
+impl Connect {
+    /// Connects to `peer`.
+    pub fn new(peer: SocketAddr) -> Self {
+        Self { peer, data: () }
+    }
+
+    /// Sends `data`, or as much of it as fits, as soon as it is connected: the
+    /// completion's byte count says how much.
+    pub fn with_data<B: IoBuf>(self, data: B) -> Connect<Sends<B>> {
+        Connect { peer: self.peer, data: Sends(data) }
+    }
+}
+
+fn start<O>(peer: SocketAddr, data: Option<Region>, starter: Starter<'_, O>) -> Submitted<'_> {
+    let socket = starter.handle();
+    // "A specified socket must be bound", or ConnectEx fails.
+    let bound = sys::bind_to_any(socket, sys::family_of(peer));
+    match bound.and_then(|()| sys::ConnectEx::of(socket)) {
+        Ok(connect_ex) => starter.call_with(|socket, overlapped, _| {
+            sys::connect(connect_ex, socket, peer, data, overlapped)
+        }),
+        Err(cause) => starter.refuse(cause),
+    }
+}
+
+fn succeeded<M>(_: &M, socket: StartedOn) -> Result<(), u32> {
+    sys::update_connect_context(socket.handle()).map_err(|_| STATUS_CONNECTION_ABORTED)
+}
+
+impl Operation for Connect {
+    const FACTS: FactsOn = FactsOn::Sockets(Facts::ConnectEx);
+    const SUCCEEDED: Option<fn(&(), StartedOn) -> Result<(), u32>> = Some(succeeded);
+    const FINISH: Finish<Self> = Finish::with(|(), _| Some(()));
+    type On = Stream;
+    type Memory = ();
+    type Arguments = SocketAddr;
+    type Output = ();
+
+    fn split(self, _: &Object<'_>) -> Result<(SocketAddr, ()), (Error, ())> {
+        Ok((self.peer, ()))
+    }
+
+    fn start<'l>(peer: SocketAddr, (): (), starter: Starter<'l, Self>) -> Submitted<'l> {
+        start(peer, None, starter)
+    }
+}
+
+impl<B: IoBuf + Send> Operation for Connect<Sends<B>> {
+    const FACTS: FactsOn = FactsOn::Sockets(Facts::ConnectEx);
+    const SUCCEEDED: Option<fn(&Sends<B>, StartedOn) -> Result<(), u32>> = Some(succeeded);
+    const FINISH: Finish<Self> = Finish::memory();
+    type On = Stream;
+    type Memory = Sends<B>;
+    type Arguments = SocketAddr;
+    type Output = B;
+
+    fn split(self, _: &Object<'_>) -> Result<(SocketAddr, Sends<B>), (Error, Sends<B>)> {
+        Ok((self.peer, self.data))
+    }
+
+    fn start<'l>(peer: SocketAddr, data: Region, starter: Starter<'l, Self>) -> Submitted<'l> {
+        start(peer, Some(data), starter)
+    }
+}

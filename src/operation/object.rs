@@ -1,0 +1,143 @@
+//! What an operation may know of the handle that it is started on.
+
+use std::os::windows::io::RawHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::definition::Operation;
+use crate::error::{Error, Misuse, Result, refusal};
+use crate::sys::{self, Handle};
+
+/// What kind of thing a handle refers to, as far as operations differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A socket of one, and whether the kernel itself knows its handle.
+    Stream {
+        family: u16,
+        has_kernel_handle: bool,
+    },
+    /// A socket of datagrams.
+    Datagram,
+    Disk,
+    /// A pipe or a device.
+    Other,
+}
+
+/// What an operation is started on, by value: the handle that it is of may be gone
+/// before the call is made, or while it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub handle: Handle,
+    pub is_socket: bool,
+    /// Whether the handle skips the packets of inline successes.
+    pub skips: bool,
+    /// The longest message that can be sent through it, in bytes.
+    pub longest_message: u32,
+}
+
+/// What an operation is to be started on; see
+/// [`Operation::split`](crate::Operation::split).
+#[derive(Clone, Copy, Debug)]
+pub struct Object<'a> {
+    pub(crate) is_socket: bool,
+    pub(crate) what: What,
+    /// The longest message that can be sent through it, in bytes.
+    pub(crate) longest_message: u32,
+    pub(crate) handle: Handle,
+    /// Whether it is known to be a listening socket.
+    pub(crate) listens: &'a AtomicBool,
+    /// Whether the handle skips the packets of inline successes.
+    pub(crate) skips: bool,
+}
+
+impl Object<'_> {
+    /// Whether it is a socket.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_socket(&self) -> bool {
+        self.is_socket
+    }
+
+    /// Whether it is a socket of datagrams.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_datagram_socket(&self) -> bool {
+        self.is_socket && matches!(self.what, What::Datagram)
+    }
+
+    /// Whether it is a file on a disk, or a directory.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        !self.is_socket && matches!(self.what, What::Disk)
+    }
+
+    /// The handle by value.
+    #[must_use]
+    pub fn raw(&self) -> RawHandle {
+        self.handle.raw()
+    }
+
+    #[inline(always)]
+    pub(crate) fn target(&self) -> Target {
+        let &Self { handle, is_socket, longest_message, skips, .. } = self;
+        Target { handle, is_socket, longest_message, skips }
+    }
+
+    /// Divides an operation, if it can be started on this.
+    ///
+    /// # Errors
+    ///
+    /// Why not, if that is known, or what the operation says.
+    #[inline(always)]
+    pub(crate) fn split<O: Operation, const SOCKET: bool>(
+        &self,
+        operation: O,
+        checked: Result<(), &'static Misuse>,
+    ) -> Result<(O::Arguments, O::Memory), (Error, O::Memory)> {
+        let on = Object { is_socket: SOCKET, ..*self };
+        let facts = const { O::FACTS.get(SOCKET) };
+        let checked = match facts {
+            None if SOCKET => Err(&refusal::NOT_FOR_SOCKETS),
+            None => Err(&refusal::NOT_A_SOCKET),
+            Some(facts) if on.skips && !facts.skips => Err(&refusal::NOT_FOR_SKIPPING),
+            Some(_) => checked,
+        };
+        let split = operation.split(&on);
+        if let Err(misuse) = checked {
+            let (Ok((_, memory)) | Err((_, memory))) = split;
+            return Err((Error::misuse(misuse), memory));
+        }
+        split
+    }
+
+    /// A socket that does not listen is refused here, because the system may let
+    /// the operation wait for ever; one that does has to be asked once. The address
+    /// family of what it accepts.
+    pub(crate) fn check_listener(&self) -> Result<u16> {
+        let listens = || self.listens.load(Ordering::Relaxed) || sys::is_listening(self.handle);
+        match self.what {
+            What::Stream { family, .. } if listens() => {
+                self.listens.store(true, Ordering::Relaxed);
+                Ok(family)
+            }
+            _ => Err(Error::misuse(&refusal::NOT_LISTENING)),
+        }
+    }
+}
+
+/// The handle that an operation was started on, as its value alone: it may have been
+/// closed since, and the value be another's by now.
+#[derive(Clone, Copy, Debug)]
+pub struct StartedOn(pub(super) Handle);
+
+impl StartedOn {
+    /// The value.
+    #[must_use]
+    pub fn raw(self) -> RawHandle {
+        self.0.raw()
+    }
+
+    pub(crate) fn handle(self) -> Handle {
+        self.0
+    }
+}
