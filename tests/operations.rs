@@ -1,17 +1,13 @@
-//! Operations as values, and one that is not the crate's.
-#![allow(clippy::undocumented_unsafe_blocks, reason = "a sketch")]
+//! Operations as values: those that have no `initiate_...` of their own, and what
+//! they have in common.
 
 mod support;
 
 use std::io::{Read, Write};
 use std::net::UdpSocket;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use completion_port::{
-    Associated, CompletionStatus, Error, ErrorKind, Operation, Pending, Started, op,
-};
-use op::{Facts, FactsOn, Fills, Finish, Keeps, Object, Region, Sends, Starter, Submitted};
+use completion_port::{Associated, CompletionStatus, ErrorKind, IoBuf, Iocp, Started, op};
+use op::{Fills, Sends};
 use support::{BlockingPipe, complete, nothing_more, pipe_client, pipe_server, port, port_of};
 
 /// What a successful operation returns, and how many bytes it has transferred.
@@ -182,6 +178,173 @@ fn what_makes_no_sense_is_refused_at_run_time_where_the_type_does_not_tell() {
 // SAFETY: It tells what is in a pipe, with nothing but its output.
 const PEEK: op::ControlCode = unsafe { op::ControlCode::new(0x0011_400C) };
 
+/// A buffer that is longer when it has been moved.
+struct Growing {
+    bytes: Vec<u8>,
+    home: std::cell::Cell<usize>,
+}
+
+// SAFETY: The range stays as it is until the value is moved.
+unsafe impl IoBuf for Growing {
+    fn initialized(&self) -> (*const u8, usize) {
+        let place = std::ptr::from_ref(self).addr();
+        if self.home.get() == 0 {
+            self.home.set(place);
+        }
+        let length = if self.home.get() == place { 3 } else { self.bytes.len() };
+        (self.bytes.as_ptr(), length)
+    }
+}
+
+/// Otherwise the system refuses it, and Wine queues a packet all the same.
+#[test]
+fn a_datagram_that_is_too_long_when_it_is_sent_is_refused() {
+    let port = Iocp::builder().max_operations(1).build().unwrap();
+    let (one, other) = support::datagram_pair();
+    let to = other.local_addr().unwrap();
+    let one = port.add_handle(one, 1).unwrap();
+    let growing = || {
+        let buffer = Growing { bytes: vec![0; 100_000], home: 0.into() };
+        assert_eq!(buffer.initialized().1, 3);
+        buffer
+    };
+    for round in 0..4 {
+        let rejected = port.initiate_write(&one, 2, growing()).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::MessageTruncated, "{round}");
+        assert_eq!(rejected.returned.1.bytes.len(), 100_000);
+        let rejected = port.initiate(&one, 2, op::SendTo::new(growing(), to)).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::MessageTruncated, "{round}");
+        let halves = [(); 2].map(|()| vec![0_u8; 50_000]);
+        let rejected = port.initiate(&one, 2, op::WriteVectored::new(halves)).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::MessageTruncated, "{round}");
+        assert_eq!(rejected.returned.1.map(|Sends(half)| half.len()), [50_000; 2]);
+    }
+    nothing_more(&port);
+}
+
+#[test]
+fn several_buffers_are_sent_in_order_and_as_one_datagram() {
+    let port = port();
+    let (mut client, server) = support::stream_pair();
+    let server = port.add_handle(server, 1).unwrap();
+    port.initiate(&server, 2, op::WriteVectored::new(["ab", "", "cde"])).unwrap();
+    let (buffers, bytes) = output::<[&str; 3]>(complete(&port));
+    assert_eq!((buffers, bytes), (["ab", "", "cde"], 5));
+    let mut received = [0; 5];
+    client.read_exact(&mut received).unwrap();
+    assert_eq!(&received, b"abcde");
+
+    let (one, other) = support::datagram_pair();
+    let one = port.add_handle(one, 1).unwrap();
+    port.initiate(&one, 2, op::WriteVectored::new(["ab", "cde"])).unwrap();
+    assert_eq!(output::<[&str; 2]>(complete(&port)).1, 5);
+    let mut received = [0; 64];
+    assert_eq!(other.recv(&mut received).unwrap(), 5);
+    assert_eq!(&received[..5], b"abcde");
+}
+
+#[test]
+fn a_socket_has_no_offset_and_a_file_needs_one() {
+    let port = port();
+    let (client, _server) = support::stream_pair();
+    let client = port.add_handle(client, 1).unwrap();
+    let read = op::Read::new(vec![7; 3].into_boxed_slice()).at(0);
+    let rejected = port.initiate(&client, 2, read).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);
+    assert_eq!(*rejected.returned.1.0, [7; 3]);
+
+    let file = support::temp_file("offset", "hello");
+    let opened = port.add_handle(support::overlapped_file(file.path(), true, true), 1).unwrap();
+    let rejected = port.initiate(&opened, 2, op::Write::new("HELLO")).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);
+    assert_eq!(rejected.returned, (2, Sends("HELLO")));
+    port.initiate(&opened, 2, op::Write::new("LL").at(2)).unwrap();
+    assert_eq!(output::<&str>(complete(&port)), ("LL", 2));
+    port.initiate(&opened, 2, op::Read::new(Vec::with_capacity(8)).at(1)).unwrap();
+    assert_eq!(output::<Vec<u8>>(complete(&port)), (b"eLLo".to_vec(), 4));
+}
+
+#[test]
+fn a_refusal_of_the_handle_gives_every_part_of_the_memory_back() {
+    let (port, other) = (port(), port());
+    let socket = port.add_handle(datagrams(), 1).unwrap();
+    let to = socket.get_ref().local_addr().unwrap();
+    let rejected = other.initiate(&socket, 2, op::SendTo::new("hello", to)).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::WrongPort);
+    assert_eq!(rejected.returned, (2, Sends("hello")));
+    port.close();
+    let read = op::ReadVectored::new([vec![1, 2].into_boxed_slice(), vec![3].into_boxed_slice()]);
+    let rejected = port.initiate(&socket, 2, read).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::Closed);
+    assert_eq!(rejected.returned.1.map(|Fills(buffer)| buffer.to_vec()), [vec![1, 2], vec![3]]);
+}
+
+#[test]
+fn an_output_of_another_type_stays_and_the_error_says_what_it_is() {
+    let port = port();
+    let (client, _server) = support::stream_pair();
+    let client = port.add_handle(client, 1).unwrap();
+    port.initiate(&client, 2, op::Write::new(String::from("hello"))).unwrap();
+    let mut completion = complete(&port);
+    let error = completion.operation.output::<Vec<u8>>().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("returns alloc::string::String, not alloc::vec::Vec<u8>"));
+    assert_eq!(completion.operation.output::<String>(), Ok(String::from("hello")));
+    let error = completion.operation.output::<String>().unwrap_err();
+    assert!(error.to_string().contains("taken already"), "{error}");
+
+    // What is borrowed comes back in the scope alone.
+    let bytes = *b"hello";
+    port.scope(|scope| {
+        let mut pending = scope.initiate_write(&client, 2, &bytes).unwrap();
+        let mut completion = complete(&port);
+        let error = completion.operation.output::<&'static [u8]>().unwrap_err();
+        assert!(error.to_string().contains("`Pending`"), "{error}");
+        assert_eq!(pending.take_buffer(), Some(&bytes[..]));
+    });
+}
+
+#[test]
+fn a_context_may_own_a_handle_that_skips_the_port() {
+    let port = port_of::<(Associated<std::net::TcpStream, completion_port::Inline>, u32)>();
+    let (mut client, server) = support::stream_pair();
+    let stream = port.add_handle(server, 1).unwrap().skip_on_success().unwrap();
+    let mut context = (stream, 0);
+    // So many that some go through the port all the same.
+    for round in 0..support::few(100) as u32 {
+        let started = port.initiate_with(context, |it| &it.0, op::Write::new("x")).unwrap();
+        let completion = match started {
+            Started::Completed(completion) => completion,
+            Started::Pending(_) => complete(&port),
+        };
+        assert_eq!(completion.error_status, Ok(()));
+        context = completion.context;
+        assert_eq!(context.1, round);
+        context.1 += 1;
+        client.read_exact(&mut [0]).unwrap();
+    }
+    // Pending, with the handle in the cell.
+    let read = op::Read::new(Vec::with_capacity(8));
+    let Started::Pending(_) = port.initiate_with(context, |it| &it.0, read).unwrap() else {
+        panic!("there is nothing to read");
+    };
+    client.write_all(b"y").unwrap();
+    assert_eq!(complete(&port).operation.take_buffer::<Vec<u8>>().unwrap(), b"y");
+    nothing_more(&port);
+}
+
+#[test]
+fn what_is_not_known_of_a_skipping_handle_is_not_started_on_one() {
+    let port = port();
+    let (server, _client) = support::pipe_pair(false);
+    let server = port.add_handle(server, 1).unwrap().skip_on_success().unwrap();
+    let peek = op::DeviceControl::new(PEEK, [1_u8; 2], [2_u8; 64]);
+    let rejected = port.initiate(&server, 2, peek).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);
+    let (Sends(input), op::Overwrites(output)) = rejected.returned.1;
+    assert_eq!((input, output), ([1; 2], [2; 64]));
+}
+
 /// A context that owns its handle.
 struct Connection {
     stream: Associated<std::net::TcpStream>,
@@ -225,116 +388,6 @@ fn a_completion_that_comes_while_another_thread_starts_takes_the_handle_along() 
             port.initiate_with(connection, |it| &it.stream, operation).unwrap();
         });
     }
-}
-
-/// Counts how often it is dropped, and looks at what it borrows when it is.
-struct Watched<'a>(&'a [u8], Arc<AtomicUsize>);
-
-impl Drop for Watched<'_> {
-    fn drop(&mut self) {
-        self.1.fetch_add(usize::from(self.0[0] == 7), Ordering::Relaxed);
-    }
-}
-
-/// An operation that is not the crate's: a send that keeps something, and returns
-/// how much of it was sent.
-struct SendAndKeep<'a>(&'a [u8], Watched<'a>);
-
-// SAFETY: So it is documented.
-static WSA_SEND: Facts = unsafe { Facts::new("WSASend").winsock().errors_have_no_packet().skips() };
-
-impl<'a> Operation for SendAndKeep<'a> {
-    const FACTS: FactsOn = FactsOn::Sockets(&WSA_SEND);
-    type On = op::on::Stream;
-    type Memory = (Sends<&'a [u8]>, Keeps<Watched<'a>>);
-    type Arguments = u32;
-    type Output = u32;
-
-    fn split(self, _: &Object<'_>) -> Result<(u32, Self::Memory), (Error, Self::Memory)> {
-        Ok((0, (Sends(self.0), Keeps(self.1))))
-    }
-
-    fn start<'l>(
-        flags: u32,
-        (region, ()): (Region, ()),
-        starter: Starter<'l, Self>,
-    ) -> Submitted<'l> {
-        use windows_sys::Win32::Networking::WinSock as ws;
-        let buffer = ws::WSABUF { len: region.length(), buf: region.start().cast_mut() };
-        // SAFETY: It is WSASend, which reads the region.
-        unsafe {
-            starter.call(|call| {
-                let (socket, overlapped) = (call.handle.addr(), call.overlapped.cast());
-                op::winsock_result(
-                    ws::WSASend(socket, &raw const buffer, 1, call.count, flags, overlapped, None)
-                        == 0,
-                )
-            })
-        }
-    }
-
-    const FINISH: Finish<Self> =
-        Finish::with(|_, outcome| outcome.is_ok().then(|| outcome.bytes()));
-}
-
-#[test]
-fn an_operation_of_ones_own_works_on_handles_of_both_modes() {
-    let port = port();
-    let dropped = Arc::new(AtomicUsize::new(0));
-    let watched = || Watched(&[7], Arc::clone(&dropped));
-    let (client, server) = support::stream_pair();
-    let client = port.add_handle(client, 1).unwrap();
-    let mut pending = port.initiate(&client, 2, SendAndKeep(b"hello", watched())).unwrap();
-    let completion = complete(&port);
-    assert_eq!(pending.take(), Some(5));
-    assert_eq!(dropped.load(Ordering::Relaxed), 1);
-    drop(completion);
-    let completion = {
-        port.initiate(&client, 2, SendAndKeep(b"hello", watched())).unwrap();
-        complete(&port)
-    };
-    assert_eq!(output::<u32>(completion), (5, 5));
-    let server = port.add_handle(server, 1).unwrap().skip_on_success().unwrap();
-    let completion = match port.initiate(&server, 2, SendAndKeep(b"hi", watched())).unwrap() {
-        Started::Completed(completion) => completion,
-        Started::Pending(_) => complete(&port),
-    };
-    assert_eq!(output::<u32>(completion), (2, 2));
-    assert_eq!(dropped.load(Ordering::Relaxed), 3);
-}
-
-/// What borrows is dropped before the scope ends, though completions, whose type
-/// knows no lifetime, are kept longer.
-#[test]
-fn memory_with_a_destructor_is_dropped_in_its_scope() {
-    let port = port();
-    let dropped = Arc::new(AtomicUsize::new(0));
-    let (client, _server) = support::stream_pair();
-    let client = port.add_handle(client, 1).unwrap();
-    let mut kept = Vec::new();
-    {
-        let bytes = vec![7_u8; 5];
-        let watched = || Watched(&bytes, Arc::clone(&dropped));
-        port.scope(|scope| {
-            let mut pendings: Vec<Pending<u32, _>> = Vec::new();
-            for round in 0..20 {
-                let pending = scope.initiate(&client, 2, SendAndKeep(&bytes, watched())).unwrap();
-                let mut completion = complete(&port);
-                assert!(completion.operation.take::<u32>().is_none());
-                if round % 3 == 0 {
-                    pendings.push(pending);
-                }
-                if round % 2 == 0 {
-                    kept.push(completion);
-                }
-            }
-            assert_eq!(pendings[0].take(), Some(5));
-        });
-        assert_eq!(dropped.load(Ordering::Relaxed), 20);
-    }
-    assert_eq!(kept.len(), 10);
-    drop(kept);
-    assert_eq!(dropped.load(Ordering::Relaxed), 20);
 }
 
 #[test]
