@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::on::Datagrams;
-use super::transfer::{check_message, parts};
+use super::transfer::{check_message, check_room, parts};
 use super::{Address, AddressRegion, Fills, Finish, Region, RegionMut, Sends, Starter, Submitted};
 use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::{Error, Misuse, refusal};
@@ -43,7 +43,9 @@ impl<B: IoBufMut + Send> Operation for ReceiveFrom<B> {
     type Output = Datagram<B>;
 
     fn split(self, on: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
-        parts((), (Fills(self.buffer), Address::default()), check_datagrams(on))
+        let mut buffer = self.buffer;
+        let checked = check_datagrams(on).and_then(|()| check_room(&mut buffer));
+        parts((), (Fills(buffer), Address::default()), checked)
     }
 
     fn start<'l>(

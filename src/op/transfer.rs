@@ -98,7 +98,7 @@ fn check_offset(on: &Object<'_>, offset: Option<u64>) -> Result<(), &'static Mis
 }
 
 #[inline(always)]
-fn check_room(buffer: &mut impl IoBufMut) -> Result<(), &'static Misuse> {
+pub(super) fn check_room(buffer: &mut impl IoBufMut) -> Result<(), &'static Misuse> {
     if buffer.is_full() { Err(&refusal::FULL_VECTOR) } else { Ok(()) }
 }
 

@@ -26,11 +26,36 @@ pub trait Operation: Sized {
     /// [`op::on`](crate::op::on).
     type On;
     /// What stays in the port's memory while the operation is in flight. It is
-    /// [`Send`], because whichever thread dequeues the packet may drop it.
+    /// [`Send`], because whichever thread dequeues the packet may drop it:
+    ///
+    /// ```compile_fail,E0277
+    /// # use completion_port::{Error, Operation, op};
+    /// # use op::{Facts, FactsOn, Finish, Keeps, Object, Starter, Submitted};
+    /// # use std::rc::Rc;
+    /// # static FACTS: Facts = Facts::new("None");
+    /// # struct Mine;
+    /// # impl Operation for Mine {
+    /// #     const FACTS: FactsOn = FactsOn::Handles(&FACTS);
+    /// #     const FINISH: Finish<Self> = Finish::memory();
+    /// #     type On = op::on::Anything;
+    /// #     type Arguments = ();
+    /// #     type Output = Rc<()>;
+    /// #     fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> { todo!() }
+    /// #     fn start<'l>((): (), (): (), _: Starter<'l, Self>) -> Submitted<'l> { todo!() }
+    /// type Memory = Keeps<Rc<()>>;
+    /// # }
+    /// ```
     type Memory: Lend + Send;
     /// What the call needs besides, and no longer than it runs.
     type Arguments;
-    /// What the program gets when the operation is over.
+    /// What the program gets when the operation is over. It need not be `Send`: the
+    /// thread that takes it has made it.
+    ///
+    /// ```compile_fail,E0277
+    /// # fn send(pending: completion_port::Pending<std::rc::Rc<()>>) {
+    /// std::thread::spawn(move || drop(pending)); // it could take it there
+    /// # }
+    /// ```
     type Output;
 
     /// Divides the operation into its two parts, once it has looked at what it is

@@ -13,8 +13,48 @@ use crate::sys::{Answer, Cause, Handle, LentOverlapped, last_error, last_winsock
 /// The right to make one call, the one that starts an operation.
 ///
 /// `'l` is this operation's alone, so that no other's [`Submitted`] can be passed
-/// off as its. `O` is its type, so that it cannot be started as an operation of
-/// another, of whose function other things are known.
+/// off as its:
+///
+/// ```compile_fail
+/// # use completion_port::{Error, Operation, op};
+/// # use op::{Facts, FactsOn, Finish, Keeps, Object, Starter, Submitted};
+/// # static FACTS: Facts = Facts::new("None");
+/// # struct Kept;
+/// # impl Operation for Kept {
+/// #     const FACTS: FactsOn = FactsOn::Handles(&FACTS);
+/// #     const FINISH: Finish<Self> = Finish::memory();
+/// #     type On = op::on::Anything;
+/// #     type Memory = Keeps<()>;
+/// #     type Output = ();
+/// #     fn split(self, _: &Object<'_>) -> Result<(Self::Arguments, Self::Memory), (Error, Self::Memory)> { todo!() }
+/// type Arguments = Submitted<'static>;
+/// fn start<'l>(other: Submitted<'static>, (): (), _: Starter<'l, Self>) -> Submitted<'l> {
+///     other
+/// }
+/// # }
+/// ```
+///
+/// `O` is its type, so that it cannot be started as an operation of another, of whose
+/// function other things are known:
+///
+/// ```compile_fail,E0308
+/// # use completion_port::{Error, Operation, op};
+/// # use op::{Facts, FactsOn, Fills, Finish, Object, RegionMut, Starter, Submitted};
+/// # static FACTS: Facts = Facts::new("None");
+/// # struct Mine;
+/// # impl Operation for Mine {
+/// #     const FACTS: FactsOn = FactsOn::Handles(&FACTS);
+/// #     const FINISH: Finish<Self> = Finish::memory();
+/// #     type On = op::on::Anything;
+/// #     type Memory = Fills<Vec<u8>>;
+/// #     type Arguments = ();
+/// #     type Output = Vec<u8>;
+/// #     fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> { todo!() }
+/// fn start<'l>((): (), region: RegionMut, starter: Starter<'l, Self>) -> Submitted<'l> {
+///     op::Read::<Vec<u8>>::start(0, region, starter)
+/// }
+/// # }
+/// ```
 #[must_use]
 pub struct Starter<'l, O> {
     target: Target,
@@ -158,6 +198,26 @@ impl Submitted<'_> {
         self.answer
     }
 }
+
+/// One type for all lifetimes is not the same as one for a certain lifetime, and both
+/// may be operations:
+///
+/// ```compile_fail,E0308
+/// use completion_port::op::Starter;
+/// struct Of<F>(F);
+/// fn of_another<'l>(starter: Starter<'l, Of<for<'a> fn(&'a ())>>) -> Starter<'l, Of<fn(&'static ())>> {
+///     starter
+/// }
+/// ```
+///
+/// ```compile_fail,E0308
+/// use completion_port::op::Starter;
+/// struct Of<F>(F);
+/// fn of_another<'l>(starter: Starter<'l, Of<fn(&'static ())>>) -> Starter<'l, Of<for<'a> fn(&'a ())>> {
+///     starter
+/// }
+/// ```
+const _: () = ();
 
 /// `Ok` if a function `succeeded`, or the code of `GetLastError`: to be called with
 /// the function's result, before anything else.
