@@ -66,11 +66,11 @@ impl<'a> Operation for SendAndKeep<'a> {
         Ok(((), (Sends(self.0), (Keeps(self.1), Keeps(7)))))
     }
 
-    fn start<'l>(
+    fn start(
         (): (),
         (region, ((), ())): (Region, ((), ())),
-        starter: Starter<'l, Self>,
-    ) -> Submitted<'l> {
+        starter: Starter<'_, Self>,
+    ) -> Submitted<'_> {
         // SAFETY: It is WSASend, which reads the region.
         unsafe { starter.call(|call| wsa_send(&call, &region)) }
     }
@@ -157,7 +157,7 @@ impl Operation for Failing {
         Ok((5, Keeps(self.0)))
     }
 
-    fn start<'l>(code: u32, (): (), starter: Starter<'l, Self>) -> Submitted<'l> {
+    fn start(code: u32, (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
         starter.at(17).fail(code)
     }
 }
@@ -207,7 +207,7 @@ impl Operation for Disturbed {
         Ok(((), Sends(self.0)))
     }
 
-    fn start<'l>((): (), region: Region, starter: Starter<'l, Self>) -> Submitted<'l> {
+    fn start((): (), region: Region, starter: Starter<'_, Self>) -> Submitted<'_> {
         let disturbs = ChangesLastError;
         // SAFETY: It is WSASend, which reads the region.
         unsafe {
@@ -254,7 +254,7 @@ impl Operation for Listen {
         Ok(((), Keeps(self.0)))
     }
 
-    fn start<'l>((): (), (): (), starter: Starter<'l, Self>) -> Submitted<'l> {
+    fn start((): (), (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
         // SAFETY: It is ConnectNamedPipe, which uses nothing but the OVERLAPPED.
         unsafe {
             starter.call(|call| {
@@ -315,7 +315,7 @@ impl Operation for SendForRc {
         Ok(((), Sends(self.0)))
     }
 
-    fn start<'l>((): (), region: Region, starter: Starter<'l, Self>) -> Submitted<'l> {
+    fn start((): (), region: Region, starter: Starter<'_, Self>) -> Submitted<'_> {
         // SAFETY: It is WSASend, which reads the region.
         unsafe { starter.call(|call| wsa_send(&call, &region)) }
     }
@@ -356,11 +356,11 @@ impl Operation for Nested {
         Ok((self, Sends("outer")))
     }
 
-    fn start<'l>(
+    fn start(
         Self(port, stream): Self,
         region: Region,
-        starter: Starter<'l, Self>,
-    ) -> Submitted<'l> {
+        starter: Starter<'_, Self>,
+    ) -> Submitted<'_> {
         port.initiate_write(&stream, 3, "inner").unwrap();
         // SAFETY: It is WSASend, which reads the region.
         unsafe { starter.call(|call| wsa_send(&call, &region)) }

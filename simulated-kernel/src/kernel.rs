@@ -38,7 +38,7 @@ enum Work {
     Look(Id),
     /// End the operations of the object that are to be cancelled.
     Cancel(Id),
-    Finish(Finished),
+    Finish(Box<Finished>),
 }
 
 static KERNEL: Mutex<Kernel> = Mutex::new(Kernel {
@@ -190,7 +190,7 @@ impl Kernel {
 
     /// The operation is over; its memory is written later.
     pub fn finish(&mut self, finished: Finished) {
-        self.work.push_back(Work::Finish(finished));
+        self.work.push_back(Work::Finish(Box::new(finished)));
         self.go_to_work();
     }
 
@@ -241,7 +241,7 @@ fn work() {
                 kernel.is_settling = true;
                 // What follows is not in order with other threads' calls.
                 drop(kernel);
-                settle(finished);
+                settle(*finished);
                 kernel = lock();
                 kernel.is_settling = false;
             }

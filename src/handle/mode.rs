@@ -91,13 +91,14 @@ impl sealed::Mode for Inline {
                 Ok(Started::Pending(pending))
             }
             Launched::Unqueued(done) => {
-                let done = match may_be_inline {
-                    true => done,
-                    false => match done.post(&shared.port, key) {
+                let done = if may_be_inline {
+                    done
+                } else {
+                    match done.post(&shared.port, key) {
                         Ok(pending) => return Ok(Started::Pending(pending)),
                         // No room for a packet: better at once than never.
                         Err(Rejected { returned: done, .. }) => done,
-                    },
+                    }
                 };
                 let completion = done.complete(key);
                 run(Some(&completion.context), InlineRun::count);

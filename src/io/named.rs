@@ -219,6 +219,6 @@ impl<C: Send + 'static> Iocp<C> {
         peer: SocketAddr,
     ) -> Result<M::Started<(), C>, Rejected<C>> {
         self.start(socket, context, op::Connect::new(peer))
-            .map_err(|rejected| rejected.map(|(context, _)| context))
+            .map_err(|rejected| rejected.map(|(context, ())| context))
     }
 }

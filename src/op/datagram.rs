@@ -48,13 +48,13 @@ impl<B: IoBufMut + Send> Operation for ReceiveFrom<B> {
         parts((), (Fills(buffer), Address::default()), checked)
     }
 
-    fn start<'l>(
+    fn start(
         (): (),
         (region, from): (RegionMut, AddressRegion),
-        starter: Starter<'l, Self>,
-    ) -> Submitted<'l> {
+        starter: Starter<'_, Self>,
+    ) -> Submitted<'_> {
         starter
-            .call_with(|socket, overlapped, _| sys::receive_from(socket, region, from, overlapped))
+            .call_with(|socket, overlapped, _| sys::receive_from(socket, &region, from, overlapped))
     }
 
     const FINISH: Finish<Self> = Finish::with(|(Fills(buffer), from): Self::Memory, outcome| {
@@ -89,10 +89,10 @@ impl<B: IoBuf + Send> Operation for SendTo<B> {
         parts(self.to, Sends(self.buffer), check_datagrams(on))
     }
 
-    fn start<'l>(to: SocketAddr, region: Region, starter: Starter<'l, Self>) -> Submitted<'l> {
+    fn start(to: SocketAddr, region: Region, starter: Starter<'_, Self>) -> Submitted<'_> {
         match check_message(&starter, region.length()) {
             Ok(()) => starter
-                .call_with(|socket, overlapped, _| sys::send_to(socket, region, to, overlapped)),
+                .call_with(|socket, overlapped, _| sys::send_to(socket, &region, to, overlapped)),
             Err(cause) => starter.refuse(cause),
         }
     }

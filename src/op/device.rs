@@ -41,11 +41,11 @@ impl<I: IoBuf + Send, O: IoBufMut + Send> Operation for DeviceControl<I, O> {
         Ok((self.code, (Sends(self.input), Overwrites(self.output))))
     }
 
-    fn start<'l>(
+    fn start(
         code: ControlCode,
         (input, output): (Region, RegionMut),
-        starter: Starter<'l, Self>,
-    ) -> Submitted<'l> {
+        starter: Starter<'_, Self>,
+    ) -> Submitted<'_> {
         starter.call_with(|device, overlapped, _| {
             sys::control_device(device, code, &input, &output, overlapped)
         })

@@ -40,14 +40,14 @@ impl Operation for Accept {
         }
     }
 
-    fn start<'l>(
+    fn start(
         accepted: RawSocket,
         ((), addresses): ((), RegionMut),
-        starter: Starter<'l, Self>,
-    ) -> Submitted<'l> {
+        starter: Starter<'_, Self>,
+    ) -> Submitted<'_> {
         match sys::AcceptEx::of(starter.handle()) {
             Ok(accept_ex) => starter.call_with(|listener, overlapped, _| {
-                sys::accept(accept_ex, listener, Handle(accepted as usize), addresses, overlapped)
+                sys::accept(accept_ex, listener, Handle(accepted as usize), &addresses, overlapped)
             }),
             Err(cause) => starter.refuse(cause),
         }

@@ -46,7 +46,7 @@
 //!         Ok(((), Fills([0; 4])))
 //!     }
 //!
-//!     fn start<'l>((): (), mask: RegionMut, starter: Starter<'l, Self>) -> Submitted<'l> {
+//!     fn start((): (), mask: RegionMut, starter: Starter<'_, Self>) -> Submitted<'_> {
 //!         // SAFETY: It is WaitCommEvent, which writes the mask later, and nothing else.
 //!         unsafe {
 //!             starter.call(|call| {

@@ -33,7 +33,7 @@ impl Operation for ConnectPipe {
         Ok(((), ()))
     }
 
-    fn start<'l>((): (), (): (), starter: Starter<'l, Self>) -> Submitted<'l> {
+    fn start((): (), (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
         starter.call_with(|pipe, overlapped, _| sys::connect_pipe(pipe, overlapped))
     }
 }

@@ -33,7 +33,7 @@ impl Connect {
     }
 }
 
-fn start<O>(peer: SocketAddr, data: Option<Region>, starter: Starter<'_, O>) -> Submitted<'_> {
+fn start<'l, O>(peer: SocketAddr, data: Option<&Region>, starter: Starter<'l, O>) -> Submitted<'l> {
     let socket = starter.handle();
     // "A specified socket must be bound", or ConnectEx fails.
     let bound = sys::bind_to_any(socket, sys::family_of(peer));
@@ -62,7 +62,7 @@ impl Operation for Connect {
         Ok((self.peer, ()))
     }
 
-    fn start<'l>(peer: SocketAddr, (): (), starter: Starter<'l, Self>) -> Submitted<'l> {
+    fn start(peer: SocketAddr, (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
         start(peer, None, starter)
     }
 }
@@ -80,7 +80,7 @@ impl<B: IoBuf + Send> Operation for Connect<Sends<B>> {
         Ok((self.peer, self.data))
     }
 
-    fn start<'l>(peer: SocketAddr, data: Region, starter: Starter<'l, Self>) -> Submitted<'l> {
-        start(peer, Some(data), starter)
+    fn start(peer: SocketAddr, data: Region, starter: Starter<'_, Self>) -> Submitted<'_> {
+        start(peer, Some(&data), starter)
     }
 }

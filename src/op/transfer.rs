@@ -138,14 +138,14 @@ impl<B: IoBufMut + Send> Operation for Read<B> {
     }
 
     #[inline(always)]
-    fn start<'l>(offset: u64, region: RegionMut, starter: Starter<'l, Self>) -> Submitted<'l> {
+    fn start(offset: u64, region: RegionMut, starter: Starter<'_, Self>) -> Submitted<'_> {
         if starter.is_socket() {
             starter.call_with(|socket, overlapped, counts| {
                 sys::receive(socket, [region], overlapped, counts)
             })
         } else {
             starter.at(offset).call_with(|file, overlapped, counts| {
-                sys::read_file(file, region, overlapped, counts)
+                sys::read_file(file, &region, overlapped, counts)
             })
         }
     }
@@ -166,10 +166,10 @@ impl<B: IoBuf + Send> Operation for Write<B> {
     }
 
     #[inline(always)]
-    fn start<'l>(offset: u64, region: Region, starter: Starter<'l, Self>) -> Submitted<'l> {
+    fn start(offset: u64, region: Region, starter: Starter<'_, Self>) -> Submitted<'_> {
         if !starter.is_socket() {
             return starter.at(offset).call_with(|file, overlapped, counts| {
-                sys::write_file(file, region, overlapped, counts)
+                sys::write_file(file, &region, overlapped, counts)
             });
         }
         match check_message(&starter, region.length()) {
@@ -197,7 +197,7 @@ impl<B: IoBufMut + Send, const N: usize> Operation for ReadVectored<B, N> {
         parts((), buffers.map(Fills), checked)
     }
 
-    fn start<'l>((): (), regions: [RegionMut; N], starter: Starter<'l, Self>) -> Submitted<'l> {
+    fn start((): (), regions: [RegionMut; N], starter: Starter<'_, Self>) -> Submitted<'_> {
         starter.call_with(|socket, overlapped, counts| {
             sys::receive(socket, regions, overlapped, counts)
         })
@@ -217,7 +217,7 @@ impl<B: IoBuf + Send, const N: usize> Operation for WriteVectored<B, N> {
         Ok(((), self.buffers.map(Sends)))
     }
 
-    fn start<'l>((): (), regions: [Region; N], starter: Starter<'l, Self>) -> Submitted<'l> {
+    fn start((): (), regions: [Region; N], starter: Starter<'_, Self>) -> Submitted<'_> {
         let length = regions.iter().map(Region::length).fold(0, u32::saturating_add);
         match check_message(&starter, length) {
             Ok(()) => starter.call_with(|socket, overlapped, counts| {

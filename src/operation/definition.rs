@@ -76,6 +76,7 @@ pub trait Operation: Sized {
     ///
     /// Another thread may have dequeued the packet, and dropped the memory, before
     /// the call returns. A panic ends the process.
+    #[allow(clippy::elidable_lifetime_names, reason = "arguments and pointers may have others")]
     fn start<'l>(
         arguments: Self::Arguments,
         lent: <Self::Memory as Lend>::Lent,
@@ -218,7 +219,7 @@ impl Operation for Post {
         Ok(((), ()))
     }
 
-    fn start<'l>((): (), (): (), _: Starter<'l, Self>) -> Submitted<'l> {
+    fn start((): (), (): (), _: Starter<'_, Self>) -> Submitted<'_> {
         unreachable!("it is posted")
     }
 }

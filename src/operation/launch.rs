@@ -83,7 +83,7 @@ impl<C> Cells<C> {
         self.launch_with(target, context, memory, |lent, cell| {
             let holders = Body::<C, O, W>::HOLDERS;
             // SAFETY: The cell is filled, and ours until the starter gives it away.
-            let starter = unsafe { Starter::new(target, cell, holders) };
+            let starter = unsafe { Starter::new(target, W::FACTS, cell, holders) };
             O::start(arguments, lent, starter).answer()
         })
     }
@@ -398,6 +398,7 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
 /// the cell has never been the kernel's.
 #[cold]
 #[inline(never)]
+#[allow(clippy::unnecessary_box_returns, reason = "it fits into a register")]
 fn not_called<C, O: Operation, W: Way<O>>(
     cell: NonNull<Cell>,
     cause: Cause,
@@ -466,7 +467,7 @@ mod tests {
             Ok(((), Unchecked(Keeps(self.0))))
         }
 
-        fn start<'l>((): (), (): (), _: Starter<'l, Self>) -> Submitted<'l> {
+        fn start((): (), (): (), _: Starter<'_, Self>) -> Submitted<'_> {
             unreachable!("there is no kernel")
         }
 

@@ -79,8 +79,8 @@ impl Object<'_> {
 
     #[inline(always)]
     pub(crate) fn target(&self) -> Target {
-        let &Self { handle, is_socket, longest_message, skips, .. } = self;
-        Target { handle, is_socket, longest_message, skips }
+        let &Self { handle, is_socket, skips, longest_message, .. } = self;
+        Target { handle, is_socket, skips, longest_message }
     }
 
     /// Divides an operation, if it can be started on this.

@@ -6,9 +6,8 @@ use std::os::windows::io::RawHandle;
 use std::ptr::{self, NonNull};
 
 use super::cell::Cell;
-use super::definition::Operation;
 use super::object::Target;
-use crate::sys::{Answer, Cause, Handle, LentOverlapped, last_error, last_winsock_error};
+use crate::sys::{Answer, Cause, Facts, Handle, LentOverlapped, last_error, last_winsock_error};
 
 /// The right to make one call, the one that starts an operation.
 ///
@@ -58,6 +57,7 @@ use crate::sys::{Answer, Cause, Handle, LentOverlapped, last_error, last_winsock
 #[must_use]
 pub struct Starter<'l, O> {
     target: Target,
+    facts: &'static Facts,
     offset: u64,
     cell: NonNull<Cell>,
     /// Who is to hold it while the operation is in flight.
@@ -93,8 +93,14 @@ impl<'l, O> Starter<'l, O> {
     /// The cell is filled with an `O`, is the caller's alone until the call is made,
     /// and is to be held as `holders` says from then on.
     #[inline(always)]
-    pub(super) unsafe fn new(target: Target, cell: NonNull<Cell>, holders: u32) -> Self {
-        Self { target, offset: 0, cell, holders, operation: PhantomData, brand: PhantomData }
+    pub(super) unsafe fn new(
+        target: Target,
+        facts: &'static Facts,
+        cell: NonNull<Cell>,
+        holders: u32,
+    ) -> Self {
+        let (operation, brand) = (PhantomData, PhantomData);
+        Self { target, facts, offset: 0, cell, holders, operation, brand }
     }
 
     /// Whether the handle is a socket.
@@ -117,17 +123,15 @@ impl<'l, O> Starter<'l, O> {
 
     /// Makes no call, because something before it has failed with this code. The
     /// program gets the memory back.
-    pub fn fail(self, code: u32) -> Submitted<'l>
-    where
-        O: Operation,
-    {
-        let facts = O::FACTS.get(self.target.is_socket).expect("it would not be started");
+    pub fn fail(self, code: u32) -> Submitted<'l> {
+        let facts = self.facts;
         self.refuse(Cause::Call { facts, code })
     }
 
     /// The same for whatever cause.
     #[cold]
     pub(crate) fn refuse(self, cause: Cause) -> Submitted<'l> {
+        let Self { .. } = self;
         Submitted::new(Err(cause))
     }
 

@@ -224,7 +224,7 @@ const CUT: u32 = WSAEMSGSIZE as u32;
 
 /// The end of a file or pipe is a success without bytes, whichever way it is
 /// found. "If lpOverlapped is not NULL [...] and the read is past the end, the
-/// function returns FALSE with ERROR_HANDLE_EOF"
+/// function returns FALSE with `ERROR_HANDLE_EOF`"
 /// (<https://learn.microsoft.com/windows/win32/fileio/testing-for-the-end-of-a-file>).
 const ENDS: &[u32] = &[STATUS_END_OF_FILE, STATUS_PIPE_BROKEN];
 

@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 #[inline(always)]
 pub(crate) fn read_file(
     file: Handle,
-    region: RegionMut,
+    region: &RegionMut,
     overlapped: LentOverlapped,
     counts: bool,
 ) -> Answer {
@@ -47,7 +47,7 @@ pub(crate) fn read_file(
 #[inline(always)]
 pub(crate) fn write_file(
     file: Handle,
-    region: Region,
+    region: &Region,
     overlapped: LentOverlapped,
     counts: bool,
 ) -> Answer {

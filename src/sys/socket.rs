@@ -70,11 +70,11 @@ pub(crate) fn send<const N: usize>(
 /// Starts a receive that also tells who has sent.
 pub(crate) fn receive_from(
     socket: Handle,
-    region: RegionMut,
+    region: &RegionMut,
     from: AddressRegion,
     overlapped: LentOverlapped,
 ) -> Answer {
-    let buffer = wsabuf_mut(&region);
+    let buffer = wsabuf_mut(region);
     let mut flags = 0;
     let (address, length) = from.into_raw();
     // SAFETY: As for `receive`; address and length are lent, too.
@@ -97,11 +97,11 @@ pub(crate) fn receive_from(
 /// Starts to send a datagram to somebody.
 pub(crate) fn send_to(
     socket: Handle,
-    region: Region,
+    region: &Region,
     to: SocketAddr,
     overlapped: LentOverlapped,
 ) -> Answer {
-    let buffer = wsabuf(&region);
+    let buffer = wsabuf(region);
     let (storage, length) = sockaddr(to);
     // SAFETY: As for `send`; the address is read before the call returns.
     let result = unsafe {
@@ -203,7 +203,7 @@ pub(crate) fn accept(
     AcceptEx(accept_ex): AcceptEx,
     listener: Handle,
     accepted: Handle,
-    addresses: RegionMut,
+    addresses: &RegionMut,
     overlapped: LentOverlapped,
 ) -> Answer {
     assert!(addresses.length() as usize >= 2 * ADDRESS_SPACE, "room for two addresses");
@@ -230,7 +230,7 @@ pub(crate) fn connect(
     ConnectEx(connect_ex): ConnectEx,
     socket: Handle,
     peer: SocketAddr,
-    data: Option<Region>,
+    data: Option<&Region>,
     overlapped: LentOverlapped,
 ) -> Answer {
     let (storage, length) = sockaddr(peer);
@@ -242,8 +242,8 @@ pub(crate) fn connect(
             socket.0,
             (&raw const storage).cast(),
             length,
-            data.as_ref().map_or(ptr::null(), |data| data.start().cast()),
-            data.as_ref().map_or(0, Region::length),
+            data.map_or(ptr::null(), |data| data.start().cast()),
+            data.map_or(0, Region::length),
             &raw mut count,
             overlapped.into_raw(),
         )
