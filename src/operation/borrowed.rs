@@ -80,7 +80,7 @@ impl<'scope> Borrowing<'scope, '_> {
         cells: &Cells<C>,
         port: &Port,
         target: Target,
-        key: usize,
+        key: impl FnOnce() -> usize,
         context: C,
         parts: (O::Arguments, O::Memory),
     ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Memory)>>
@@ -96,7 +96,7 @@ impl<'scope> Borrowing<'scope, '_> {
         }
         let pending = match cells.launch::<O, Scoped<SOCKET>>(target, context, parts)? {
             Launched::InFlight(pending) => pending,
-            launched => launched.into_pending(cells, port, key)?,
+            launched => launched.into_pending(cells, port, key())?,
         };
         self.hold(pending.cell());
         // From here on it cannot outlive the scope.

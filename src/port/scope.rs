@@ -252,7 +252,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
                 &shared.cells,
                 &shared.port,
                 on.target(),
-                handle.context(),
+                || handle.context(),
                 context,
                 parts,
             ),
