@@ -81,7 +81,9 @@ pub use crate::operation::{
     Address, Fills, Finish, Keeps, Lend, Object, Outcome, Overwrites, RawCall, Sends, StartedOn,
     Starter, Submitted, Transparent, win32_result, winsock_result,
 };
-pub use crate::sys::{AddressRegion, ControlCode, Facts, FactsOn, Region, RegionMut};
+pub use crate::sys::{
+    AddressRegion, ControlCode, Facts, FactsOn, InPlace, Region, RegionMut, Transferred,
+};
 
 #[cfg(doc)]
 use crate::operation::Operation;

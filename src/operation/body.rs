@@ -19,7 +19,7 @@ use super::lend::Lend;
 use super::object::StartedOn;
 use super::state::{DROPS, Holder, LONG_WAY};
 use crate::error::{STATUS_CANCELLED, is_error};
-use crate::sys::Facts;
+use crate::sys::{Facts, Transferred};
 
 /// How many bytes of a cell context and payload may fill, and how they may be
 /// aligned there.
@@ -287,7 +287,7 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
     unsafe fn fill(cell: NonNull<Cell>, bytes: u32) {
         let How::Filled(fill) = O::FINISH.0 else { return };
         // SAFETY: By the contract; the operation has transferred the bytes.
-        unsafe { fill(&mut *Self::payload_place(cell), bytes) };
+        unsafe { fill(&mut *Self::payload_place(cell), Transferred::new(bytes)) };
     }
 
     /// # Safety
@@ -299,7 +299,7 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
         let (mut memory, (status, bytes)) =
             unsafe { (Self::payload_place(cell).read(), Cell::result(cell)) };
         // SAFETY: The operation has transferred the bytes.
-        unsafe { memory.filled(bytes as usize) };
+        memory.filled(unsafe { Transferred::new(bytes) });
         let Some(value) = convert(memory, Outcome { status, bytes }) else { return false };
         // SAFETY: The caller has made room for a value of this type.
         unsafe { output.cast::<O::Output>().write(value) };

@@ -12,8 +12,7 @@ use super::body::{FILLED, VTable, WHOLE, context_place};
 use super::cell::Cell;
 use super::lend::Lend;
 use crate::error::{Error, Result, completion_error};
-use crate::sys::Entry;
-use crate::sys::OperationKind;
+use crate::sys::{Entry, OperationKind, Transferred};
 
 /// A completed operation: what [`Iocp::get_completion`](crate::Iocp::get_completion)
 /// returns.
@@ -109,7 +108,8 @@ impl Finished {
                 // What most reads are into is filled without a call through
                 // the table.
                 Cell::take_payload_and_leave(cell, vtable, bytes, |vector: &mut T| {
-                    (*ptr::from_mut(vector).cast::<Fills<Vec<u8>>>()).filled(bytes as usize);
+                    let memory = ptr::from_mut(vector).cast::<Fills<Vec<u8>>>();
+                    (*memory).filled(Transferred::new(bytes));
                 })
             } else if vtable.returns_as::<T, WHOLE>() {
                 Cell::take_payload_and_leave(cell, vtable, bytes, |_: &mut T| {})

@@ -9,7 +9,7 @@ use super::lend::{Lend, Transparent};
 use super::object::{Object, StartedOn};
 use super::starter::{Starter, Submitted};
 use crate::error::{Error, is_error};
-use crate::sys::{Facts, FactsOn};
+use crate::sys::{Facts, FactsOn, Transferred};
 
 /// An operation that can be started: which function it calls, which memory it lends
 /// to it, and what becomes of that.
@@ -127,7 +127,7 @@ pub(super) enum How<O: Operation> {
     Whole,
     /// It is what the memory holds, after that has been told how many bytes the
     /// operation has put into it.
-    Filled(unsafe fn(&mut O::Memory, u32)),
+    Filled(fn(&mut O::Memory, Transferred)),
     /// This function makes it.
     Converted(fn(O::Memory, Outcome) -> Option<O::Output>),
 }

@@ -15,7 +15,7 @@ use super::rule::{Verdict, may_be_a_warning, verdict};
 use super::slab::Slab;
 use super::starter::Starter;
 use crate::error::{Error, Rejected, Result, STATUS_CANCELLED};
-use crate::sys::{self, Answer, Cause, Handle, Landing, Nature, Packet, Port};
+use crate::sys::{self, Answer, Cause, Handle, InPlace, Landing, Nature, Packet, Port};
 use crate::sys::{Errors, Facts};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
@@ -107,7 +107,7 @@ impl<C> Cells<C> {
         let lent = unsafe {
             Cell::set_handle(cell, target.handle);
             Cell::renew(cell);
-            (*Body::<C, O, W>::place(cell, context, memory)).lend()
+            (*Body::<C, O, W>::place(cell, context, memory)).lend(&InPlace::new())
         };
         let unwinds = AbortOnUnwind;
         let answer = call(lent, cell);
@@ -488,7 +488,7 @@ mod tests {
     unsafe impl<F> Lend for Unchecked<F> {
         type Lent = ();
 
-        unsafe fn lend(&mut self) {}
+        fn lend(&mut self, _: &InPlace) {}
     }
 
     const fn nothing(skips: bool) -> Target {

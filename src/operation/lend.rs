@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use crate::buffer::{IoBuf, IoBufMut};
-use crate::sys::{AddressRegion, Region, RegionMut, SocketAddress};
+use crate::sys::{AddressRegion, InPlace, Region, RegionMut, SocketAddress, Transferred};
 
 /// Memory that can be lent to the kernel: what stays in the port's memory while
 /// an operation is in flight.
@@ -16,30 +16,21 @@ use crate::sys::{AddressRegion, Region, RegionMut, SocketAddress};
 /// # Safety
 ///
 /// 1. From a call of [`lend`](Self::lend) until the value is next moved, borrowed
-///    mutably or dropped, the memory that the returned pointers point to is valid,
-///    for reads, or for reads and writes if their type says so, from any thread, and
-///    nobody else disturbs it.
-/// 2. [`filled`](Self::filled) makes nothing of more bytes than it is told, and
-///    returns no more than it is told.
+///    mutably or dropped, the regions that it has returned are what
+///    [`InPlace::region`] and [`InPlace::region_mut`] say.
+/// 2. It passes what it is given, the [`InPlace`] and the [`Transferred`], to nothing
+///    but its own parts.
 pub unsafe trait Lend {
     /// Pointers to it. They keep nothing alive.
     type Lent;
 
     /// Where the memory is.
-    ///
-    /// # Safety
-    ///
-    /// The value is at its final place: it is neither moved, borrowed mutably nor
-    /// dropped before the operation is over.
-    unsafe fn lend(&mut self) -> Self::Lent;
+    fn lend(&mut self, place: &InPlace) -> Self::Lent;
 
-    /// Takes note that an operation has put so many bytes into the memory, and
-    /// returns how many of them it had no room for: they are the next part's.
-    ///
-    /// # Safety
-    ///
-    /// It has, or says so.
-    unsafe fn filled(&mut self, bytes: usize) -> usize {
+    /// Takes note of what an operation has put into the memory, and returns what it
+    /// had no room for: that is in the next part.
+    #[inline]
+    fn filled(&mut self, bytes: Transferred) -> Transferred {
         bytes
     }
 }
@@ -53,7 +44,7 @@ pub unsafe trait Lend {
 /// [`Lend::filled`] does, or is `None` if that does nothing.
 pub unsafe trait Transparent<T>: Lend + sealed::Sealed {
     #[doc(hidden)]
-    const FILLED: Option<unsafe fn(&mut Self, u32)> = None;
+    const FILLED: Option<fn(&mut Self, Transferred)> = None;
 }
 
 mod sealed {
@@ -107,7 +98,7 @@ unsafe impl<T> Lend for Keeps<T> {
     type Lent = ();
 
     #[inline]
-    unsafe fn lend(&mut self) {}
+    fn lend(&mut self, _: &InPlace) {}
 }
 
 // SAFETY: Nothing is lent.
@@ -115,52 +106,47 @@ unsafe impl Lend for () {
     type Lent = ();
 
     #[inline]
-    unsafe fn lend(&mut self) {}
+    fn lend(&mut self, _: &InPlace) {}
 }
 
-// SAFETY: The contract of `IoBufMut` says of the writable range what is needed, and
-// no more of it is noted than there is.
+// SAFETY: The contract of `IoBufMut` says so of the writable range.
 unsafe impl<B: IoBufMut> Lend for Fills<B> {
     type Lent = RegionMut;
 
     #[inline]
-    unsafe fn lend(&mut self) -> RegionMut {
+    fn lend(&mut self, place: &InPlace) -> RegionMut {
         let (start, length) = self.0.writable();
-        // SAFETY: By the contract of `IoBufMut`, as the value stays as it is.
-        unsafe { RegionMut::new(start, length) }
+        place.region_mut(start, length)
     }
 
     #[inline]
-    unsafe fn filled(&mut self, bytes: usize) -> usize {
-        // A broken layered provider may report more than was asked for.
-        let filled = bytes.min(self.0.writable().1);
-        // SAFETY: The operation put so many bytes there.
+    fn filled(&mut self, bytes: Transferred) -> Transferred {
+        let (filled, left) = bytes.split(self.0.writable().1);
+        // SAFETY: The operation has put so many bytes there.
         unsafe { self.0.advance(filled) };
-        bytes - filled
+        left
     }
 }
 
-// SAFETY: The contract of `IoBuf` says of the initialised range what is needed.
+// SAFETY: The contract of `IoBuf` says so of the initialised range.
 unsafe impl<B: IoBuf> Lend for Sends<B> {
     type Lent = Region;
 
     #[inline]
-    unsafe fn lend(&mut self) -> Region {
+    fn lend(&mut self, place: &InPlace) -> Region {
         let (start, length) = self.0.initialized();
-        // SAFETY: By the contract of `IoBuf`, as the value stays as it is.
-        unsafe { Region::new(start, length) }
+        place.region(start, length)
     }
 }
 
-// SAFETY: The contract of `IoBufMut` says of the initialised range what is needed.
+// SAFETY: The contract of `IoBufMut` says so of the initialised range.
 unsafe impl<B: IoBufMut> Lend for Overwrites<B> {
     type Lent = RegionMut;
 
     #[inline]
-    unsafe fn lend(&mut self) -> RegionMut {
+    fn lend(&mut self, place: &InPlace) -> RegionMut {
         let (start, length) = self.0.initialized_mut();
-        // SAFETY: By the contract of `IoBufMut`, as the value stays as it is.
-        unsafe { RegionMut::new(start, length) }
+        place.region_mut(start, length)
     }
 }
 
@@ -169,61 +155,46 @@ unsafe impl Lend for Address {
     type Lent = AddressRegion;
 
     #[inline]
-    unsafe fn lend(&mut self) -> AddressRegion {
-        // SAFETY: The value stays where it is, by the caller's promise.
-        unsafe { AddressRegion::new(&raw mut self.0) }
+    fn lend(&mut self, place: &InPlace) -> AddressRegion {
+        place.address(&raw mut self.0)
     }
 }
 
-// SAFETY: Each part keeps the contract for its own memory; a part of somebody
-// else's that returns more than it was told is not believed.
+// SAFETY: Each part says so of its own memory, and stays where the whole does.
 unsafe impl<A: Lend, B: Lend> Lend for (A, B) {
     type Lent = (A::Lent, B::Lent);
 
     #[inline]
-    unsafe fn lend(&mut self) -> Self::Lent {
-        // SAFETY: The parts stay as the whole does.
-        unsafe { (self.0.lend(), self.1.lend()) }
+    fn lend(&mut self, place: &InPlace) -> Self::Lent {
+        (self.0.lend(place), self.1.lend(place))
     }
 
     #[inline]
-    unsafe fn filled(&mut self, bytes: usize) -> usize {
-        // SAFETY: The bytes that one has no room for are the next one's.
-        unsafe {
-            let left = self.0.filled(bytes).min(bytes);
-            self.1.filled(left).min(left)
-        }
+    fn filled(&mut self, bytes: Transferred) -> Transferred {
+        let left = self.0.filled(bytes);
+        self.1.filled(left)
     }
 }
 
-// SAFETY: Each part keeps the contract for its own memory; a part of somebody
-// else's that returns more than it was told is not believed.
+// SAFETY: Each part says so of its own memory, and stays where the whole does.
 unsafe impl<L: Lend, const N: usize> Lend for [L; N] {
     type Lent = [L::Lent; N];
 
     #[inline]
-    unsafe fn lend(&mut self) -> Self::Lent {
-        // SAFETY: The parts stay as the whole does.
-        self.each_mut().map(|part| unsafe { part.lend() })
+    fn lend(&mut self, place: &InPlace) -> Self::Lent {
+        self.each_mut().map(|part| part.lend(place))
     }
 
     #[inline]
-    unsafe fn filled(&mut self, bytes: usize) -> usize {
-        // SAFETY: The bytes that one has no room for are the next one's.
-        self.iter_mut().fold(bytes, |left, part| unsafe { part.filled(left) }.min(left))
+    fn filled(&mut self, bytes: Transferred) -> Transferred {
+        self.iter_mut().fold(bytes, |left, part| part.filled(left))
     }
 }
 
 // SAFETY: `repr(transparent)`; a buffer that is fixed takes note of nothing.
 unsafe impl<B: IoBufMut> Transparent<B> for Fills<B> {
-    const FILLED: Option<unsafe fn(&mut Self, u32)> = if B::FIXED {
-        None
-    } else {
-        Some(|buffer, bytes| {
-            // SAFETY: The operation has put so many bytes there.
-            unsafe { buffer.filled(bytes as usize) };
-        })
-    };
+    const FILLED: Option<fn(&mut Self, Transferred)> =
+        if B::FIXED { None } else { Some(|buffer, bytes| drop(buffer.filled(bytes))) };
 }
 
 // SAFETY: `repr(transparent)`.
@@ -239,40 +210,20 @@ unsafe impl<T> Transparent<T> for Keeps<T> {}
 mod tests {
     use super::*;
 
-    /// Returns more bytes than it was told of, against its contract.
-    struct Liar;
-
-    // SAFETY: Nothing is lent; the tests show what becomes of the broken promise.
-    unsafe impl Lend for Liar {
-        type Lent = ();
-
-        unsafe fn lend(&mut self) {}
-
-        unsafe fn filled(&mut self, bytes: usize) -> usize {
-            bytes + 100
-        }
-    }
-
     #[test]
-    fn a_part_that_returns_more_bytes_than_there_were_gives_the_next_none_of_them() {
-        let mut memory = (Liar, Fills(Vec::with_capacity(8)));
-        memory.1.0.extend([1; 4]);
-        // SAFETY: Nobody reads what was noted.
-        assert_eq!(unsafe { memory.filled(2) }, 0);
-        assert_eq!(memory.1.0.len(), 6);
-        // SAFETY: As above.
-        assert_eq!(unsafe { [Liar, Liar].filled(2) }, 2);
-    }
-
-    #[test]
-    fn bytes_go_to_one_part_after_the_other() {
+    fn bytes_go_to_one_part_after_the_other_and_no_more_than_there_are() {
         let mut memory = [2, 3, 4].map(|room| Fills(Vec::with_capacity(room)));
         for Fills(vector) in &mut memory {
             vector.resize(vector.capacity(), 7);
             vector.clear();
         }
         // SAFETY: The capacity is initialised.
-        assert_eq!(unsafe { memory.filled(6) }, 0);
-        assert_eq!(memory.map(|Fills(vector)| vector.len()), [2, 3, 1]);
+        let left = memory.filled(unsafe { Transferred::new(6) });
+        assert_eq!((left.split(100).0, memory.map(|Fills(vector)| vector.len())), (0, [2, 3, 1]));
+
+        let mut memory = (Fills([0; 4]), Keeps(()));
+        // SAFETY: All bytes are initialised.
+        let left = memory.filled(unsafe { Transferred::new(6) });
+        assert_eq!(left.split(1).0, 1);
     }
 }

@@ -161,12 +161,12 @@ impl<'l, O> Starter<'l, O> {
     ///    before the next gets any. (Without `Fills` it may mean anything.)
     #[inline(always)]
     pub unsafe fn call(self, call: impl FnOnce(RawCall) -> Result<(), u32>) -> Submitted<'l> {
-        let mut count = 0;
-        let counter = if self.target.skips { &raw mut count } else { ptr::null_mut() };
-        self.call_with(|handle, overlapped, _| {
-            let overlapped = overlapped.into_raw().cast();
-            match call(RawCall { handle: handle.raw(), overlapped, count: counter }) {
-                Ok(()) => Answer::Finished(count),
+        self.call_with(|handle, overlapped, counts| {
+            let (handle, overlapped) = (handle.raw(), overlapped.into_raw().cast());
+            let mut bytes = 0;
+            let count = if counts { &raw mut bytes } else { ptr::null_mut() };
+            match call(RawCall { handle, overlapped, count }) {
+                Ok(()) => Answer::Finished(bytes),
                 Err(code) => Answer::Code(code),
             }
         })

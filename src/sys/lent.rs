@@ -38,6 +38,15 @@ impl LentOverlapped {
     }
 }
 
+/// Says that a value is at its final place: it is neither moved, borrowed mutably nor
+/// dropped before an operation is over that it is [lent](crate::op::Lend) to.
+#[derive(Debug)]
+pub struct InPlace(());
+
+/// How many bytes an operation has put into its memory.
+#[derive(Debug)]
+pub struct Transferred(usize);
+
 /// Memory that the kernel may read for as long as the operation is in flight.
 #[derive(Debug)]
 pub struct Region {
@@ -53,20 +62,62 @@ pub struct RegionMut {
     length: u32,
 }
 
-impl Region {
-    /// The kernel's lengths are 32 bits wide, so longer ones are cut: the operation
-    /// then transfers less than was asked for, as every operation may.
-    ///
+/// The kernel's lengths are 32 bits wide, so longer ones are cut: the operation then
+/// transfers less than was asked for, as every operation may.
+impl InPlace {
     /// # Safety
     ///
-    /// Until the operation is over, the region may be read from any thread, and
-    /// nobody writes to it.
-    #[inline]
-    #[must_use]
-    pub unsafe fn new(start: *const u8, length: usize) -> Self {
-        Self { start, length: cut(length) }
+    /// As the type says, of the one value that it is passed to.
+    #[inline(always)]
+    pub(crate) unsafe fn new() -> Self {
+        Self(())
     }
 
+    /// Memory of the value's that may be read from any thread, and that nobody writes
+    /// to.
+    #[inline(always)]
+    #[must_use]
+    pub fn region(&self, start: *const u8, length: usize) -> Region {
+        Region { start, length: u32::try_from(length).unwrap_or(u32::MAX) }
+    }
+
+    /// Memory of the value's that may be written from any thread, and that nobody else
+    /// reads or writes.
+    #[inline(always)]
+    #[must_use]
+    pub fn region_mut(&self, start: *mut u8, length: usize) -> RegionMut {
+        RegionMut { start, length: u32::try_from(length).unwrap_or(u32::MAX) }
+    }
+
+    /// The same for an address.
+    #[inline(always)]
+    pub(crate) fn address(&self, address: *mut SocketAddress) -> AddressRegion {
+        AddressRegion(address)
+    }
+}
+
+impl Transferred {
+    /// # Safety
+    ///
+    /// An operation has put so many bytes into the memory that it is passed to, one
+    /// part after the other.
+    #[inline(always)]
+    pub(crate) unsafe fn new(bytes: u32) -> Self {
+        Self(bytes as usize)
+    }
+
+    /// How many of them are in a part with this much `room`. The others are in the
+    /// parts behind it.
+    #[inline(always)]
+    #[must_use]
+    pub fn split(self, room: usize) -> (usize, Self) {
+        // A broken layered provider may report more than was asked for.
+        let bytes = self.0.min(room);
+        (bytes, Self(self.0 - bytes))
+    }
+}
+
+impl Region {
     /// Where it starts.
     #[inline]
     #[must_use]
@@ -83,18 +134,6 @@ impl Region {
 }
 
 impl RegionMut {
-    /// Cuts long ones, as [`Region::new`] does.
-    ///
-    /// # Safety
-    ///
-    /// Until the operation is over, the region may be written from any thread, and
-    /// nobody else reads or writes it.
-    #[inline]
-    #[must_use]
-    pub unsafe fn new(start: *mut u8, length: usize) -> Self {
-        Self { start, length: cut(length) }
-    }
-
     /// Where it starts.
     #[inline]
     #[must_use]
@@ -108,11 +147,6 @@ impl RegionMut {
     pub fn length(&self) -> u32 {
         self.length
     }
-}
-
-#[inline]
-fn cut(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// Room for a socket address, and for its length.
@@ -147,13 +181,6 @@ impl fmt::Debug for SocketAddress {
 pub struct AddressRegion(*mut SocketAddress);
 
 impl AddressRegion {
-    /// # Safety
-    ///
-    /// As for [`RegionMut::new`].
-    pub(crate) unsafe fn new(address: *mut SocketAddress) -> Self {
-        Self(address)
-    }
-
     /// A `SOCKADDR`, which has room for an IPv6 address, and the `int` of its length.
     #[must_use]
     pub fn into_raw(self) -> (*mut u8, *mut i32) {

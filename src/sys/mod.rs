@@ -3,8 +3,8 @@
 //! The functions are safe to call with any handle value: the kernel checks
 //! handles and answers an invalid one with an error. What the kernel would
 //! write to later cannot be passed as a bare pointer, only as
-//! [`LentOverlapped`], [`Region`] and [`RegionMut`], whose constructors state the promise
-//! that makes the call sound.
+//! [`LentOverlapped`], [`Region`] and [`RegionMut`]; what they are made from states
+//! the promise that makes the call sound.
 
 mod facts;
 mod file;
@@ -24,7 +24,7 @@ pub(crate) use file::{
     Nature, connect_pipe, control_device, is_message_pipe, is_synchronous, nature, read_file,
     skip_completion_port_on_success, write_file,
 };
-pub use lent::{AddressRegion, Region, RegionMut};
+pub use lent::{AddressRegion, InPlace, Region, RegionMut, Transferred};
 pub(crate) use lent::{LentOverlapped, SocketAddress};
 pub(crate) use memory::{commit, release, reserve};
 pub(crate) use port::{Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, win32_code};
