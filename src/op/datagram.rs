@@ -12,19 +12,30 @@ use crate::sys;
 use crate::sys::{Facts, FactsOn};
 
 /// Receives a datagram, and learns who has sent it: `WSARecvFrom`.
+///
+/// Returns a [`Datagram`]. One that is longer than the buffer arrives cut, with
+/// [`MessageTruncated`](crate::ErrorKind::MessageTruncated).
+/// [`Iocp::initiate`](crate::Iocp::initiate) has an example.
+///
+/// # Errors
+///
+/// The operation is refused with [`Unsupported`](crate::ErrorKind::Unsupported) on what
+/// is no datagram socket, and with [`InvalidInput`](crate::ErrorKind::InvalidInput) if
+/// the buffer is a `Vec` without spare capacity.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ReceiveFrom<B> {
     buffer: B,
 }
 
-/// A datagram that was received. If none was, the buffer as it was.
+/// The output of [`ReceiveFrom`]: a datagram, or the buffer as it was if none was
+/// received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Datagram<B> {
     /// The buffer, with the datagram.
     pub buffer: B,
-    /// Who has sent it.
+    /// Who has sent it; `None` if none was received.
     pub from: Option<SocketAddr>,
 }
 
@@ -63,6 +74,30 @@ impl<B: IoBufMut + Send> Operation for ReceiveFrom<B> {
 }
 
 /// Sends a datagram: `WSASendTo`.
+///
+/// Returns the buffer.
+///
+/// # Errors
+///
+/// The operation is refused with [`Unsupported`](crate::ErrorKind::Unsupported) on what
+/// is no datagram socket, and with
+/// [`MessageTruncated`](crate::ErrorKind::MessageTruncated) if the datagram is longer
+/// than the socket can send.
+///
+/// ```
+/// # use completion_port::{Iocp, op};
+/// use std::net::UdpSocket;
+///
+/// let port = Iocp::new()?;
+/// let socket = port.add_handle(UdpSocket::bind("127.0.0.1:0")?, 1)?;
+/// let receiver = UdpSocket::bind("127.0.0.1:0")?;
+/// port.initiate(&socket, 2, op::SendTo::new("hello", receiver.local_addr()?))?;
+/// port.get_completion()?.error_status?;
+/// let mut buffer = [0; 64];
+/// let (length, _) = receiver.recv_from(&mut buffer)?;
+/// assert_eq!(&buffer[..length], b"hello");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct SendTo<B> {

@@ -10,9 +10,31 @@ use crate::sys::{Facts, FactsOn};
 
 /// Asks a driver or a file system for something: `DeviceIoControl`.
 ///
-/// It returns input and output. The initialised bytes of the output are overwritten:
+/// Returns input and output. The initialised bytes of the output are overwritten:
 /// `vec![0; 64]` has room for 64 bytes. The completion's byte count says how many of
-/// them there are.
+/// them there are; output that has no room is cut, with
+/// [`MoreData`](crate::ErrorKind::MoreData).
+///
+/// # Errors
+///
+/// The operation is refused with [`Unsupported`](crate::ErrorKind::Unsupported) on
+/// sockets, and on handles that [skip the port](crate::Associated::skip_on_success).
+///
+/// ```
+/// use completion_port::{Associated, Iocp, op};
+/// use std::os::windows::io::OwnedHandle;
+///
+/// /// `FSCTL_PIPE_PEEK`: what is there to be read from a pipe.
+/// // SAFETY: It uses no memory but its output, and changes nothing.
+/// const PEEK: op::ControlCode = unsafe { op::ControlCode::new(0x0011_400C) };
+///
+/// fn available(port: &Iocp, pipe: &Associated<OwnedHandle>) -> completion_port::Result<u32> {
+///     port.initiate(pipe, 1, op::DeviceControl::new(PEEK, [0; 0], [0; 16]))?;
+///     let mut completion = port.get_completion()?;
+///     let (_, output) = completion.operation.output::<([u8; 0], [u8; 16])>()?;
+///     Ok(u32::from_ne_bytes([output[4], output[5], output[6], output[7]]))
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct DeviceControl<I, O> {

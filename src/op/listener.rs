@@ -12,7 +12,9 @@ use crate::sys::{Facts, FactsOn};
 
 /// Accepts a connection: `AcceptEx`.
 ///
-/// See [`Iocp::initiate_accept`](crate::Iocp::initiate_accept).
+/// Returns the `TcpStream`, if it has succeeded.
+/// [`Iocp::initiate_accept`](crate::Iocp::initiate_accept) says what there is to know
+/// of accepts; it starts this operation.
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use]
 pub struct Accept(());

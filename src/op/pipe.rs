@@ -9,7 +9,24 @@ use crate::sys::{Facts, FactsOn};
 
 /// Waits for a client of a named pipe: `ConnectNamedPipe`.
 ///
-/// A client that is there already is a success like any other.
+/// Returns nothing. A client that came before is a success like any other.
+///
+/// # Errors
+///
+/// The operation is refused with [`BrokenPipe`](crate::ErrorKind::BrokenPipe) if a
+/// client came and went: disconnect the pipe, and start another.
+///
+/// ```no_run
+/// use completion_port::{Associated, Iocp, op};
+/// use std::os::windows::io::OwnedHandle;
+///
+/// # fn serve(port: &Iocp, pipe: &Associated<OwnedHandle>) -> completion_port::Result<()> {
+/// port.initiate(pipe, 1, op::ConnectPipe::new())?; // from CreateNamedPipeW
+/// port.get_completion()?.error_status?;
+/// port.initiate_read(pipe, 2, Vec::with_capacity(1024))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use]
 pub struct ConnectPipe(());

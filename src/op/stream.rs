@@ -12,7 +12,9 @@ use crate::sys::{Facts, FactsOn};
 
 /// Connects a socket: `ConnectEx`.
 ///
-/// See [`Iocp::initiate_connect`](crate::Iocp::initiate_connect).
+/// Returns nothing, or the buffer of what it was to [send](Self::with_data).
+/// [`Iocp::initiate_connect`](crate::Iocp::initiate_connect) says what there is to know
+/// of connects; it starts this operation without data.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Connect<D = ()> {

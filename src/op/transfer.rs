@@ -11,7 +11,25 @@ use crate::sys::{Facts, FactsOn};
 
 /// Reads from a socket, file, pipe or device: `WSARecv` or `ReadFile`.
 ///
-/// See [`Iocp::initiate_read`](crate::Iocp::initiate_read).
+/// Returns the buffer. [`Iocp::initiate_read`](crate::Iocp::initiate_read) says what
+/// there is to know of reads; it starts this operation.
+///
+/// ```
+/// # use completion_port::{Iocp, op};
+/// # use std::{fs::OpenOptions, os::windows::fs::OpenOptionsExt};
+/// # let path = std::env::temp_dir().join(format!("op-read-{}", std::process::id()));
+/// # std::fs::write(&path, "hello world")?;
+/// # let file = OpenOptions::new().read(true).custom_flags(0x4000_0000).open(&path)?;
+/// let port = Iocp::new()?;
+/// let file = port.add_handle(file, 1)?; // opened with FILE_FLAG_OVERLAPPED
+/// port.initiate(&file, 2, op::Read::new(Vec::with_capacity(512)).at(6))?;
+/// let mut completion = port.get_completion()?;
+/// completion.error_status?;
+/// assert_eq!(completion.operation.output::<Vec<u8>>()?, b"world");
+/// # drop(file);
+/// # std::fs::remove_file(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Read<B> {
@@ -21,7 +39,8 @@ pub struct Read<B> {
 
 /// Writes to a socket, file, pipe or device: `WSASend` or `WriteFile`.
 ///
-/// See [`Iocp::initiate_write`](crate::Iocp::initiate_write).
+/// Returns the buffer. [`Iocp::initiate_write`](crate::Iocp::initiate_write) says what
+/// there is to know of writes; it starts this operation.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Write<B> {
@@ -29,15 +48,36 @@ pub struct Write<B> {
     offset: Option<u64>,
 }
 
-/// Receives into several buffers, which are filled in order: `WSARecv`.
+/// Receives into several buffers: `WSARecv`.
+///
+/// Each is filled before the next gets anything. Returns all of them; the completion's
+/// byte count is that of all together. It is refused if none has room.
+///
+/// ```
+/// # use completion_port::{Iocp, op};
+/// # use std::{io::Write, net::{TcpListener, TcpStream}};
+/// # let listener = TcpListener::bind("127.0.0.1:0")?;
+/// # let mut client = TcpStream::connect(listener.local_addr()?)?;
+/// # let (stream, _) = listener.accept()?;
+/// let port = Iocp::new()?;
+/// let stream = port.add_handle(stream, 1)?;
+/// client.write_all(b"head, and body")?;
+/// let buffers = [Vec::with_capacity(4), Vec::with_capacity(1024)];
+/// port.initiate(&stream, 2, op::ReadVectored::new(buffers))?;
+/// let [head, body] = port.get_completion()?.operation.output::<[Vec<u8>; 2]>()?;
+/// assert_eq!((&head[..], &body[..]), (&b"head"[..], &b", and body"[..]));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ReadVectored<B, const N: usize> {
     buffers: [B; N],
 }
 
-/// Sends several buffers, in order: `WSASend`. On a datagram socket they are one
-/// datagram.
+/// Sends several buffers, in order: `WSASend`.
+///
+/// On a datagram socket they are one datagram. Returns all of them; the completion's
+/// byte count is that of all together.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct WriteVectored<B, const N: usize> {
