@@ -47,6 +47,7 @@ mod io;
 pub mod op;
 #[allow(unsafe_code)]
 mod operation;
+mod panics;
 mod port;
 #[allow(unsafe_code)]
 mod sys;

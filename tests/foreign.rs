@@ -249,6 +249,40 @@ fn no_value_closes_a_port_that_is_open() {
     assert!(!port.is_closed());
 }
 
+/// Anybody can queue the packet that wakes threads when the port closes.
+#[test]
+fn packets_like_the_one_that_tells_of_the_end_hide_nothing_behind_them() {
+    let port = port();
+    port.close();
+    let (bytes, key, marker) = dequeue_raw(&port);
+    for count in [1, 2, 10, few(50_000)] {
+        for in_batches in [false, true] {
+            let forge = || (0..count).for_each(|_| post_raw(&port, bytes, key, marker));
+            forge();
+            post_raw(&port, 1, 2, 3);
+            forge();
+            post_raw(&port, 4, 5, 6);
+            let mut batch = Batch::with_capacity(4);
+            let mut next = || {
+                if !in_batches {
+                    return port.get_completion();
+                }
+                if batch.is_empty() {
+                    port.get_completions(&mut batch, None)?;
+                }
+                batch.next().expect("there is one")
+            };
+            for expected in [packet(1, 2, 3), packet(4, 5, 6)] {
+                assert_eq!(next().unwrap_err().foreign_packet(), Some(expected));
+            }
+            assert!(next().unwrap_err().is_closed());
+            // One is left, for all threads that wait.
+            assert_eq!(dequeue_raw(&port), (bytes, key, marker));
+            assert_eq!(port.try_get_completion().unwrap_err().kind(), ErrorKind::Closed);
+        }
+    }
+}
+
 #[test]
 fn an_operation_of_another_port_is_foreign_here() {
     let (one, other) = (port(), port());

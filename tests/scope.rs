@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use completion_port::{Associated, Batch, ErrorKind, Iocp, OperationKind};
 use support::ledger::Ledger;
@@ -626,6 +626,46 @@ fn many_operations_are_cancelled_at_the_end_of_one_scope() {
     nothing_more(&port);
     nothing_more(&counting);
     assert!(buffer.iter().chain(&other_buffer).all(|&byte| byte == b'.'));
+}
+
+/// Far more than it takes, if each takes the time of one.
+#[test]
+fn a_hundred_thousand_operations_are_left_to_the_end_of_one_scope() {
+    const OPERATIONS: usize = few(100_000);
+    let port = port();
+    let temp = temp_file("many", "hello");
+    let file = port.add_handle(overlapped_file(temp.path(), true, false), 3).unwrap();
+    let mut buffer = vec![b'.'; OPERATIONS];
+    let start = port.scope(|scope| {
+        for byte in buffer.chunks_mut(1) {
+            drop(scope.initiate_read_at(&file, 1, byte, 0).unwrap());
+        }
+        Instant::now()
+    });
+    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+    nothing_more(&port);
+}
+
+#[test]
+fn what_others_have_queued_keeps_its_order() {
+    const OTHERS: usize = few(1000);
+    let port = port();
+    let (pipe, _peer) = quiet_pipe(&port);
+    let mut buffers = [[b'.'; 8]; 4];
+    port.scope(|scope| {
+        let mut buffers = buffers.iter_mut();
+        for i in 0..OTHERS {
+            port.post(i, 0, 0).unwrap();
+            if i % OTHERS.div_ceil(4) == 0 {
+                let pending = scope.initiate_read(&pipe, usize::MAX, buffers.next().unwrap());
+                assert_eq!(pending.unwrap().cancel(), Ok(true));
+            }
+        }
+    });
+    for i in 0..OTHERS {
+        assert_eq!(complete(&port).context, i);
+    }
+    nothing_more(&port);
 }
 
 #[test]

@@ -7,18 +7,20 @@ mod support;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::windows::io::{AsRawHandle, AsRawSocket, IntoRawSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use completion_port::{Associated, Batch, ErrorKind, Iocp, Started, unconnected_stream};
 use simulated_kernel::{
     Behaviour, Chance, FOREVER, PROCESSORS, behave, close_elsewhere, concurrency, deliver,
-    heed_cancels, queued, scribble, waiting,
+    dequeues, heed_cancels, queued, scribble, waiting,
 };
 use support::{
     PATIENCE, close_raw_socket, complete, complete_all, eventually, nothing_more, own_address,
-    pipe_pair, port, post_raw, shrink_buffers, stream_pair,
+    pipe_pair, port, port_of, post_raw, shrink_buffers, stream_pair,
 };
 use windows_sys::Win32::Foundation as win32;
 use windows_sys::Win32::Networking::WinSock as ws;
@@ -493,6 +495,113 @@ fn what_a_scope_puts_back_is_not_lost_though_posts_are_refused() {
     let posted = complete(&port);
     assert_eq!((posted.context, posted.bytes_transferred, posted.handle_context), (WRITE, 5, 6));
     nothing_more(&port);
+}
+
+#[test]
+fn a_scope_that_waits_neither_spins_nor_changes_an_order_whatever_is_queued() {
+    const LOOKS: usize = 20;
+    for others in [0, 1, 30] {
+        let _behaving = behave(|kernel| kernel.ignore_cancels = FOREVER);
+        let port = port();
+        let (_client, server) = served(&port);
+        for i in 0..others {
+            port.post(i, 0, 0).unwrap();
+        }
+        let begin = Instant::now();
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                let mut buffer = [0; 8];
+                port.scope(|scope| drop(scope.initiate_read(&server, READ, &mut buffer).unwrap()));
+            });
+            eventually("the scope has looked a few times", || {
+                dequeues(port.as_raw_handle()) > LOOKS * (others + 1)
+            });
+            heed_cancels();
+        });
+        // Each look is followed by a pause.
+        let least = Duration::from_millis(LOOKS as u64 - 1);
+        assert!(begin.elapsed() >= least, "{others} others: {:?}", begin.elapsed());
+        for i in 0..others {
+            assert_eq!(complete(&port).context, i);
+        }
+        nothing_more(&port);
+    }
+}
+
+#[test]
+fn a_scope_waits_for_what_ignores_a_cancel_for_a_while_though_a_context_panics() {
+    struct Context(#[expect(dead_code, reason = "it is counted")] Arc<()>, bool);
+
+    impl Drop for Context {
+        fn drop(&mut self) {
+            assert!(!self.1, "a context");
+        }
+    }
+
+    let _behaving = behave(|kernel| kernel.ignore_cancels = 10);
+    let port = port_of();
+    let [mut one, mut two] = [[0; 8]; 2];
+    let counted = Arc::new(());
+    let (client, server) = stream_pair();
+    let quiet = port.add_handle(server, 7).unwrap();
+    let (mut sends, server) = stream_pair();
+    let server = port.add_handle(server, 7).unwrap();
+    sends.write_all(b"hello").unwrap();
+    let scope = catch_unwind(AssertUnwindSafe(|| {
+        port.scope(|scope| {
+            let read = |handle, panics, buffer| {
+                let context = Context(Arc::clone(&counted), panics);
+                drop(scope.initiate_read(handle, context, buffer).map_err(|_| ()).unwrap());
+            };
+            read(&server, true, &mut one);
+            read(&quiet, false, &mut two);
+        });
+    }));
+    assert_eq!(scope.unwrap_err().downcast_ref(), Some(&"a context"));
+    assert_eq!(Arc::strong_count(&counted), 1, "an operation is in flight");
+    assert_eq!((&one, two), (b"hello\0\0\0", [0; 8]));
+    drop(client);
+}
+
+#[test]
+fn a_port_is_not_at_its_end_while_a_scope_has_a_packet_in_hand() {
+    let ways: [fn(&Iocp) -> Option<usize>; 4] = [
+        |port| port.get_completion().ok().map(|completion| completion.context),
+        |port| port.try_get_completion().ok()?.map(|completion| completion.context),
+        |port| {
+            let mut batch = Batch::with_capacity(4);
+            port.get_completions(&mut batch, None).ok()?;
+            Some(batch.next()?.ok()?.context)
+        },
+        |port| {
+            let mut batch = Batch::with_capacity(4);
+            port.get_completions(&mut batch, Some(Duration::ZERO)).ok()?;
+            Some(batch.next()?.ok()?.context)
+        },
+    ];
+    for way in ways {
+        let _behaving = behave(|kernel| kernel.ignore_cancels = FOREVER);
+        let port = port();
+        let (_client, server) = served(&port);
+        let mut buffer = [0; 8];
+        thread::scope(|threads| {
+            let other = port.scope(|scope| {
+                scope.initiate_read(&server, READ, &mut buffer).unwrap();
+                port.post(WRITE, 0, 0).unwrap();
+                port.close();
+                // What the scope takes, it cannot put back for a while.
+                std::mem::forget(behave(|kernel| kernel.refuse_posts = 50));
+                threads.spawn(|| {
+                    eventually("the scope has a packet", || queued(port.as_raw_handle()) < 2);
+                    let found = way(&port);
+                    heed_cancels();
+                    found
+                })
+            });
+            assert_eq!(other.join().unwrap(), Some(WRITE));
+        });
+        assert!(port.get_completion().unwrap_err().is_closed());
+    }
 }
 
 #[test]

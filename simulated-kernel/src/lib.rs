@@ -41,4 +41,4 @@ pub use behaviour::{Behaving, Behaviour, Chance, FOREVER, behave, heed_cancels, 
 pub use file::open as open_file;
 pub use handle::close_elsewhere;
 pub use pipe::{BlockingPipe, open as open_pipe};
-pub use port::{PROCESSORS, concurrency, deliver, queued, waiting};
+pub use port::{PROCESSORS, concurrency, deliver, dequeues, queued, waiting};

@@ -32,6 +32,8 @@ pub struct Port {
     /// The last to come is the first to be served.
     waiters: Vec<Arc<Waiter>>,
     last_waiter: u64,
+    /// How often somebody has asked for packets.
+    dequeues: usize,
     /// How many threads may run at once that it has released.
     concurrency: usize,
     running: usize,
@@ -127,6 +129,16 @@ pub fn waiting(port: HANDLE) -> usize {
 #[must_use]
 pub fn queued(port: HANDLE) -> usize {
     look_into(port, |port| port.queue.len())
+}
+
+/// How often somebody has asked a port for packets.
+///
+/// # Panics
+///
+/// If the handle is not an open port's.
+#[must_use]
+pub fn dequeues(port: HANDLE) -> usize {
+    look_into(port, |port| port.dequeues)
 }
 
 /// How many threads a port lets run at once.
@@ -234,7 +246,9 @@ fn dequeue(port: HANDLE, count: usize, milliseconds: u32) -> Result<Vec<Packet>,
     let deadline = kernel.deadline(milliseconds);
     Client::leave_port(&mut kernel);
     let id = kernel.find(port.addr()).ok_or(ERROR_INVALID_HANDLE)?;
-    let mut packets = kernel.port(id).ok_or(ERROR_INVALID_HANDLE)?.take(count);
+    let port = kernel.port(id).ok_or(ERROR_INVALID_HANDLE)?;
+    port.dequeues += 1;
+    let mut packets = port.take(count);
     if packets.is_empty() && milliseconds != 0 {
         (kernel, packets) = wait_for_packets(kernel, id, count, deadline)?;
     }

@@ -234,10 +234,16 @@ impl<H, M> Associated<H, M> {
         self.handle
     }
 
-    /// Whether operations may be started on the handle through this gate.
+    /// Whether the handle's port is open, and this one.
     #[inline(always)]
-    pub(crate) fn check(&self, gate: &Gate) -> Result<(), &'static Misuse> {
+    pub(crate) fn admit(&self, gate: &Gate) -> Result<(), &'static Misuse> {
         gate.check(&self.identity)
+    }
+
+    /// Which port the handle is of.
+    #[inline]
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity.clone()
     }
 
     /// How many operations in a row have completed without a packet.

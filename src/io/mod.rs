@@ -146,12 +146,15 @@ impl<C: Send + 'static> Iocp<C> {
         let on = handle(&context);
         let (target, key) = (on.object().target(), on.context());
         let may_be_inline = M::SKIPS && on.inline_run().goes_on(shared.looks.count());
-        match on.object().split::<O, SOCKET>(operation, on.check(&shared.gate)) {
+        let identity = on.identity();
+        let admit = || shared.gate.check(&identity);
+        match on.object().split::<O, SOCKET>(operation) {
             Ok(parts) => {
                 // From here on the handle goes where the context goes, so only its
                 // values are used. If the operation completes at once, the context
                 // is back.
-                let launched = shared.cells.launch::<O, Owned<SOCKET>>(target, context, parts)?;
+                let launched =
+                    shared.cells.launch::<O, Owned<SOCKET>>(target, context, parts, admit)?;
                 M::deliver(launched, shared, key, may_be_inline, |context, note| {
                     if let Some(context) = context {
                         note(handle(context).inline_run());
@@ -193,12 +196,14 @@ impl<C: Send + 'static> Iocp<C> {
         let shared = self.shared();
         let on = handle.object();
         let run = handle.inline_run();
-        let parts = match on.split::<O, SOCKET>(operation, handle.check(&shared.gate)) {
+        let parts = match on.split::<O, SOCKET>(operation) {
             Ok(parts) => parts,
             Err((error, memory)) => return Err(Rejected { error, returned: (context, memory) }),
         };
         let may_be_inline = M::SKIPS && run.goes_on(shared.looks.count());
-        let launched = shared.cells.launch::<O, Owned<SOCKET>>(on.target(), context, parts)?;
+        let admit = || handle.admit(&shared.gate);
+        let launched =
+            shared.cells.launch::<O, Owned<SOCKET>>(on.target(), context, parts, admit)?;
         M::deliver(launched, shared, handle.context(), may_be_inline, |_, note| note(run))
     }
 }

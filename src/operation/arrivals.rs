@@ -9,7 +9,7 @@ use crate::error::{Result, STATUS_PENDING};
 use crate::sys::{Entry, Packet};
 
 /// The storage of a batch: the system's own entries. What is found out about a
-/// packet is put down in its place.
+/// packet is put down in its place. To be emptied before it is dropped.
 pub(crate) struct Arrivals<C> {
     entries: Box<[Entry]>,
     /// From here to the `end`, each entry is a completion, which holds its cell,
@@ -132,21 +132,5 @@ unsafe fn complete<C>(entry: &Entry, status: u32) -> CompletionStatus<C> {
     unsafe {
         let cell = NonNull::new_unchecked(entry.overlapped().cast());
         Dequeued::new(cell, status, bytes).complete(key)
-    }
-}
-
-impl<C> Drop for Arrivals<C> {
-    fn drop(&mut self) {
-        /// Drops the rest, too, where a context's destructor panics.
-        struct Rest<'a, C>(&'a mut Arrivals<C>);
-
-        impl<C> Drop for Rest<'_, C> {
-            fn drop(&mut self) {
-                while self.0.next().is_some() {}
-            }
-        }
-
-        let rest = Rest(self);
-        while rest.0.next().is_some() {}
     }
 }

@@ -19,6 +19,7 @@ use super::lend::Lend;
 use super::object::StartedOn;
 use super::state::{DROPS, Holder, LONG_WAY};
 use crate::error::{STATUS_CANCELLED, is_error};
+use crate::panics::IfItPanics;
 use crate::sys::{Facts, Transferred};
 
 /// How many bytes of a cell context and payload may fill, and how they may be
@@ -67,7 +68,7 @@ pub(super) struct VTable {
     /// Runs when the packet is dequeued, before anybody sees the completion.
     pub completed: Option<unsafe fn(NonNull<Cell>, &mut u32)>,
     pub drop_context: unsafe fn(NonNull<Cell>),
-    pub drop_payload: Option<unsafe fn(NonNull<Cell>)>,
+    drop_payload: Option<unsafe fn(NonNull<Cell>)>,
 }
 
 /// Which of the ways an operation returns something in; see
@@ -96,6 +97,23 @@ impl VTable {
         // One address means one answer, whatever a linker folds; but a function
         // may have several addresses.
         ptr::fn_addr_eq(self.returned, returned::<B, FORM> as fn() -> (TypeId, Form))
+    }
+
+    /// Whether [`drop_payload`](Self::drop_payload) does anything.
+    pub fn drops_payload(&self) -> bool {
+        self.drop_payload.is_some()
+    }
+
+    /// Drops the payload.
+    ///
+    /// # Safety
+    ///
+    /// As for the functions.
+    pub unsafe fn drop_payload(&self, cell: NonNull<Cell>) {
+        if let Some(drop_payload) = self.drop_payload {
+            // SAFETY: By the caller's promise.
+            unsafe { drop_payload(cell) };
+        }
     }
 
     /// Whether the operation returns a `B`, for certain.
@@ -209,8 +227,8 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
         let size = if offset + payload.size() == 0 { 1 } else { offset + payload.size() };
         match Layout::from_size_align(size, align) {
             _ if Self::CONTEXT_HAS_ROOM && Self::PAYLOAD_HAS_ROOM => None,
-            Ok(layout) => Some((layout, offset)),
-            Err(_) => panic!("a context and a buffer that are too large for memory"),
+            Ok(layout) if layout.size() <= u32::MAX as usize => Some((layout, offset)),
+            _ => panic!("a context and a buffer of 4 GiB and more"),
         }
     };
 
@@ -364,7 +382,12 @@ pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>, vtable: &VTable, bytes:
     unsafe {
         match vtable.output {
             Output::Whole => {}
-            Output::Filled(fill) => fill(cell, bytes),
+            // A buffer that panics cannot be told a second time.
+            Output::Filled(fill) => {
+                let panicked = IfItPanics(|| vtable.drop_payload(cell));
+                fill(cell, bytes);
+                mem::forget(panicked);
+            }
             Output::Converted(convert) => return take_converted(cell, convert),
         }
         let start =
@@ -431,11 +454,10 @@ impl Spill {
             return;
         }
         spill.release();
-        let size = u32::try_from(layout.size()).expect("a context and a buffer under 4 GiB");
         // SAFETY: The size is not zero.
         let start = unsafe { alloc::alloc(layout) };
         let Some(start) = NonNull::new(start) else { alloc::handle_alloc_error(layout) };
-        *spill = Self { start, size, align: layout.align() as u32 };
+        *spill = Self { start, size: layout.size() as u32, align: layout.align() as u32 };
     }
 
     /// Frees the block, if there is one. Nothing is in it.

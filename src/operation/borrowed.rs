@@ -3,9 +3,7 @@
 
 use std::cell::Cell as Flag;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
-use std::thread;
 
 use super::body::link;
 use super::cell::Cell;
@@ -14,7 +12,8 @@ use super::launch::{Cells, Launched};
 use super::object::Target;
 use super::pending::{InScope, Pending};
 use super::state::Holder;
-use crate::error::{Rejected, Result};
+use crate::error::{Misuse, Rejected, Result};
+use crate::panics::FirstPanic;
 use crate::sys::{self, Port};
 
 /// The operations of one scope: the cells that it holds, each of which has the
@@ -40,18 +39,22 @@ pub(crate) struct Borrowing<'scope, 'env: 'scope> {
 
 const FIRST_ROOM: i32 = 8;
 
+/// The addresses that the packets of a scope's operations carry, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Addresses(Vec<usize>);
+
 /// Runs `body`, then waits for all operations that it started on borrowed
 /// buffers: it asks for what is left to be cancelled, and calls `wait` until
 /// nothing is left, whatever panics.
 #[inline]
 pub(crate) fn borrow<'env, T>(
     body: impl for<'scope> FnOnce(&'scope Borrowing<'scope, 'env>) -> T,
-    wait: impl Fn(&Borrowing<'_, 'env>) + Copy,
+    wait: impl Fn(&Addresses) + Copy,
 ) -> T {
     /// No value of the program's, so nobody can leak it.
-    struct End<'a, 'env, W: Fn(&Borrowing<'_, 'env>) + Copy>(&'a Borrowing<'a, 'env>, W);
+    struct End<'a, 'env, W: Fn(&Addresses) + Copy>(&'a Borrowing<'a, 'env>, W);
 
-    impl<'env, W: Fn(&Borrowing<'_, 'env>) + Copy> Drop for End<'_, 'env, W> {
+    impl<W: Fn(&Addresses) + Copy> Drop for End<'_, '_, W> {
         #[inline(always)]
         fn drop(&mut self) {
             let Self(borrowing, wait) = *self;
@@ -77,12 +80,12 @@ impl<'scope> Borrowing<'scope, '_> {
     #[inline(always)]
     pub fn launch<C, O: Operation, const SOCKET: bool>(
         &'scope self,
-        cells: &Cells<C>,
-        port: &Port,
+        (cells, port): (&Cells<C>, &Port),
         target: Target,
         key: impl FnOnce() -> usize,
         context: C,
         parts: (O::Arguments, O::Memory),
+        admit: impl Fn() -> Result<(), &'static Misuse>,
     ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Memory)>>
     where
         O::Memory: 'scope,
@@ -90,11 +93,11 @@ impl<'scope> Borrowing<'scope, '_> {
         self.room.set(self.room.get() - 1);
         if self.room.get() < 0 {
             // As many more as are left: letting go costs little for each.
-            let mut panic = Ok(());
+            let mut panic = FirstPanic::none();
             self.room.set(FIRST_ROOM.max(self.let_go(false, &mut panic)));
-            panic.unwrap_or_else(|panic| resume_unwind(panic));
+            panic.resume();
         }
-        let pending = match cells.launch::<O, Scoped<SOCKET>>(target, context, parts)? {
+        let pending = match cells.launch::<O, Scoped<SOCKET>>(target, context, parts, admit)? {
             Launched::InFlight(pending) => pending,
             launched => launched.into_pending(cells, port, key())?,
         };
@@ -143,7 +146,7 @@ impl<'scope> Borrowing<'scope, '_> {
     /// the completion, which may hold the cell longer, must not do it; until then
     /// it is the `Pending`'s.
     #[cold]
-    fn let_go(&self, ends: bool, panic: &mut thread::Result<()>) -> i32 {
+    fn let_go(&self, ends: bool, panic: &mut FirstPanic) -> i32 {
         let mut kept = 0;
         let mut next = self.first.take();
         while let Some(cell) = next {
@@ -151,16 +154,14 @@ impl<'scope> Borrowing<'scope, '_> {
             // has claimed, of an operation that is over.
             unsafe {
                 next = link(cell).read();
-                let drop_payload = Cell::vtable(cell).drop_payload;
+                let vtable = Cell::vtable(cell);
                 let is_shared = || !ends && !cell.as_ref().state.is_held_only_by(Holder::Scope);
-                if is_in_flight(cell) || drop_payload.is_some() && is_shared() {
+                if is_in_flight(cell) || vtable.drops_payload() && is_shared() {
                     self.hold(cell);
                     kept += 1;
                 } else {
-                    if let Some(drop_payload) = drop_payload {
-                        if cell.as_ref().state.take() {
-                            guard(panic, || drop_payload(cell));
-                        }
+                    if vtable.drops_payload() && cell.as_ref().state.take() {
+                        panic.catch(|| vtable.drop_payload(cell));
                     }
                     Cell::leave(cell, Holder::Scope);
                 }
@@ -169,41 +170,39 @@ impl<'scope> Borrowing<'scope, '_> {
         kept
     }
 
-    /// Whether the packet with this address is one of the scope's operations'.
-    pub fn owns(&self, overlapped: usize) -> bool {
-        self.held().any(|cell| Cell::address(cell) == overlapped)
-    }
-
     /// Cancels what is left, from this cell on, waits for it, and lets go of it.
     #[cold]
     #[inline(never)]
-    fn cancel_and_wait(&self, left: NonNull<Cell>, wait: impl Fn(&Self)) {
+    fn cancel_and_wait(&self, left: NonNull<Cell>, wait: impl Fn(&Addresses)) {
         self.first.set(Some(left));
-        let mut panic = Ok(());
+        let mut panic = FirstPanic::none();
+        self.let_go(false, &mut panic);
+        let mut own = Vec::new();
         for cell in self.held().filter(|cell| is_in_flight(*cell)) {
             // SAFETY: The scope holds the cell, so no other operation has it.
             let handle = unsafe { Cell::handle(cell) };
             // Nothing to cancel, or not possible: the completion decides.
             let _ = sys::cancel(handle, Cell::address(cell));
+            own.push(Cell::address(cell));
         }
-        while self.held().any(is_in_flight) {
-            // Waiting drops completions, whose contexts are the program's and
-            // may panic.
-            guard(&mut panic, || wait(self));
-        }
-        self.let_go(true, &mut panic);
-        if let Err(panic) = panic {
-            if !thread::panicking() {
-                resume_unwind(panic);
+        own.sort_unstable();
+        let own = Addresses(own);
+        // One way through the list is enough: what is over stays so. All cells
+        // are held until the end, so that their addresses are nobody else's.
+        for cell in self.held() {
+            while is_in_flight(cell) {
+                // Drops completions, whose contexts may panic.
+                panic.catch(|| wait(&own));
             }
         }
+        self.let_go(true, &mut panic);
+        panic.resume();
     }
 }
 
-/// Keeps the panic of code that is the program's, because the scope has more to do.
-fn guard(panic: &mut thread::Result<()>, run: impl FnOnce()) {
-    if let Err(new) = catch_unwind(AssertUnwindSafe(run)) {
-        *panic = Err(new);
+impl Addresses {
+    pub fn contain(&self, overlapped: usize) -> bool {
+        self.0.binary_search(&overlapped).is_ok()
     }
 }
 

@@ -15,6 +15,7 @@ use super::body::{ROOM, Spill, VTable, returned_payload, take_output};
 use super::slab::Slab;
 use super::state::{Holder, State};
 use crate::error::{STATUS_CANCELLED, STATUS_PENDING, is_error};
+use crate::panics::FirstPanic;
 use crate::sys::{self, Handle, LentOverlapped};
 
 #[repr(C, align(64))]
@@ -310,7 +311,8 @@ impl Cell {
     }
 
     /// Takes what the operation returns, which is its payload once `fill` has
-    /// been called, if nobody else has, and lets the cell go.
+    /// been called, if nobody else has, and lets the cell go. `fill` is none of
+    /// the program's code, and does not panic.
     ///
     /// # Safety
     ///
@@ -402,15 +404,15 @@ impl Cell {
     /// The caller was the last holder, and the context is gone.
     #[cold]
     unsafe fn finish(cell: NonNull<Cell>) {
+        let mut panic = FirstPanic::none();
         // SAFETY: The last holder owns the cell alone.
         unsafe {
             if !cell.as_ref().state.is_taken() {
-                if let Some(drop_payload) = Self::vtable(cell).drop_payload {
-                    drop_payload(cell);
-                }
+                panic.catch(|| Self::vtable(cell).drop_payload(cell));
             }
             Self::free(cell);
         }
+        panic.resume();
     }
 
     /// Gives an empty cell back to its slab.

@@ -12,6 +12,7 @@ use super::body::{FILLED, VTable, WHOLE, context_place};
 use super::cell::Cell;
 use super::lend::Lend;
 use crate::error::{Error, Result, completion_error};
+use crate::panics::FirstPanic;
 use crate::sys::{Entry, OperationKind, Transferred};
 
 /// A completed operation: what [`Iocp::get_completion`](crate::Iocp::get_completion)
@@ -241,10 +242,12 @@ impl<C> Drop for Dequeued<C> {
     fn drop(&mut self) {
         // SAFETY: While the completion holds the cell, it is filled.
         let vtable = unsafe { Cell::vtable(self.cell) };
-        // Lets go of the cell, even if the context's destructor panics.
-        let _operation = Finished { cell: Some(self.cell), vtable, bytes: 0 };
+        let mut panic = FirstPanic::none();
         // SAFETY: The context has not been moved out, or `self` would be gone.
-        unsafe { (vtable.drop_context)(self.cell) };
+        panic.catch(|| unsafe { (vtable.drop_context)(self.cell) });
+        // SAFETY: The completion's part ends here; its context is gone.
+        panic.catch(|| unsafe { Cell::leave_last(self.cell) });
+        panic.resume();
     }
 }
 

@@ -14,9 +14,11 @@ use super::pending::Pending;
 use super::rule::{Verdict, may_be_a_warning, verdict};
 use super::slab::Slab;
 use super::starter::Starter;
-use crate::error::{Error, Rejected, Result, STATUS_CANCELLED};
-use crate::sys::{self, Answer, Cause, Handle, InPlace, Landing, Nature, Packet, Port};
-use crate::sys::{Errors, Facts};
+use crate::error::{Error, Misuse, Rejected, Result, STATUS_CANCELLED};
+use crate::panics::{FirstPanic, IfItPanics};
+use crate::sys::{
+    self, Answer, Cause, Errors, Facts, Handle, InPlace, Landing, Nature, Packet, Port,
+};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
 #[derive(Debug)]
@@ -72,15 +74,18 @@ impl<C> Cells<C> {
 
     /// Puts context and memory into a cell, lends it to the kernel, and makes
     /// the call. They come back if there is no cell.
+    /// `admit` is asked last of all, because the memory runs code of the program's
+    /// that may change the answer.
     #[inline(always)]
     pub fn launch<O: Operation, W: Way<O>>(
         &self,
         target: Target,
         context: C,
         (arguments, memory): (O::Arguments, O::Memory),
+        admit: impl Fn() -> Result<(), &'static Misuse>,
     ) -> Result<Launched<C, O, W>, Rejected<(C, O::Memory)>> {
         let target = Target { is_socket: W::SOCKET, ..target };
-        self.launch_with(target, context, memory, |lent, cell| {
+        self.launch_with(target, context, memory, admit, |lent, cell| {
             let holders = Body::<C, O, W>::HOLDERS;
             // SAFETY: The cell is filled, and ours until the starter gives it away.
             let starter = unsafe { Starter::new(target, W::FACTS, cell, holders) };
@@ -94,21 +99,32 @@ impl<C> Cells<C> {
         target: Target,
         context: C,
         memory: O::Memory,
+        admit: impl Fn() -> Result<(), &'static Misuse>,
         call: impl FnOnce(<O::Memory as Lend>::Lent, NonNull<Cell>) -> Result<Answer, Cause>,
     ) -> Result<Launched<C, O, W>, Rejected<(C, O::Memory)>> {
         let cell = match self.slab().allocate() {
             Ok(cell) => cell,
-            Err(error) => return Err(Rejected { error, returned: (context, memory) }),
+            Err(error) => {
+                let error = admit().map_or_else(Error::misuse, |()| error);
+                return Err(Rejected { error, returned: (context, memory) });
+            }
         };
         // SAFETY: The cell was just allocated: it is ours until the call, and
         // empty.
-        // The memory is at its final place, and is not moved, borrowed or dropped
-        // before the operation is over.
-        let lent = unsafe {
+        let place = unsafe {
             Cell::set_handle(cell, target.handle);
             Cell::renew(cell);
-            (*Body::<C, O, W>::place(cell, context, memory)).lend(&InPlace::new())
+            Body::<C, O, W>::place(cell, context, memory)
         };
+        // SAFETY: Ours, and filled with these types.
+        let panicked = IfItPanics(|| unsafe { drop_placed::<C, O, W>(cell) });
+        // SAFETY: The memory is at its final place, and is not moved, borrowed or
+        // dropped before the operation is over.
+        let lent = unsafe { (*place).lend(&InPlace::new()) };
+        mem::forget(panicked);
+        if let Err(misuse) = admit() {
+            return Err(*not_called::<C, O, W>(cell, Cause::Misuse(misuse)));
+        }
         let unwinds = AbortOnUnwind;
         let answer = call(lent, cell);
         mem::forget(unwinds);
@@ -421,7 +437,23 @@ fn may_leave_a_packet(verdict: &Verdict, facts: &'static Facts, handle: Handle) 
             && sys::nature(handle) != Nature::Pipe
 }
 
-/// Empties and frees a cell that was posted to the port, in vain.
+/// Drops what an operation was to be started with.
+///
+/// # Safety
+///
+/// As for [`withdraw`].
+#[cold]
+#[inline(never)]
+unsafe fn drop_placed<C, O: Operation, W: Way<O>>(cell: NonNull<Cell>) {
+    // SAFETY: By the caller's promise.
+    let (context, memory) = unsafe { withdraw::<C, O, W>(cell) };
+    let mut panic = FirstPanic::none();
+    panic.catch(|| drop(context));
+    panic.catch(|| drop(memory));
+    panic.resume();
+}
+
+/// Empties and frees a cell that the kernel does not have, nor its packet.
 ///
 /// # Safety
 ///
@@ -508,10 +540,16 @@ mod tests {
         operation: Watching<F>,
         call: impl FnOnce() -> Answer,
     ) -> Result<Launched<C, Watching<F>, Owned<false>>, Rejected<(C, Unchecked<F>)>> {
-        cells.launch_with(target, context, Unchecked(Keeps(operation.0)), |(), cell| {
-            begin::<C, Watching<F>>(cell);
-            Ok(call())
-        })
+        cells.launch_with(
+            target,
+            context,
+            Unchecked(Keeps(operation.0)),
+            || Ok(()),
+            |(), cell| {
+                begin::<C, Watching<F>>(cell);
+                Ok(call())
+            },
+        )
     }
 
     #[test]
@@ -590,10 +628,11 @@ mod tests {
         let cells = Cells::<()>::reserve(1).unwrap();
         let target = nothing(false);
         for status in (0..32).map(|bit| 1 << bit) {
-            let launched = cells.launch_with::<Post, Owned<false>>(target, (), (), |(), cell| {
+            let call = |(): (), cell| {
                 begin::<(), Post>(cell);
                 Ok(Answer::Code(ERROR_IO_PENDING))
-            });
+            };
+            let launched = cells.launch_with::<Post, Owned<false>>(target, (), (), || Ok(()), call);
             let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
             let address = Cell::address(pending.cell());
             // SAFETY: The kernel knows nothing of the operation: it is over.

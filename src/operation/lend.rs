@@ -194,7 +194,7 @@ unsafe impl<L: Lend, const N: usize> Lend for [L; N] {
 // SAFETY: `repr(transparent)`; a buffer that is fixed takes note of nothing.
 unsafe impl<B: IoBufMut> Transparent<B> for Fills<B> {
     const FILLED: Option<fn(&mut Self, Transferred)> =
-        if B::FIXED { None } else { Some(|buffer, bytes| drop(buffer.filled(bytes))) };
+        if B::FIXED { None } else { Some(|buffer, bytes| _ = buffer.filled(bytes)) };
 }
 
 // SAFETY: `repr(transparent)`.

@@ -4,7 +4,7 @@ use std::os::windows::io::RawHandle;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::definition::Operation;
-use crate::error::{Error, Misuse, Result, refusal};
+use crate::error::{Error, Result, refusal};
 use crate::sys::{self, Handle};
 
 /// What kind of thing a handle refers to, as far as operations differ.
@@ -92,22 +92,16 @@ impl Object<'_> {
     pub(crate) fn split<O: Operation, const SOCKET: bool>(
         &self,
         operation: O,
-        checked: Result<(), &'static Misuse>,
     ) -> Result<(O::Arguments, O::Memory), (Error, O::Memory)> {
         let on = Object { is_socket: SOCKET, ..*self };
-        let facts = const { O::FACTS.get(SOCKET) };
-        let checked = match facts {
-            None if SOCKET => Err(&refusal::NOT_FOR_SOCKETS),
-            None => Err(&refusal::NOT_A_SOCKET),
-            Some(facts) if on.skips && !facts.skips => Err(&refusal::NOT_FOR_SKIPPING),
-            Some(_) => checked,
+        let refusal = match const { O::FACTS.get(SOCKET) } {
+            None if SOCKET => &refusal::NOT_FOR_SOCKETS,
+            None => &refusal::NOT_A_SOCKET,
+            Some(facts) if on.skips && !facts.skips => &refusal::NOT_FOR_SKIPPING,
+            Some(_) => return operation.split(&on),
         };
-        let split = operation.split(&on);
-        if let Err(misuse) = checked {
-            let (Ok((_, memory)) | Err((_, memory))) = split;
-            return Err((Error::misuse(misuse), memory));
-        }
-        split
+        let (Ok((_, memory)) | Err((_, memory))) = operation.split(&on);
+        Err((Error::misuse(refusal), memory))
     }
 
     /// A socket that does not listen is refused here, because the system may let

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use super::Shared;
-use super::dequeue::Other;
-use crate::error::{Error, Result, refusal};
+use super::dequeue::{Look, Other};
+use crate::error::{Error, Result};
 use crate::operation::{Arrivals, CompletionStatus, Started};
+use crate::panics;
 
 /// Storage for [`Iocp::get_completions`](crate::Iocp::get_completions), and the
 /// completions that wait in it. It is an iterator that takes them out in order.
@@ -72,52 +73,6 @@ impl<C> Batch<C> {
             self.pushed.push_back(completion);
         }
     }
-}
-
-impl<C: Send + 'static> Batch<C> {
-    /// Dequeues into the storage.
-    #[inline]
-    pub(super) fn fill(&mut self, shared: &Shared<C>, milliseconds: u32) -> Result<()> {
-        if self.dequeue(shared, milliseconds)? {
-            return self.fill_after_close_marker(shared);
-        }
-        Ok(())
-    }
-
-    /// The same after the close marker: what is queued behind it comes before
-    /// it.
-    #[cold]
-    #[inline(never)]
-    fn fill_after_close_marker(&mut self, shared: &Shared<C>) -> Result<()> {
-        if self.is_empty() {
-            let _ = self.dequeue(shared, 0);
-        }
-        shared.post_close_marker();
-        if self.is_empty() {
-            return Err(Error::misuse(&refusal::CLOSED));
-        }
-        Ok(())
-    }
-
-    /// Takes at least one packet that counts, if there is room; `true` if the
-    /// close marker was among them.
-    #[inline(always)]
-    fn dequeue(&mut self, shared: &Shared<C>, milliseconds: u32) -> Result<bool> {
-        let kept = self.arrivals.len();
-        let (mut has_room, mut marked) = (true, false);
-        while has_room && !marked && self.arrivals.len() == kept {
-            has_room = self.arrivals.fill(
-                &shared.cells,
-                |entries| shared.port.dequeue_batch(entries, milliseconds),
-                |packet| {
-                    let other = shared.other(packet);
-                    marked |= matches!(other, Other::CloseMarker);
-                    matches!(other, Other::Foreign(_))
-                },
-            )?;
-        }
-        Ok(marked)
-    }
 
     /// Whether completions have been pushed that come out after the next look
     /// at the port.
@@ -129,6 +84,36 @@ impl<C: Send + 'static> Batch<C> {
         if self.has_pushed() {
             self.inline.append(&mut self.pushed);
         }
+    }
+}
+
+impl<C: Send + 'static> Batch<C> {
+    /// Dequeues into the storage.
+    #[inline]
+    pub(super) fn fill(&mut self, shared: &Shared<C>, milliseconds: u32) -> Result<()> {
+        match self.look(shared, milliseconds) {
+            Ok(Look { found: Some(()), marked: false }) => Ok(()),
+            looked => shared.look_on(looked, milliseconds, |left| self.look(shared, left)),
+        }
+    }
+
+    /// Dequeues once. It has found something if at least one packet counts, or
+    /// there is no room.
+    #[inline(always)]
+    fn look(&mut self, shared: &Shared<C>, milliseconds: u32) -> Result<Look<()>> {
+        let kept = self.arrivals.len();
+        let mut marked = false;
+        let has_room = self.arrivals.fill(
+            &shared.cells,
+            |entries| shared.port.dequeue_batch(entries, milliseconds),
+            |packet| {
+                let other = shared.other(packet);
+                marked |= matches!(other, Other::CloseMarker);
+                matches!(other, Other::Foreign(_))
+            },
+        )?;
+        let found = (!has_room || self.arrivals.len() > kept).then_some(());
+        Ok(Look { found, marked })
     }
 }
 
@@ -145,6 +130,13 @@ impl<C> Iterator for Batch<C> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.len(), Some(self.len()))
+    }
+}
+
+impl<C> Drop for Batch<C> {
+    fn drop(&mut self) {
+        self.take_pushed();
+        panics::drop_all(self);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Dequeuing completions.
 
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::{Batch, Iocp, Shared};
@@ -14,6 +15,15 @@ pub(super) enum Other {
     CloseMarker,
     /// One that should not have come, and is not to be seen.
     Stray,
+}
+
+/// What a look at the queue has found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look<T> {
+    /// `None`: nothing but packets that are not to be seen.
+    pub found: Option<T>,
+    /// The close marker was among it, and is to be queued again.
+    pub marked: bool,
 }
 
 impl<C: Send + 'static> Iocp<C> {
@@ -144,31 +154,63 @@ impl<C: Send + 'static> Shared<C> {
         succeeded: bool,
         milliseconds: u32,
     ) -> Result<(Dequeued<C>, usize)> {
-        let mut packet = landing.check(succeeded)?;
-        loop {
+        let look = |packet: Packet| {
             if let Some(operation) = self.cells.claim(packet.overlapped) {
-                return Ok((operation, packet.key));
+                return Look { found: Some(Ok((operation, packet.key))), marked: false };
             }
             match self.other(packet) {
-                Other::Foreign(packet) => return Err(Error::foreign(packet)),
-                Other::CloseMarker => return self.next_after_close_marker(),
-                Other::Stray => {}
+                Other::Foreign(packet) => {
+                    Look { found: Some(Err(Error::foreign(packet))), marked: false }
+                }
+                Other::CloseMarker => Look { found: None, marked: true },
+                Other::Stray => Look { found: None, marked: false },
             }
-            packet = self.port.dequeue(milliseconds)?;
-        }
+        };
+        let looked = landing.check(succeeded).map(look);
+        self.look_on(looked, milliseconds, |left| self.port.dequeue(left).map(look))?
     }
 
-    /// A thread has taken the close marker: what is queued behind it comes
-    /// first, and the marker goes back to the end for the other threads.
-    fn next_after_close_marker(&self) -> Result<(Dequeued<C>, usize)> {
-        let mut landing = Landing::empty();
-        let succeeded = self.port.dequeue_to(&mut landing, 0);
-        let behind = self.next_after(&landing, succeeded, 0);
-        self.post_close_marker();
-        match behind {
-            Err(error) if error.is_dequeue_timeout() => Err(Error::misuse(&refusal::CLOSED)),
-            behind => behind,
+    /// Goes on after a look that is not all: until something is found, the time
+    /// is over, or the port is closed and nothing is queued any more. Then the
+    /// close marker goes back to the end, for the other threads.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn look_on<T>(
+        &self,
+        mut looked: Result<Look<T>>,
+        milliseconds: u32,
+        mut look: impl FnMut(u32) -> Result<Look<T>>,
+    ) -> Result<T> {
+        let mut is_marked = false;
+        // Once the port is closed: no scope has packets in hand meanwhile.
+        let mut all_queued = None;
+        let result = loop {
+            match looked {
+                Ok(Look { found, marked }) => {
+                    is_marked |= marked;
+                    if let Some(found) = found {
+                        break Ok(found);
+                    }
+                }
+                Err(error) if !error.is_dequeue_timeout() || !self.gate.is_closed() => {
+                    break Err(error);
+                }
+                Err(_) if all_queued.is_some() => break Err(Error::misuse(&refusal::CLOSED)),
+                Err(_) => {}
+            }
+            if self.gate.is_closed() && all_queued.is_none() {
+                all_queued = Some(self.in_hand.write().unwrap_or_else(PoisonError::into_inner));
+            }
+            // How much of its time is left is known to the caller, who asks
+            // again.
+            let waits = milliseconds == INFINITE && all_queued.is_none();
+            looked = look(if waits { INFINITE } else { 0 });
+        };
+        drop(all_queued);
+        if is_marked {
+            self.post_close_marker();
         }
+        result
     }
 
     /// What a packet is that completes nothing.
@@ -201,7 +243,6 @@ impl<C: Send + 'static> Shared<C> {
         loop {
             match (dequeue(left.map_or(INFINITE, milliseconds)), deadline) {
                 (Err(error), deadline) if error.is_dequeue_timeout() => match deadline {
-                    _ if self.gate.is_closed() => return Err(Error::misuse(&refusal::CLOSED)),
                     Some(deadline) if deadline > Instant::now() => {
                         left = Some(deadline - Instant::now());
                     }
@@ -215,7 +256,7 @@ impl<C: Send + 'static> Shared<C> {
 
 /// A time-out for the system: rounded up, so that a short one is not none at
 /// all, and never the value that means forever.
-fn milliseconds(timeout: Duration) -> u32 {
+pub(super) fn milliseconds(timeout: Duration) -> u32 {
     let rounded_up = timeout.as_nanos().div_ceil(1_000_000);
     u32::try_from(rounded_up).unwrap_or(INFINITE).min(INFINITE - 1)
 }
@@ -247,6 +288,21 @@ mod tests {
         assert_eq!((waits.len(), waits[0]), (3, 100_000));
         // Clocks are coarse, so half of the pause will do.
         assert!(waits.windows(2).all(|pair| pair[1] <= pair[0] - 10), "{waits:?}");
+    }
+
+    #[test]
+    fn what_is_not_to_be_seen_gives_a_wait_no_more_time() {
+        let port = Iocp::new().unwrap();
+        for (timeout, left) in [(0, 0), (100_000, 0), (INFINITE, INFINITE)] {
+            let mut looks = vec![Look { found: None, marked: false }; 3];
+            looks.push(Look { found: Some(7), marked: false });
+            let mut looks = looks.into_iter();
+            let found = port.shared().look_on(Ok(looks.next().unwrap()), timeout, |milliseconds| {
+                assert_eq!(milliseconds, left);
+                Ok(looks.next().unwrap())
+            });
+            assert_eq!(found, Ok(7));
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ mod scope;
 
 use std::fmt;
 use std::os::windows::io::{AsRawHandle, RawHandle};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,8 @@ pub use scope::Scope;
 
 use crate::error::{Error, Rejected, Result, refusal};
 use crate::operation::{Cells, DEFAULT_OPERATIONS, MAX_OPERATIONS};
-use crate::sys;
+use crate::panics::FirstPanic;
+use crate::sys::{self, Packet};
 
 /// An I/O completion port, and the operations in flight on it.
 ///
@@ -26,7 +27,9 @@ use crate::sys;
 /// that starts operations or dequeues completions. Dropping the last clone
 /// cancels what is in flight, collects the completions, and closes the port.
 /// (So an operation's context should not contain a clone of its own port: the
-/// two would keep each other alive.)
+/// two would keep each other alive.) If the destructors of contexts or buffers
+/// panic meanwhile, the first panic goes on when all are dropped; so it does
+/// where a [`Batch`] is dropped.
 ///
 /// `C` is the type of the operations' contexts: `usize` unless
 /// [built](Iocp::builder) otherwise, or any `Send` type, which moves in with an
@@ -81,6 +84,9 @@ pub(crate) struct Shared<C: Send + 'static> {
     pub port: sys::Port,
     pub cells: Cells<C>,
     pub gate: Gate,
+    /// Read while a scope may have packets of others in hand, which it puts back;
+    /// written while somebody has to find all that is queued.
+    in_hand: RwLock<()>,
     pub looks: Looks,
 }
 
@@ -185,6 +191,7 @@ impl Builder {
                 port: sys::Port::create(self.concurrency.unwrap_or(0))?,
                 cells: Cells::reserve(self.max_operations)?,
                 gate: Gate::new(),
+                in_hand: RwLock::new(()),
                 looks: Looks::default(),
             }),
         })
@@ -264,9 +271,14 @@ impl<C: Send + 'static> Shared<C> {
     /// Queues the packet that wakes a thread to tell it that the port is
     /// closed. Each thread that takes it queues it again for the next.
     fn post_close_marker(&self) {
+        self.put_back(Packet { overlapped: self.cells.close_marker(), key: 0, bytes: 0 });
+    }
+
+    /// Queues a packet that others are to dequeue.
+    fn put_back(&self, packet: Packet) {
         // Every packet takes a little of the non-paged pool. Where there is
         // none left, others give some back sooner or later.
-        while self.port.post(0, 0, self.cells.close_marker()).is_err() {
+        while self.port.post(packet.key, packet.bytes, packet.overlapped).is_err() {
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -277,18 +289,21 @@ impl<C: Send + 'static> Shared<C> {
         const PATIENCE: Duration = Duration::from_secs(1);
         let mut in_flight = self.cells.cancel_all();
         let mut progress = Instant::now();
+        let mut panic = FirstPanic::none();
         while in_flight > 0 && progress.elapsed() < PATIENCE {
             match self.port.dequeue(50) {
                 Ok(packet) => {
-                    if self.cells.claim(packet.overlapped).is_some() {
+                    if let Some(operation) = self.cells.claim(packet.overlapped) {
+                        panic.catch(|| drop(operation));
                         in_flight -= 1;
                         progress = Instant::now();
                     }
                 }
                 Err(error) if error.is_dequeue_timeout() => {}
-                Err(_) => return,
+                Err(_) => break,
             }
         }
+        panic.resume();
     }
 }
 

@@ -1,14 +1,16 @@
 //! Operations on borrowed buffers.
 
-use std::fmt;
-use std::thread;
-use std::time::Duration;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+use std::{fmt, thread};
 
+use super::dequeue::milliseconds;
 use super::{Iocp, Shared};
 use crate::error::Rejected;
 use crate::handle::{Associated, Queued};
 use crate::op::{self, on::Supports};
-use crate::operation::{Borrowing, InScope, Operation, Pending, borrow};
+use crate::operation::{Addresses, Borrowing, InScope, Operation, Pending, borrow};
+use crate::panics;
 
 /// Where operations on borrowed buffers can be started; see [`Iocp::scope`].
 pub struct Scope<'scope, 'env: 'scope, C: Send + 'static = usize> {
@@ -24,14 +26,15 @@ impl<C: Send + 'static> Iocp<C> {
     /// `Pending`s were dropped or leaked, and if `body` panics. Their
     /// completions can be dequeued in the scope, by any thread; what is left
     /// at the end is dropped. Other completions that arrive meanwhile are left
-    /// to the threads that dequeue, though perhaps in another order.
+    /// to the threads that dequeue.
     ///
     /// Like [`std::thread::scope`], this waits as long as it takes: a driver
     /// that does not honour the cancel keeps the scope open.
     ///
     /// # Panics
     ///
-    /// If `body` does, or the destructor of a dropped completion's context.
+    /// If `body` does, or the destructor of a dropped completion's context: with
+    /// the first of these panics, after the last operation.
     ///
     /// ```
     /// # use completion_port::Iocp;
@@ -88,7 +91,7 @@ impl<C: Send + 'static> Iocp<C> {
     ) -> T {
         borrow(
             |borrowing| body(&Scope { port: self, borrowing }),
-            |borrowing| self.shared().wait_for(borrowing),
+            |own| self.shared().wait_for(own),
         )
     }
 }
@@ -247,14 +250,14 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
     {
         let shared = self.port.shared();
         let on = handle.object();
-        match on.split::<O, SOCKET>(operation, handle.check(&shared.gate)) {
+        match on.split::<O, SOCKET>(operation) {
             Ok(parts) => self.borrowing.launch::<C, O, SOCKET>(
-                &shared.cells,
-                &shared.port,
+                (&shared.cells, &shared.port),
                 on.target(),
                 || handle.context(),
                 context,
                 parts,
+                || handle.admit(&shared.gate),
             ),
             Err((error, memory)) => Err(Rejected { error, returned: (context, memory) }),
         }
@@ -263,26 +266,67 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
 
 impl<C: Send + 'static> Shared<C> {
     /// Waits a little for the packets of a scope that is ending, which other
-    /// threads may dequeue as well. Packets of others go back to the queue.
-    fn wait_for(&self, borrowing: &Borrowing<'_, '_>) {
-        const GLANCE: u32 = 5;
-        let Ok(packet) = self.port.dequeue(GLANCE) else { return };
-        if borrowing.owns(packet.overlapped) {
-            // Its context is dropped here.
-            drop(self.cells.claim(packet.overlapped));
-            return;
+    /// threads may dequeue as well, and drops their completions.
+    ///
+    /// Only if all that is queued is taken off, what is others' keeps its order
+    /// when it is put back. After that it is left to them for a while, so that
+    /// this neither keeps them waiting nor spins, however much there is.
+    fn wait_for(&self, own: &Addresses) {
+        const GLANCE: Duration = Duration::from_millis(5);
+        /// Somebody who posts without end must not keep the others waiting.
+        const ENOUGH: usize = 1 << 16;
+        let in_hand = self.in_hand.read().unwrap_or_else(PoisonError::into_inner);
+        let Ok(mut packet) = self.port.dequeue(milliseconds(GLANCE)) else { return };
+        let start = Instant::now();
+        let (mut completed, mut others) = (Vec::new(), Vec::new());
+        loop {
+            let operation =
+                own.contain(packet.overlapped).then(|| self.cells.claim(packet.overlapped));
+            match operation.flatten() {
+                Some(operation) => completed.push(operation),
+                None => others.push(packet),
+            }
+            if others.len() == ENOUGH {
+                break;
+            }
+            match self.port.dequeue(0) {
+                Ok(next) => packet = next,
+                Err(_) => break,
+            }
         }
-        while self.port.post(packet.key, packet.bytes, packet.overlapped).is_err() {
-            // As when the port is closed: the pool will have room again.
-            thread::sleep(Duration::from_millis(1));
+        for packet in &others {
+            self.put_back(*packet);
         }
-        // Whoever the packet is for may get it now.
-        thread::yield_now();
+        // What panics, waits or dequeues below has nothing of others.
+        drop(in_hand);
+        let (is_idle, is_alone) = (completed.is_empty(), others.is_empty());
+        panics::drop_all(completed.into_iter());
+        if is_idle && !is_alone {
+            thread::sleep(GLANCE.max(4 * start.elapsed()));
+        }
     }
 }
 
 impl<C: Send + 'static> fmt::Debug for Scope<'_, '_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scope").field("port", self.port).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise a scope whose operations take their time would spin.
+    #[test]
+    fn a_look_that_finds_nothing_of_the_scopes_is_followed_by_a_pause() {
+        const LOOKS: u32 = 5;
+        let port = Iocp::new().unwrap();
+        (0..3).for_each(|i| port.post(i, 0, 0).unwrap());
+        let start = Instant::now();
+        (0..LOOKS).for_each(|_| port.shared().wait_for(&Addresses::default()));
+        // Clocks are coarse.
+        assert!(start.elapsed() >= LOOKS * Duration::from_millis(3), "{:?}", start.elapsed());
+        (0..3).for_each(|i| assert_eq!(port.get_completion().unwrap().context, i));
     }
 }

@@ -92,6 +92,7 @@ impl InPlace {
     /// The same for an address.
     #[inline(always)]
     pub(crate) fn address(&self, address: *mut SocketAddress) -> AddressRegion {
+        let Self(()) = self;
         AddressRegion(address)
     }
 }
