@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use completion_port::{Associated, ErrorKind, Iocp, Pending, Started};
+use completion_port::{Associated, CompletionStatus, ErrorKind, Iocp, Pending, Started};
 use support::{
-    close_raw, close_raw_socket, complete, complete_all, few, nothing_more, overlapped_file,
-    pattern, pipe_pair, port, reset, stream_pair, temp_file,
+    assert_ended_by_drop, assert_peer_closed, close_raw, close_raw_socket, complete, complete_all,
+    few, is_windows, nothing_more, overlapped_file, pattern, pipe_pair, port, reset, stream_pair,
+    temp_file,
 };
 
 /// A connection whose server side is associated, with handle context 7.
@@ -30,6 +31,24 @@ fn assert_cancelled(port: &Iocp, context: usize) {
     assert_eq!(completion.bytes_transferred, 0);
     let error = completion.error_status.unwrap_err();
     assert!(error.is_cancelled(), "{error}");
+}
+
+/// Asserts that a completion is that of a socket's operation that the drop of its
+/// handle has ended. It was cancelled; but the close comes right behind, and on
+/// Windows may be what it ends with.
+#[track_caller]
+fn assert_socket_was_dropped(completion: &CompletionStatus) {
+    assert_eq!((completion.handle_context, completion.bytes_transferred), (7, 0));
+    let error = completion.error_status.as_ref().unwrap_err();
+    assert!(error.is_cancelled() || is_windows() && is_close(error.kind()), "{error}");
+}
+
+/// What may become of an operation whose socket is closed: of the statuses that
+/// are known of it, some mean a cancel, and others an aborted or, as Win32 code
+/// 64 has it, a reset connection.
+fn is_close(kind: ErrorKind) -> bool {
+    use ErrorKind::{Cancelled, ConnectionAborted, ConnectionReset};
+    matches!(kind, Cancelled | ConnectionAborted | ConnectionReset)
 }
 
 #[test]
@@ -316,14 +335,13 @@ fn cancelling_everything_reaches_what_other_threads_started() {
 #[test]
 fn dropping_the_handle_cancels_and_the_completions_arrive() {
     let port = port();
-    let (mut client, server) = served(&port);
+    let (client, server) = served(&port);
     let mut pendings: Vec<Pending<[u8; 2]>> =
         (0..5).map(|i| port.initiate_read(&server, i, [i as u8; 2]).unwrap()).collect();
     drop(server);
     let mut contexts = Vec::new();
     for completion in complete_all(&port, 5) {
-        assert_eq!(completion.handle_context, 7);
-        assert!(completion.error_status.unwrap_err().is_cancelled());
+        assert_socket_was_dropped(&completion);
         contexts.push(completion.context);
     }
     contexts.sort_unstable();
@@ -331,7 +349,7 @@ fn dropping_the_handle_cancels_and_the_completions_arrive() {
     for (i, pending) in pendings.iter_mut().enumerate() {
         assert_eq!(pending.take_buffer(), Some([i as u8; 2]));
     }
-    assert_eq!(client.read(&mut [0; 8]).unwrap(), 0, "the connection is closed");
+    assert_peer_closed(&client);
     nothing_more(&port);
 }
 
@@ -356,7 +374,9 @@ fn a_cancel_after_the_handle_was_dropped_does_nothing() {
     let mut pending = port.initiate_read(&server, 1, [0; 8]).unwrap();
     drop(server);
     assert_eq!(pending.cancel(), Ok(false));
-    assert_cancelled(&port, 1);
+    let completion = complete(&port);
+    assert_eq!(completion.context, 1);
+    assert_socket_was_dropped(&completion);
     assert_eq!(pending.cancel(), Ok(false));
     assert_eq!(pending.take_buffer(), Some([0; 8]));
     nothing_more(&port);
@@ -526,20 +546,24 @@ fn writes_in_flight_are_cancelled_too() {
     let mut pendings: Vec<Pending<Vec<u8>>> = (0..COUNT)
         .map(|i| port.initiate_write(&server, i, vec![i as u8; 1 << 20]).unwrap())
         .collect();
-    assert_eq!(server.cancel_all(), Ok(true));
-    let mut cancelled = 0;
+    let asked = server.cancel_all().unwrap();
+    let mut ended = 0;
     for completion in complete_all(&port, COUNT) {
         let buffer = pendings[completion.context].take_buffer().unwrap();
         assert!(buffer == vec![completion.context as u8; 1 << 20]);
-        // Some may have been taken whole, and one in part, before.
+        // Some may have been taken whole, and one in part, before. Nothing
+        // promises that a stream survives the latter.
         if let Err(error) = completion.error_status {
-            assert!(error.is_cancelled(), "{error}");
+            assert!(error.is_cancelled() || is_windows() && is_close(error.kind()), "{error}");
             assert_eq!(error.call(), Some("WSASend"));
-            cancelled += 1;
+            ended += 1;
         }
     }
-    assert!(cancelled > 0, "nobody has read anything");
+    assert!(asked || ended == 0, "nobody has cancelled them");
     nothing_more(&port);
+    if ended == 0 {
+        support::nothing_to_see("all was taken, though nobody has read anything");
+    }
 }
 
 #[test]
@@ -566,7 +590,7 @@ fn dropping_a_pipe_completes_its_reads() {
     let server = port.add_handle(server, 1).unwrap();
     let mut pending = port.initiate_read(&server, 1, [0; 8]).unwrap();
     drop(server);
-    assert_cancelled(&port, 1);
+    assert_ended_by_drop(&complete(&port));
     assert_eq!(pending.take_buffer(), Some([0; 8]));
     nothing_more(&port);
 }
@@ -621,7 +645,7 @@ fn an_operation_on_a_skipping_handle_can_be_cancelled() {
 }
 
 /// A socket that its owner closes under an operation completes it once: as
-/// cancelled under Wine, and on Windows perhaps as aborted.
+/// cancelled under Wine, and on Windows perhaps as aborted or reset.
 #[test]
 fn a_socket_closed_by_its_owner_completes_what_is_in_flight() {
     let port = port();
@@ -637,7 +661,7 @@ fn a_socket_closed_by_its_owner_completes_what_is_in_flight() {
     let completion = complete(&port);
     assert_eq!((completion.context, completion.handle_context), (1, 7));
     let error = completion.error_status.unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::ConnectionAborted), "{error}");
+    assert!(is_close(error.kind()), "{error}");
     assert_eq!(pending.take_buffer(), Some([1; 8]));
     assert_eq!(pending.cancel(), Ok(false));
     nothing_more(&port);

@@ -6,6 +6,7 @@ use std::net::UdpSocket;
 use std::os::windows::io::AsRawSocket;
 
 use completion_port::{Associated, ErrorKind, IoBuf, Iocp, OperationKind, Pending};
+use support::restless::Restless;
 use support::{complete, complete_all, datagram_pair, few, nothing_more, pattern, port};
 
 /// A pair whose second socket is associated, with handle context 7.
@@ -28,6 +29,23 @@ fn assert_truncated(port: &Iocp, mut pending: Pending<Vec<u8>>, kept: &[u8]) {
     assert_eq!(pending.result(), Some(Err(error)));
     assert_eq!(pending.take_buffer().unwrap(), kept);
     nothing_more(port);
+}
+
+/// What was started, unless a datagram that was there already was cut, and no
+/// packet comes of it: "Any other error code indicates that the overlapped
+/// operation was not successfully initiated and no completion indication will
+/// occur"
+/// (<https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv>).
+#[track_caller]
+fn started<B, R>(read: Result<Pending<B>, completion_port::Rejected<R>>) -> Option<Pending<B>> {
+    match read {
+        Ok(pending) => Some(pending),
+        Err(rejected) => {
+            assert_eq!(rejected.error.kind(), ErrorKind::MessageTruncated);
+            support::nothing_to_see("a datagram that was there is cut without a completion");
+            None
+        }
+    }
 }
 
 #[test]
@@ -120,7 +138,8 @@ fn a_datagram_that_is_cut_keeps_its_bytes_when_it_came_first() {
     let port = port();
     let (peer, socket) = served(&port);
     peer.send(b"too long").unwrap();
-    let pending = port.initiate_read(&socket, 1, Vec::with_capacity(4)).unwrap();
+    let read = port.initiate_read(&socket, 1, Vec::with_capacity(4));
+    let Some(pending) = started(read) else { return };
     assert_truncated(&port, pending, b"too ");
 }
 
@@ -129,7 +148,10 @@ fn a_cut_datagram_comes_with_its_bytes_from_the_completion_too() {
     let port = port();
     let (peer, socket) = served(&port);
     peer.send(b"too long").unwrap();
-    port.initiate_read(&socket, 1, b"buffer".to_vec().slice(1..4)).unwrap();
+    let read = port.initiate_read(&socket, 1, b"buffer".to_vec().slice(1..4));
+    if started(read).is_none() {
+        return;
+    }
     let mut completion = complete(&port);
     assert_eq!(completion.error_status.unwrap_err().kind(), ErrorKind::MessageTruncated);
     assert_eq!(completion.bytes_transferred, 3);
@@ -145,8 +167,9 @@ fn the_rest_of_a_cut_datagram_is_lost_and_the_next_is_whole() {
     for _ in 0..few(100) {
         peer.send(b"too long").unwrap();
         peer.send(b"next").unwrap();
-        let pending = port.initiate_read(&socket, 1, Vec::with_capacity(3)).unwrap();
-        assert_truncated(&port, pending, b"too");
+        if let Some(pending) = started(port.initiate_read(&socket, 1, Vec::with_capacity(3))) {
+            assert_truncated(&port, pending, b"too");
+        }
         let mut pending = port.initiate_read(&socket, 2, Vec::with_capacity(64)).unwrap();
         assert_eq!(complete(&port).error_status, Ok(()));
         assert_eq!(pending.take_buffer().unwrap(), b"next");
@@ -195,22 +218,6 @@ fn an_empty_write_sends_an_empty_datagram() {
 }
 
 #[test]
-fn a_read_with_no_room_takes_the_datagram_all_the_same() {
-    let port = port();
-    let (peer, socket) = served(&port);
-    port.initiate_read(&socket, 1, Vec::new()).unwrap();
-    nothing_more(&port);
-    peer.send(b"gone").unwrap();
-    let completion = complete(&port);
-    assert_eq!(completion.bytes_transferred, 0);
-    assert_eq!(completion.error_status.unwrap_err().kind(), ErrorKind::MessageTruncated);
-    peer.send(b"next").unwrap();
-    let mut pending = port.initiate_read(&socket, 2, Vec::with_capacity(64)).unwrap();
-    complete(&port);
-    assert_eq!(pending.take_buffer().unwrap(), b"next");
-}
-
-#[test]
 #[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn a_message_too_long_to_be_sent_is_refused_and_comes_back() {
     let port = port();
@@ -226,26 +233,26 @@ fn a_message_too_long_to_be_sent_is_refused_and_comes_back() {
 
 #[test]
 fn one_byte_more_than_the_longest_message_is_refused() {
-    // 65,535 bytes of an IPv4 packet, less 20 of its header and 8 of UDP's.
-    const LONGEST: usize = 65_507;
     let port = port();
     let (peer, socket) = served(&port);
-    let rejected = port.initiate_write(&socket, 1, vec![1; LONGEST + 1]).unwrap_err();
+    support::make_room(&peer, 1 << 18);
+    let longest = support::longest_datagram(socket.get_ref());
+    let rejected = port.initiate_write(&socket, 1, vec![1; longest + 1]).unwrap_err();
     assert_eq!(rejected.error.kind(), ErrorKind::MessageTruncated);
     assert_eq!(rejected.error.call(), None, "whether a packet comes of a call is not known");
-    assert_eq!(rejected.returned.1.len(), LONGEST + 1);
-    let longer = vec![1; LONGEST + 1];
+    assert_eq!(rejected.returned.1.len(), longest + 1);
+    let longer = vec![1; longest + 1];
     port.scope(|scope| {
         let rejected = scope.initiate_write(&socket, 1, &longer).unwrap_err();
         assert_eq!(rejected.error.kind(), ErrorKind::MessageTruncated);
         assert_eq!((rejected.error.call(), rejected.returned), (None, 1));
     });
     nothing_more(&port);
-    port.initiate_write(&socket, 2, vec![2; LONGEST]).unwrap();
+    port.initiate_write(&socket, 2, vec![2; longest]).unwrap();
     let completion = complete(&port);
-    assert_eq!((completion.error_status, completion.bytes_transferred), (Ok(()), 65_507));
+    assert_eq!((completion.error_status, completion.bytes_transferred), (Ok(()), longest as u32));
     let mut buffer = vec![0; 70_000];
-    assert_eq!(peer.recv(&mut buffer).unwrap(), LONGEST);
+    assert_eq!(peer.recv(&mut buffer).unwrap(), longest);
     nothing_more(&port);
 }
 
@@ -311,7 +318,11 @@ fn an_answer_that_nobody_is_there_completes_the_read() {
     drop(peer);
     port.initiate_read(&socket, 1, Vec::with_capacity(64)).unwrap();
     port.initiate_write(&socket, 2, "anybody?").unwrap();
-    for completion in complete_all(&port, 2) {
+    for _ in 0..2 {
+        let Some(completion) = port.get_completion_timeout(support::PATIENCE).unwrap() else {
+            // A firewall may keep the answer back.
+            return support::nothing_to_see("nobody says that nobody is there");
+        };
         if completion.context == 1 {
             // Winsock calls it a reset; Wine says that it was refused.
             let error = completion.error_status.unwrap_err();
@@ -349,7 +360,8 @@ fn datagram_sockets_do_not_skip_the_port_and_go_on_without() {
     assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);
     let socket = rejected.returned;
     peer.send(b"too long").unwrap();
-    let pending = port.initiate_read(&socket, 1, Vec::with_capacity(3)).unwrap();
+    let read = port.initiate_read(&socket, 1, Vec::with_capacity(3));
+    let Some(pending) = started(read) else { return };
     assert_truncated(&port, pending, b"too");
 }
 
@@ -384,7 +396,7 @@ fn a_raw_socket_says_when_a_datagram_is_cut() {
     peer.send(b"too long").unwrap();
     assert_truncated(&port, pending, b"too ");
     peer.send(b"too long").unwrap();
-    let pending = port.initiate_read(&raw, 1, Vec::with_capacity(4)).unwrap();
+    let Some(pending) = started(port.initiate_read(&raw, 1, Vec::with_capacity(4))) else { return };
     assert_truncated(&port, pending, b"too ");
 }
 
@@ -401,6 +413,33 @@ fn a_raw_socket_refuses_a_message_too_long() {
 }
 
 #[test]
+fn a_message_is_as_long_as_what_is_lent() {
+    const SHORT: usize = 5;
+    const LONG: usize = 100_000;
+    let port = port();
+    let (peer, socket) = served(&port);
+    let mut scratch = [0; 64];
+    for lengths in [[SHORT, LONG], [LONG, SHORT]] {
+        match port.initiate_write(&socket, 1, Restless::new(lengths)) {
+            Ok(_) => {
+                assert_eq!(complete(&port).bytes_transferred as usize, SHORT);
+                assert_eq!(peer.recv(&mut scratch).unwrap(), SHORT);
+            }
+            Err(rejected) => {
+                assert_eq!(rejected.error.kind(), ErrorKind::MessageTruncated);
+                assert_eq!(rejected.error.call(), None);
+                assert_eq!(rejected.returned.0, 1);
+            }
+        }
+        // A part of what it was may be more than it is.
+        port.initiate_write(&socket, 2, Restless::new(lengths).slice(1..)).unwrap();
+        assert_eq!(complete(&port).bytes_transferred as usize, SHORT - 1);
+        assert_eq!(peer.recv(&mut scratch).unwrap(), SHORT - 1);
+        nothing_more(&port);
+    }
+}
+
+#[test]
 fn datagrams_work_over_ipv6() {
     let (Ok(peer), Ok(socket)) = (UdpSocket::bind("[::1]:0"), UdpSocket::bind("[::1]:0")) else {
         return support::skipped_without("IPv6");
@@ -410,8 +449,9 @@ fn datagrams_work_over_ipv6() {
     let port = port();
     let socket = port.add_handle(socket, 1).unwrap();
     peer.send(b"too long").unwrap();
-    let pending = port.initiate_read(&socket, 1, Vec::with_capacity(3)).unwrap();
-    assert_truncated(&port, pending, b"too");
+    if let Some(pending) = started(port.initiate_read(&socket, 1, Vec::with_capacity(3))) {
+        assert_truncated(&port, pending, b"too");
+    }
     port.initiate_write(&socket, 2, "six").unwrap();
     assert_eq!(complete(&port).bytes_transferred, 3);
     assert_eq!(peer.recv(&mut [0; 8]).unwrap(), 3);

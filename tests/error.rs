@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use completion_port::{Batch, Error, ErrorKind, IoBuf, Iocp, Rejected, unconnected_stream};
 use support::{
-    FILE_FLAG_OVERLAPPED, complete, datagram_pair, few, nothing_more, overlapped_file, pipe_pair,
-    port, port_of, reset, stream_pair, temp_file,
+    FILE_FLAG_OVERLAPPED, complete, datagram_pair, few, nothing_more, nothing_to_see,
+    overlapped_file, pipe_pair, port, port_of, reset, stream_pair, temp_file,
 };
 use windows_sys::Wdk::Foundation::OBJECT_ATTRIBUTES;
 use windows_sys::Wdk::Storage::FileSystem::{FILE_SYNCHRONOUS_IO_ALERT, NtOpenFile};
@@ -223,7 +223,9 @@ fn a_console_is_called_one() {
     let Ok(console) = options.open("CONOUT$") else {
         return support::skipped_without("a console");
     };
-    let rejected = port().add_handle(console, 1).unwrap_err();
+    let Err(rejected) = port().add_handle(console, 1) else {
+        return nothing_to_see("this console is like any other file");
+    };
     assert_eq!(rejected.error.kind(), ErrorKind::Console, "{}", rejected.error);
     assert!(rejected.error.to_string().contains("console"));
 }
@@ -557,6 +559,12 @@ fn an_error_survives_its_conversion_into_ios() {
     assert_eq!(converted.kind(), io::ErrorKind::ConnectionReset);
     assert_eq!(converted.to_string(), error.to_string());
     assert_eq!(converted.get_ref().unwrap().downcast_ref::<Error>(), Some(&error));
+    // Of what could not be started, too.
+    let port = port();
+    port.close();
+    let rejected = port.post(1, 0, 0).unwrap_err();
+    let inner: Error = io::Error::from(rejected.clone()).downcast().unwrap();
+    assert_eq!(inner, rejected.error);
 }
 
 #[test]
@@ -613,11 +621,19 @@ fn messages_say_what_to_do() {
     let error = port.get_completions(&mut Batch::with_capacity(0), None).unwrap_err();
     says(&error, &["Batch::with_capacity"]);
     says(&support::port().initiate_read(&server, 0, [0]).unwrap_err().error, &["another"]);
-    let full = vec![1].into_boxed_slice().into_vec();
-    says(&port.initiate_read(&server, 0, full).unwrap_err().error, &["spare capacity", "slice"]);
+    says(
+        &port.initiate_read(&server, 0, Vec::new()).unwrap_err().error,
+        &["no room", "spare capacity", "Vec::with_capacity", "slice"],
+    );
     says(&port.initiate_read_at(&server, 0, [0], 0).unwrap_err().error, &["initiate_read"]);
     port.close();
     says(&port.get_completion().unwrap_err(), &["closed"]);
+}
+
+#[test]
+fn a_kind_prints_as_a_short_description() {
+    assert_eq!(ErrorKind::ConnectionReset.to_string(), "connection reset");
+    assert_eq!(format!("{:>12}", ErrorKind::TimedOut), "   timed out");
 }
 
 #[test]

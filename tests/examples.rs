@@ -3,8 +3,14 @@
 #![cfg(not(memcheck))] // Valgrind does not follow into processes
 #![cfg(windows)]
 
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+
+use support::{eventually, narrow_pipe, reset};
 
 /// Cargo puts examples beside the folder of the test programs.
 fn example(name: &str) -> Command {
@@ -58,11 +64,110 @@ fn the_demo_verifies_every_byte() {
 }
 
 #[test]
-fn the_demo_refuses_what_makes_no_sense() {
-    for arguments in [["--threads", "0"], ["--connections", "0"], ["--message-size", "0"]] {
-        let output = example("echo_demo").args(arguments).output().expect("it starts");
-        assert_eq!(output.status.code(), Some(2));
+fn the_demo_is_good_when_clients_of_others_reset_their_connections() {
+    let mut demo = example("echo_demo")
+        .args(["--listen", "127.0.0.1:0", "--connections", "2", "--seconds", "3"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stdout = BufReader::new(demo.stdout.take().expect("a pipe"));
+    let address = serving_on(&mut stdout);
+    for _ in 0..10 {
+        let mut client = TcpStream::connect(&address).expect("it serves");
+        client.write_all(b"?").expect("it reads");
+        client.read_exact(&mut [0]).expect("it echoes");
+        reset(client);
+    }
+    let mut summary = String::new();
+    stdout.read_to_string(&mut summary).expect("text");
+    assert!(summary.ends_with("every byte came back\n"), "{summary}");
+    assert!(demo.wait_with_output().expect("it ends").status.success());
+}
+
+/// The address that the demo says it serves on.
+fn serving_on(stdout: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("text");
+    let address = line.strip_prefix("serving on ").and_then(|rest| rest.split(' ').next());
+    address.expect("the first line has the address").to_owned()
+}
+
+#[test]
+fn the_demo_goes_on_when_its_outputs_are_gone() {
+    let mut demo = example("echo_demo")
+        .args(["--connections", "2", "--seconds", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop((demo.stdout.take(), demo.stderr.take()));
+    assert_eq!(exit_code(&mut demo), Some(0));
+}
+
+#[test]
+fn the_demo_goes_on_when_nobody_reads_its_outputs() {
+    let (mut unread, full) = narrow_pipe();
+    let mut demo = example("echo_demo")
+        .args(["--connections", "2", "--seconds", "1"])
+        .stdout(full.try_clone().expect("a second handle"))
+        .stderr(full)
+        .spawn()
+        .expect("it starts");
+    assert_eq!(exit_code(&mut demo), Some(0));
+    let mut output = String::new();
+    unread.read_to_string(&mut output).expect("text");
+    assert!(!output.contains("every byte came back"), "the pipe was not full: {output}");
+}
+
+fn exit_code(demo: &mut Child) -> Option<i32> {
+    let mut status = None;
+    eventually("the demo ends", || {
+        status = demo.try_wait().expect("it can be asked");
+        status.is_some()
+    });
+    status.and_then(|status| status.code())
+}
+
+#[test]
+fn the_demo_listens_where_it_is_told() {
+    for (listen, address) in [("localhost:0", "serving on "), (":0", "serving on 0.0.0.0:")] {
+        let output = example("echo_demo")
+            .args(["--listen", listen, "--connections", "2", "--seconds", "1"])
+            .output()
+            .expect("it starts");
+        let lines = lines(&output);
+        assert!(lines[0].starts_with(address), "{lines:?}");
+        assert_eq!(lines.last().map(String::as_str), Some("every byte came back"));
+    }
+}
+
+#[test]
+fn the_demo_names_the_address_that_it_cannot_have() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    for address in [address.as_str(), "127.0.0.1", "127.0.0.1:70000"] {
+        let output = example("echo_demo").args(["--listen", address]).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(1));
         let message = String::from_utf8_lossy(&output.stderr);
-        assert!(message.contains(arguments[0]), "{message}");
+        assert!(message.contains(&format!("cannot listen on {address}: ")), "{message}");
+    }
+}
+
+#[test]
+fn the_demo_refuses_what_makes_no_sense() {
+    for (option, most) in [
+        ("--threads", 256),
+        ("--connections", 10_000),
+        ("--message-size", 16 * 1024 * 1024),
+        ("--seconds", 24 * 60 * 60),
+    ] {
+        for value in ["0".to_owned(), (most + 1).to_string(), "1000000000000".to_owned()] {
+            let output = example("echo_demo").args([option, &value]).output().expect("it starts");
+            assert_eq!(output.status.code(), Some(2));
+            let message = String::from_utf8_lossy(&output.stderr);
+            assert!(message.contains(option), "{message}");
+            assert!(message.contains(&format!("1..={most}")), "{message}");
+        }
     }
 }

@@ -386,20 +386,6 @@ fn a_write_of_nothing_changes_nothing() {
 }
 
 #[test]
-fn a_read_with_no_room_succeeds_with_no_bytes() {
-    let port = port();
-    let (_temp, file) = on_port(&port, "empty-read", "hello");
-    for offset in [0, 5] {
-        let mut pending = port.initiate_read_at(&file, 1, Vec::new(), offset).unwrap();
-        let completion = complete(&port);
-        assert_eq!(completion.error_status, Ok(()));
-        assert_eq!(completion.bytes_transferred, 0);
-        assert_eq!(pending.take_buffer().unwrap(), b"");
-    }
-    nothing_more(&port);
-}
-
-#[test]
 fn operations_without_an_offset_are_refused() {
     let port = port();
     let (temp, file) = on_port(&port, "no-offset", "hello");

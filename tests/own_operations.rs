@@ -10,9 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use completion_port::{CompletionStatus, Error, ErrorKind, Iocp, Operation, Pending, Started, op};
-use op::{
-    Facts, FactsOn, Finish, Keeps, Object, RawCall, Region, Sends, StartedOn, Starter, Submitted,
-};
+use op::{Facts, FactsOn, Finish, Keeps, Object, RawCall, Region, Sends, Starter, Submitted};
 use support::{complete, nothing_more, pipe_client, pipe_server, port};
 use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, SetLastError};
 use windows_sys::Win32::Networking::WinSock as ws;
@@ -236,7 +234,7 @@ fn the_code_is_the_functions_whatever_is_dropped_after_it() {
 /// Waits for a client of a pipe, and notes on which handle it has succeeded.
 struct Listen(Seen);
 
-type Seen = Arc<Mutex<Vec<usize>>>;
+type Seen = Arc<Mutex<Vec<Result<usize, op::Gone>>>>;
 
 // SAFETY: So it is documented.
 static CONNECT_NAMED_PIPE: Facts =
@@ -246,15 +244,15 @@ impl Operation for Listen {
     const FACTS: FactsOn = FactsOn::Handles(&CONNECT_NAMED_PIPE);
     const FINISH: Finish<Self> = Finish::with(|_, outcome| Some(outcome.status()));
     type On = op::on::Pipe;
-    type Memory = Keeps<Seen>;
+    type Memory = (Keeps<op::HandleGuard>, Keeps<Seen>);
     type Arguments = ();
     type Output = u32;
 
-    fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
-        Ok(((), Keeps(self.0)))
+    fn split(self, on: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
+        Ok(((), (Keeps(on.guard()), Keeps(self.0))))
     }
 
-    fn start((): (), (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
+    fn start((): (), ((), ()): ((), ()), starter: Starter<'_, Self>) -> Submitted<'_> {
         // SAFETY: It is ConnectNamedPipe, which uses nothing but the OVERLAPPED.
         unsafe {
             starter.call(|call| {
@@ -263,10 +261,10 @@ impl Operation for Listen {
         }
     }
 
-    const SUCCEEDED: Option<fn(&Self::Memory, StartedOn) -> Result<(), u32>> =
-        Some(|Keeps(seen), on| {
+    const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> =
+        Some(|(Keeps(pipe), Keeps(seen))| {
             let mut seen = seen.lock().unwrap();
-            seen.push(on.raw().addr());
+            seen.push(pipe.while_open(|pipe| pipe.addr()));
             // The second is one too many.
             if seen.len() == 1 { Ok(()) } else { Err(STATUS_PIPE_NOT_AVAILABLE) }
         });
@@ -293,9 +291,25 @@ fn a_success_is_seen_with_its_handle_and_may_be_made_an_error() {
             let status = if round == 1 { 0 } else { STATUS_PIPE_NOT_AVAILABLE };
             assert_eq!(completion.operation.take::<u32>(), Some(status));
             let seen = seen.lock().unwrap();
-            assert_eq!(seen.last(), Some(&server.as_raw_handle().addr()), "{early}");
+            assert_eq!(seen.last(), Some(&Ok(server.as_raw_handle().addr())), "{early}");
             assert_eq!(seen.len(), round);
         }
+    }
+}
+
+#[test]
+fn a_success_whose_handle_is_closed_meanwhile_is_told_so() {
+    let port = port();
+    let seen = Seen::default();
+    let name = format!(r"\\.\pipe\{}", support::unique("own"));
+    let server = port.add_handle(pipe_server(&name, false), 1).unwrap();
+    port.initiate(&server, 2, Listen(Arc::clone(&seen))).unwrap();
+    let _client = pipe_client(&name, false).unwrap();
+    drop(server);
+    let completion = complete(&port);
+    // Or it was cancelled first.
+    if completion.error_status.is_ok() {
+        assert_eq!(*seen.lock().unwrap(), [Err(op::Gone::Closed)]);
     }
 }
 

@@ -152,9 +152,6 @@ unsafe impl IoBufMut for Buffer {
     unsafe fn advance(&mut self, _bytes: usize) {
         self.has_come_to(Method::Advance);
     }
-    fn is_full(&mut self) -> bool {
-        false
-    }
 }
 
 impl Drop for Buffer {

@@ -4,23 +4,26 @@
 
 mod support;
 
-use std::io::Write;
-use std::net::{TcpListener, TcpStream};
-use std::os::windows::io::{AsRawHandle, AsRawSocket, IntoRawSocket};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::windows::io::{
+    AsRawHandle, AsRawSocket, FromRawSocket, IntoRawSocket, OwnedSocket, RawSocket,
+};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use completion_port::{Associated, Batch, ErrorKind, Iocp, Started, unconnected_stream};
+use completion_port::{Associated, Batch, ErrorKind, Iocp, Rejected, Started, unconnected_stream};
 use simulated_kernel::{
     Behaviour, Chance, FOREVER, PROCESSORS, behave, close_elsewhere, concurrency, deliver,
     dequeues, heed_cancels, queued, scribble, waiting,
 };
 use support::{
-    PATIENCE, close_raw_socket, complete, complete_all, eventually, nothing_more, own_address,
-    pipe_pair, port, port_of, post_raw, shrink_buffers, stream_pair,
+    PATIENCE, close_raw_socket, complete, complete_all, eventually, nothing_more, overlapped_file,
+    own_address, pipe_pair, port, port_of, post_raw, shrink_buffers, stream_pair, temp_file,
 };
 use windows_sys::Win32::Foundation as win32;
 use windows_sys::Win32::Networking::WinSock as ws;
@@ -156,22 +159,168 @@ fn a_read_with_a_warning_is_a_completion_with_its_bytes() {
     });
 }
 
+const STATUS_TIMEOUT: u32 = 0x0000_0102;
+
 #[test]
-fn a_time_out_is_an_error_though_its_status_has_the_severity_of_a_success() {
-    const STATUS_TIMEOUT: u32 = 0x0000_0102;
+fn a_time_out_on_a_socket_is_an_error_though_its_status_has_the_severity_of_a_success() {
     let port = port();
     let (mut client, server) = served(&port);
-    let _behaving = behave(|kernel| {
-        kernel.inline = Chance::Never;
-        kernel.fail.extend([STATUS_TIMEOUT; 2]);
-    });
-    for is_tracked in [true, false] {
+    for (has_data, is_tracked) in [(false, true), (false, false), (true, true), (true, false)] {
+        let _behaving = behave(|kernel| {
+            kernel.inline = Chance::Never;
+            let statuses = if has_data { &mut kernel.warn } else { &mut kernel.fail };
+            statuses.push_back(STATUS_TIMEOUT);
+        });
         client.write_all(b"hello").unwrap();
         let pending = port.initiate_read(&server, READ, Vec::with_capacity(5)).unwrap();
         let pending = is_tracked.then_some(pending);
-        let error = complete(&port).error_status.unwrap_err();
+        let mut completion = complete(&port);
+        let error = completion.error_status.unwrap_err();
         assert_eq!((error.kind(), error.ntstatus()), (ErrorKind::TimedOut, Some(STATUS_TIMEOUT)));
         assert!(pending.is_none_or(|pending| pending.result() == Some(Err(error))));
+        let data = if has_data { &b"hello"[..] } else { b"" };
+        assert_eq!(completion.bytes_transferred as usize, data.len());
+        assert_eq!(completion.operation.take_buffer::<Vec<u8>>().unwrap(), data);
+    }
+    nothing_more(&port);
+}
+
+/// As serial ports end reads. (A pipe stands for the device: it is read by
+/// `ReadFile`, too, and an empty message is a read of nothing.)
+#[test]
+fn the_time_out_of_a_device_is_a_success_with_data_and_an_error_without() {
+    both(|inline| {
+        for is_tracked in [true, false] {
+            let port = port();
+            let (device, line) = pipe_pair(true);
+            let (device, line) =
+                (port.add_handle(device, 7).unwrap(), port.add_handle(line, 8).unwrap());
+            for sent in ["partial", ""] {
+                port.initiate_write(&line, WRITE, sent).unwrap();
+                complete(&port);
+                let _behaving = behave(|kernel| {
+                    inline(kernel);
+                    kernel.warn.push_back(STATUS_TIMEOUT);
+                });
+                let pending = port.initiate_read(&device, READ, Vec::with_capacity(64)).unwrap();
+                let pending = is_tracked.then_some(pending);
+                let mut completion = complete(&port);
+                let result = completion.result();
+                match result.clone() {
+                    Ok(bytes) => assert_eq!((bytes, sent), (7, "partial")),
+                    Err(error) => {
+                        assert_eq!((error.kind(), sent), (ErrorKind::TimedOut, ""));
+                        assert_eq!(error.raw_os_error(), Some(win32::ERROR_TIMEOUT as i32));
+                    }
+                }
+                assert!(pending.is_none_or(|pending| pending.result() == Some(result)));
+                let buffer: Vec<u8> = completion.operation.take_buffer().unwrap();
+                assert_eq!(buffer, sent.as_bytes());
+                nothing_more(&port);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_time_out_of_a_device_that_skips_the_port_is_a_success_at_once() {
+    let port = port();
+    let (device, line) = pipe_pair(false);
+    let device = port.add_handle(device, 7).unwrap().skip_on_success().unwrap();
+    let line = port.add_handle(line, 8).unwrap();
+    port.initiate_write(&line, WRITE, "partial").unwrap();
+    complete(&port);
+    let _behaving = behave(|kernel| kernel.warn.push_back(STATUS_TIMEOUT));
+    let started = port.initiate_read(&device, READ, Vec::with_capacity(64)).unwrap();
+    let mut completion = started.completed().expect("the data is there");
+    assert_eq!(completion.result(), Ok(7));
+    assert_eq!(completion.operation.take_buffer::<Vec<u8>>().unwrap(), b"partial");
+    nothing_more(&port);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "Miri's own RtlNtStatusToDosError does not know the status")]
+fn a_device_that_is_unplugged_is_told_by_its_kind() {
+    // STATUS_DEVICE_NOT_CONNECTED, STATUS_DEVICE_REMOVED, STATUS_NO_SUCH_DEVICE.
+    let losses = [(0xC000_009D, 1167), (0xC000_02B6, 1617), (0xC000_000E, 433)];
+    for (status, code) in losses {
+        let port = port();
+        let (device, line) = pipe_pair(false);
+        let (device, line) =
+            (port.add_handle(device, 7).unwrap(), port.add_handle(line, 8).unwrap());
+        port.initiate_write(&line, WRITE, "x").unwrap();
+        complete(&port);
+        let _behaving = behave(|kernel| {
+            kernel.inline = Chance::Never;
+            kernel.fail.push_back(status);
+        });
+        port.initiate_read(&device, READ, Vec::with_capacity(8)).unwrap();
+        let later = complete(&port).error_status.unwrap_err();
+        let _behaving = behave(|kernel| kernel.refuse.push_back(code));
+        let at_once = port.initiate_read(&device, READ, [0; 8]).unwrap_err().error;
+        for error in [later, at_once] {
+            assert_eq!(error.kind(), ErrorKind::DeviceRemoved);
+            assert_eq!(error.raw_os_error(), Some(code as i32));
+        }
+    }
+}
+
+#[test]
+fn a_client_that_goes_away_as_the_accept_is_started_is_told_by_its_kind() {
+    let port = port();
+    let listener = port.add_handle(TcpListener::bind("127.0.0.1:0").unwrap(), 9).unwrap();
+    let lost = [ws::WSAECONNRESET, ws::WSAECONNABORTED, ws::WSAENOTCONN];
+    let lost = lost.map(|code| code as u32).into_iter().chain([win32::ERROR_NETNAME_DELETED]);
+    for code in lost {
+        let _behaving = behave(|kernel| kernel.refuse.push_back(code));
+        let rejected = port.initiate_accept(&listener, 4).unwrap_err();
+        assert_eq!(rejected.returned, 4);
+        let kind = rejected.error.kind();
+        assert!(
+            matches!(kind, ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted),
+            "{kind} ({code})"
+        );
+    }
+    // The next one is accepted.
+    port.initiate_accept(&listener, 5).unwrap();
+    let _client = TcpStream::connect(listener.get_ref().local_addr().unwrap()).unwrap();
+    let mut completion = complete(&port);
+    assert_eq!((completion.context, completion.error_status), (5, Ok(())));
+    assert!(completion.operation.take_accepted().is_some());
+    nothing_more(&port);
+}
+
+#[test]
+fn an_accept_whose_socket_is_closed_elsewhere_ends_and_leaves_the_listener_well() {
+    let port = port();
+    let listener = port.add_handle(TcpListener::bind("127.0.0.1:0").unwrap(), 9).unwrap();
+    // The next socket gets the lowest value that is free.
+    let next = UdpSocket::bind("127.0.0.1:0").unwrap().as_raw_socket();
+    port.initiate_accept(&listener, 4).unwrap();
+    close_raw_socket(next);
+    let mut completion = complete(&port);
+    let kind = completion.error_status.unwrap_err().kind();
+    assert!(matches!(kind, ErrorKind::Cancelled | ErrorKind::ConnectionAborted), "{kind}");
+    assert!(completion.operation.take_accepted().is_none());
+    port.initiate_accept(&listener, 5).unwrap();
+    let _client = TcpStream::connect(listener.get_ref().local_addr().unwrap()).unwrap();
+    assert_eq!(complete(&port).error_status, Ok(()));
+    nothing_more(&port);
+}
+
+#[test]
+fn a_connect_to_no_address_in_particular_is_refused() {
+    let port = port();
+    for (made_for, peer) in [
+        ("127.0.0.1:1", "0.0.0.0:1"),
+        ("[::1]:1", "[::]:1"),
+        // For IPv6 only.
+        ("[::1]:1", "[::ffff:127.0.0.1]:1"),
+    ] {
+        let stream = unconnected_stream(made_for.parse().unwrap()).unwrap();
+        let stream = port.add_handle(stream, 9).unwrap();
+        let rejected = port.initiate_connect(&stream, 4, peer.parse().unwrap()).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::AddressNotAvailable, "{peer}");
     }
     nothing_more(&port);
 }
@@ -305,19 +454,158 @@ fn a_connection_whose_socket_is_closed_before_its_packet_is_dequeued_is_aborted(
     nothing_more(&port);
 }
 
+/// Its value may be another socket's by then.
 #[test]
-fn a_connection_whose_listener_is_closed_before_its_packet_is_dequeued_is_aborted() {
+fn a_connection_has_nothing_of_a_listener_that_has_the_value_of_its_own() {
+    for gives_away in [false, true] {
+        let port = port();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (value, address) = (listener.as_raw_socket(), listener.local_addr().unwrap());
+        let listener = port.add_handle(listener, 9).unwrap();
+        port.initiate_accept(&listener, 4).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        eventually("it is accepted", || queued(port.as_raw_handle()) == 1);
+        if gives_away {
+            drop(listener.into_inner());
+        } else {
+            drop(listener);
+        }
+        let recycled = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(recycled.as_raw_socket(), value);
+        let mut completion = complete(&port);
+        assert_eq!(completion.error_status, Ok(()));
+        let accepted = completion.operation.take_accepted().unwrap();
+        assert_eq!(accepted.peer_addr().unwrap_err().raw_os_error(), Some(ws::WSAENOTCONN));
+        nothing_more(&port);
+    }
+}
+
+/// Nobody has told the port: the library has been lied to.
+#[test]
+fn a_connection_whose_listener_is_closed_elsewhere_is_aborted() {
     let port = port();
     let listener = port.add_handle(TcpListener::bind("127.0.0.1:0").unwrap(), 9).unwrap();
     let mut pending = port.initiate_accept(&listener, 4).unwrap();
     let _client = TcpStream::connect(listener.get_ref().local_addr().unwrap()).unwrap();
     eventually("it is accepted", || queued(port.as_raw_handle()) == 1);
-    drop(listener);
+    close_raw_socket(listener.as_raw_socket());
     let mut completion = complete(&port);
     let error = completion.error_status.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
     assert_eq!(pending.result(), Some(Err(error)));
     assert!(pending.take_accepted().or(completion.operation.take_accepted()).is_none());
+    nothing_more(&port);
+    // Nobody has the value yet.
+    let _ = listener.into_inner().into_raw_socket();
+}
+
+#[test]
+fn a_connection_of_a_socket_that_was_given_away_is_made() {
+    let port = port();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = listener.local_addr().unwrap();
+    let stream = port.add_handle(unconnected_stream(peer).unwrap(), 9).unwrap();
+    port.initiate_connect(&stream, 4, peer).unwrap();
+    let mut stream = stream.into_inner();
+    assert_eq!(complete(&port).error_status, Ok(()));
+    stream.write_all(b"hello").unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    server.read_exact(&mut [0; 5]).unwrap();
+    nothing_more(&port);
+}
+
+/// A receive that is pending at the close would reset the connection.
+#[test]
+fn a_stream_is_closed_once_nothing_is_in_flight_on_it() {
+    let _behaving = behave(|kernel| {
+        kernel.close_resets = true;
+        kernel.slow_cancels = 3;
+    });
+    let port = port();
+    let (mut client, server) = served(&port);
+    port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap();
+    port.initiate_write(&server, WRITE, "farewell").unwrap();
+    assert_eq!(complete(&port).context, WRITE);
+    drop(server);
+    let mut received = String::new();
+    client.read_to_string(&mut received).unwrap();
+    assert_eq!(received, "farewell");
+    assert!(complete(&port).error_status.unwrap_err().is_cancelled());
+}
+
+#[test]
+fn closing_a_handle_whose_driver_does_not_cancel_does_not_wait_for_it() {
+    let _behaving = behave(|kernel| kernel.ignore_cancels = FOREVER);
+    let port = port();
+    let (_client, server) = served(&port);
+    port.initiate_read(&server, READ, Vec::with_capacity(8)).unwrap();
+    drop(server);
+    nothing_more(&port);
+    heed_cancels();
+    assert!(complete(&port).error_status.unwrap_err().is_cancelled());
+}
+
+#[test]
+fn a_pipe_that_does_not_tell_what_it_is_does_not_skip_the_port() {
+    let port = port();
+    let (pipe, _other_end) = pipe_pair(false);
+    let pipe = port.add_handle(pipe, 7).unwrap();
+    let behaving = behave(|kernel| kernel.untold = true);
+    let Rejected { error, returned: pipe } = pipe.skip_on_success().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    drop(behaving);
+    drop(pipe.skip_on_success().unwrap());
+}
+
+#[test]
+fn a_read_at_the_end_of_an_unbuffered_file_has_found_the_end() {
+    let port = port();
+    let temp = temp_file("unbuffered", "0123456789");
+    let file = port.add_handle(overlapped_file(temp.path(), true, false), 7).unwrap();
+    let behaving = behave(|kernel| kernel.unbuffered = true);
+    for offset in [10, 512, u64::MAX] {
+        let mut pending =
+            port.initiate_read_at(&file, READ, Vec::with_capacity(512), offset).unwrap();
+        assert_eq!(complete(&port).result(), Ok(0), "{offset}");
+        assert_eq!(pending.take_buffer().unwrap(), b"");
+    }
+    port.initiate_read_at(&file, READ, Vec::with_capacity(512), 0).unwrap();
+    assert_eq!(complete(&port).bytes_transferred, 10);
+    drop(behaving);
+    // A parameter that is invalid for another reason.
+    for (unbuffered, offset) in [(true, 0), (false, 10)] {
+        let _behaving = behave(|kernel| {
+            kernel.unbuffered = unbuffered;
+            kernel.refuse = [win32::ERROR_INVALID_PARAMETER].into();
+        });
+        let buffer = Vec::with_capacity(512);
+        let rejected = port.initiate_read_at(&file, READ, buffer, offset).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::InvalidInput);
+    }
+    nothing_more(&port);
+}
+
+#[test]
+fn a_socket_of_another_family_neither_accepts_nor_connects() {
+    let port = port();
+    // SAFETY: Writes no memory.
+    let socket = unsafe {
+        let unix = ws::AF_UNIX.into();
+        ws::WSASocketW(unix, ws::SOCK_STREAM, 0, ptr::null(), 0, ws::WSA_FLAG_OVERLAPPED)
+    };
+    assert_ne!(socket, ws::INVALID_SOCKET);
+    // SAFETY: The socket is new and nobody else's.
+    let socket = unsafe { OwnedSocket::from_raw_socket(socket as RawSocket) };
+    let socket = port.add_handle(socket, 7).unwrap();
+    let peer = "127.0.0.1:1".parse().unwrap();
+    for rejected in [
+        port.initiate_accept(&socket, 5).unwrap_err(),
+        port.initiate_connect(&socket, 5, peer).unwrap_err(),
+    ] {
+        assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);
+        assert!(rejected.error.to_string().contains("IPv6"), "{}", rejected.error);
+        assert_eq!(rejected.returned, 5);
+    }
     nothing_more(&port);
 }
 

@@ -15,8 +15,8 @@ use completion_port::{
     unconnected_stream,
 };
 use support::{
-    complete, complete_all, eventually, few, nothing_more, pattern, pattern_from, port, port_of,
-    reset, stream_pair, stream_pair_on,
+    complete, complete_all, eventually, few, is_windows, nothing_more, nothing_to_see, pattern,
+    pattern_from, port, port_of, reset, stream_pair, stream_pair_on,
 };
 
 /// A connection whose server side is associated, with handle context 7.
@@ -346,70 +346,22 @@ fn shutting_down_the_sending_side_ends_the_peers_stream_and_leaves_reads_alone()
     nothing_more(&port);
 }
 
+/// A shutdown is about calls to come: "subsequent calls to the recv function on
+/// the socket will be disallowed".
 #[test]
-fn a_read_with_no_room_waits_for_data_and_takes_none() {
-    let port = port();
-    let (mut client, server) = served(&port);
-    port.initiate_read(&server, 1, Vec::new()).unwrap();
-    nothing_more(&port);
-    client.write_all(b"hello").unwrap();
-    let completion = complete(&port);
-    assert_eq!(completion.context, 1);
-    assert_eq!((completion.error_status, completion.bytes_transferred), (Ok(()), 0));
-    assert_eq!(read_exactly(&port, &server, 5), b"hello");
-    nothing_more(&port);
-}
-
-#[test]
-fn a_read_with_no_room_completes_once_when_data_is_there_already() {
-    let port = port();
-    let (mut client, server) = served(&port);
-    client.write_all(b"hello").unwrap();
-    for _ in 0..3 {
-        port.initiate_read(&server, 1, Vec::new()).unwrap();
-        let completion = complete(&port);
-        assert_eq!((completion.error_status, completion.bytes_transferred), (Ok(()), 0));
+fn a_read_in_flight_outlives_a_shutdown_and_is_ended_by_a_cancel() {
+    for how in [Shutdown::Read, Shutdown::Both] {
+        let port = port();
+        let (_client, server) = served(&port);
+        port.initiate_read(&server, 1, Vec::with_capacity(8)).unwrap();
+        server.get_ref().shutdown(how).unwrap();
+        nothing_more(&port);
+        assert_eq!(server.cancel_all(), Ok(true));
+        assert!(complete(&port).error_status.unwrap_err().is_cancelled());
+        let rejected = port.initiate_read(&server, 2, [0; 8]).map(drop).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::BrokenPipe);
+        nothing_more(&port);
     }
-    assert_eq!(read_exactly(&port, &server, 5), b"hello");
-    nothing_more(&port);
-}
-
-#[test]
-fn a_read_with_no_room_completes_at_the_end_of_the_stream() {
-    let port = port();
-    let (client, server) = served(&port);
-    port.initiate_read(&server, 1, Vec::new()).unwrap();
-    nothing_more(&port);
-    drop(client);
-    let completion = complete(&port);
-    assert_eq!((completion.error_status, completion.bytes_transferred), (Ok(()), 0));
-    port.initiate_read(&server, 2, [0; 8]).unwrap();
-    let completion = complete(&port);
-    assert_eq!((completion.error_status, completion.bytes_transferred), (Ok(()), 0));
-}
-
-#[test]
-fn a_read_with_no_room_completes_when_the_connection_is_reset() {
-    let port = port();
-    let (client, server) = served(&port);
-    port.initiate_read(&server, 1, Vec::new()).unwrap();
-    nothing_more(&port);
-    reset(client);
-    let completion = complete(&port);
-    assert_eq!(completion.context, 1);
-    assert_eq!(completion.bytes_transferred, 0);
-    // The probe tells that there is something, or what it is.
-    match completion.error_status {
-        Ok(()) => {
-            let error = match port.initiate_read(&server, 2, [0; 8]) {
-                Ok(_) => complete(&port).error_status.unwrap_err(),
-                Err(rejected) => rejected.error,
-            };
-            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-        }
-        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
-    }
-    nothing_more(&port);
 }
 
 #[test]
@@ -439,6 +391,25 @@ const OVERFILL: usize = 24;
 
 #[test]
 #[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
+fn writes_in_flight_at_a_shutdown_arrive_before_the_end() {
+    let port = port();
+    let (mut client, server) = served(&port);
+    let pendings = overfill(&port, &server);
+    assert!(!pendings[OVERFILL - 1].is_completed());
+    server.get_ref().shutdown(Shutdown::Write).unwrap();
+    let reader = thread::spawn(move || {
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).unwrap();
+        all.len()
+    });
+    for completion in complete_all(&port, OVERFILL) {
+        assert_eq!(completion.result(), Ok(1 << 20));
+    }
+    assert_eq!(reader.join().unwrap(), OVERFILL << 20);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "moves more bytes than Miri can in a while")]
 fn writes_that_do_not_fit_wait_until_the_peer_reads() {
     let port = port();
     let (mut client, server) = served(&port);
@@ -447,7 +418,9 @@ fn writes_that_do_not_fit_wait_until_the_peer_reads() {
     while let Some(completion) = port.try_get_completion().unwrap() {
         completions.push(completion);
     }
-    assert!(completions.len() < OVERFILL, "nobody has read anything");
+    if completions.len() == OVERFILL {
+        return nothing_to_see("all was taken, though nobody has read anything");
+    }
     assert!(!pendings[OVERFILL - 1].is_completed());
     assert!(pendings[OVERFILL - 1].take_buffer().is_none());
     let reader = thread::spawn(move || {
@@ -458,6 +431,12 @@ fn writes_that_do_not_fit_wait_until_the_peer_reads() {
         }
     });
     completions.extend(complete_all(&port, OVERFILL - completions.len()));
+    if is_windows() {
+        // "The packets are queued in FIFO order. [...] However, they may be
+        // dequeued in a different order"
+        // (https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports).
+        completions.sort_by_key(|completion| completion.context);
+    }
     for (i, completion) in completions.into_iter().enumerate() {
         assert_eq!(completion.context, i);
         assert_eq!((completion.error_status, completion.bytes_transferred), (Ok(()), 1 << 20));
@@ -478,7 +457,9 @@ fn writes_in_flight_fail_when_the_peer_resets() {
     completions.sort_by_key(|completion| completion.context);
     let last = completions.pop().unwrap();
     assert_eq!(last.context, OVERFILL - 1);
-    let error = last.error_status.unwrap_err();
+    let Err(error) = last.error_status else {
+        return nothing_to_see("all was taken before the reset");
+    };
     assert!(
         matches!(
             error.kind(),
@@ -835,11 +816,15 @@ fn one_thread_dequeues_in_the_order_of_completion() {
         // It fits, so it is over before the next one starts.
         client.read_exact(&mut [0]).unwrap();
     }
-    let writes: Vec<usize> = complete_all(&port, 100)
+    let (posts, mut writes): (Vec<usize>, Vec<usize>) = complete_all(&port, 100)
         .into_iter()
-        .filter(|completion| completion.operation.kind() == OperationKind::Write)
         .map(|completion| completion.context)
-        .collect();
+        .partition(|context| *context >= 1000);
+    assert!(posts.into_iter().eq(1000..1050));
+    if is_windows() {
+        // One may be over later, with the peer's acknowledgement.
+        writes.sort_unstable();
+    }
     assert!(writes.into_iter().eq(0..50));
 }
 
@@ -1035,7 +1020,9 @@ fn a_stream_that_is_always_ready_comes_back_to_the_port_now_and_then() {
         longest = longest.max(inline);
     }
     assert!(longest <= Associated::<TcpStream>::INLINE_LIMIT, "{longest} in a row");
-    assert!(longest > 0, "nothing was skipped");
+    if longest == 0 {
+        nothing_to_see("nothing was skipped");
+    }
     client.read_exact(&mut [0; COUNT]).unwrap();
     nothing_more(&port);
 }

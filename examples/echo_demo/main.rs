@@ -5,40 +5,45 @@
 //! until Ctrl-C.
 
 mod client;
+mod print;
 mod report;
 mod server;
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Parser, value_parser};
 
-use report::Report;
+use print::{Printer, Text};
+use report::{Errors, Report};
 use server::Server;
+
+/// How often progress is shown, and refused accepts are started again.
+const TICK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Parser)]
 #[command(about = "An IOCP echo server, and clients that verify every byte")]
 struct Arguments {
-    /// Serve on this address; alone, until Ctrl-C and without clients.
+    /// Serve on this address, such as localhost:9000 or :9000; alone, until
+    /// Ctrl-C and without clients.
     #[arg(long, value_name = "ADDR")]
-    listen: Option<SocketAddr>,
+    listen: Option<String>,
     /// Threads that serve, all on one completion port.
-    #[arg(long, default_value = "4")]
-    threads: NonZeroU32,
+    #[arg(long, default_value = "4", value_parser = value_parser!(u32).range(1..=256))]
+    threads: u32,
     /// Clients, each with a connection of its own [default: 64].
-    #[arg(long)]
-    connections: Option<NonZeroU32>,
+    #[arg(long, value_parser = value_parser!(u32).range(1..=10_000))]
+    connections: Option<u32>,
     /// Bytes that a client sends at a time and waits to get back.
     #[arg(long, default_value = "64", value_name = "BYTES")]
-    message_size: NonZeroU32,
-    /// How long the clients go on [default: 5].
-    #[arg(long)]
-    seconds: Option<NonZeroU32>,
+    #[arg(value_parser = value_parser!(u32).range(1..=16_777_216))]
+    message_size: u32,
+    /// How long the clients go on once they are connected [default: 5].
+    #[arg(long, value_parser = value_parser!(u32).range(1..=86_400))]
+    seconds: Option<u32>,
 }
 
 impl Arguments {
@@ -46,49 +51,43 @@ impl Arguments {
     fn serves_only(&self) -> bool {
         self.listen.is_some() && self.connections.is_none() && self.seconds.is_none()
     }
-
-    fn connections(&self) -> u32 {
-        self.connections.map_or(64, NonZeroU32::get)
-    }
-
-    fn duration(&self) -> Duration {
-        Duration::from_secs(self.seconds.map_or(5, NonZeroU32::get).into())
-    }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(&arguments) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let printer = Printer::start();
+    let (text, code) = match run(&arguments, &printer) {
+        Ok(report) if report.is_good() => (Text::Out(format!("\n{report}\n")), ExitCode::SUCCESS),
+        Ok(report) => (Text::Out(format!("\n{report}\n")), ExitCode::FAILURE),
+        Err(error) => (Text::Err(format!("error: {error}\n")), ExitCode::FAILURE),
+    };
+    printer.finish(text);
+    code
 }
 
-/// Whether everything came back.
-fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
-    let address = arguments.listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
-    let server = Server::start(address, arguments.threads.get())?;
-    println!("serving on {} with {} threads", server.address(), arguments.threads);
-
+fn run(arguments: &Arguments, printer: &Printer) -> Result<Report, Box<dyn std::error::Error>> {
     let stop = Arc::new(AtomicBool::new(false));
     let on_interrupt = Arc::clone(&stop);
     ctrlc::set_handler(move || on_interrupt.store(true, Ordering::Relaxed))?;
 
+    let errors = Arc::new(Errors::new(printer.clone()));
+    let listen = arguments.listen.as_deref().unwrap_or("127.0.0.1:0");
+    let server = Server::start(listen, arguments.threads, Arc::clone(&errors))?;
+    let (address, threads) = (server.address(), arguments.threads);
+    printer.print(Text::Out(format!("serving on {address} with {threads} threads\n")));
+
     let start = Instant::now();
     let clients = if arguments.serves_only() {
-        println!("press Ctrl-C to end");
+        printer.print(Text::Out("press Ctrl-C to end\n".to_owned()));
         None
     } else {
         let plan = client::Plan {
-            server: server.address(),
-            connections: arguments.connections(),
-            message_size: arguments.message_size.get() as usize,
-            until: start + arguments.duration(),
+            server: address,
+            connections: arguments.connections.unwrap_or(64),
+            message_size: arguments.message_size as usize,
+            duration: Duration::from_secs(arguments.seconds.unwrap_or(5).into()),
             stop: Arc::clone(&stop),
+            errors: Arc::clone(&errors),
         };
         Some(thread::spawn(move || client::run(&plan)))
     };
@@ -97,8 +96,9 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
         Some(clients) => clients.is_finished(),
         None => stop.load(Ordering::Relaxed),
     } {
-        thread::sleep(Duration::from_millis(100));
-        report::show_progress(start, server.counters());
+        thread::sleep(TICK);
+        server.keep_accepting();
+        printer.print(Text::Out(server.counters().progress(start.elapsed())));
     }
     let elapsed = start.elapsed();
 
@@ -106,7 +106,6 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
         Some(clients) => Some(clients.join().expect("the clients do not panic")?),
         None => None,
     };
-    let report = Report { elapsed, server: server.stop(), verified };
-    println!("\n{report}");
-    Ok(report.is_clean())
+    let (accepting, counters) = server.stop();
+    Ok(Report { elapsed, accepting, counters, verified, errors })
 }

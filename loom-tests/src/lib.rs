@@ -1,8 +1,8 @@
 //! The lock-free protocols of the library, in all orders and with all
 //! stale values that the memory model allows.
 //!
-//! These are the library's own files, `state.rs`, `at_hand.rs` and
-//! `free_list.rs`, on loom's atomics. [`model`] builds around them what the library builds: cells,
+//! These are the library's own files, `state.rs`, `status_word.rs`, `at_hand.rs`
+//! and `free_list.rs`, on loom's atomics. [`model`] builds around them what the library builds: cells,
 //! holders, a port. Where the library has memory, the model has loom's
 //! `UnsafeCell`, which fails a test when two threads use it and nothing orders
 //! them.
@@ -15,8 +15,12 @@ mod free_list;
 #[path = "../../src/operation/state.rs"]
 #[allow(dead_code, reason = "what a thread does alone needs no exploring")]
 mod state;
+#[path = "../../src/operation/status_word.rs"]
+#[allow(dead_code, reason = "what a thread does alone needs no exploring")]
+mod status_word;
 
 mod atomic;
+mod error;
 mod explore;
 mod model;
 

@@ -10,6 +10,7 @@ use crate::at_hand::{self, AtHand, BUSY, is_cell, is_open};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::free_list::{FreeList, NONE};
 use crate::state::{DROPS, Holder, State};
+use crate::status_word::StatusWord;
 
 /// A port, its slab, and its queue.
 pub struct Port {
@@ -27,6 +28,7 @@ pub struct Port {
 /// A cell. What its state protects is in `UnsafeCell`s.
 pub struct Cell {
     state: State,
+    word: StatusWord,
     next: AtomicU32,
     /// What to cancel on; here it is the cell's number. While the cell is at
     /// hand, the address of the one behind it.
@@ -56,6 +58,7 @@ impl Port {
     pub fn new(cells: u32) -> Rc<Self> {
         let cell = |_| Cell {
             state: State::default(),
+            word: StatusWord::default(),
             next: AtomicU32::new(NONE),
             handle: UnsafeCell::new(0),
             result: UnsafeCell::new(0),
@@ -201,16 +204,34 @@ impl Port {
         (self.part(index, Holder::Pending), self.part(index, Holder::Scope))
     }
 
-    fn begin(&self, index: u32, payload: u32, others: u32) {
+    /// An operation that the kernel completes later; see [`end`](Self::end).
+    pub fn launch_pending(self: &Rc<Self>, index: u32, payload: u32) -> Part {
+        self.lend(index, payload, Holder::Pending as u32 | DROPS);
+        self.part(index, Holder::Pending)
+    }
+
+    /// `Cells::launch` up to its call.
+    fn lend(&self, index: u32, payload: u32, others: u32) {
         let cell = self.cell(index);
         cell.handle.with_mut(|handle| unsafe { *handle = index });
+        cell.word.renew();
         let before = replace(&cell.payload, Some(payload));
         assert_eq!(before, None, "a free cell with a payload in it");
         let before = replace(&cell.context, Some(payload));
         assert_eq!(before, None, "a free cell with a context in it");
         cell.state.begin(others);
+    }
+
+    /// The kernel writes the result, and queues the packet.
+    pub fn end(&self, index: u32) {
+        self.cell(index).word.write(0);
         let before = self.queue.swap(index, Ordering::Release);
         assert_eq!(before, NONE, "the test has two packets");
+    }
+
+    fn begin(&self, index: u32, payload: u32, others: u32) {
+        self.lend(index, payload, others);
+        self.end(index);
     }
 
     fn part(self: &Rc<Self>, index: u32, holder: Holder) -> Part {
@@ -223,13 +244,27 @@ impl Port {
     pub fn launch_in_vain(self: &Rc<Self>, index: u32, payload: u32) -> Option<Part> {
         self.begin(index, payload, Holder::Pending as u32 | DROPS);
         let cell = self.cell(index);
-        if cell.state.withdraw().is_none() {
+        // `withdraw`
+        if cell.word.take_for_certain(|| cell.state.is_in_flight()).is_none() {
             return Some(self.part(index, Holder::Pending));
         }
+        cell.state.withdraw();
         assert_eq!(replace(&cell.payload, None), Some(payload), "what was given comes back");
         assert_eq!(replace(&cell.context, None), Some(payload), "what was given comes back");
         cell.state.abandon();
         None
+    }
+
+    /// `Unqueued::complete`, of an operation that is over at once, although its
+    /// packet comes all the same: the completion, or the `Pending`.
+    pub fn launch_at_once(self: &Rc<Self>, index: u32, payload: u32) -> Part {
+        self.begin(index, payload, Holder::Pending as u32 | DROPS);
+        let cell = self.cell(index);
+        if cell.word.take_for_certain(|| cell.state.is_in_flight()).is_none() {
+            return self.part(index, Holder::Pending);
+        }
+        cell.state.complete_at_once();
+        self.complete(index)
     }
 
     /// `Slab::recover_all`.
@@ -245,28 +280,45 @@ impl Port {
         }
     }
 
-    /// `Cells::claim` and `Dequeued::complete`, if there is a packet, and it is not one that `Slab::swallow` hides.
+    /// Dequeues a packet, if there is one.
     pub fn dequeue(self: &Rc<Self>) -> Option<Part> {
         let index = self.queue.swap(NONE, Ordering::Acquire);
-        if index == NONE {
+        if index == NONE { None } else { self.claim(index) }
+    }
+
+    /// `Found::claim_alone` and `Found::claim`, for a dequeued packet with this
+    /// address, whoever has sent it.
+    pub fn claim(self: &Rc<Self>, index: u32) -> Option<Part> {
+        let Cell { state, word, .. } = self.cell(index);
+        let taken = word.take();
+        if state.is_alone_in_flight() && taken.is_success() {
+            self.transfer(index);
+            state.complete_alone();
+            return Some(self.complete(index));
+        }
+        word.put_back(taken);
+        let taken = word.take_for_certain(|| state.is_in_flight())?;
+        if !taken.is_status() {
+            word.put_back(taken);
             return None;
         }
+        self.transfer(index);
+        state.complete();
+        Some(self.complete(index))
+    }
+
+    /// What the kernel and the dequeuer write of the operation's result.
+    fn transfer(&self, index: u32) {
         let cell = self.cell(index);
-        let alone = cell.state.claim_alone();
-        if alone.is_none() && !cell.state.claim() {
-            assert!(cell.state.is_stale(), "a packet that is taken for a foreign one");
-            self.recover(index);
-            return None;
-        }
         let payload = replace(&cell.payload, None).expect("a payload in flight");
         replace(&cell.payload, Some(payload + TRANSFER));
         cell.result.with_mut(|result| unsafe { *result = payload });
-        match alone {
-            Some(alone) => cell.state.complete_alone(alone),
-            None => cell.state.complete(),
-        }
-        assert_eq!(replace(&cell.context, None), Some(payload), "another operation's context");
-        Some(self.part(index, Holder::Completion))
+    }
+
+    /// `Dequeued::complete`.
+    fn complete(self: &Rc<Self>, index: u32) -> Part {
+        replace(&self.cell(index).context, None).expect("a context that nobody has moved out");
+        self.part(index, Holder::Completion)
     }
 }
 
@@ -290,7 +342,7 @@ fn read(place: &UnsafeCell<u32>) -> u32 {
 }
 
 impl Cell {
-    /// Fails the test if anybody else uses the cell.
+    /// Fails the test if anybody else uses the cell, but for a look at its word.
     fn own(&self) {
         self.handle.with_mut(|_| ());
         self.result.with_mut(|_| ());
@@ -302,6 +354,10 @@ impl Cell {
 impl Part {
     fn cell(&self) -> &Cell {
         self.port.cell(self.index)
+    }
+
+    pub fn is_completion(&self) -> bool {
+        self.holder == Holder::Completion
     }
 
     pub fn is_in_flight(&self) -> bool {

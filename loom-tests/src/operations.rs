@@ -250,7 +250,7 @@ fn a_completion_that_is_left_alone_takes_nothing_twice() {
 /// A call that fails, and a packet that comes all the same: one of the two has
 /// the operation, and there is no trace of the other.
 #[test]
-fn a_packet_of_a_call_that_failed_wins_or_is_swallowed() {
+fn a_packet_of_a_call_that_failed_wins_or_is_late() {
     explore::two_threads(|| {
         let port = Port::new(1);
         let index = port.allocate().unwrap();
@@ -267,6 +267,78 @@ fn a_packet_of_a_call_that_failed_wins_or_is_swallowed() {
         }
         drop(pending);
         port.recover_all();
+        port.assert_all_free();
+    });
+}
+
+/// A provider that queues a packet although the call has succeeded at once.
+#[test]
+fn an_operation_that_is_over_at_once_is_completed_once_though_its_packet_comes() {
+    explore::two_threads(|| {
+        let port = Port::new(1);
+        let index = port.allocate().unwrap();
+        let dequeuer = port.clone();
+        let there = thread::spawn(move || dequeuer.dequeue().map(drop).is_some());
+        let part = port.launch_at_once(index, 7);
+        let by_packet = there.join().unwrap();
+        assert_eq!(part.is_completion(), !by_packet);
+        drop(part);
+        port.assert_all_free();
+    });
+}
+
+/// Somebody has forged a packet, or sent one twice.
+#[test]
+fn of_two_packets_with_one_address_one_completes_the_operation() {
+    for is_tracked in [false, true] {
+        explore::two_threads(move || {
+            let port = Port::new(1);
+            let index = port.allocate().unwrap();
+            let mut pending = Some(port.launch(index, 7));
+            if !is_tracked {
+                pending = None;
+            }
+            let other = port.clone();
+            let there = thread::spawn(move || other.claim(index).map(drop).is_some());
+            let here = port.dequeue().map(drop).is_some();
+            assert!(here ^ there.join().unwrap());
+            drop(pending);
+            port.assert_all_free();
+        });
+    }
+}
+
+#[test]
+fn an_operation_goes_on_though_a_packet_without_a_result_has_its_address() {
+    explore::two_threads(|| {
+        let port = Port::new(1);
+        let index = port.allocate().unwrap();
+        drop(port.launch_pending(index, 7));
+        let other = port.clone();
+        let there = thread::spawn(move || other.claim(index).and_then(Part::take_and_leave));
+        port.end(index);
+        let here = port.dequeue().and_then(Part::take_and_leave);
+        // The kernel may have written the result in between.
+        assert_eq!(here.xor(there.join().unwrap()), Some(7 + TRANSFER));
+        port.assert_all_free();
+    });
+}
+
+#[test]
+fn a_packet_for_a_free_cell_does_not_complete_its_next_operation() {
+    explore::two_threads(|| {
+        let port = Port::new(1);
+        let index = port.allocate().unwrap();
+        drop(port.launch(index, 6));
+        drop(port.dequeue().expect("its packet"));
+        let other = port.clone();
+        let there = thread::spawn(move || other.claim(index).map(drop));
+        let index = port.allocate().expect("it is free");
+        drop(port.launch_pending(index, 7));
+        // Its kernel has not written anything.
+        assert_eq!(there.join().unwrap(), None);
+        port.end(index);
+        assert_eq!(port.dequeue().expect("its packet").take_and_leave(), Some(7 + TRANSFER));
         port.assert_all_free();
     });
 }

@@ -19,6 +19,7 @@ pub enum Chance {
 /// What the kernel may do. The default is all that a sound kernel does, by
 /// chance.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is independent of the others")]
 pub struct Behaviour {
     /// Operations that can finish within their call do; sometimes means files'
     /// at times and all others always.
@@ -46,6 +47,8 @@ pub struct Behaviour {
     /// A cancel takes effect a little later, and data that comes until then is
     /// delivered all the same.
     pub cancel_loses: Chance,
+    /// So many requests to cancel find something, and nothing happens yet.
+    pub slow_cancels: u32,
     /// Until so many dequeues have begun, cancels are accepted, and nothing
     /// happens; closing a handle does not end its operations either. See
     /// [`heed_cancels`].
@@ -59,6 +62,9 @@ pub struct Behaviour {
     /// The next reads that succeed, at once or late, do so with these statuses,
     /// which are no errors: what they have read is delivered.
     pub warn: VecDeque<u32>,
+    /// Operations that end at once with a warning have no packet, and their
+    /// `OVERLAPPED`s say that they are pending.
+    pub warn_without_packet: bool,
     /// What operations end with when the last handle is closed on them.
     pub close_status: u32,
     /// So many of the next posts find no memory.
@@ -68,6 +74,13 @@ pub struct Behaviour {
     /// A broken provider: transfers that fill their buffers report so many bytes
     /// more.
     pub over_report: u32,
+    /// A stream socket that is closed while a receive is pending resets its
+    /// connection: what has not arrived is lost.
+    pub close_resets: bool,
+    /// Files are not buffered: a read from their end on has an invalid parameter.
+    pub unbuffered: bool,
+    /// Pipes do not tell whether they have messages.
+    pub untold: bool,
 }
 
 impl Default for Behaviour {
@@ -88,15 +101,20 @@ impl Behaviour {
             written_at_dequeue: Chance::Sometimes,
             any_order: false,
             cancel_loses: Chance::Never,
+            slow_cancels: 0,
             ignore_cancels: 0,
             delay: 8,
             refuse: VecDeque::new(),
             fail: VecDeque::new(),
             warn: VecDeque::new(),
+            warn_without_packet: false,
             close_status: STATUS_CANCELLED,
             refuse_posts: 0,
             refuse_memory: 0,
             over_report: 0,
+            close_resets: false,
+            unbuffered: false,
+            untold: false,
         }
     }
 }

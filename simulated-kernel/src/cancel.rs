@@ -11,7 +11,7 @@ use crate::operation::Cancel;
 #[unsafe(no_mangle)]
 extern "system" fn CancelIoEx(handle: HANDLE, overlapped: *const OVERLAPPED) -> i32 {
     let mut kernel = enter();
-    let answer = match kernel.find(handle.addr()) {
+    let answer = match kernel.resolve(handle.addr()) {
         None => Err(ERROR_INVALID_HANDLE),
         Some(id) if kernel.cancel(id, overlapped.addr()) => Ok(()),
         Some(_) => Err(ERROR_NOT_FOUND),
@@ -35,7 +35,10 @@ impl Kernel {
                 any = true;
             }
         }
-        if may_lose {
+        let slow = &mut self.behaviour.slow_cancels;
+        if any && *slow > 0 {
+            *slow -= 1;
+        } else if may_lose {
             self.cancel_later(id);
         } else if any && !ignores {
             self.end_cancelled(id);
@@ -56,8 +59,12 @@ impl Kernel {
         for operation in cancelled {
             self.finish(operation.cancelled(association));
         }
-        // There may be others behind.
+        // There may be others behind, and at the other end one that waits for the
+        // last of what was to be sent.
         self.look(id);
+        if let Some(peer) = self.stream(id).and_then(|stream| stream.peer) {
+            self.look(peer);
+        }
     }
 
     pub fn ignores_cancels(&self) -> bool {

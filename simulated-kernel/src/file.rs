@@ -5,7 +5,8 @@ use std::os::windows::io::AsRawHandle;
 use std::path::Path;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE, HANDLE,
+    ERROR_ACCESS_DENIED, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER,
+    HANDLE,
 };
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
@@ -14,7 +15,9 @@ use crate::kernel::enter;
 use crate::memory::put;
 use crate::object::{Body, Object};
 use crate::operation::{Kind, Operation, Outcome, pending_code, start};
-use crate::status::{STATUS_DISK_FULL, STATUS_END_OF_FILE, STATUS_INVALID_PARAMETER, win32_code};
+use crate::status::{
+    STATUS_DISK_FULL, STATUS_END_OF_FILE, STATUS_INVALID_PARAMETER, note, win32_code,
+};
 
 pub struct File {
     /// What it is on the host.
@@ -41,6 +44,11 @@ pub fn open(path: impl AsRef<Path>, read: bool, write: bool) -> io::Result<std::
 }
 
 impl File {
+    /// Where it ends.
+    pub fn end(&self) -> i64 {
+        self.contents.metadata().expect("a file").len() as i64
+    }
+
     pub fn transfer(&mut self, operation: &Operation) -> Outcome {
         let appends = matches!(operation.kind, Kind::Write(_)) && operation.offset == u64::MAX;
         if i64::try_from(operation.offset).is_err() && !appends {
@@ -146,12 +154,22 @@ unsafe fn transfer(
     }
     // SAFETY: As the caller promises.
     let operation = unsafe { Operation::new(kind, buffer, length as usize, overlapped) };
+    if let (true, Body::File(file), Kind::Read) =
+        (kernel.behaviour.unbuffered, &kernel.objects[id].body, &operation.kind)
+        && i64::try_from(operation.offset).is_ok_and(|offset| offset >= file.end())
+    {
+        drop(kernel);
+        return fail(ERROR_INVALID_PARAMETER, 0);
+    }
     match start(kernel, id, operation) {
         Ok(bytes) => {
             // SAFETY: The count is null or writable.
             unsafe { put(count, bytes) };
             1
         }
-        Err(status) => fail(pending_code(status, win32_code), 0),
+        Err(status) => {
+            note(status);
+            fail(pending_code(status, win32_code), 0)
+        }
     }
 }

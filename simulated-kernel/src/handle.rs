@@ -9,8 +9,9 @@ use std::os::windows::io::RawHandle;
 use std::ptr;
 
 use windows_sys::Wdk::Storage::FileSystem::{
-    FILE_INFORMATION_CLASS, FILE_MODE_INFORMATION, FILE_SYNCHRONOUS_IO_NONALERT,
-    FileModeInformation,
+    FILE_INFORMATION_CLASS, FILE_MODE_INFORMATION, FILE_NO_INTERMEDIATE_BUFFERING,
+    FILE_STANDARD_INFORMATION, FILE_SYNCHRONOUS_IO_NONALERT,
+    FileIoCompletionNotificationInformation, FileModeInformation, FileStandardInformation,
 };
 use windows_sys::Win32::Foundation::{
     ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER, ERROR_MOD_NOT_FOUND, GENERIC_READ, HANDLE,
@@ -211,20 +212,43 @@ unsafe extern "system" fn NtQueryInformationFile(
     length: u32,
     class: FILE_INFORMATION_CLASS,
 ) -> i32 {
-    assert_eq!(class, FileModeInformation);
-    assert_eq!(length as usize, size_of::<FILE_MODE_INFORMATION>());
     let mut kernel = enter();
-    let is_overlapped = match kernel.resolve(handle.addr()) {
-        Some(id) => kernel.objects[id].is_overlapped,
-        None if kernel.is_ordinary_file(handle.addr()) => false,
+    let unbuffered = kernel.behaviour.unbuffered;
+    let (is_overlapped, skips, end) = match kernel.resolve(handle.addr()) {
+        Some(id) => {
+            let object = &kernel.objects[id];
+            let end = if let Body::File(file) = &object.body { file.end() } else { 0 };
+            (object.is_overlapped, object.skips, end)
+        }
+        None if kernel.is_ordinary_file(handle.addr()) => (false, false, 0),
         None => return STATUS_INVALID_HANDLE,
     };
-    let mode = if is_overlapped { 0 } else { FILE_SYNCHRONOUS_IO_NONALERT };
-    // SAFETY: The caller gives room for it.
+    let synchronous = if is_overlapped { 0 } else { FILE_SYNCHRONOUS_IO_NONALERT };
+    let unbuffered = if unbuffered { FILE_NO_INTERMEDIATE_BUFFERING } else { 0 };
+    // SAFETY: The caller gives room for the structure of the class.
     unsafe {
-        information.cast::<FILE_MODE_INFORMATION>().write(FILE_MODE_INFORMATION { Mode: mode });
-    };
+        if class == FileModeInformation {
+            let mode = FILE_MODE_INFORMATION { Mode: synchronous | unbuffered };
+            answer(information, length, mode);
+        } else if class == FileStandardInformation {
+            let size = FILE_STANDARD_INFORMATION { EndOfFile: end, ..Default::default() };
+            answer(information, length, size);
+        } else {
+            assert_eq!(class, FileIoCompletionNotificationInformation);
+            // FILE_IO_COMPLETION_NOTIFICATION_INFORMATION is a ULONG of flags.
+            answer(information, length, u32::from(skips));
+        }
+    }
     0
+}
+
+/// # Safety
+///
+/// The caller gives room for so many bytes.
+unsafe fn answer<T>(information: *mut core::ffi::c_void, length: u32, value: T) {
+    assert_eq!(length as usize, size_of::<T>());
+    // SAFETY: By the caller's promise.
+    unsafe { information.cast::<T>().write(value) };
 }
 
 #[unsafe(no_mangle)]

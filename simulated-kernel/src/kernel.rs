@@ -18,6 +18,8 @@ pub struct Kernel {
     /// Handles of ports, files and pipes: real ones.
     pub tokens: BTreeMap<usize, Id>,
     pub sockets: BTreeMap<usize, Id>,
+    /// How often Winsock was started, and not cleaned up since.
+    pub winsock_starts: u32,
     /// Addresses of the `OVERLAPPED`s that were lent, until their packets are
     /// dequeued.
     pub lent: BTreeSet<usize>,
@@ -45,6 +47,7 @@ static KERNEL: Mutex<Kernel> = Mutex::new(Kernel {
     objects: Objects::new(),
     tokens: BTreeMap::new(),
     sockets: BTreeMap::new(),
+    winsock_starts: 0,
     lent: BTreeSet::new(),
     hung: Vec::new(),
     behaviour: Behaviour::new(),

@@ -7,7 +7,7 @@ use crate::kernel::{Id, Kernel};
 use crate::operation::{Direction, Operation, Outcome};
 use crate::pipe::PipeEnd;
 use crate::port::Port;
-use crate::socket::Socket;
+use crate::socket::{Role, Socket};
 
 /// A file object, in the system's words: what duplicates share.
 pub struct Object {
@@ -120,7 +120,13 @@ impl Kernel {
             }
             Body::File(_) => {}
             Body::Pipe(end) => self.close_pipe(&end),
-            Body::Socket(socket) => self.close_socket(socket),
+            Body::Socket(socket) => {
+                if let Role::Fresh = socket.role {
+                    self.end_accept(id);
+                }
+                let resets = self.behaviour.close_resets && object.waits_for(Direction::In);
+                self.close_socket(socket, resets);
+            }
         }
         self.abandon(object);
     }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use crate::kernel::{Entered, Id, Kernel, announce, enter, lock};
 use crate::object::{Body, Object};
 use crate::port::Packet;
 use crate::status::{
-    STATUS_CANCELLED, STATUS_CONNECTION_RESET, STATUS_END_OF_FILE, STATUS_PENDING,
-    STATUS_PIPE_BROKEN, STATUS_SUCCESS, is_error,
+    STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_CONNECTION_RESET, STATUS_END_OF_FILE,
+    STATUS_PENDING, STATUS_PIPE_BROKEN, STATUS_SUCCESS, is_error, is_success, is_warning,
 };
 
 /// Memory of the caller's, which the kernel may use from any thread.
@@ -158,6 +159,7 @@ impl Operation {
             let place = (*overlapped).Anonymous.Anonymous;
             ((*overlapped).hEvent, u64::from(place.OffsetHigh) << 32 | u64::from(place.Offset))
         };
+        assert!(event.addr() <= 1, "the model has no events");
         Self {
             kind,
             length: buffers.iter().map(|(_, length)| length).sum(),
@@ -224,8 +226,14 @@ impl Operation {
     }
 
     fn mark_pending(&self) {
+        self.write_status(STATUS_PENDING);
+    }
+
+    /// Writes the status after all else: others may look at it at any time.
+    fn write_status(&self, status: u32) {
         // SAFETY: The OVERLAPPED is lent.
-        unsafe { (&raw mut (*self.overlapped.0).Internal).write(STATUS_PENDING as usize) };
+        let word = unsafe { AtomicUsize::from_ptr(&raw mut (*self.overlapped.0).Internal) };
+        word.store(status as usize, Ordering::Release);
     }
 
     fn write(&self, outcome: &Outcome) {
@@ -243,10 +251,9 @@ impl Operation {
             if let (Some((name, length)), Some(from)) = (self.sender, outcome.from) {
                 address::write(from, name.0, length.0);
             }
-            let overlapped = self.overlapped.0;
-            (&raw mut (*overlapped).InternalHigh).write(outcome.bytes);
-            (&raw mut (*overlapped).Internal).write(outcome.status as usize);
+            (&raw mut (*self.overlapped.0).InternalHigh).write(outcome.bytes);
         }
+        self.write_status(outcome.status);
     }
 
     /// Writes to all memory of the operation, which the kernel may as long as it
@@ -281,8 +288,16 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
     let fresh = kernel.lent.insert(address);
     assert!(fresh, "the OVERLAPPED at {address:#x} is in use for two operations");
 
-    let Behaviour { inline, fail_late, leave_pending, queue_skipped, dequeued_first, .. } =
-        kernel.behaviour;
+    let Behaviour {
+        inline,
+        fail_late,
+        leave_pending,
+        queue_skipped,
+        dequeued_first,
+        written_at_dequeue,
+        warn_without_packet,
+        ..
+    } = kernel.behaviour;
     let direction = operation.direction();
     let object = &kernel.objects[id];
     let waits = object.waits_for(direction);
@@ -307,6 +322,12 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
                 STATUS_CONNECTION_RESET | STATUS_END_OF_FILE | STATUS_PIPE_BROKEN
             );
             if !(may_be_late && kernel.random.draw(fail_late)) {
+                // The status block is not written before the packet is dequeued:
+                // "The only exception is when the original operation returns
+                // synchronously with an error."
+                if kernel.random.draw(Chance::Sometimes) {
+                    operation.write(&outcome);
+                }
                 kernel.lent.remove(&address);
                 return Err(outcome.status);
             }
@@ -323,9 +344,10 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
             let leave_pending = kernel.random.draw(leave_pending);
             drop(kernel);
             let (status, bytes) = (outcome.status, outcome.bytes as u32);
-            let answer = if status == STATUS_SUCCESS { Ok(bytes) } else { Err(status) };
+            // A time-out, for one, is a success to the caller.
+            let answer = if is_success(status) { Ok(bytes) } else { Err(status) };
             if skips {
-                if leave_pending && status == STATUS_SUCCESS {
+                if leave_pending && is_success(status) {
                     operation.leave_pending(&outcome);
                 } else {
                     operation.write(&outcome);
@@ -338,7 +360,14 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
                 }
                 return answer;
             }
-            settle(Finished { operation, outcome, packet });
+            if is_warning(status) && warn_without_packet {
+                operation.leave_pending(&outcome);
+                enter().lent.remove(&address);
+                return answer;
+            }
+            // The status of what the call says that it has failed is there at once.
+            let unwritten = if is_warning(status) { Chance::Never } else { written_at_dequeue };
+            settle_with(Finished { operation, outcome, packet }, unwritten);
             if linger {
                 wait_for_dequeue(address, association);
             }
@@ -383,12 +412,17 @@ fn wait_for_dequeue(address: usize, association: Option<(Id, usize)>) {
 
 /// Writes the result of an operation where it belongs, and queues the packet.
 pub fn settle(finished: Finished) {
+    let unwritten = lock().behaviour.written_at_dequeue;
+    settle_with(finished, unwritten);
+}
+
+/// The same, with the chance that the result is written at the dequeue only.
+fn settle_with(finished: Finished, unwritten: Chance) {
     let Finished { operation, outcome, packet } = finished;
     let address = operation.address();
     let (bytes, status) = (outcome.bytes as u32, outcome.status);
     let mut kernel = lock();
-    let chance = kernel.behaviour.written_at_dequeue;
-    let unwritten = if packet.is_some() && kernel.random.draw(chance) {
+    let unwritten = if packet.is_some() && kernel.random.draw(unwritten) {
         Some(Unwritten { operation, outcome })
     } else {
         // Not in order with other threads' calls.
@@ -444,6 +478,21 @@ impl Kernel {
         let outcome = self.fail_if_told(outcome);
         let packet = association.filter(|_| first.has_packet);
         Some(Finished { operation: first, outcome, packet })
+    }
+
+    /// Ends the accept whose socket is closed, which was to be the connection.
+    pub fn end_accept(&mut self, accepted: Id) {
+        let is_its = |operation: &Operation| matches!(operation.kind, Kind::Accept(socket) if socket == accepted);
+        let is_cancelled = self.random.draw(Chance::Sometimes);
+        let status = if is_cancelled { STATUS_CANCELLED } else { STATUS_CONNECTION_ABORTED };
+        let ended = self.objects.iter_mut().find_map(|(_, listener)| {
+            let accepts = &mut listener.pending[Direction::In as usize];
+            let operation = accepts.remove(accepts.iter().position(is_its)?)?;
+            Some(operation.ended(status, listener.association))
+        });
+        if let Some(finished) = ended {
+            self.finish(finished);
+        }
     }
 
     /// What is in flight on an object that is gone.

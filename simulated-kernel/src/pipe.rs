@@ -7,13 +7,13 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE, HANDLE,
+    ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE,
+    ERROR_PIPE_BUSY, HANDLE,
 };
 use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
 use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OVERLAPPED;
 use windows_sys::Win32::System::IO::OVERLAPPED;
-
-use windows_sys::Win32::System::Pipes::{PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE};
+use windows_sys::Win32::System::Pipes::{PIPE_NOWAIT, PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE};
 
 use crate::handle::{fail, truth};
 use crate::kernel::{Id, Kernel, enter, wait};
@@ -22,8 +22,8 @@ use crate::object::{Body, Object};
 use crate::operation::{Direction, Kind, Operation, Outcome, pending_code, start};
 use crate::status::{
     STATUS_BUFFER_OVERFLOW, STATUS_INVALID_DEVICE_REQUEST, STATUS_PIPE_BROKEN, STATUS_PIPE_CLOSING,
-    STATUS_PIPE_CONNECTED, STATUS_PIPE_DISCONNECTED, STATUS_PIPE_LISTENING, STATUS_SUCCESS,
-    is_error, win32_code,
+    STATUS_PIPE_CONNECTED, STATUS_PIPE_DISCONNECTED, STATUS_PIPE_EMPTY, STATUS_PIPE_LISTENING,
+    STATUS_SUCCESS, is_error, win32_code,
 };
 
 /// One end of a pipe.
@@ -32,6 +32,8 @@ pub struct PipeEnd {
     name: Option<String>,
     has_messages: bool,
     reads_messages: bool,
+    /// Not with `PIPE_NOWAIT`.
+    waits: bool,
     link: Link,
     /// What has come and was not read: messages, or bytes in pieces.
     incoming: VecDeque<Vec<u8>>,
@@ -53,13 +55,14 @@ impl PipeEnd {
     }
 
     fn read(&mut self, length: usize) -> Option<Outcome> {
-        let broken = match self.link {
+        let nothing = match self.link {
             Link::Disconnected => return Some(Outcome::status(STATUS_PIPE_DISCONNECTED)),
             Link::Listening => return Some(Outcome::status(STATUS_PIPE_LISTENING)),
             Link::Broken => Some(Outcome::status(STATUS_PIPE_BROKEN)),
+            Link::Connected(_) if !self.waits => Some(Outcome::status(STATUS_PIPE_EMPTY)),
             Link::Connected(_) => None,
         };
-        let Some(first) = self.incoming.front_mut() else { return broken };
+        let Some(first) = self.incoming.front_mut() else { return nothing };
         if self.reads_messages {
             let is_cut = first.len() > length;
             let data = if is_cut { first.drain(..length).collect() } else { std::mem::take(first) };
@@ -152,7 +155,12 @@ impl Kernel {
             return Some(outcome);
         }
         match link {
-            Link::Connected(other) => self.write_pipe(other, operation),
+            Link::Connected(other) => {
+                let waits = end.waits;
+                let written = self.write_pipe(other, operation);
+                let Kind::Write(done) = operation.kind else { unreachable!("pipes carry bytes") };
+                written.or_else(|| (!waits).then(|| Outcome::wrote(done)))
+            }
             Link::Disconnected => Some(Outcome::status(STATUS_PIPE_DISCONNECTED)),
             Link::Listening => Some(Outcome::status(STATUS_PIPE_LISTENING)),
             Link::Broken => Some(Outcome::status(STATUS_PIPE_CLOSING)),
@@ -222,6 +230,7 @@ pub fn open(name: &str) -> io::Result<OwnedHandle> {
         name: None,
         has_messages,
         reads_messages: false,
+        waits: true,
         link,
         incoming: VecDeque::new(),
         capacity,
@@ -259,6 +268,7 @@ unsafe extern "system" fn CreateNamedPipeW(
         name: Some(name),
         has_messages: mode & PIPE_TYPE_MESSAGE != 0,
         reads_messages: mode & PIPE_READMODE_MESSAGE != 0,
+        waits: mode & PIPE_NOWAIT == 0,
         link: Link::Listening,
         incoming: VecDeque::new(),
         capacity: in_size as usize,
@@ -284,6 +294,7 @@ unsafe extern "system" fn CreatePipe(
             name: None,
             has_messages: false,
             reads_messages: false,
+            waits: true,
             link: Link::Broken,
             incoming: VecDeque::new(),
             capacity: if size == 0 { USUAL_SIZE } else { size as usize },
@@ -317,10 +328,18 @@ unsafe extern "system" fn SetNamedPipeHandleState(
     _timeout: *const u32,
 ) -> i32 {
     // SAFETY: The caller gives a mode.
-    let reads_messages = unsafe { *mode } & PIPE_READMODE_MESSAGE != 0;
-    truth(with_pipe(pipe, |kernel, id| {
-        kernel.pipe(id).expect("a pipe").reads_messages = reads_messages;
-    }))
+    let mode = unsafe { *mode };
+    let waits = mode & PIPE_NOWAIT == 0;
+    let answer = with_pipe(pipe, |kernel, id| {
+        let is_used = kernel.objects[id].pending.iter().any(|pending| !pending.is_empty());
+        if is_used && !waits {
+            return Err(ERROR_PIPE_BUSY);
+        }
+        let end = kernel.pipe(id).expect("a pipe");
+        (end.reads_messages, end.waits) = (mode & PIPE_READMODE_MESSAGE != 0, waits);
+        Ok(())
+    });
+    truth(answer.and_then(|set| set))
 }
 
 #[unsafe(no_mangle)]
@@ -331,6 +350,9 @@ unsafe extern "system" fn GetNamedPipeInfo(
     in_size: *mut u32,
     instances: *mut u32,
 ) -> i32 {
+    if enter().behaviour.untold {
+        return fail(ERROR_ACCESS_DENIED, 0);
+    }
     truth(with_pipe(pipe, |kernel, id| {
         let end = kernel.pipe(id).expect("a pipe");
         // SAFETY: The out-parameters are null or writable.

@@ -317,7 +317,10 @@ unsafe extern "system" fn GetQueuedCompletionStatus(
     unsafe {
         match dequeued {
             Err(code) => {
+                // Only this is said to be null then.
                 put(overlapped, std::ptr::null_mut());
+                put(bytes, 0xDEAD);
+                put(key, 0xDEAD);
                 fail(code, 0)
             }
             Ok(packets) => {
@@ -341,8 +344,9 @@ unsafe extern "system" fn GetQueuedCompletionStatusEx(
     count: u32,
     removed: *mut u32,
     milliseconds: u32,
-    _alertable: i32,
+    alertable: i32,
 ) -> i32 {
+    assert_eq!(alertable, 0, "the model has no APCs");
     if count == 0 {
         return fail(ERROR_INVALID_PARAMETER, 0);
     }

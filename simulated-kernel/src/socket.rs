@@ -21,10 +21,20 @@ pub struct Socket {
     pub peer: Option<SocketAddr>,
     pub role: Role,
     pub is_nonblocking: bool,
-    /// Accepted or connected by an extension function, it does not know its
-    /// addresses before it is told to update its context.
-    pub knows_context: bool,
+    pub context: Context,
     pub options: BTreeMap<(i32, i32), Vec<u8>>,
+}
+
+/// What a socket knows of itself: if it was connected by an extension function,
+/// not all before it is told to update its context.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Context {
+    /// Everything.
+    Whole,
+    /// Only where it is bound.
+    Bound,
+    /// Nothing.
+    Unknown,
 }
 
 pub enum Role {
@@ -65,7 +75,7 @@ impl Socket {
             peer: None,
             role,
             is_nonblocking: false,
-            knows_context: true,
+            context: Context::Whole,
             options: BTreeMap::new(),
         }
     }
@@ -86,6 +96,24 @@ impl Socket {
 
     pub fn send_buffer(&self) -> usize {
         self.number(ws::SO_SNDBUF).unwrap_or(65536) as usize
+    }
+
+    /// Whether it reaches no IPv4 addresses in IPv6 form, as is the default.
+    pub fn is_v6_only(&self) -> bool {
+        let option = self.options.get(&(ws::IPPROTO_IPV6, ws::IPV6_V6ONLY));
+        option.is_none_or(|value| value.iter().any(|byte| *byte != 0))
+    }
+
+    /// The address that a connect to another goes to.
+    pub fn destination(&self, to: SocketAddr) -> Result<SocketAddr, i32> {
+        if to.is_ipv4() != self.unspecified().is_ipv4() {
+            return Err(ws::WSAEAFNOSUPPORT);
+        }
+        let is_mapped = to.ip() != to.ip().to_canonical();
+        if is_mapped && self.is_v6_only() || !self.is_datagram() && to.ip().is_unspecified() {
+            return Err(ws::WSAEADDRNOTAVAIL);
+        }
+        Ok(to)
     }
 
     /// Closing it resets the connection.
@@ -173,12 +201,15 @@ impl Kernel {
             socket.peer = Some(to);
             return Ok(());
         }
-        let listener = self.bound(to, |role| matches!(role, Role::Listener(_)));
+        // An IPv4 listener sees an IPv4 address.
+        let canonical =
+            |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        let listener = self.bound(canonical(to), |role| matches!(role, Role::Listener(_)));
         let Some(listener) = listener else { return Err(STATUS_CONNECTION_REFUSED) };
         let family = self.socket(listener).expect("a socket").family;
         let mut server = Socket::new(family, ws::SOCK_STREAM);
         server.options = self.socket(listener).expect("a socket").options.clone();
-        (server.local, server.peer) = (Some(to), Some(local));
+        (server.local, server.peer) = (Some(canonical(to)), Some(canonical(local)));
         server.role = Role::Stream(Stream::new(id));
         let server = self.add(Object::new(Body::Socket(server)));
         let socket = self.socket(id).expect("a socket");
@@ -212,7 +243,7 @@ impl Kernel {
         }
         let socket = self.socket(id).expect("a socket");
         (socket.local, socket.peer, socket.role) = (from.local, from.peer, from.role);
-        socket.knows_context = false;
+        socket.context = Context::Unknown;
         self.look(id);
     }
 
@@ -230,10 +261,6 @@ impl Kernel {
             Kind::Write(done) => self.write_socket(id, operation, done),
             Kind::Accept(socket) => {
                 let connection = self.next_connection(id)?;
-                if self.socket(socket).is_none() {
-                    self.destroy(connection);
-                    return Some(Outcome::status(STATUS_CONNECTION_INVALID));
-                }
                 self.become_connection(socket, connection);
                 let socket = self.socket(socket).expect("a socket");
                 let mut data = Vec::new();
@@ -251,7 +278,8 @@ impl Kernel {
                     return None;
                 }
                 let connected = self.connect_socket(id, to);
-                self.socket(id)?.knows_context = false;
+                let socket = self.socket(id)?;
+                socket.context = if connected.is_ok() { Context::Bound } else { Context::Whole };
                 if let Err(status) = connected {
                     return Some(Outcome::status(status));
                 }
@@ -293,11 +321,13 @@ impl Kernel {
         length: usize,
         peeks: bool,
     ) -> Option<Result<Received, u32>> {
+        let has_ended = self.has_ended(id);
         let socket = self.socket(id)?;
         match &mut socket.role {
             Role::Stream(stream) => {
                 let peer = stream.peer;
-                let received = stream.receive(length, peeks)?;
+                let received = stream.receive(length, peeks);
+                let received = received.or_else(|| has_ended.then(|| Ok(Vec::new())))?;
                 if let Some(peer) = peer {
                     // There is room for more.
                     self.look(peer);
@@ -351,8 +381,8 @@ impl Kernel {
         Ok(())
     }
 
-    pub fn close_socket(&mut self, socket: Socket) {
-        let resets = socket.closes_hard();
+    pub fn close_socket(&mut self, socket: Socket, resets: bool) {
+        let resets = resets || socket.closes_hard();
         match socket.role {
             Role::Fresh | Role::Datagram(_) => {}
             Role::Stream(stream) => self.close_stream(&stream, resets),

@@ -1,5 +1,7 @@
 //! Statuses and their codes.
 
+use std::cell::Cell;
+
 use windows_sys::Win32::Foundation as win32;
 use windows_sys::Win32::Networking::WinSock as ws;
 
@@ -11,7 +13,7 @@ macro_rules! statuses {
 
 statuses! {
     STATUS_SUCCESS STATUS_PENDING STATUS_BUFFER_OVERFLOW STATUS_END_OF_FILE STATUS_CANCELLED
-    STATUS_PIPE_BROKEN STATUS_PIPE_DISCONNECTED STATUS_PIPE_CLOSING
+    STATUS_PIPE_BROKEN STATUS_PIPE_DISCONNECTED STATUS_PIPE_CLOSING STATUS_PIPE_EMPTY
     STATUS_CONNECTION_RESET STATUS_CONNECTION_REFUSED STATUS_CONNECTION_ABORTED
     STATUS_CONNECTION_INVALID STATUS_PORT_UNREACHABLE STATUS_PIPE_LISTENING STATUS_PIPE_CONNECTED
     STATUS_INVALID_DEVICE_REQUEST
@@ -23,9 +25,28 @@ pub fn is_error(status: u32) -> bool {
     status >> 30 == 3
 }
 
+pub fn is_warning(status: u32) -> bool {
+    status >> 30 == 2
+}
+
 /// A success or information, as the system's `NT_SUCCESS` has it.
 pub fn is_success(status: u32) -> bool {
     status >> 31 == 0
+}
+
+thread_local! {
+    /// Of the last call to read or write a file or pipe that has failed.
+    static LAST: Cell<u32> = const { Cell::new(STATUS_SUCCESS) };
+}
+
+/// Takes note of the status that a call has failed with.
+pub fn note(status: u32) {
+    LAST.set(status);
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn RtlGetLastNtStatus() -> i32 {
+    LAST.get() as i32
 }
 
 /// What the call answers that a file or pipe operation fails with.
@@ -36,7 +57,7 @@ pub fn win32_code(status: u32) -> u32 {
         STATUS_CANCELLED => win32::ERROR_OPERATION_ABORTED,
         STATUS_PIPE_BROKEN => win32::ERROR_BROKEN_PIPE,
         STATUS_PIPE_DISCONNECTED => win32::ERROR_PIPE_NOT_CONNECTED,
-        STATUS_PIPE_CLOSING => win32::ERROR_NO_DATA,
+        STATUS_PIPE_CLOSING | STATUS_PIPE_EMPTY => win32::ERROR_NO_DATA,
         STATUS_PIPE_LISTENING => win32::ERROR_PIPE_LISTENING,
         STATUS_PIPE_CONNECTED => win32::ERROR_PIPE_CONNECTED,
         STATUS_INVALID_DEVICE_REQUEST => win32::ERROR_INVALID_FUNCTION,

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 
 use crate::kernel::{Id, Kernel};
+use crate::object::Object;
+use crate::operation::Direction;
 use crate::socket::Role;
-use crate::status::{STATUS_CONNECTION_RESET, STATUS_PIPE_DISCONNECTED};
+use crate::status::STATUS_CONNECTION_RESET;
 
 /// One end of a connection.
 #[allow(clippy::struct_excessive_bools, reason = "the two directions end independently")]
@@ -12,7 +14,7 @@ pub struct Stream {
     pub incoming: VecDeque<u8>,
     /// The other end, while it is open.
     pub peer: Option<Id>,
-    /// The other end sends no more.
+    /// The other end was closed.
     pub is_ended: bool,
     pub is_reset: bool,
     pub sends_no_more: bool,
@@ -31,17 +33,13 @@ impl Stream {
         }
     }
 
-    /// Up to so many bytes, of which there are none at the end; `None` while
-    /// there is nothing to receive.
+    /// Up to so many bytes; `None` while there are none.
     pub fn receive(&mut self, length: usize, peeks: bool) -> Option<Result<Vec<u8>, u32>> {
-        if self.receives_no_more {
-            return Some(Err(STATUS_PIPE_DISCONNECTED));
-        }
         if self.is_reset {
             return Some(Err(STATUS_CONNECTION_RESET));
         }
         if self.incoming.is_empty() {
-            return self.is_ended.then(|| Ok(Vec::new()));
+            return None;
         }
         let count = length.min(self.incoming.len());
         if peeks {
@@ -59,13 +57,23 @@ impl Kernel {
         }
     }
 
+    /// Whether nothing more can come from the other end: it is closed, or was
+    /// shut down and has sent what it had to send by then.
+    pub fn has_ended(&mut self, id: Id) -> bool {
+        let Some(stream) = self.stream(id) else { return false };
+        let (is_ended, peer) = (stream.is_ended, stream.peer);
+        is_ended
+            || peer.is_some_and(|peer| {
+                let is_sending = |object: &Object| object.waits_for(Direction::Out);
+                self.stream(peer).is_some_and(|stream| stream.sends_no_more)
+                    && !self.objects.get(peer).is_some_and(is_sending)
+            })
+    }
+
     /// How many bytes can be sent now, of so many; `None` while there is no
     /// room.
     pub fn room_to_send(&mut self, id: Id, length: usize) -> Option<Result<usize, u32>> {
         let stream = self.stream(id)?;
-        if stream.sends_no_more {
-            return Some(Err(STATUS_PIPE_DISCONNECTED));
-        }
         if stream.is_reset {
             return Some(Err(STATUS_CONNECTION_RESET));
         }

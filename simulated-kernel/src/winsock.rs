@@ -14,8 +14,8 @@ use crate::handle::fail;
 use crate::kernel::{Entered, Id, Kernel, announce, enter, wait};
 use crate::memory::put;
 use crate::object::{Body, Object};
-use crate::operation::{Kind, Operation, pending_code, start};
-use crate::socket::{LONGEST_DATAGRAM, Received, Role, Socket};
+use crate::operation::{Direction, Kind, Operation, pending_code, start};
+use crate::socket::{Context, LONGEST_DATAGRAM, Received, Role, Socket};
 use crate::status::winsock_code;
 
 type Answer<T> = Result<T, i32>;
@@ -33,9 +33,15 @@ fn code_of(status: u32) -> i32 {
     winsock_code(status) as i32
 }
 
+/// Enters the kernel for a call to Winsock.
+fn enter_started() -> Answer<Entered> {
+    let kernel = enter();
+    if kernel.winsock_starts == 0 { Err(ws::WSANOTINITIALISED) } else { Ok(kernel) }
+}
+
 /// Enters the kernel for a call on a socket.
 fn enter_for(socket: ws::SOCKET) -> Answer<(Entered, Id)> {
-    let kernel = enter();
+    let kernel = enter_started()?;
     let id = *kernel.sockets.get(&socket).ok_or(ws::WSAENOTSOCK)?;
     Ok((kernel, id))
 }
@@ -43,6 +49,17 @@ fn enter_for(socket: ws::SOCKET) -> Answer<(Entered, Id)> {
 impl Kernel {
     fn the_socket(&mut self, id: Id) -> &mut Socket {
         self.socket(id).expect("a socket")
+    }
+
+    /// Whether nobody has shut this direction down. What began before goes on.
+    fn check_open(&mut self, socket: ws::SOCKET, direction: Direction) -> Answer<()> {
+        let id = *self.sockets.get(&socket).ok_or(ws::WSAENOTSOCK)?;
+        let Some(stream) = self.stream(id) else { return Ok(()) };
+        let is_shut_down = match direction {
+            Direction::In => stream.receives_no_more,
+            Direction::Out => stream.sends_no_more,
+        };
+        if is_shut_down { Err(ws::WSAESHUTDOWN) } else { Ok(()) }
     }
 
     /// A new value for an object: the lowest that is free, as values are
@@ -84,12 +101,13 @@ fn block<T>(
 
 #[unsafe(no_mangle)]
 unsafe extern "system" fn WSAStartup(_version: u16, _data: *mut ws::WSADATA) -> i32 {
+    enter().winsock_starts += 1;
     0
 }
 
 #[unsafe(no_mangle)]
 extern "system" fn WSACleanup() -> i32 {
-    0
+    zero(enter_started().map(|mut kernel| kernel.winsock_starts -= 1))
 }
 
 #[unsafe(no_mangle)]
@@ -107,7 +125,10 @@ unsafe extern "system" fn WSASocketW(
     _group: u32,
     flags: u32,
 ) -> ws::SOCKET {
-    let mut kernel = enter();
+    let mut kernel = match enter_started() {
+        Ok(kernel) => kernel,
+        Err(code) => return fail(code as u32, ws::INVALID_SOCKET),
+    };
     // SAFETY: Null, or from `WSADuplicateSocketW`.
     if let Some(information) = unsafe { information.as_ref() } {
         let id = Id::from(information.dwProviderReserved);
@@ -203,6 +224,7 @@ unsafe extern "system" fn connect(
         if let Role::Stream(_) = kernel.the_socket(id).role {
             return Err(ws::WSAEISCONN);
         }
+        let address = kernel.the_socket(id).destination(address)?;
         kernel.connect_socket(id, address).map_err(code_of)
     }))
 }
@@ -210,19 +232,14 @@ unsafe extern "system" fn connect(
 #[unsafe(no_mangle)]
 extern "system" fn shutdown(socket: ws::SOCKET, how: i32) -> i32 {
     zero(enter_for(socket).and_then(|(mut kernel, id)| {
-        if !kernel.the_socket(id).knows_context {
+        if kernel.the_socket(id).context != Context::Whole {
             return Err(ws::WSAENOTCONN);
         }
         let stream = kernel.stream(id).ok_or(ws::WSAENOTCONN)?;
+        // What is in flight goes on; the other end is told once all is sent.
         stream.receives_no_more |= how != ws::SD_SEND;
-        if how == ws::SD_RECEIVE {
-            return Ok(());
-        }
-        stream.sends_no_more = true;
+        stream.sends_no_more |= how != ws::SD_RECEIVE;
         if let Some(peer) = stream.peer {
-            if let Some(stream) = kernel.stream(peer) {
-                stream.is_ended = true;
-            }
             kernel.look(peer);
         }
         Ok(())
@@ -251,7 +268,11 @@ unsafe extern "system" fn getsockname(
     length: *mut i32,
 ) -> i32 {
     // SAFETY: As the caller promises.
-    unsafe { name_out(socket, name, length, |socket| socket.local.ok_or(ws::WSAEINVAL)) }
+    unsafe {
+        name_out(socket, name, length, |socket| {
+            socket.local.filter(|_| socket.context != Context::Unknown).ok_or(ws::WSAEINVAL)
+        })
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -263,7 +284,7 @@ unsafe extern "system" fn getpeername(
     // SAFETY: As the caller promises.
     unsafe {
         name_out(socket, name, length, |socket| {
-            socket.peer.filter(|_| socket.knows_context).ok_or(ws::WSAENOTCONN)
+            socket.peer.filter(|_| socket.context == Context::Whole).ok_or(ws::WSAENOTCONN)
         })
     }
 }
@@ -298,8 +319,17 @@ unsafe extern "system" fn setsockopt(
             if !matches!(socket.role, Role::Stream(_)) {
                 return Err(ws::WSAENOTCONN);
             }
-            socket.knows_context = true;
+            socket.context = Context::Whole;
             return Ok(());
+        }
+        if socket.local.is_some()
+            && matches!(
+                (level, option),
+                (ws::IPPROTO_IPV6, ws::IPV6_V6ONLY) | (ws::SOL_SOCKET, ws::SO_REUSE_UNICASTPORT)
+            )
+        {
+            // It would come too late for the bind.
+            return Err(ws::WSAEINVAL);
         }
         socket.options.insert((level, option), bytes);
         Ok(())
@@ -337,6 +367,9 @@ unsafe extern "system" fn getsockopt(
             (ws::SOL_SOCKET, ws::SO_ACCEPTCONN) => {
                 i32::from(matches!(socket.role, Role::Listener(_))).to_ne_bytes().to_vec()
             }
+            (ws::IPPROTO_IPV6, ws::IPV6_V6ONLY) => {
+                i32::from(socket.is_v6_only()).to_ne_bytes().to_vec()
+            }
             (ws::SOL_SOCKET, ws::SO_MAX_MSG_SIZE) if is_datagram => {
                 (LONGEST_DATAGRAM as u32).to_ne_bytes().to_vec()
             }
@@ -373,6 +406,7 @@ unsafe fn receive(
     from: (*mut ws::SOCKADDR, *mut i32),
 ) -> Answer<usize> {
     let peeks = flags & ws::MSG_PEEK != 0;
+    enter_for(socket)?.0.check_open(socket, Direction::In)?;
     let Received { data, from: sender, is_cut } = block(socket, ws::SO_RCVTIMEO, |kernel, id| {
         Some(kernel.receive_from(id, length, peeks)?.map_err(code_of))
     })?;
@@ -391,6 +425,7 @@ unsafe fn receive(
 /// Sends all bytes, without an `OVERLAPPED`.
 fn send_all(socket: ws::SOCKET, to: Option<SocketAddr>, bytes: &[u8]) -> Answer<usize> {
     let mut sent = 0;
+    enter_for(socket)?.0.check_open(socket, Direction::Out)?;
     block(socket, ws::SO_SNDTIMEO, |kernel, id| {
         let whole = kernel.the_socket(id);
         if whole.is_datagram() {
@@ -616,6 +651,7 @@ unsafe fn overlap(
         if is_datagram && is_write && operation.length > LONGEST_DATAGRAM {
             return Err(ws::WSAEMSGSIZE);
         }
+        kernel.check_open(socket, operation.direction())?;
         start(kernel, id, operation).map_err(|status| pending_code(status, winsock_code) as i32)
     });
     // SAFETY: The count is null or writable.
@@ -677,18 +713,22 @@ unsafe extern "system" fn AcceptEx(
     overlapped: *mut OVERLAPPED,
 ) -> i32 {
     assert_eq!(data_length, 0, "the model does not wait for data");
-    assert!(local_length == remote_length && local_length >= 16 + 16);
+    assert_eq!(local_length, remote_length, "as the model writes them");
     let started = enter_for(listener).and_then(|(mut kernel, id)| {
         let accepted = *kernel.sockets.get(&accepted).ok_or(ws::WSAENOTSOCK)?;
         if let Some(code) = kernel.behaviour.refuse.pop_front() {
             return Err(code as i32);
         }
-        if !matches!(kernel.the_socket(id).role, Role::Listener(_))
-            || !matches!(kernel.the_socket(accepted).role, Role::Fresh)
-            || kernel.the_socket(accepted).family != kernel.the_socket(id).family
-        {
+        let family = kernel.the_socket(id).family;
+        let is_listener = matches!(kernel.the_socket(id).role, Role::Listener(_));
+        let accepting = kernel.the_socket(accepted);
+        // It must be "neither bound nor connected".
+        let is_fresh = matches!(accepting.role, Role::Fresh) && accepting.local.is_none();
+        if !is_listener || !is_fresh || accepting.family != family {
             return Err(ws::WSAEINVAL);
         }
+        let least = address::bytes(SocketAddr::new(accepting.unspecified(), 0)).len() + 16;
+        assert!(local_length as usize >= least, "too little room for an address");
         let length = (local_length + remote_length) as usize;
         let kind = Kind::Accept(accepted);
         // SAFETY: As the caller promises.
@@ -715,9 +755,7 @@ unsafe extern "system" fn ConnectEx(
             return Err(code as i32);
         }
         let state = kernel.the_socket(id);
-        if state.unspecified().is_ipv4() != address.is_ipv4() {
-            return Err(ws::WSAEAFNOSUPPORT);
-        }
+        let address = state.destination(address)?;
         match state.role {
             Role::Stream(_) => return Err(ws::WSAEISCONN),
             Role::Fresh if state.local.is_some() => {}

@@ -42,11 +42,17 @@ pub use slice::Slice;
 ///
 /// # Safety
 ///
-/// From a call of [`initialized`](Self::initialized) until the value is next
-/// moved, borrowed mutably, or dropped:
-/// - the returned range is initialised and may be read, from any thread;
-/// - nothing changes it, not even through other handles to the same memory;
+/// Each call of [`initialized`](Self::initialized) returns a range within one
+/// allocation. (The start of one without bytes may be anything, null included.)
+/// From then until the value is next moved, borrowed mutably, or dropped, and
+/// for ever if it is none of that:
+/// - the range is initialised and may be read, from any thread;
+/// - nothing changes or frees it, not even through other handles to the same
+///   memory;
 /// - further calls return the same range.
+///
+/// Once the value has been moved, the range may be another, of another length,
+/// too: nothing that was asked before counts then.
 pub unsafe trait IoBuf {
     /// Where the bytes that the program has put into the buffer start, and how
     /// many they are.
@@ -78,18 +84,23 @@ pub unsafe trait IoBuf {
 /// A buffer that can be read into.
 ///
 /// Implemented for `Vec<u8>` (reads append to the spare capacity, which need
-/// not be zeroed), and for `Box<[u8]>`, `[u8; N]` and `&'static mut [u8]`, and
+/// not be zeroed, and must not be empty), and for `Box<[u8]>`, `[u8; N]` and `&'static mut [u8]`, and
 /// [`Slice`]s of any of them (reads overwrite). Box large arrays: they move in
 /// and out by value. See [`IoBuf`] for an implementation of one's own.
 ///
 /// # Safety
 ///
-/// From a call of [`writable`](Self::writable) or
-/// [`initialized_mut`](Self::initialized_mut) until the value is next moved,
-/// borrowed mutably other than by these methods, or dropped:
-/// - the returned range may be written, from any thread, and nobody else reads
-///   or writes it;
+/// Each call of [`writable`](Self::writable) or
+/// [`initialized_mut`](Self::initialized_mut) returns a range within one
+/// allocation. (The start of one without bytes may be anything, null included.)
+/// From then until the value is next moved, borrowed mutably other than by these
+/// methods, or dropped, and for ever if it is none of that:
+/// - the range may be written, from any thread, and nobody else reads, writes
+///   or frees it;
 /// - further calls return the same range, until [`advance`](Self::advance).
+///
+/// What `initialized_mut` returns is what [`initialized`](IoBuf::initialized)
+/// would have returned in its place, and is initialised.
 pub unsafe trait IoBufMut: IoBuf {
     /// The bytes of [`IoBuf::initialized`], for overwriting.
     fn initialized_mut(&mut self) -> (*mut u8, usize);
@@ -109,13 +120,6 @@ pub unsafe trait IoBufMut: IoBuf {
     /// Whether [`advance`](Self::advance) does nothing, because the buffer has
     /// a length that no read changes. Then it need not be called.
     const FIXED: bool = false;
-
-    /// Whether the buffer holds something but has no room for a read, which is
-    /// then refused rather than started with no room at all: on a stream that
-    /// would wait for data and report the end.
-    fn is_full(&mut self) -> bool {
-        self.writable().1 == 0 && self.initialized().1 != 0
-    }
 }
 
 // SAFETY: The heap block is initialised up to `len` and stays where it is.

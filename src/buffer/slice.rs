@@ -1,12 +1,16 @@
 //! A part of an owned buffer.
 
 use std::ops::{Bound, Deref, RangeBounds};
+use std::ptr::NonNull;
 use std::slice;
 
 use super::{IoBuf, IoBufMut};
 
 /// A part of the initialised bytes of a buffer, made by [`IoBuf::slice`]; it
 /// owns the whole buffer.
+///
+/// Of a buffer that has fewer initialised bytes once it has been moved, as an
+/// [`IoBuf`] may, it is the part that is left.
 #[derive(Debug)]
 pub struct Slice<B> {
     buffer: B,
@@ -32,6 +36,14 @@ impl<B: IoBuf> Slice<B> {
         Self { buffer, start, length: end - start }
     }
 
+    /// The part of a range of this length, as far as it has it, as an offset and
+    /// a length. The bounds were checked when the slice was made; but the buffer
+    /// has been moved since, and may have another range.
+    fn part_of(&self, whole: usize) -> (usize, usize) {
+        let start = self.start.min(whole);
+        (start, self.length.min(whole - start))
+    }
+
     /// The whole buffer.
     pub fn into_inner(self) -> B {
         self.buffer
@@ -49,27 +61,29 @@ impl<B: IoBuf> Deref for Slice<B> {
 
     fn deref(&self) -> &[u8] {
         let (start, length) = self.initialized();
+        // Where there are no bytes, the start need not be a pointer.
+        let start = if length == 0 { NonNull::dangling().as_ptr() } else { start };
         // SAFETY: The range is initialised and unchanging while `self` is
         // borrowed, by the contract of `IoBuf`.
         unsafe { slice::from_raw_parts(start, length) }
     }
 }
 
-// SAFETY: A part of a range that the inner buffer vouches for. The bounds were
-// checked when the slice was made, and the inner buffer cannot be reached, so
-// its length is still the same.
+// SAFETY: A part of a range that the inner buffer vouches for now.
 unsafe impl<B: IoBuf> IoBuf for Slice<B> {
     fn initialized(&self) -> (*const u8, usize) {
-        let (start, _) = self.buffer.initialized();
-        (start.wrapping_add(self.start), self.length)
+        let (whole, bytes) = self.buffer.initialized();
+        let (start, length) = self.part_of(bytes);
+        (whole.wrapping_add(start), length)
     }
 }
 
 // SAFETY: As above.
 unsafe impl<B: IoBufMut> IoBufMut for Slice<B> {
     fn initialized_mut(&mut self) -> (*mut u8, usize) {
-        let (start, _) = self.buffer.initialized_mut();
-        (start.wrapping_add(self.start), self.length)
+        let (whole, bytes) = self.buffer.initialized_mut();
+        let (start, length) = self.part_of(bytes);
+        (whole.wrapping_add(start), length)
     }
 
     fn writable(&mut self) -> (*mut u8, usize) {

@@ -10,8 +10,8 @@ use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
 use crate::sys::{Cause, Facts, Packet};
 
 pub(crate) use status::{
-    STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE, STATUS_INVALID_CONNECTION,
-    STATUS_PENDING, STATUS_PIPE_BROKEN, completion_error, is_error,
+    STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE,
+    STATUS_PENDING, STATUS_PIPE_BROKEN, completion_error, is_error, is_warning,
 };
 
 /// The result of everything in this crate that can fail.
@@ -22,7 +22,21 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// It converts into [`std::io::Error`], so `?` works in functions that return
 /// one. (A cancelled operation has the kind `Other` there, which nothing
-/// retries; the `Error` is inside.)
+/// retries.) The `Error` is inside, and with it the code, which the
+/// `std::io::Error` does not tell itself:
+///
+/// ```
+/// # fn failing() -> std::io::Result<()> {
+/// #     Err(completion_port::Iocp::<usize>::with_concurrency(0).unwrap_err().into())
+/// # }
+/// use completion_port::{Error, ErrorKind};
+///
+/// let error: std::io::Error = failing().unwrap_err();
+/// assert_eq!(error.raw_os_error(), None);
+/// let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).unwrap();
+/// assert_eq!((inner.kind(), inner.raw_os_error()), (ErrorKind::InvalidInput, None));
+/// let inner: Error = error.downcast().unwrap(); // or by value
+/// ```
 ///
 /// ```
 /// use completion_port::{ErrorKind, Iocp};
@@ -72,7 +86,7 @@ pub(crate) struct Misuse {
     pub message: &'static str,
 }
 
-/// The general cause of an [`Error`].
+/// The general cause of an [`Error`], which prints as a short description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -121,6 +135,12 @@ pub enum ErrorKind {
     AlreadyConnected,
     /// The other end of the pipe is closed.
     BrokenPipe,
+    /// The pipe is empty, and was told not to wait (`PIPE_NOWAIT`). Without that
+    /// mode, a read waits for data.
+    WouldBlock,
+    /// The device was unplugged, switched off or disabled. Close the handle:
+    /// nothing on it will succeed again.
+    DeviceRemoved,
     /// The address is in use.
     AddressInUse,
     /// The address is not one of this machine's.
@@ -129,7 +149,8 @@ pub enum ErrorKind {
     NetworkUnreachable,
     /// No route to that host.
     HostUnreachable,
-    /// The operation took longer than the system or the peer allows.
+    /// The operation took longer than the system, the device or the peer
+    /// allows.
     TimedOut,
     /// The file, pipe or object does not exist.
     NotFound,
@@ -141,6 +162,45 @@ pub enum ErrorKind {
     StorageFull,
     /// Something else; the code tells.
     Other,
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Cancelled => "operation cancelled",
+            Self::Closed => "port closed",
+            Self::ForeignPacket => "packet of no operation of the port",
+            Self::NotOverlapped => "handle not opened for overlapped I/O",
+            Self::AlreadyAssociated => "handle associated with a completion port already",
+            Self::Console => "consoles have no overlapped I/O",
+            Self::InvalidHandle => "invalid handle",
+            Self::WrongPort => "handle associated with another port",
+            Self::Unsupported => "unsupported operation",
+            Self::InvalidInput => "invalid input",
+            Self::TooManyOperations => "too many operations in flight",
+            Self::ResourceExhausted => "out of memory, buffers or quota",
+            Self::MoreData => "message larger than the buffer",
+            Self::MessageTruncated => "datagram too large",
+            Self::ConnectionReset => "connection reset",
+            Self::ConnectionAborted => "connection aborted",
+            Self::ConnectionRefused => "connection refused",
+            Self::NotConnected => "not connected",
+            Self::AlreadyConnected => "already connected",
+            Self::BrokenPipe => "broken pipe",
+            Self::WouldBlock => "operation would block",
+            Self::DeviceRemoved => "device removed",
+            Self::AddressInUse => "address in use",
+            Self::AddressNotAvailable => "address not available",
+            Self::NetworkUnreachable => "network unreachable",
+            Self::HostUnreachable => "host unreachable",
+            Self::TimedOut => "timed out",
+            Self::NotFound => "not found",
+            Self::PermissionDenied => "permission denied",
+            Self::Locked => "locked by another handle",
+            Self::StorageFull => "no storage space",
+            Self::Other => "other error",
+        })
+    }
 }
 
 impl Error {
@@ -222,7 +282,7 @@ impl Error {
     /// The error of a call that failed with `code`.
     #[cold]
     pub(crate) fn os(facts: &'static Facts, code: u32) -> Self {
-        Self::os_as(facts, status::kind_of_code(code), code)
+        Self::os_as(facts, status::kind_of_code(code, facts), code)
     }
 
     /// The same, where the code alone does not tell the cause.
@@ -343,8 +403,9 @@ impl From<ErrorKind> for io::ErrorKind {
             ErrorKind::ConnectionReset => Self::ConnectionReset,
             ErrorKind::ConnectionAborted => Self::ConnectionAborted,
             ErrorKind::ConnectionRefused => Self::ConnectionRefused,
-            ErrorKind::NotConnected => Self::NotConnected,
+            ErrorKind::NotConnected | ErrorKind::DeviceRemoved => Self::NotConnected,
             ErrorKind::Closed | ErrorKind::BrokenPipe => Self::BrokenPipe,
+            ErrorKind::WouldBlock => Self::WouldBlock,
             ErrorKind::AddressInUse => Self::AddrInUse,
             ErrorKind::AddressNotAvailable => Self::AddrNotAvailable,
             ErrorKind::NetworkUnreachable => Self::NetworkUnreachable,
@@ -382,7 +443,7 @@ pub struct ForeignPacket {
 }
 
 impl From<Packet> for ForeignPacket {
-    fn from(Packet { overlapped, key, bytes }: Packet) -> Self {
+    fn from(Packet { overlapped, key, bytes, .. }: Packet) -> Self {
         Self { completion_key: key, bytes_transferred: bytes, overlapped }
     }
 }
@@ -470,8 +531,8 @@ pub(crate) mod refusal {
             "the handle is associated with another completion port; start its operations on that one";
         TOO_MANY_OPERATIONS: TooManyOperations =
             "as many operations are in flight, or completed and not yet dropped, as the port was built for; see Builder::max_operations";
-        FULL_VECTOR: InvalidInput =
-            "reads append to the spare capacity of a Vec, and this one is full; use Vec::with_capacity, or overwrite its contents by reading into vec.slice(..)";
+        NO_ROOM: InvalidInput =
+            "the buffer has no room to read into; reads append to the spare capacity of a Vec, so use Vec::with_capacity, or overwrite its contents by reading into vec.slice(..); other buffers must not be empty";
         NEEDS_OFFSET: Unsupported =
             "a file opened for overlapped I/O has no current position; use initiate_read_at or initiate_write_at";
         NO_OFFSET: Unsupported = "sockets have no offsets; use initiate_read or initiate_write";
@@ -486,7 +547,10 @@ pub(crate) mod refusal {
         SKIP_UNSAFE_LAYERED: Unsupported =
             "a layered Winsock provider stands between this socket and the kernel, so skip-on-success is not reliable on it";
         SKIP_UNSAFE_MESSAGES: Unsupported =
-            "skip-on-success is not reliable on datagram sockets and message pipes, where a truncated message completes inline with a warning";
+            "skip-on-success is not reliable on datagram sockets and on pipes that have messages, or do not tell, where a truncated message completes inline with a warning";
+        SKIPS_ALREADY: Unsupported =
+            "the handle skips the port on success already (FILE_SKIP_COMPLETION_PORT_ON_SUCCESS), by other code or an earlier association, which lasts; open another, and use skip_on_success";
+        FAMILY: Unsupported = "only sockets of the families IPv4 and IPv6 accept and connect here";
         INVALID_HANDLE: InvalidHandle = "the handle is null or INVALID_HANDLE_VALUE";
     }
 }

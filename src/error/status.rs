@@ -16,11 +16,11 @@ pub(crate) const STATUS_BUFFER_OVERFLOW: u32 = 0x8000_0005;
 pub(crate) const STATUS_CONNECTION_ABORTED: u32 = 0xC000_0241;
 pub(crate) const STATUS_CANCELLED: u32 = 0xC000_0120;
 pub(crate) const STATUS_PENDING: u32 = 0x0000_0103;
-pub(crate) const STATUS_INVALID_CONNECTION: u32 = 0xC000_0140;
 const STATUS_TIMEOUT: u32 = 0x0000_0102;
 const STATUS_NOTIFY_ENUM_DIR: u32 = 0x0000_010C;
 const STATUS_HANDLES_CLOSED: u32 = 0x8000_000A;
 pub(crate) const STATUS_PIPE_BROKEN: u32 = 0xC000_014B;
+const STATUS_NO_SUCH_DEVICE: u32 = 0xC000_000E;
 
 /// Whether a status says that the operation failed: severity 3 of
 /// [the four](https://learn.microsoft.com/windows-hardware/drivers/kernel/using-ntstatus-values).
@@ -34,15 +34,19 @@ pub(crate) fn is_warning(status: u32) -> bool {
     status >> 30 == 2
 }
 
-/// What a completion's `status` means for the caller: success, or an error of
-/// the kind of object that it happened on.
+/// What `status` means for an operation that has transferred `bytes`: success,
+/// or an error of the kind of object that it happened on.
 #[inline]
-pub(crate) fn completion_error(status: u32, facts: &'static Facts) -> Result<(), Error> {
+pub(crate) fn completion_error(
+    status: u32,
+    bytes: u32,
+    facts: &'static Facts,
+) -> Result<(), Error> {
     let kind = match status {
         0 => return Ok(()),
         // What is seen most often, without the tables.
         STATUS_CANCELLED => Some(ErrorKind::Cancelled),
-        _ => failure(status, facts),
+        _ => failure(status, bytes, facts),
     };
     kind.map_or(Ok(()), |kind| Err(Error(Repr::Operation { facts, status, kind })))
 }
@@ -50,20 +54,24 @@ pub(crate) fn completion_error(status: u32, facts: &'static Facts) -> Result<(),
 /// The general cause of an operation's failure, if that is what a status means.
 #[cold]
 #[inline(never)]
-fn failure(status: u32, facts: &'static Facts) -> Option<ErrorKind> {
-    code_of(status, facts).map(kind_of_code)
+fn failure(status: u32, bytes: u32, facts: &'static Facts) -> Option<ErrorKind> {
+    match status {
+        // A device's time-out ends an operation, and does not fail it: "the
+        // ReadFile operation is completed and any buffered data is returned"
+        // (https://learn.microsoft.com/windows/win32/api/winbase/ns-winbase-commtimeouts).
+        // Only without data would that be taken for the end.
+        STATUS_TIMEOUT if bytes > 0 && !facts.is_winsock => None,
+        _ => code_of(status, facts).map(|code| kind_of_code(code, facts)),
+    }
 }
 
 /// The Win32 or Winsock code of an operation's status; `None` if that means
-/// success.
+/// success, whatever was transferred.
 ///
 /// The end of a file or of a pipe is a success with no bytes for a read, as
 /// the end of a stream is on a socket.
 pub(super) fn code_of(status: u32, facts: &'static Facts) -> Option<u32> {
     let socket = facts.is_winsock;
-    if let Some((_, code)) = facts.meanings.iter().find(|(meant, _)| *meant == status) {
-        return Some(*code);
-    }
     Some(match status {
         _ if facts.ends.contains(&status) => return None,
         STATUS_CANCELLED | STATUS_HANDLES_CLOSED => win::ERROR_OPERATION_ABORTED,
@@ -72,6 +80,8 @@ pub(super) fn code_of(status: u32, facts: &'static Facts) -> Option<u32> {
         STATUS_TIMEOUT => win::ERROR_TIMEOUT,
         STATUS_NOTIFY_ENUM_DIR => win::ERROR_NOTIFY_ENUM_DIR,
         STATUS_BUFFER_OVERFLOW if !socket => win::ERROR_MORE_DATA,
+        // Some systems translate it to ERROR_FILE_NOT_FOUND.
+        STATUS_NO_SUCH_DEVICE => win::ERROR_NO_SUCH_DEVICE,
         _ if !is_error(status) && !is_warning(status) => return None,
         _ if socket => winsock_code(status).unwrap_or_else(|| sys::win32_code(status)),
         _ => sys::win32_code(status),
@@ -108,10 +118,11 @@ fn winsock_code(status: u32) -> Option<u32> {
         0xC000_023D /* HOST_UNREACHABLE */ => ws::WSAEHOSTUNREACH,
         0xC000_0240 /* REQUEST_ABORTED */ => ws::WSAEINTR,
         0xC000_00B0 /* PIPE_DISCONNECTED */ => ws::WSAESHUTDOWN,
+        0xC000_011F /* TOO_MANY_OPENED_FILES */ => ws::WSAEMFILE,
         0xC000_0023 /* BUFFER_TOO_SMALL */ | 0xC000_0005 /* ACCESS_VIOLATION */ => ws::WSAEFAULT,
         0xC000_0141 /* INVALID_ADDRESS_COMPONENT */ | 0xC000_0207 /* INVALID_ADDRESS */ => ws::WSAEADDRNOTAVAIL,
         0xC000_0022 /* ACCESS_DENIED */ => ws::WSAEACCES,
-        0xC000_020B /* ADDRESS_CLOSED */ | 0xC000_0239 /* ADDRESS_NOT_ASSOCIATED */ | STATUS_INVALID_CONNECTION => {
+        0xC000_020B /* ADDRESS_CLOSED */ | 0xC000_0239 /* ADDRESS_NOT_ASSOCIATED */ | 0xC000_0140 /* INVALID_CONNECTION */ => {
             ws::WSAENOTCONN
         }
         0xC000_023B /* CONNECTION_ACTIVE */ => ws::WSAEISCONN,
@@ -122,9 +133,12 @@ fn winsock_code(status: u32) -> Option<u32> {
     Some(code as u32)
 }
 
-/// The general cause behind a Win32 or a Winsock code; the two ranges do not
-/// overlap.
-pub(super) fn kind_of_code(code: u32) -> ErrorKind {
+/// The general cause behind a Win32 or a Winsock code of a call; the two ranges
+/// do not overlap.
+pub(super) fn kind_of_code(code: u32, facts: &'static Facts) -> ErrorKind {
+    if let Some((_, kind)) = facts.kinds.iter().find(|(known, _)| *known == code) {
+        return *kind;
+    }
     match code {
         win::ERROR_OPERATION_ABORTED | win::ERROR_REQUEST_ABORTED => ErrorKind::Cancelled,
         win::ERROR_ABANDONED_WAIT_0 => ErrorKind::Closed,
@@ -139,7 +153,8 @@ pub(super) fn kind_of_code(code: u32) -> ErrorKind {
         | win::ERROR_NOT_ENOUGH_QUOTA
         | win::ERROR_WORKING_SET_QUOTA
         | win::ERROR_COMMITMENT_LIMIT
-        | win::ERROR_INVALID_USER_BUFFER => ErrorKind::ResourceExhausted,
+        | win::ERROR_INVALID_USER_BUFFER
+        | win::ERROR_TOO_MANY_OPEN_FILES => ErrorKind::ResourceExhausted,
         win::ERROR_MORE_DATA => ErrorKind::MoreData,
         win::ERROR_CONNECTION_ABORTED | win::ERROR_GRACEFUL_DISCONNECT => {
             ErrorKind::ConnectionAborted
@@ -147,6 +162,10 @@ pub(super) fn kind_of_code(code: u32) -> ErrorKind {
         win::ERROR_CONNECTION_REFUSED => ErrorKind::ConnectionRefused,
         win::ERROR_PIPE_NOT_CONNECTED | win::ERROR_PIPE_LISTENING => ErrorKind::NotConnected,
         win::ERROR_BROKEN_PIPE | win::ERROR_NO_DATA => ErrorKind::BrokenPipe,
+        win::ERROR_DEVICE_NOT_CONNECTED
+        | win::ERROR_DEVICE_REMOVED
+        | win::ERROR_NO_SUCH_DEVICE
+        | win::ERROR_DEV_NOT_EXIST => ErrorKind::DeviceRemoved,
         win::ERROR_NETWORK_UNREACHABLE | win::ERROR_PROTOCOL_UNREACHABLE => {
             ErrorKind::NetworkUnreachable
         }
@@ -195,7 +214,7 @@ mod tests {
     fn a_status_has_the_meaning_of_the_object_it_happened_on() {
         use ErrorKind as K;
         #[rustfmt::skip]
-        let rows: [Row; 21] = [
+        let rows: [Row; 25] = [
             (0xC000_013B, 64, 10053, K::ConnectionReset, K::ConnectionAborted),
             (0xC000_013C, 64, 10054, K::ConnectionReset, K::ConnectionReset),
             (0xC000_020C, 64, 10054, K::ConnectionReset, K::ConnectionReset),
@@ -217,9 +236,13 @@ mod tests {
             (0x0000_0102, 1460, 10060, K::TimedOut, K::TimedOut),
             (0xC000_020A, 52, 10048, K::Other, K::AddressInUse),
             (0x0000_010C, 1022, 1022, K::Other, K::Other),
+            (0xC000_009D, 1167, 1167, K::DeviceRemoved, K::DeviceRemoved),
+            (0xC000_02B6, 1617, 1617, K::DeviceRemoved, K::DeviceRemoved),
+            (0xC000_000E, 433, 433, K::DeviceRemoved, K::DeviceRemoved),
+            (0xC000_011F, 4, 10024, K::ResourceExhausted, K::ResourceExhausted),
         ];
         for (status, win32, winsock, on_file, on_socket) in rows {
-            let file = completion_error(status, Facts::WriteFile).unwrap_err();
+            let file = completion_error(status, 0, Facts::WriteFile).unwrap_err();
             assert_eq!(
                 (file.raw_os_error(), file.kind()),
                 (Some(win32 as i32), on_file),
@@ -227,7 +250,7 @@ mod tests {
             );
             assert_eq!(file.ntstatus(), Some(status));
             assert_eq!(file.call(), Some("WriteFile"));
-            let socket = completion_error(status, Facts::WSASend).unwrap_err();
+            let socket = completion_error(status, 0, Facts::WSASend).unwrap_err();
             assert_eq!(
                 (socket.raw_os_error(), socket.kind()),
                 (Some(winsock), on_socket),
@@ -239,11 +262,12 @@ mod tests {
     #[test]
     fn a_status_on_a_socket_has_the_code_that_winsock_gives_it() {
         #[rustfmt::skip]
-        let rows: [(i32, &[u32]); 20] = [
+        let rows: [(i32, &[u32]); 21] = [
             (10004, &[0xC000_0240]),
             (10013, &[0xC000_0022]),
             (10014, &[0xC000_0023, 0xC000_0005]),
             (10022, &[0xC000_000D]),
+            (10024, &[0xC000_011F]),
             (10038, &[0xC000_0008, 0xC000_0024]),
             (10040, &[0x8000_0005]),
             (10045, &[0xC000_0010, 0xC000_00BB]),
@@ -258,7 +282,7 @@ mod tests {
                 0xC000_012D, 0xC000_012C, 0xC000_0209, 0xC000_0218,
             ]),
             (10056, &[0xC000_023B]),
-            (10057, &[0xC000_020B, 0xC000_0239, STATUS_INVALID_CONNECTION]),
+            (10057, &[0xC000_020B, 0xC000_0239, 0xC000_0140]),
             (10058, &[0xC000_00B0]),
             (10060, &[0xC000_00B5, 0x0000_0102]),
             (10061, &[0xC000_0236]),
@@ -266,7 +290,7 @@ mod tests {
         ];
         for (code, statuses) in rows {
             for &status in statuses {
-                let error = completion_error(status, Facts::WSASend).unwrap_err();
+                let error = completion_error(status, 0, Facts::WSASend).unwrap_err();
                 assert_eq!(error.raw_os_error(), Some(code), "{status:#x}");
             }
         }
@@ -276,13 +300,13 @@ mod tests {
     fn a_code_has_the_kind_of_its_cause() {
         use ErrorKind as K;
         #[rustfmt::skip]
-        let rows: [(K, &[u32]); 24] = [
+        let rows: [(K, &[u32]); 25] = [
             (K::Cancelled, &[995, 1235, 10004, 10103, 10111]),
             (K::Closed, &[735]),
             (K::InvalidHandle, &[6, 10009, 10038]),
             (K::InvalidInput, &[87, 10014, 10022]),
             (K::Unsupported, &[1, 50, 120, 10043, 10045, 10047]),
-            (K::ResourceExhausted, &[8, 14, 1450, 1453, 1455, 1784, 1816, 10024, 10035, 10055]),
+            (K::ResourceExhausted, &[4, 8, 14, 1450, 1453, 1455, 1784, 1816, 10024, 10035, 10055]),
             (K::MoreData, &[234]),
             (K::MessageTruncated, &[10040]),
             (K::ConnectionAborted, &[1226, 1236, 10053, 10101]),
@@ -291,6 +315,7 @@ mod tests {
             (K::NotConnected, &[233, 536, 10057]),
             (K::AlreadyConnected, &[10056]),
             (K::BrokenPipe, &[109, 232, 10058]),
+            (K::DeviceRemoved, &[55, 433, 1167, 1617]),
             (K::AddressInUse, &[10048]),
             (K::AddressNotAvailable, &[10049]),
             (K::NetworkUnreachable, &[1231, 1233, 10050, 10051]),
@@ -304,8 +329,50 @@ mod tests {
         ];
         for (kind, codes) in rows {
             for &code in codes {
-                assert_eq!(kind_of_code(code), kind, "{code}");
+                assert_eq!(kind_of_code(code, Facts::WriteFile), kind, "{code}");
             }
+        }
+    }
+
+    #[test]
+    fn a_read_of_an_empty_pipe_that_does_not_wait_would_block() {
+        let at_once = kind_of_code(win::ERROR_NO_DATA, Facts::ReadFile);
+        assert_eq!(at_once, ErrorKind::WouldBlock);
+        for status in [0xC000_00D9 /* PIPE_EMPTY */, 0xC000_00B1 /* PIPE_CLOSING */] {
+            let read = completion_error(status, 0, Facts::ReadFile).unwrap_err();
+            assert_eq!((read.kind(), read.raw_os_error()), (ErrorKind::WouldBlock, Some(232)));
+            let write = completion_error(status, 0, Facts::WriteFile).unwrap_err();
+            assert_eq!((write.kind(), write.raw_os_error()), (ErrorKind::BrokenPipe, Some(232)));
+        }
+    }
+
+    #[test]
+    fn a_client_that_goes_away_is_told_alike_at_once_and_later() {
+        let at_once = [64, 10052, 10053, 10054, 10057, 1236];
+        let later = [0xC000_013B, 0xC000_013C, 0xC000_0140, 0xC000_020D, 0xC000_0241];
+        let kinds = at_once
+            .map(|code| Error::os(Facts::AcceptEx, code))
+            .into_iter()
+            .chain(later.map(|status| completion_error(status, 0, Facts::AcceptEx).unwrap_err()));
+        for error in kinds {
+            let is_the_clients =
+                matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted);
+            assert!(is_the_clients, "{error:?}");
+        }
+        // On other sockets it is what it says.
+        assert_eq!(kind_of_code(10057, Facts::WSASend), ErrorKind::NotConnected);
+    }
+
+    #[test]
+    fn a_time_out_of_a_device_with_data_is_a_success() {
+        for call in [Facts::ReadFile, Facts::WriteFile] {
+            assert_eq!(completion_error(STATUS_TIMEOUT, 1, call), Ok(()));
+            let error = completion_error(STATUS_TIMEOUT, 0, call).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+        }
+        for call in [Facts::WSARecv, Facts::WSASend] {
+            let error = completion_error(STATUS_TIMEOUT, 1, call).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
         }
     }
 
@@ -327,33 +394,27 @@ mod tests {
     fn the_end_of_a_file_or_pipe_is_a_success_for_reads_only() {
         for status in [STATUS_END_OF_FILE, STATUS_PIPE_BROKEN] {
             for call in [Facts::ReadFile, Facts::WSARecv] {
-                assert_eq!(completion_error(status, call), Ok(()));
+                assert_eq!(completion_error(status, 0, call), Ok(()));
             }
             for call in [Facts::WriteFile, Facts::WSASend, Facts::AcceptEx, Facts::ConnectEx] {
-                assert!(completion_error(status, call).is_err());
+                assert!(completion_error(status, 0, call).is_err());
             }
         }
-        let write = completion_error(STATUS_PIPE_BROKEN, Facts::WriteFile).unwrap_err();
+        let write = completion_error(STATUS_PIPE_BROKEN, 0, Facts::WriteFile).unwrap_err();
         assert_eq!(write.kind(), ErrorKind::BrokenPipe);
     }
 
     #[test]
     fn a_success_with_something_to_say_is_a_success() {
         // STATUS_WAIT_1 and other informational ones.
-        assert_eq!(completion_error(1, Facts::WSARecv), Ok(()));
-        assert_eq!(completion_error(0x4000_0000, Facts::WSARecv), Ok(()));
-    }
-
-    #[test]
-    fn a_client_that_goes_away_while_it_is_accepted_aborts_its_connection() {
-        let error = completion_error(STATUS_INVALID_CONNECTION, Facts::AcceptEx).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+        assert_eq!(completion_error(1, 0, Facts::WSARecv), Ok(()));
+        assert_eq!(completion_error(0x4000_0000, 0, Facts::WSARecv), Ok(()));
     }
 
     #[test]
     fn a_handle_closed_under_an_operation_cancels_it() {
         for call in [Facts::ReadFile, Facts::WSARecv] {
-            let error = completion_error(STATUS_HANDLES_CLOSED, call).unwrap_err();
+            let error = completion_error(STATUS_HANDLES_CLOSED, 0, call).unwrap_err();
             assert!(error.is_cancelled());
         }
     }

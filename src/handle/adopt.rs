@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::windows::io::{AsRawHandle, AsRawSocket, OwnedHandle, OwnedSocket};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use crate::sys::{Handle, RawOverlapped};
+use crate::sys::Handle;
 
 /// What owns a socket or a handle, so that it stays open while it is
 /// associated with a port.
@@ -26,10 +26,7 @@ mod sealed {
     use super::Handle;
 
     pub trait Adoptable {
-        /// Whether dropping the value closes the handle.
-        const OWNS: bool = true;
-
-        /// The handle, the same each time.
+        /// The handle, which dropping the value closes; the same each time.
         fn handle(&self) -> Handle;
     }
 }
@@ -58,11 +55,3 @@ macro_rules! handles {
 
 sockets!(TcpStream, TcpListener, UdpSocket, OwnedSocket);
 handles!(File, OwnedHandle, ChildStdin, ChildStdout, ChildStderr);
-
-impl sealed::Adoptable for RawOverlapped {
-    const OWNS: bool = false;
-
-    fn handle(&self) -> Handle {
-        self.value()
-    }
-}

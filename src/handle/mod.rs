@@ -6,9 +6,10 @@ mod mode;
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::marker::PhantomData;
-use std::mem;
 use std::os::windows::io::{AsRawHandle, AsRawSocket, RawHandle, RawSocket};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread;
 
 pub use adopt::{Adoptable, Socket};
 use mode::InlineRun;
@@ -17,15 +18,15 @@ pub use mode::{Inline, Mode, Queued};
 use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
 
 use crate::error::{Error, ErrorKind, Misuse, Rejected, Result, refusal};
-use crate::operation::{Object, What};
+use crate::operation::{Gone, HandleGuards, IdleGuards, Object, What};
 use crate::port::{Gate, Identity, Iocp};
-use crate::sys::Facts;
-use crate::sys::{self, Handle, Nature, SocketTraits};
+use crate::sys::{self, Facts, Handle, Nature, SocketTraits};
 
 /// A socket, file, pipe or device whose completions go to a port.
 ///
-/// It owns `H`. Dropping it cancels what is in flight on it and closes it; the
-/// completions still arrive. The handle stays associated for as long as the
+/// It owns `H`. Dropping it cancels what is in flight on it, writes included,
+/// and closes it; the completions still arrive. What a peer is to receive for
+/// certain has to be written completely first. The handle stays associated for as long as the
 /// file, socket or pipe behind it is open, through duplicates as well; I/O that
 /// other code does on a duplicate arrives as
 /// [foreign packets](crate::Error::foreign_packet).
@@ -34,7 +35,7 @@ use crate::sys::{self, Handle, Nature, SocketTraits};
 /// [`skip_on_success`](Self::skip_on_success) changes it.
 pub struct Associated<H, M = Queued> {
     // Dropped in this order.
-    cancel: CancelOnDrop,
+    end: End,
     handle: H,
     raw: Handle,
     identity: Identity,
@@ -48,14 +49,42 @@ pub struct Associated<H, M = Queued> {
     mode: PhantomData<M>,
 }
 
-/// Cancels what is in flight on the handle, if it is ours to close.
-struct CancelOnDrop(Option<Handle>);
+/// What has to happen before the handle is closed or given away.
+struct End {
+    handle: Handle,
+    /// Whether it is closed, rather than given away.
+    closes: bool,
+    /// What accepts and connects know of the socket, once there has been one,
+    /// and where it goes afterwards.
+    guard: HandleGuards,
+}
 
-impl Drop for CancelOnDrop {
+impl Drop for End {
     fn drop(&mut self) {
-        if let Some(handle) = self.0 {
-            // There is nobody to tell; closing the last handle cancels too.
-            let _ = sys::cancel_all(handle);
+        if let Some((guard, idle)) = self.guard.take() {
+            guard.end(if self.closes { Gone::Closed } else { Gone::Released });
+            idle.put_back(guard);
+        }
+        if self.closes {
+            self.cancel_all();
+        }
+    }
+}
+
+impl End {
+    /// Cancels what is in flight, and sees that nothing is left: closing a
+    /// socket under a pending receive may reset the connection, and the peer
+    /// then loses what it has not read yet.
+    fn cancel_all(&self) {
+        // A driver may take its time to cancel, or not honour it at all.
+        const TRIES: u32 = 100;
+        for _ in 0..TRIES {
+            match sys::cancel_all(self.handle) {
+                Ok(true) => thread::yield_now(),
+                // Nothing is left; or there is nobody to tell, and closing the
+                // last handle cancels too.
+                Ok(false) | Err(_) => return,
+            }
         }
     }
 }
@@ -72,6 +101,10 @@ impl<C: Send + 'static> Iocp<C> {
     /// `OwnedHandle`, the pipes of a child process. For bare values see
     /// [`add_raw_handle`](Self::add_raw_handle).
     ///
+    /// A handle that is not overlapped is refused; but the system answers
+    /// questions about one only between its calls, so while another thread
+    /// reads from it, this waits for that read.
+    ///
     /// # Errors
     ///
     /// The handle comes back with one of
@@ -79,6 +112,8 @@ impl<C: Send + 'static> Iocp<C> {
     ///   [`AlreadyAssociated`](crate::ErrorKind::AlreadyAssociated),
     ///   [`Console`](crate::ErrorKind::Console),
     ///   [`InvalidHandle`](crate::ErrorKind::InvalidHandle);
+    /// - [`Unsupported`](crate::ErrorKind::Unsupported), if other code has made
+    ///   it skip the port on success: its operations would never complete;
     /// - [`Closed`](crate::ErrorKind::Closed), if the port is.
     ///
     /// ```
@@ -97,29 +132,22 @@ impl<C: Send + 'static> Iocp<C> {
     ) -> Result<Associated<H>, Rejected<H>> {
         let raw = handle.handle();
         match self.associate(raw, context) {
-            Ok((identity, object, longest_message)) => Ok(Associated {
-                cancel: CancelOnDrop(H::OWNS.then_some(raw)),
-                handle,
-                raw,
-                identity,
-                key: context,
-                object,
-                longest_message,
-                inline_run: InlineRun::default(),
-                listens: AtomicBool::new(false),
-                mode: PhantomData,
-            }),
+            Ok(of_port) => Ok(Associated::new(handle, raw, true, context, of_port)),
             Err(error) => Err(Rejected { error, returned: handle }),
         }
     }
 
-    fn associate(&self, handle: Handle, key: usize) -> Result<(Identity, What, u32)> {
+    pub(crate) fn associate(&self, handle: Handle, key: usize) -> Result<(Identity, What, u32)> {
         let shared = self.shared();
         if shared.gate.is_closed() {
             return Err(Error::misuse(&refusal::CLOSED));
         }
         if !handle.is_plausible() {
             return Err(Error::misuse(&refusal::INVALID_HANDLE));
+        }
+        // Before, so that a handle that is refused can be used elsewhere.
+        if sys::skips_completion_port_on_success(handle) {
+            return Err(Error::misuse(&refusal::SKIPS_ALREADY));
         }
         shared.port.associate(handle, key).map_err(|code| explain(handle, code))?;
         let object = match sys::socket_traits(handle) {
@@ -139,6 +167,27 @@ impl<C: Send + 'static> Iocp<C> {
 }
 
 impl<H> Associated<H> {
+    pub(crate) fn new(
+        handle: H,
+        raw: Handle,
+        owned: bool,
+        key: usize,
+        (identity, object, longest_message): (Identity, What, u32),
+    ) -> Self {
+        Self {
+            end: End { handle: raw, closes: owned, guard: HandleGuards::new() },
+            handle,
+            raw,
+            identity,
+            key,
+            object,
+            longest_message,
+            inline_run: InlineRun::default(),
+            listens: AtomicBool::new(false),
+            mode: PhantomData,
+        }
+    }
+
     /// Lets operations that complete at once hand their completions to their
     /// starter, rather than through the port: fewer packets, and often no
     /// system call to dequeue. `initiate_...` then returns [`Started`], and a
@@ -178,7 +227,7 @@ impl<H> Associated<H> {
             return Err(Rejected { error, returned: self });
         }
         Ok(Associated {
-            cancel: self.cancel,
+            end: self.end,
             handle: self.handle,
             raw: self.raw,
             identity: self.identity,
@@ -227,13 +276,6 @@ impl<H, M> Associated<H, M> {
         sys::cancel_all(self.raw)
     }
 
-    /// The handle itself, still associated with the port, and with whatever is
-    /// in flight on it left alone.
-    pub fn into_inner(self) -> H {
-        mem::forget(self.cancel);
-        self.handle
-    }
-
     /// Whether the handle's port is open, and this one.
     #[inline(always)]
     pub(crate) fn admit(&self, gate: &Gate) -> Result<(), &'static Misuse> {
@@ -254,7 +296,7 @@ impl<H, M> Associated<H, M> {
 
     /// What operations are started on.
     #[inline(always)]
-    pub(crate) fn object(&self) -> Object<'_>
+    pub(crate) fn object<'a>(&'a self, idle: &'a Arc<IdleGuards>) -> Object<'a>
     where
         M: Mode,
     {
@@ -264,8 +306,23 @@ impl<H, M> Associated<H, M> {
             longest_message: self.longest_message,
             handle: self.raw,
             listens: &self.listens,
+            guards: (&self.end.guard, idle),
             skips: M::SKIPS,
         }
+    }
+}
+
+impl<H: Adoptable, M> Associated<H, M> {
+    /// The handle itself, still associated with the port, and with whatever is
+    /// in flight on it left alone.
+    ///
+    /// An accept or connect that completes later cannot see to it any more that
+    /// its connection knows its addresses: on Windows, `peer_addr`,
+    /// `local_addr` and `shutdown` fail then, until
+    /// `SO_UPDATE_ACCEPT_CONTEXT` or `SO_UPDATE_CONNECT_CONTEXT` is set.
+    pub fn into_inner(mut self) -> H {
+        self.end.closes = false;
+        self.handle
     }
 }
 

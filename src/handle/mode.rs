@@ -7,7 +7,7 @@ use super::Associated;
 use crate::error::{Error, Rejected, Result, refusal};
 use crate::operation::{Launched, Operation, Pending, Started, Way, What};
 use crate::port::Shared;
-use crate::sys;
+use crate::sys::{self, Nature};
 
 /// How the completions of a handle's operations arrive: [`Queued`] or
 /// [`Inline`].
@@ -100,12 +100,17 @@ impl sealed::Mode for Inline {
                         Err(Rejected { returned: done, .. }) => done,
                     }
                 };
-                let completion = done.complete(key);
-                run(Some(&completion.context), InlineRun::count);
-                Ok(Started::Completed(completion))
+                Ok(match done.complete(key) {
+                    Ok(completion) => {
+                        run(Some(&completion.context), InlineRun::count);
+                        Started::Completed(completion)
+                    }
+                    Err(pending) => Started::Pending(pending),
+                })
             }
             Launched::Refused(refused) => {
-                Self::deliver(refused.settle(&shared.cells)?, shared, key, may_be_inline, run)
+                let settled = refused.settle(&shared.cells, &shared.port, true)?;
+                Self::deliver(settled, shared, key, may_be_inline, run)
             }
         }
     }
@@ -165,7 +170,11 @@ impl<H> Associated<H> {
                 Err(Error::misuse(&refusal::SKIP_UNSAFE_LAYERED))
             }
             What::Datagram => Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES)),
-            What::Other if sys::is_message_pipe(self.raw) => {
+            // A pipe that does not say what it is may have messages.
+            What::Other
+                if sys::nature(self.raw) == Nature::Pipe
+                    && sys::has_messages(self.raw) != Some(false) =>
+            {
                 Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES))
             }
             _ => sys::skip_completion_port_on_success(self.raw),

@@ -125,7 +125,7 @@ impl<C: Send + 'static> Iocp<C> {
         H: Supports<O::On>,
         O: Operation<Memory: 'static, Output: 'static>,
     {
-        if handle(&context).object().is_socket() {
+        if handle(&context).object(&self.shared().guards).is_socket() {
             self.start_with::<H, M, O, true>(context, handle, operation)
         } else {
             self.start_with::<H, M, O, false>(context, handle, operation)
@@ -144,11 +144,12 @@ impl<C: Send + 'static> Iocp<C> {
     {
         let shared = self.shared();
         let on = handle(&context);
-        let (target, key) = (on.object().target(), on.context());
+        let object = on.object(&shared.guards);
+        let (target, key) = (object.target(), on.context());
         let may_be_inline = M::SKIPS && on.inline_run().goes_on(shared.looks.count());
         let identity = on.identity();
         let admit = || shared.gate.check(&identity);
-        match on.object().split::<O, SOCKET>(operation) {
+        match object.split::<O, SOCKET>(operation) {
             Ok(parts) => {
                 // From here on the handle goes where the context goes, so only its
                 // values are used. If the operation completes at once, the context
@@ -176,7 +177,7 @@ impl<C: Send + 'static> Iocp<C> {
     where
         O: Operation<Memory: 'static, Output: 'static>,
     {
-        if handle.object().is_socket() {
+        if handle.object(&self.shared().guards).is_socket() {
             self.start_on::<H, M, O, true>(handle, context, operation)
         } else {
             self.start_on::<H, M, O, false>(handle, context, operation)
@@ -194,7 +195,7 @@ impl<C: Send + 'static> Iocp<C> {
         O: Operation<Memory: 'static, Output: 'static>,
     {
         let shared = self.shared();
-        let on = handle.object();
+        let on = handle.object(&shared.guards);
         let run = handle.inline_run();
         let parts = match on.split::<O, SOCKET>(operation) {
             Ok(parts) => parts,

@@ -1,6 +1,6 @@
 //! The most common operations, each a line.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::{Rejected, Result};
@@ -9,27 +9,35 @@ use crate::op;
 use crate::port::Iocp;
 use crate::sys;
 
-/// A stream socket for addresses like `peer`, not connected yet: for
+/// Creates a stream socket for addresses like `peer`, not connected yet: for
 /// [`Iocp::initiate_connect`].
+///
+/// For an IPv4 address in IPv6 form (`::ffff:127.0.0.1`) it is a dual-stack
+/// socket, which reaches IPv6 addresses and such ones.
 ///
 /// # Errors
 ///
 /// If the system has no more sockets, or none for such addresses.
 pub fn unconnected_stream(peer: SocketAddr) -> Result<TcpStream> {
-    Ok(sys::new_socket(sys::family_of(peer))?.into())
+    let socket = sys::new_socket(sys::family_of(peer))?;
+    if matches!(peer.ip(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some()) {
+        sys::make_dual_stack(sys::handle_of(&socket))?;
+    }
+    Ok(socket.into())
 }
 
 impl<C: Send + 'static> Iocp<C> {
     /// Starts a read from a socket, pipe or device into `buffer`.
     ///
     /// The completion arrives with `context` and the buffer. It transfers at
-    /// least one byte, unless the stream or pipe has ended or the buffer has
-    /// no room. On a stream, a read with no room waits until there is something
-    /// to read, and pins no memory meanwhile; on a datagram socket it discards
-    /// a datagram. A message that does not fit arrives cut,
+    /// least one byte, unless the stream or pipe has ended or the message is
+    /// empty. A message that does not fit arrives cut,
     /// with [`MoreData`](crate::ErrorKind::MoreData) (pipes, which keep the
     /// rest) or [`MessageTruncated`](crate::ErrorKind::MessageTruncated)
     /// (datagrams, which lose it).
+    ///
+    /// A buffer without room for a single byte is refused, because its
+    /// completion could not be told from the end of the stream.
     ///
     /// One read transfers 4 GiB - 1 at most, however large the buffer is.
     ///
@@ -38,8 +46,9 @@ impl<C: Send + 'static> Iocp<C> {
     /// Context and buffer come back if the read could not be started:
     /// - what the system answers, for example
     ///   [`ConnectionReset`](crate::ErrorKind::ConnectionReset);
-    /// - [`InvalidInput`](crate::ErrorKind::InvalidInput): the buffer is a
-    ///   `Vec` that is full (reads append to the spare capacity);
+    /// - [`InvalidInput`](crate::ErrorKind::InvalidInput): the buffer has no
+    ///   room. A `Vec` that is full or was made by `Vec::new` has none, because
+    ///   reads append to the spare capacity;
     /// - [`WrongPort`](crate::ErrorKind::WrongPort),
     ///   [`Closed`](crate::ErrorKind::Closed),
     ///   [`TooManyOperations`](crate::ErrorKind::TooManyOperations);
@@ -61,6 +70,11 @@ impl<C: Send + 'static> Iocp<C> {
     /// Starts a read from a file, from `offset` (in bytes) on. Otherwise as
     /// [`initiate_read`](Self::initiate_read); at the end of the file it
     /// transfers 0 bytes.
+    ///
+    /// With `FILE_FLAG_NO_BUFFERING`, offset, length and address of the buffer
+    /// have to be multiples of the sector size. A file system that notices a
+    /// read from behind the end of such a file only later may end it with
+    /// `ERROR_INVALID_PARAMETER`.
     ///
     /// # Errors
     ///
@@ -103,9 +117,10 @@ impl<C: Send + 'static> Iocp<C> {
     /// side has the data. To keep the bytes of a stream in order, have one
     /// write in flight on it at a time, or start them all from one thread.
     ///
-    /// One write transfers 4 GiB - 1 at most, however large the buffer is. An
-    /// empty one is a message on a message pipe or a datagram socket, and
-    /// nothing elsewhere.
+    /// One write transfers 4 GiB - 1 at most, however large the buffer is, and
+    /// less than was asked for where a device's time-out ends it. An empty one
+    /// is a message on a message pipe or a datagram socket, and nothing
+    /// elsewhere.
     ///
     /// # Errors
     ///
@@ -151,15 +166,32 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// An accept that fails with
     /// [`ConnectionReset`](crate::ErrorKind::ConnectionReset) or
-    /// [`ConnectionAborted`](crate::ErrorKind::ConnectionAborted) means that
-    /// one client went away; the listener is well. Start another.
+    /// [`ConnectionAborted`](crate::ErrorKind::ConnectionAborted), when it is
+    /// started or later, means that one client went away; the listener is well.
+    /// Start another.
+    ///
+    /// A connection that was accepted before the listener was dropped is handed
+    /// out all the same. It reads and writes; but as there is no listener to
+    /// inherit from, its `local_addr`, `peer_addr` and `shutdown` fail on
+    /// Windows.
     ///
     /// # Errors
     ///
-    /// The context comes back if the accept could not be started:
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) on what is no socket,
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) on one that does not
-    /// listen, and otherwise as for [`initiate_read`](Self::initiate_read).
+    /// The context comes back if the accept could not be started. A server has
+    /// one accept fewer in flight then, and with none it is deaf, so what it
+    /// does depends on the kind:
+    /// - [`ConnectionReset`](crate::ErrorKind::ConnectionReset),
+    ///   [`ConnectionAborted`](crate::ErrorKind::ConnectionAborted): one client
+    ///   went away. Start the accept again, at once;
+    /// - [`ResourceExhausted`](crate::ErrorKind::ResourceExhausted),
+    ///   [`TooManyOperations`](crate::ErrorKind::TooManyOperations): there are
+    ///   no more sockets, buffers or places in the port. Start it again when a
+    ///   connection has ended or a moment has passed (at once would be in
+    ///   vain); clients wait in the listener's backlog meanwhile;
+    /// - [`Unsupported`](crate::ErrorKind::Unsupported) on what is no socket,
+    ///   [`InvalidInput`](crate::ErrorKind::InvalidInput) on one that does not
+    ///   listen, and the others as for [`initiate_read`](Self::initiate_read):
+    ///   nothing that time would mend.
     ///
     /// ```
     /// use std::net::{TcpListener, TcpStream};
@@ -185,13 +217,18 @@ impl<C: Send + 'static> Iocp<C> {
     }
 
     /// Starts to connect a socket, which is bound to an address of the
-    /// system's choice first, unless it is bound already.
+    /// system's choice first, unless it is bound already. Connections to
+    /// different peers then share local ports, where the system can do that
+    /// (`SO_REUSE_UNICASTPORT`, from Windows 10 on).
     ///
     /// After
     /// [`ConnectionRefused`](crate::ErrorKind::ConnectionRefused),
     /// [`NetworkUnreachable`](crate::ErrorKind::NetworkUnreachable) and
     /// [`TimedOut`](crate::ErrorKind::TimedOut) the same socket can be tried
-    /// again.
+    /// again. A socket that is dropped before the completion has been dequeued
+    /// was not connected, or is not any more:
+    /// [`Cancelled`](crate::ErrorKind::Cancelled) or
+    /// [`ConnectionAborted`](crate::ErrorKind::ConnectionAborted).
     ///
     /// # Errors
     ///
@@ -219,6 +256,6 @@ impl<C: Send + 'static> Iocp<C> {
         peer: SocketAddr,
     ) -> Result<M::Started<(), C>, Rejected<C>> {
         self.start(socket, context, op::Connect::new(peer))
-            .map_err(|rejected| rejected.map(|(context, ())| context))
+            .map_err(|rejected| rejected.map(|(context, _)| context))
     }
 }

@@ -54,9 +54,7 @@ impl<B: IoBufMut + Send> Operation for ReceiveFrom<B> {
     type Output = Datagram<B>;
 
     fn split(self, on: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
-        let mut buffer = self.buffer;
-        let checked = check_datagrams(on).and_then(|()| check_room(&mut buffer));
-        parts((), (Fills(buffer), Address::default()), checked)
+        parts((), (Fills(self.buffer), Address::default()), check_datagrams(on))
     }
 
     fn start(
@@ -64,8 +62,12 @@ impl<B: IoBufMut + Send> Operation for ReceiveFrom<B> {
         (region, from): (RegionMut, AddressRegion),
         starter: Starter<'_, Self>,
     ) -> Submitted<'_> {
-        starter
-            .call_with(|socket, overlapped, _| sys::receive_from(socket, &region, from, overlapped))
+        match check_room(region.length()) {
+            Ok(()) => starter.call_with(|socket, overlapped, _| {
+                sys::receive_from(socket, &region, from, overlapped)
+            }),
+            Err(cause) => starter.refuse(cause),
+        }
     }
 
     const FINISH: Finish<Self> = Finish::with(|(Fills(buffer), from): Self::Memory, outcome| {

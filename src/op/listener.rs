@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::os::windows::io::{AsRawSocket, OwnedSocket, RawSocket};
 
 use super::on::Listener;
-use super::{Fills, Finish, Keeps, RegionMut, StartedOn, Starter, Submitted};
+use super::{Fills, Finish, HandleGuard, Keeps, RegionMut, Starter, Submitted};
 use crate::error::{Error, STATUS_CONNECTION_ABORTED};
 use crate::operation::{Object, Operation};
 use crate::sys::{self, Handle};
@@ -29,13 +29,16 @@ impl Accept {
 impl Operation for Accept {
     const FACTS: FactsOn = FactsOn::Sockets(Facts::AcceptEx);
     type On = Listener;
-    /// The connection to be, and where its addresses go.
-    type Memory = (Keeps<Option<OwnedSocket>>, Fills<[u8; 2 * sys::ADDRESS_SPACE]>);
+    /// The connection to be, the listener that it inherits from, and where its
+    /// addresses go.
+    type Memory =
+        (Keeps<Option<OwnedSocket>>, (Keeps<HandleGuard>, Fills<[u8; 2 * sys::ADDRESS_SPACE]>));
     type Arguments = RawSocket;
     type Output = TcpStream;
 
     fn split(self, on: &Object<'_>) -> Result<(RawSocket, Self::Memory), (Error, Self::Memory)> {
-        let memory = |socket| (Keeps(socket), Fills([0; 2 * sys::ADDRESS_SPACE]));
+        let addresses = Fills([0; 2 * sys::ADDRESS_SPACE]);
+        let memory = |socket| (Keeps(socket), (Keeps(on.guard()), addresses));
         match on.check_listener().and_then(sys::new_socket) {
             Ok(socket) => Ok((socket.as_raw_socket(), memory(Some(socket)))),
             Err(error) => Err((error, memory(None))),
@@ -44,7 +47,7 @@ impl Operation for Accept {
 
     fn start(
         accepted: RawSocket,
-        ((), addresses): ((), RegionMut),
+        ((), ((), addresses)): ((), ((), RegionMut)),
         starter: Starter<'_, Self>,
     ) -> Submitted<'_> {
         match sys::AcceptEx::of(starter.handle()) {
@@ -55,13 +58,16 @@ impl Operation for Accept {
         }
     }
 
-    const SUCCEEDED: Option<fn(&Self::Memory, StartedOn) -> Result<(), u32>> =
-        Some(|(Keeps(accepted), _), listener| {
+    const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> =
+        Some(|(Keeps(accepted), (Keeps(listener), _))| {
             let accepted = accepted.as_ref().map_or(Handle::NONE, sys::handle_of);
-            // The listener was closed in between, and has taken what it had accepted
-            // with it.
-            sys::update_accept_context(accepted, listener.handle())
-                .map_err(|_| STATUS_CONNECTION_ABORTED)
+            let inherit = |listener| sys::update_accept_context(accepted, listener);
+            match listener.socket().while_open(inherit) {
+                Ok(Err(_)) => Err(STATUS_CONNECTION_ABORTED),
+                // A listener that is gone has nothing to pass on. The connection is
+                // there all the same.
+                Ok(Ok(())) | Err(_) => Ok(()),
+            }
         });
 
     const FINISH: Finish<Self> = Finish::with(|(Keeps(socket), _): Self::Memory, outcome| {

@@ -85,8 +85,8 @@ pub use stream::Connect;
 pub use transfer::{Read, ReadVectored, Write, WriteVectored};
 
 pub use crate::operation::{
-    Address, Fills, Finish, Keeps, Lend, Object, Outcome, Overwrites, RawCall, Sends, StartedOn,
-    Starter, Submitted, Transparent, win32_result, winsock_result,
+    Address, Fills, Finish, Gone, HandleGuard, Keeps, Lend, Object, Outcome, Overwrites, RawCall,
+    Sends, Starter, Submitted, Transparent, win32_result, winsock_result,
 };
 pub use crate::sys::{
     AddressRegion, ControlCode, Facts, FactsOn, InPlace, Region, RegionMut, Transferred,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::on::Stream;
-use super::{Finish, Region, Sends, StartedOn, Starter, Submitted};
+use super::{Finish, Gone, HandleGuard, Keeps, Region, Sends, Starter, Submitted};
 use crate::buffer::IoBuf;
 use crate::error::{Error, STATUS_CONNECTION_ABORTED};
 use crate::operation::{Object, Operation};
@@ -35,6 +35,14 @@ impl Connect {
     }
 }
 
+/// Sockets of families whose addresses are not known are refused.
+fn split<M>(peer: SocketAddr, memory: M, on: &Object<'_>) -> Result<(SocketAddr, M), (Error, M)> {
+    match on.check_family() {
+        Ok(()) => Ok((peer, memory)),
+        Err(error) => Err((error, memory)),
+    }
+}
+
 fn start<'l, O>(peer: SocketAddr, data: Option<&Region>, starter: Starter<'l, O>) -> Submitted<'l> {
     let socket = starter.handle();
     // "A specified socket must be bound", or ConnectEx fails.
@@ -47,21 +55,27 @@ fn start<'l, O>(peer: SocketAddr, data: Option<&Region>, starter: Starter<'l, O>
     }
 }
 
-fn succeeded<M>(_: &M, socket: StartedOn) -> Result<(), u32> {
-    sys::update_connect_context(socket.handle()).map_err(|_| STATUS_CONNECTION_ABORTED)
+/// What is known of the socket afterwards.
+fn succeeded(socket: &HandleGuard) -> Result<(), u32> {
+    match socket.socket().while_open(sys::update_connect_context) {
+        Ok(Ok(())) | Err(Gone::Released) => Ok(()),
+        // The connection has gone with its socket.
+        Ok(Err(_)) | Err(Gone::Closed) => Err(STATUS_CONNECTION_ABORTED),
+    }
 }
 
 impl Operation for Connect {
     const FACTS: FactsOn = FactsOn::Sockets(Facts::ConnectEx);
-    const SUCCEEDED: Option<fn(&(), StartedOn) -> Result<(), u32>> = Some(succeeded);
-    const FINISH: Finish<Self> = Finish::with(|(), _| Some(()));
+    const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> =
+        Some(|Keeps(socket)| succeeded(socket));
+    const FINISH: Finish<Self> = Finish::with(|_, _| Some(()));
     type On = Stream;
-    type Memory = ();
+    type Memory = Keeps<HandleGuard>;
     type Arguments = SocketAddr;
     type Output = ();
 
-    fn split(self, _: &Object<'_>) -> Result<(SocketAddr, ()), (Error, ())> {
-        Ok((self.peer, ()))
+    fn split(self, on: &Object<'_>) -> Result<(SocketAddr, Self::Memory), (Error, Self::Memory)> {
+        split(self.peer, Keeps(on.guard()), on)
     }
 
     fn start(peer: SocketAddr, (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
@@ -71,18 +85,23 @@ impl Operation for Connect {
 
 impl<B: IoBuf + Send> Operation for Connect<Sends<B>> {
     const FACTS: FactsOn = FactsOn::Sockets(Facts::ConnectEx);
-    const SUCCEEDED: Option<fn(&Sends<B>, StartedOn) -> Result<(), u32>> = Some(succeeded);
-    const FINISH: Finish<Self> = Finish::memory();
+    const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> =
+        Some(|(_, Keeps(socket))| succeeded(socket));
+    const FINISH: Finish<Self> = Finish::with(|(Sends(data), _): Self::Memory, _| Some(data));
     type On = Stream;
-    type Memory = Sends<B>;
+    type Memory = (Sends<B>, Keeps<HandleGuard>);
     type Arguments = SocketAddr;
     type Output = B;
 
-    fn split(self, _: &Object<'_>) -> Result<(SocketAddr, Sends<B>), (Error, Sends<B>)> {
-        Ok((self.peer, self.data))
+    fn split(self, on: &Object<'_>) -> Result<(SocketAddr, Self::Memory), (Error, Self::Memory)> {
+        split(self.peer, (self.data, Keeps(on.guard())), on)
     }
 
-    fn start(peer: SocketAddr, data: Region, starter: Starter<'_, Self>) -> Submitted<'_> {
+    fn start(
+        peer: SocketAddr,
+        (data, ()): (Region, ()),
+        starter: Starter<'_, Self>,
+    ) -> Submitted<'_> {
         start(peer, Some(&data), starter)
     }
 }

@@ -137,9 +137,12 @@ fn check_offset(on: &Object<'_>, offset: Option<u64>) -> Result<(), &'static Mis
     }
 }
 
+/// A read without room is refused: on a stream it waits for data, and then reports the
+/// end. The room that counts is that of the memory which is lent; before it was moved, a
+/// buffer may have had another.
 #[inline(always)]
-pub(super) fn check_room(buffer: &mut impl IoBufMut) -> Result<(), &'static Misuse> {
-    if buffer.is_full() { Err(&refusal::FULL_VECTOR) } else { Ok(()) }
+pub(super) fn check_room(room: u32) -> Result<(), Cause> {
+    if room > 0 { Ok(()) } else { Err(Cause::Misuse(&refusal::NO_ROOM)) }
 }
 
 /// What `split` returns, if `checked` says so.
@@ -172,20 +175,22 @@ impl<B: IoBufMut + Send> Operation for Read<B> {
 
     #[inline(always)]
     fn split(self, on: &Object<'_>) -> Result<(u64, Fills<B>), (Error, Fills<B>)> {
-        let Self { mut buffer, offset } = self;
-        let checked = check_offset(on, offset).and_then(|()| check_room(&mut buffer));
-        parts(offset.unwrap_or(0), Fills(buffer), checked)
+        let Self { buffer, offset } = self;
+        parts(offset.unwrap_or(0), Fills(buffer), check_offset(on, offset))
     }
 
     #[inline(always)]
     fn start(offset: u64, region: RegionMut, starter: Starter<'_, Self>) -> Submitted<'_> {
+        if let Err(cause) = check_room(region.length()) {
+            return starter.refuse(cause);
+        }
         if starter.is_socket() {
             starter.call_with(|socket, overlapped, counts| {
                 sys::receive(socket, [region], overlapped, counts)
             })
         } else {
             starter.at(offset).call_with(|file, overlapped, counts| {
-                sys::read_file(file, &region, overlapped, counts)
+                sys::read_file(file, offset, &region, overlapped, counts)
             })
         }
     }
@@ -231,16 +236,17 @@ impl<B: IoBufMut + Send, const N: usize> Operation for ReadVectored<B, N> {
     type Output = [B; N];
 
     fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
-        let mut buffers = self.buffers;
-        let is_full = buffers.iter_mut().all(IoBufMut::is_full);
-        let checked = if is_full { Err(&refusal::FULL_VECTOR) } else { Ok(()) };
-        parts((), buffers.map(Fills), checked)
+        Ok(((), self.buffers.map(Fills)))
     }
 
     fn start((): (), regions: [RegionMut; N], starter: Starter<'_, Self>) -> Submitted<'_> {
-        starter.call_with(|socket, overlapped, counts| {
-            sys::receive(socket, regions, overlapped, counts)
-        })
+        let room = regions.iter().map(RegionMut::length).fold(0, u32::saturating_add);
+        match check_room(room) {
+            Ok(()) => starter.call_with(|socket, overlapped, counts| {
+                sys::receive(socket, regions, overlapped, counts)
+            }),
+            Err(cause) => starter.refuse(cause),
+        }
     }
 }
 

@@ -109,10 +109,8 @@ impl<C> Arrivals<C> {
 #[inline(always)]
 fn claim<C>(cells: &Cells<C>, entry: &mut Entry) -> bool {
     let Some(found) = cells.find(entry.overlapped().addr()) else { return false };
-    if found.claim_alone(|operation| operation.put_down(entry)).is_some() {
-        return true;
-    }
-    match found.claim() {
+    let Err(taken) = found.claim_alone(|operation| operation.put_down(entry)) else { return true };
+    match found.claim(taken, entry.packet().failed) {
         Some(operation) => {
             operation.put_down(entry);
             true

@@ -16,7 +16,6 @@ use std::ptr::{self, NonNull};
 use super::cell::Cell;
 use super::definition::{How, Operation, Outcome, Way};
 use super::lend::Lend;
-use super::object::StartedOn;
 use super::state::{DROPS, Holder, LONG_WAY};
 use crate::error::{STATUS_CANCELLED, is_error};
 use crate::panics::IfItPanics;
@@ -288,7 +287,7 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
             let Some(succeeded) = O::SUCCEEDED else { return };
             if !is_error(*status) {
                 let unwinds = AbortOnUnwind;
-                let seen = succeeded(&*Self::payload_place(cell), StartedOn(Cell::handle(cell)));
+                let seen = succeeded(&*Self::payload_place(cell));
                 mem::forget(unwinds);
                 if let Err(error) = seen {
                     // Nothing else: what a failed operation has put into its

@@ -14,7 +14,8 @@ use super::atomic::AtomicU32;
 use super::body::{ROOM, Spill, VTable, returned_payload, take_output};
 use super::slab::Slab;
 use super::state::{Holder, State};
-use crate::error::{STATUS_CANCELLED, STATUS_PENDING, is_error};
+use super::status_word::StatusWord;
+use crate::error::{STATUS_CANCELLED, is_error};
 use crate::panics::FirstPanic;
 use crate::sys::{self, Handle, LentOverlapped};
 
@@ -45,6 +46,7 @@ impl Cell {
         unsafe {
             (*cell).slab.get().write(Some(slab));
             (*cell).spill.get().write(Spill::NONE);
+            (*cell).overlapped.get().cast::<StatusWord>().write(StatusWord::default());
         }
     }
 
@@ -93,9 +95,7 @@ impl Cell {
     pub unsafe fn renew(cell: NonNull<Cell>) {
         // SAFETY: By the caller's promise.
         unsafe {
-            let overlapped = (*cell.as_ptr()).overlapped.get();
-            // As the system's own calls begin.
-            (*overlapped).Internal = STATUS_PENDING as usize;
+            cell.as_ref().status_word().renew();
         }
     }
 
@@ -177,135 +177,137 @@ impl Cell {
         unsafe { LentOverlapped::new((*cell.as_ptr()).overlapped.get()) }
     }
 
-    /// The operation's status and byte count.
+    /// Who ends the operation: see [`StatusWord`].
+    #[inline]
+    pub fn status_word(&self) -> &StatusWord {
+        // SAFETY: A word of a cell that is initialised, which is only used as
+        // what it is transparent over: atomically.
+        unsafe { &*self.overlapped.get().cast() }
+    }
+
+    /// The byte count that came with the status.
     ///
     /// # Safety
     ///
-    /// The kernel has given the cell back.
+    /// The caller has taken the status.
+    #[inline]
+    pub unsafe fn bytes(cell: NonNull<Cell>) -> u32 {
+        // SAFETY: What has a status is no longer the kernel's. A count over 32
+        // bits is cut as in a packet.
+        unsafe { (*(*cell.as_ptr()).overlapped.get()).InternalHigh as u32 }
+    }
+
+    /// Notes the byte count of an operation that the kernel has not.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the cell alone.
+    #[inline]
+    pub unsafe fn set_bytes(cell: NonNull<Cell>, bytes: u32) {
+        // SAFETY: By the caller's promise.
+        unsafe { (*(*cell.as_ptr()).overlapped.get()).InternalHigh = bytes as usize };
+    }
+
+    /// The status and byte count of an operation that has been ended, and whose
+    /// `Pending` was there then, or which takes the
+    /// [long way](super::state::LONG_WAY).
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the cell, and the kernel does not.
     #[inline]
     pub unsafe fn result(cell: NonNull<Cell>) -> (u32, u32) {
-        // SAFETY: By the caller's promise nobody writes the OVERLAPPED.
-        let overlapped = unsafe { &*(*cell.as_ptr()).overlapped.get() };
-        // A status is 32 bits wide; a count over 32 bits is cut as in a packet.
-        let (status, bytes) = (overlapped.Internal as u32, overlapped.InternalHigh as u32);
-        // What a failed operation left in the buffer is not initialised for
-        // certain.
-        (status, if is_error(status) { 0 } else { bytes })
+        // SAFETY: By the caller's promise nobody writes the OVERLAPPED, but for
+        // its status word.
+        let status = unsafe { (*(*cell.as_ptr()).overlapped.get()).Anonymous.Anonymous.Offset };
+        // SAFETY: As above.
+        (status, unsafe { Self::bytes(cell) })
     }
 
-    /// Whether the kernel has written a result.
+    /// Notes the result where [`result`](Self::result) finds it. Not in the
+    /// status word, which is nobody's once the status has been taken.
     ///
     /// # Safety
     ///
-    /// The cell was filled and given to the kernel.
-    unsafe fn has_result(cell: NonNull<Cell>) -> bool {
-        // SAFETY: By the caller's promise.
-        unsafe { Self::status(cell) != STATUS_PENDING }
-    }
-
-    /// Whether that result is a cancel.
-    ///
-    /// # Safety
-    ///
-    /// As for [`has_result`](Self::has_result).
-    #[inline(always)]
-    pub unsafe fn was_cancelled(cell: NonNull<Cell>) -> bool {
-        // SAFETY: By the caller's promise.
-        unsafe { Self::status(cell) == STATUS_CANCELLED }
-    }
-
-    /// # Safety
-    ///
-    /// The cell was filled and given to the kernel.
-    #[inline(always)]
-    unsafe fn status(cell: NonNull<Cell>) -> u32 {
-        // SAFETY: The memory is there. Volatile, because the kernel may be
-        // writing it.
-        unsafe {
-            (&raw const (*(*cell.as_ptr()).overlapped.get()).Internal).cast::<u32>().read_volatile()
-        }
-    }
-
-    /// Notes the result where [`result`](Self::result) finds it.
-    ///
-    /// # Safety
-    ///
-    /// The kernel has given the cell back, and the caller is the thread that
-    /// dequeued the packet or made the call.
+    /// The caller has taken the status, and nobody knows that the operation is
+    /// over yet.
     #[inline]
     pub unsafe fn set_result(cell: NonNull<Cell>, status: u32, bytes: u32) {
-        // SAFETY: By the caller's promise nobody else looks at it yet.
-        let overlapped = unsafe { &mut *(*cell.as_ptr()).overlapped.get() };
-        overlapped.Internal = status as usize;
-        overlapped.InternalHigh = bytes as usize;
-    }
-
-    /// A packet was dequeued that carries the cell's address, and nobody has a
-    /// part but the kernel, and perhaps a scope: how many bytes the operation
-    /// has transferred, if it has succeeded.
-    ///
-    /// # Safety
-    ///
-    /// As it says.
-    #[inline(always)]
-    pub unsafe fn success(cell: NonNull<Cell>) -> Option<u32> {
-        // SAFETY: Who is alone with a cell has it.
+        // What a failed operation left in the buffer is not initialised for
+        // certain.
+        let bytes = if is_error(status) { 0 } else { bytes };
+        // SAFETY: By the caller's promise nobody else looks at it.
         unsafe {
-            let overlapped = (*cell.as_ptr()).overlapped.get();
-            // Volatile, and no wider than it is used: so the compiler keeps this
-            // path apart from the others, and knows there that it is a success.
-            let bytes = (&raw const (*overlapped).InternalHigh).cast::<u32>().read_volatile();
-            ((*overlapped).Internal as u32 == 0).then_some(bytes)
+            (*(*cell.as_ptr()).overlapped.get()).Anonymous.Anonymous.Offset = status;
+            Self::set_bytes(cell, bytes);
         }
     }
 
-    /// A packet was dequeued that carries the cell's address: takes the kernel's
-    /// part for the completion, whoever else has one. `false` if the kernel does
-    /// not hold the cell.
+    /// A packet was dequeued that carries the cell's address: ends the operation,
+    /// whoever else has a part in it. `None` if it is not in flight, or the
+    /// packet is not its own.
     ///
     /// # Safety
     ///
-    /// The cell is initialised, and each packet is used once.
-    pub unsafe fn claim(cell: NonNull<Cell>) -> bool {
-        // SAFETY: As above.
+    /// The cell is initialised.
+    pub unsafe fn claim(cell: NonNull<Cell>, failed: bool) -> Option<(u32, u32)> {
+        // SAFETY: Who has taken the status ends the operation. The status is the
+        // proof that the kernel has given the cell back.
         unsafe {
-            let state = &cell.as_ref().state;
-            let lacks_result = state.is_in_flight() && !Self::has_result(cell);
-            if lacks_result && !sys::is_wine() {
-                // A packet comes with its result. This one is of an operation
-                // that had the cell before: a broken provider has queued it
-                // although the handle skips it.
-                return false;
-            }
-            let is_ours = state.claim();
-            if is_ours {
-                if lacks_result {
-                    // Wine's is this operation's, which has ended with its
-                    // thread: nothing has been transferred.
-                    Self::set_result(cell, STATUS_CANCELLED, 0);
-                }
-                Self::completed(cell);
-                state.complete();
-            }
-            is_ours
+            let Self { state, .. } = cell.as_ref();
+            let word = cell.as_ref().status_word();
+            let taken = word.take_for_certain(|| state.is_in_flight())?;
+            let (status, bytes) = if taken.is_status() {
+                (taken.status(), Self::bytes(cell))
+            } else if Self::has_ended_without_status(cell, failed) {
+                (STATUS_CANCELLED, 0)
+            } else {
+                // "The status block [...] is not updated until the packet is
+                // removed", and then it is: this is somebody else's packet, or of
+                // an operation that had the cell before
+                // (https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports).
+                word.put_back(taken);
+                return None;
+            };
+            let result = Self::completed(cell, status, bytes);
+            state.complete();
+            Some(result)
         }
     }
 
-    /// Lets the payload see that the operation is over, which may turn a
-    /// success into an error. Returns the result.
+    /// Whether a failed packet without a status is the operation's all the same.
+    /// Wine queues one for a receive that ends together with the thread that
+    /// started it: nothing has been transferred then.
+    ///
+    /// # Safety
+    ///
+    /// The cell is filled, and the caller has taken its status word.
+    #[cold]
+    unsafe fn has_ended_without_status(cell: NonNull<Cell>, failed: bool) -> bool {
+        failed && sys::is_wine() && {
+            // "If this function cannot find a request to cancel, the return
+            // value is 0 (zero), and GetLastError returns ERROR_NOT_FOUND"
+            // (https://learn.microsoft.com/windows/win32/fileio/cancelioex-func).
+            // SAFETY: By the caller's promise.
+            let handle = unsafe { Self::handle(cell) };
+            sys::cancel(handle, Self::address(cell)) != Ok(true)
+        }
+    }
+
+    /// Lets the payload see that the operation is over with this result, which
+    /// may turn a success into an error, and notes the result.
     ///
     /// # Safety
     ///
     /// As for [`set_result`](Self::set_result).
     #[inline]
-    pub unsafe fn completed(cell: NonNull<Cell>) -> (u32, u32) {
+    pub unsafe fn completed(cell: NonNull<Cell>, mut status: u32, bytes: u32) -> (u32, u32) {
         // SAFETY: The kernel has given the cell back, and nobody else has it.
         unsafe {
-            let (mut status, bytes) = Self::result(cell);
             if let Some(completed) = Self::vtable(cell).completed {
                 completed(cell, &mut status);
-                Self::set_result(cell, status, bytes);
             }
+            Self::set_result(cell, status, bytes);
             Self::result(cell)
         }
     }
@@ -440,6 +442,9 @@ impl Cell {
         unsafe { Slab::free(Self::slab(cell), cell) };
     }
 }
+
+/// The status word is the first of the `OVERLAPPED`'s.
+const _: () = assert!(mem::offset_of!(OVERLAPPED, Internal) == 0);
 
 /// The header's budget is one cache line, the `OVERLAPPED` included, and the
 /// whole cell's is two.

@@ -45,13 +45,24 @@ pub struct CompletionStatus<C = usize> {
     /// The context of the handle, as it was given to
     /// [`add_handle`](crate::Iocp::add_handle) (the completion key).
     pub handle_context: usize,
-    /// How many bytes were read or written. 0 of a read that had room means
-    /// the end of the file, stream or pipe.
+    /// How many bytes were read or written, and are valid, whatever
+    /// `error_status` says. 0 of a successful read means the end of the file,
+    /// stream or pipe (or that a serial port, set to return at once, has
+    /// received nothing).
     pub bytes_transferred: u32,
-    /// Whether the operation succeeded. With
-    /// [`ErrorKind::MoreData`](crate::ErrorKind::MoreData) and
-    /// [`ErrorKind::MessageTruncated`](crate::ErrorKind::MessageTruncated) the
-    /// bytes are valid all the same.
+    /// Whether the operation succeeded.
+    ///
+    /// An operation that failed has transferred nothing: `bytes_transferred` is
+    /// 0. The statuses that only warn have their bytes all the same:
+    /// [`MoreData`](crate::ErrorKind::MoreData) and
+    /// [`MessageTruncated`](crate::ErrorKind::MessageTruncated) the beginning of
+    /// the message; any other whose [`ntstatus`](crate::Error::ntstatus) is below
+    /// `0xC000_0000`, such as a device's warning, what `bytes_transferred` says.
+    ///
+    /// The time-out of a device, as set by `SetCommTimeouts`, is a success if
+    /// it ended the operation with some of the bytes, and
+    /// [`TimedOut`](crate::ErrorKind::TimedOut) if it ended it with none. On a
+    /// socket it is always `TimedOut`.
     pub error_status: Result<()>,
     /// The operation itself, which has the buffer.
     pub operation: Finished,
@@ -232,7 +243,7 @@ impl<C> Dequeued<C> {
             context,
             handle_context: key,
             bytes_transferred: bytes,
-            error_status: completion_error(status, vtable.facts),
+            error_status: completion_error(status, bytes, vtable.facts),
             operation: Finished { cell: Some(cell), vtable, bytes },
         }
     }
@@ -259,5 +270,5 @@ impl<C> Drop for Dequeued<C> {
 pub(super) unsafe fn outcome(cell: NonNull<Cell>) -> Result<u32, Error> {
     // SAFETY: By the caller's promise.
     let ((status, bytes), facts) = unsafe { (Cell::result(cell), Cell::vtable(cell).facts) };
-    completion_error(status, facts).map(|()| bytes)
+    completion_error(status, bytes, facts).map(|()| bytes)
 }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use super::body::{CONVERTED, FILLED, Form, WHOLE, returned};
 use super::lend::{Lend, Transparent};
-use super::object::{Object, StartedOn};
+use super::object::Object;
 use super::starter::{Starter, Submitted};
 use crate::error::{Error, is_error};
 use crate::sys::{Facts, FactsOn, Transferred};
@@ -88,7 +88,10 @@ pub trait Operation: Sized {
 
     /// Called when the operation has succeeded, before anybody knows: it can make an
     /// error of that, by returning its `NTSTATUS`. A panic ends the process.
-    const SUCCEEDED: Option<fn(&Self::Memory, StartedOn) -> Result<(), u32>> = None;
+    ///
+    /// What has to be done on the handle then wants a [guard](Object::guard) of it in
+    /// the memory, because the handle may have been closed since.
+    const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> = None;
 }
 
 /// How an operation has ended.

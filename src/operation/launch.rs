@@ -11,14 +11,13 @@ use super::definition::{Operation, Owned, Post, Types, Way};
 use super::lend::Lend;
 use super::object::Target;
 use super::pending::Pending;
-use super::rule::{Verdict, may_be_a_warning, verdict};
+use super::rule::{self, Failure, Verdict, verdict};
 use super::slab::Slab;
 use super::starter::Starter;
-use crate::error::{Error, Misuse, Rejected, Result, STATUS_CANCELLED};
+use super::status_word::Taken;
+use crate::error::{Error, Misuse, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED};
 use crate::panics::{FirstPanic, IfItPanics};
-use crate::sys::{
-    self, Answer, Cause, Errors, Facts, Handle, InPlace, Landing, Nature, Packet, Port,
-};
+use crate::sys::{self, Answer, Cause, Errors, Facts, Handle, InPlace, Landing, Packet, Port};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
 #[derive(Debug)]
@@ -52,13 +51,15 @@ pub(crate) enum Launched<C, O: Operation, W> {
 /// An operation that finished within the call, without a packet.
 pub(crate) struct Unqueued<C, O, W> {
     cell: NonNull<Cell>,
+    status: u32,
+    bytes: u32,
     types: Types<C, O, W>,
 }
 
 /// An operation that could not be started, or was over with the call.
 pub(crate) struct Refused<C, O, W> {
     cell: NonNull<Cell>,
-    verdict: Verdict,
+    code: u32,
     types: Types<C, O, W>,
 }
 
@@ -132,13 +133,14 @@ impl<C> Cells<C> {
             Ok(answer) => answer,
             Err(cause) => return Err(*not_called::<C, O, W>(cell, cause)),
         };
-        Ok(match verdict(answer, W::FACTS, target.skips) {
+        Ok(match verdict(answer, target.skips) {
             Verdict::PacketComes => Launched::InFlight(Pending::new(cell)),
             Verdict::Finished { bytes } => {
-                // SAFETY: No packet will come, so the cell is ours again.
-                Launched::Unqueued(unsafe { Unqueued::new(cell, 0, bytes) })
+                Launched::Unqueued(Unqueued { cell, status: 0, bytes, types: PhantomData })
             }
-            verdict => Launched::Refused(Refused { cell, verdict, types: PhantomData }),
+            Verdict::Failed { code } => {
+                Launched::Refused(Refused { cell, code, types: PhantomData })
+            }
         })
     }
 
@@ -152,16 +154,27 @@ impl<C> Cells<C> {
         // SAFETY: The cell was just allocated: it is ours, and empty.
         unsafe {
             Cell::set_handle(cell, Handle::NONE);
-            Cell::set_result(cell, 0, bytes);
+            Cell::set_bytes(cell, bytes);
             Body::<C, Post, Owned<false>>::place(cell, context, ());
+            cell.as_ref().state.begin(Body::<C, Post, Owned<false>>::TRAITS);
+            cell.as_ref().status_word().write(0);
         }
-        // SAFETY: Ours until it is posted.
-        unsafe { cell.as_ref() }.state.begin(Body::<C, Post, Owned<false>>::TRAITS);
-        port.post(key, bytes, Cell::address(cell)).map_err(|error| {
-            // SAFETY: Nothing was posted, so the cell is ours again.
-            let (returned, ()) = unsafe { withdraw::<C, Post, Owned<false>>(cell) };
-            Rejected { error, returned }
-        })
+        match port.post(key, bytes, Cell::address(cell)) {
+            Ok(()) => Ok(()),
+            Err(error) => Self::not_posted(cell, error),
+        }
+    }
+
+    /// Gives back the context of a packet that could not be posted.
+    #[cold]
+    #[inline(never)]
+    fn not_posted(cell: NonNull<Cell>, error: Error) -> Result<(), Rejected<C>> {
+        // SAFETY: Nothing was posted, so the cell is still as it was begun,
+        // unless somebody has forged its packet.
+        match unsafe { take_back::<C, Post, Owned<false>>(cell) } {
+            Some((returned, ())) => Err(Rejected { error, returned }),
+            None => Ok(()),
+        }
     }
 
     /// The cell that what was dequeued may be of, and its packet.
@@ -178,17 +191,26 @@ impl<C> Cells<C> {
         Some(Found { cell: self.slab().find(overlapped)?, contexts: PhantomData })
     }
 
-    /// The operation that a dequeued packet with this address completes, if it
-    /// is one of ours. Each packet is claimed once.
+    /// The operation that a dequeued packet completes, if it is one of ours.
+    /// Each packet is claimed once. `taken`: by [`Found::claim_alone`].
     #[cold]
-    pub fn claim(&self, overlapped: usize) -> Option<Dequeued<C>> {
-        self.find(overlapped)?.claim()
+    pub fn claim(&self, packet: Packet, taken: Taken) -> Option<Dequeued<C>> {
+        self.find(packet.overlapped)?.claim(taken, packet.failed)
     }
 
     /// Whether a packet with this address is one that should not have come, and
     /// is not to be seen.
     pub fn swallow(&self, overlapped: usize) -> bool {
         self.slab().swallow(overlapped)
+    }
+
+    /// Keeps a cell that was withdrawn and emptied from being used, until all
+    /// packets that are queued by now have been dequeued: one may be for it.
+    fn quarantine(&self, cell: NonNull<Cell>, port: &Port) {
+        // SAFETY: The slab keeps the cell.
+        unsafe { cell.as_ref() }.state.abandon();
+        // Without this packet it stays there, until the port ends.
+        let _ = port.post(0, 0, Slab::release_marker(cell));
     }
 
     /// What the packets carry for their `OVERLAPPED` that wake threads when the
@@ -220,39 +242,44 @@ impl<C> Found<C> {
     /// The operation that its packet completes, if it has succeeded or was
     /// cancelled, and nobody has a part in it but the packet, and perhaps a
     /// scope. It goes to `then`, which is compiled for each of the two, with
-    /// what is known of it.
+    /// what is known of it. Otherwise, what was taken, for
+    /// [`claim`](Self::claim).
     #[inline(always)]
-    pub fn claim_alone<T>(&self, mut then: impl FnMut(Dequeued<C>) -> T) -> Option<T> {
-        // SAFETY: Cells that have been used are initialised, and the packet is
-        // the proof that the kernel has given this one back, if it had it. The
-        // kernel's part is the completion's then.
+    pub fn claim_alone<T>(&self, mut then: impl FnMut(Dequeued<C>) -> T) -> Result<T, Taken> {
+        // SAFETY: Cells that have been used are initialised. Who has taken the
+        // status ends the operation, and the status is the proof that the kernel
+        // has given the cell back. Its part is the completion's then.
         unsafe {
-            let state = &self.cell.as_ref().state;
-            let alone = state.claim_alone()?;
-            if let Some(bytes) = Cell::success(self.cell) {
-                state.complete_alone(alone);
-                return Some(then(Dequeued::new(self.cell, 0, bytes)));
+            let Cell { state, .. } = self.cell.as_ref();
+            let taken = self.cell.as_ref().status_word().take();
+            if !state.is_alone_in_flight() {
+                return Err(taken);
             }
-            if !Cell::was_cancelled(self.cell) {
-                return None;
+            if taken.is_success() {
+                let bytes = Cell::bytes(self.cell);
+                state.complete_alone();
+                return Ok(then(Dequeued::new(self.cell, 0, bytes)));
+            }
+            if taken.status() != STATUS_CANCELLED {
+                return Err(taken);
             }
             // The other way round, or the compiler makes one of the two ways.
             let result = then(Dequeued::new(self.cell, STATUS_CANCELLED, 0));
-            state.complete_alone(alone);
-            Some(result)
+            state.complete_alone();
+            Ok(result)
         }
     }
 
     /// The same whoever has a part; `None` if the packet is foreign, or stray.
+    /// `failed`: the packet says that an operation has failed.
     #[cold]
     #[inline(never)]
-    pub fn claim(self) -> Option<Dequeued<C>> {
+    pub fn claim(self, taken: Taken, failed: bool) -> Option<Dequeued<C>> {
         // SAFETY: As above.
         unsafe {
-            Cell::claim(self.cell).then(|| {
-                let (status, bytes) = Cell::result(self.cell);
-                Dequeued::new(self.cell, status, bytes)
-            })
+            self.cell.as_ref().status_word().put_back(taken);
+            let (status, bytes) = Cell::claim(self.cell, failed)?;
+            Some(Dequeued::new(self.cell, status, bytes))
         }
     }
 }
@@ -280,42 +307,35 @@ impl<C, O: Operation, W: Way<O>> Launched<C, O, W> {
         match self {
             Self::InFlight(pending) => Ok(pending),
             Self::Unqueued(done) => done.send(port, key).map_err(|rejected| *rejected),
-            Self::Refused(Refused { cell, verdict, .. }) => {
-                Refused::<C, O, W>::send(cell, verdict, cells, port, key)
-                    .map_err(|rejected| *rejected)
+            Self::Refused(Refused { cell, code, .. }) => {
+                Refused::<C, O, W>::send(cell, code, cells, port, key).map_err(|rejected| *rejected)
             }
         }
     }
 }
 
 impl<C, O: Operation, W: Way<O>> Unqueued<C, O, W> {
-    /// # Safety
-    ///
-    /// The cell was filled with these types and given to the kernel, and no
-    /// packet will come for it.
-    #[inline]
-    unsafe fn new(cell: NonNull<Cell>, status: u32, bytes: u32) -> Self {
-        // "The kernel may leave the OVERLAPPED in the pending state if an I/O
-        // completes inline": the result is the call's.
-        // SAFETY: The kernel is done with the cell.
-        unsafe { Cell::set_result(cell, status, bytes) };
-        Self { cell, types: PhantomData }
-    }
-
     /// The completion, for the caller of the call itself.
     #[inline]
-    pub fn complete(self, key: usize) -> CompletionStatus<C> {
-        // SAFETY: No packet will come, and the program got no `Pending`: the
-        // cell is ours, and becomes the completion's.
+    pub fn complete(self, key: usize) -> Result<CompletionStatus<C>, Pending<O::Output>> {
+        let Self { cell, status, bytes, .. } = self;
+        // SAFETY: The `Pending`'s part is still ours. With the status taken, the
+        // cell is ours alone, and the result is the call's: "the kernel may leave
+        // the OVERLAPPED in the pending state if an I/O completes inline".
         let operation = unsafe {
-            let (status, bytes) = match Cell::result(self.cell) {
+            let Cell { state, .. } = cell.as_ref();
+            let word = cell.as_ref().status_word();
+            if word.take_for_certain(|| state.is_in_flight()).is_none() {
+                return Err(Pending::new(cell));
+            }
+            let (status, bytes) = match (status, bytes) {
                 (0, bytes) if O::SUCCEEDED.is_none() => (0, bytes),
-                _ => Cell::completed(self.cell),
+                (status, bytes) => Cell::completed(cell, status, bytes),
             };
-            self.cell.as_ref().state.complete_at_once();
-            Dequeued::new(self.cell, status, bytes)
+            state.complete_at_once();
+            Dequeued::new(cell, status, bytes)
         };
-        operation.complete(key)
+        Ok(operation.complete(key))
     }
 
     /// Sends the completion through the port after all, like any other, or
@@ -327,22 +347,32 @@ impl<C, O: Operation, W: Way<O>> Unqueued<C, O, W> {
         port: &Port,
         key: usize,
     ) -> Result<Pending<O::Output>, Box<Rejected<(C, O::Memory)>>> {
-        self.post(port, key).map_err(|Rejected { error, returned: Self { cell, .. } }| {
-            // SAFETY: No packet will come, so the cell is ours.
-            let (context, memory) = unsafe { withdraw::<C, O, W>(cell) };
-            Box::new(Rejected { error, returned: (context, memory) })
+        self.post(port, key).or_else(|Rejected { error, returned: Self { cell, .. } }| {
+            // SAFETY: Begun, not posted, and filled with these types.
+            match unsafe { take_back::<C, O, W>(cell) } {
+                Some((context, memory)) => {
+                    Err(Box::new(Rejected { error, returned: (context, memory) }))
+                }
+                None => Ok(Pending::new(cell)),
+            }
         })
     }
 
     /// Sends the completion through the port after all, like any other.
     #[cold]
     pub fn post(self, port: &Port, key: usize) -> Result<Pending<O::Output>, Rejected<Self>> {
-        // SAFETY: No packet will come, so the cell is ours.
-        let (_, bytes) = unsafe { Cell::result(self.cell) };
-        // The state is still as it was before the call: held by the kernel,
-        // for which the port stands in here, and by the `Pending`.
-        match port.post(key, bytes, Cell::address(self.cell)) {
-            Ok(()) => Ok(Pending::new(self.cell)),
+        let Self { cell, status, bytes, .. } = self;
+        // SAFETY: The `Pending`'s part is still ours; withdrawn, so is the cell.
+        unsafe {
+            let Some((others, _)) = withdraw(cell) else { return Ok(Pending::new(cell)) };
+            Cell::set_bytes(cell, bytes);
+            // Held as before the call, by the kernel, for which the port stands in
+            // here, and by the `Pending`.
+            cell.as_ref().state.begin(others);
+            cell.as_ref().status_word().write(status);
+        }
+        match port.post(key, bytes, Cell::address(cell)) {
+            Ok(()) => Ok(Pending::new(cell)),
             Err(error) => Err(Rejected { error, returned: self }),
         }
     }
@@ -355,32 +385,39 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
     #[inline(never)]
     fn send(
         cell: NonNull<Cell>,
-        verdict: Verdict,
+        code: u32,
         cells: &Cells<C>,
         port: &Port,
         key: usize,
     ) -> Result<Pending<O::Output>, Box<Rejected<(C, O::Memory)>>> {
-        let refused = Self { cell, verdict, types: PhantomData };
-        refused.settle(cells)?.into_pending(cells, port, key).map_err(Box::new)
+        let refused = Self { cell, code, types: PhantomData };
+        refused.settle(cells, port, false)?.into_pending(cells, port, key).map_err(Box::new)
     }
 
     /// Gives back what the operation was started with; if it is over, it gets
-    /// a completion after all.
-    pub fn settle(self, cells: &Cells<C>) -> Result<Launched<C, O, W>, Rejected<(C, O::Memory)>> {
-        let cell = self.cell;
+    /// a completion after all. `skips`: see [`Target::skips`].
+    pub fn settle(
+        self,
+        cells: &Cells<C>,
+        port: &Port,
+        skips: bool,
+    ) -> Result<Launched<C, O, W>, Rejected<(C, O::Memory)>> {
+        let Self { cell, code, .. } = self;
+        let failure = rule::failure(code, W::FACTS, sys::last_status());
+        let warned = failure == Failure::Warned;
         // SAFETY: The `Pending`'s part is still ours.
-        let Some(others) = unsafe { cell.as_ref() }.state.withdraw() else {
-            // A packet has come all the same, and somebody has it.
+        let Some((others, word)) =
+            (unsafe { withdraw_unless(cell, |word| warned && !skips && word.is_status()) })
+        else {
+            // A packet comes, or has come all the same and somebody has it.
             return Ok(Launched::InFlight(Pending::new(cell)));
         };
         // SAFETY: Withdrawn, so the cell is ours alone, and filled with these
         // types.
-        let (context, memory) = unsafe { Body::<C, O, W>::remove(cell) };
-        // SAFETY: As above.
-        let handle = unsafe { Cell::handle(cell) };
-        if may_leave_a_packet(&self.verdict, W::FACTS, handle) {
-            // SAFETY: The slab keeps it until the packet comes, or never does.
-            unsafe { cell.as_ref() }.state.abandon();
+        let ((context, memory), handle, bytes) =
+            unsafe { (Body::<C, O, W>::remove(cell), Cell::handle(cell), Cell::bytes(cell)) };
+        if warned || may_leave_a_packet(W::FACTS, handle) {
+            cells.quarantine(cell, port);
         } else {
             // SAFETY: Ours alone, and empty.
             unsafe {
@@ -388,25 +425,30 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
                 Cell::free(cell);
             }
         }
-        let error = match self.verdict {
-            Verdict::Over { status } => match cells.slab().allocate() {
-                Ok(cell) => {
-                    // SAFETY: The cell is new; no packet will come for it,
-                    // unless it is posted.
-                    let unqueued = unsafe {
-                        Cell::set_handle(cell, handle);
-                        Body::<C, O, W>::place(cell, context, memory);
-                        cell.as_ref().state.begin(others);
-                        Unqueued::new(cell, status, 0)
-                    };
-                    return Ok(Launched::Unqueued(unqueued));
-                }
-                Err(error) => error,
-            },
-            Verdict::NotStarted { code } => Error::os(W::FACTS, code),
-            Verdict::PacketComes | Verdict::Finished { .. } => unreachable!("not refused"),
+        let result = match failure {
+            Failure::Over { status } => Some((status, 0)),
+            Failure::Warned if word.is_status() => Some((word.status(), bytes)),
+            Failure::Warned if rule::is_cut(code, W::FACTS) => None,
+            Failure::Warned | Failure::NotStarted => {
+                let returned = (context, memory);
+                return Err(Rejected { error: Error::os(W::FACTS, code), returned });
+            }
         };
-        Err(Rejected { error, returned: (context, memory) })
+        let cell = match cells.slab().allocate() {
+            Ok(cell) => cell,
+            Err(error) => return Err(Rejected { error, returned: (context, memory) }),
+        };
+        // SAFETY: The cell is new; no packet will come for it, unless it is posted.
+        let (status, bytes) = unsafe {
+            Cell::set_handle(cell, Handle::NONE);
+            Cell::renew(cell);
+            let place = Body::<C, O, W>::place(cell, context, memory);
+            cell.as_ref().state.begin(others);
+            // "The buffer is filled with the first part of the datagram"
+            // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
+            result.unwrap_or_else(|| (STATUS_BUFFER_OVERFLOW, (*place).room()))
+        };
+        Ok(Launched::Unqueued(Unqueued { cell, status, bytes, types: PhantomData }))
     }
 }
 
@@ -420,46 +462,79 @@ fn not_called<C, O: Operation, W: Way<O>>(
     cause: Cause,
 ) -> Box<Rejected<(C, O::Memory)>> {
     // SAFETY: The cell is ours alone, and filled with these types.
-    let returned = unsafe { withdraw::<C, O, W>(cell) };
+    let returned = unsafe { take_out::<C, O, W>(cell) };
     Box::new(Rejected { error: cause.into(), returned })
 }
 
-/// Whether a packet may come although the call has failed at once. On Windows
-/// none does, unless a device has warned. Wine queues one for reads and writes
-/// of files and devices that it fails once it has tried them: `NtReadFile` and
-/// `NtWriteFile` in
+/// Whether a packet may come although the call has failed at once with an
+/// error. On Windows none does, of functions that are known. Wine queues one for reads
+/// and writes of Unix files and devices that it fails once it has tried them:
+/// `NtReadFile` and `NtWriteFile` in
 /// <https://gitlab.winehq.org/wine/wine/-/blob/wine-10.0/dlls/ntdll/unix/file.c>.
 /// Named pipes are its server's, which queues none.
-fn may_leave_a_packet(verdict: &Verdict, facts: &'static Facts, handle: Handle) -> bool {
-    matches!(*verdict, Verdict::NotStarted { code } if may_be_a_warning(code, facts))
-        || !matches!(facts.errors, Errors::AllBut(_))
-            && sys::is_wine()
-            && sys::nature(handle) != Nature::Pipe
+fn may_leave_a_packet(facts: &'static Facts, handle: Handle) -> bool {
+    match facts.errors {
+        Errors::AllBut(_) => false,
+        Errors::AllButDeviceWarnings => sys::is_wine() && sys::has_messages(handle).is_none(),
+        Errors::Unknown => true,
+    }
 }
 
-/// Drops what an operation was to be started with.
+/// Takes a cell that was begun back from all its holders, unless a packet has
+/// come for it all the same and somebody has it: what it was begun with, and
+/// what its status word said.
+///
+/// # Safety
+///
+/// A part in the cell is the caller's.
+unsafe fn withdraw(cell: NonNull<Cell>) -> Option<(u32, Taken)> {
+    // SAFETY: By the caller's promise.
+    unsafe { withdraw_unless(cell, |_| false) }
+}
+
+/// The same, unless a look at the status word says that a packet comes.
 ///
 /// # Safety
 ///
 /// As for [`withdraw`].
-#[cold]
-#[inline(never)]
-unsafe fn drop_placed<C, O: Operation, W: Way<O>>(cell: NonNull<Cell>) {
+unsafe fn withdraw_unless(
+    cell: NonNull<Cell>,
+    packet_comes: impl FnOnce(Taken) -> bool,
+) -> Option<(u32, Taken)> {
     // SAFETY: By the caller's promise.
-    let (context, memory) = unsafe { withdraw::<C, O, W>(cell) };
-    let mut panic = FirstPanic::none();
-    panic.catch(|| drop(context));
-    panic.catch(|| drop(memory));
-    panic.resume();
+    let (state, word) = unsafe { (&cell.as_ref().state, cell.as_ref().status_word()) };
+    let taken = word.take_for_certain(|| state.is_in_flight())?;
+    if packet_comes(taken) {
+        word.put_back(taken);
+        return None;
+    }
+    Some((state.withdraw(), taken))
 }
 
-/// Empties and frees a cell that the kernel does not have, nor its packet.
+/// Empties and frees a cell that was begun, unless a packet has come for it all
+/// the same and somebody has it.
+///
+/// # Safety
+///
+/// The caller filled the cell with these types, and a part in it is the
+/// caller's.
+#[cold]
+unsafe fn take_back<C, O: Operation, W: Way<O>>(cell: NonNull<Cell>) -> Option<(C, O::Memory)> {
+    // SAFETY: By the caller's promise; withdrawn, the cell is the caller's
+    // alone.
+    unsafe {
+        withdraw(cell)?;
+        Some(take_out::<C, O, W>(cell))
+    }
+}
+
+/// Empties and frees a cell.
 ///
 /// # Safety
 ///
 /// The caller owns the cell alone, and filled it with these types.
 #[cold]
-unsafe fn withdraw<C, O: Operation, W: Way<O>>(cell: NonNull<Cell>) -> (C, O::Memory) {
+unsafe fn take_out<C, O: Operation, W: Way<O>>(cell: NonNull<Cell>) -> (C, O::Memory) {
     // SAFETY: By the caller's promise.
     unsafe {
         let parts = Body::<C, O, W>::remove(cell);
@@ -467,6 +542,22 @@ unsafe fn withdraw<C, O: Operation, W: Way<O>>(cell: NonNull<Cell>) -> (C, O::Me
         Cell::free(cell);
         parts
     }
+}
+
+/// Drops what an operation was to be started with, whose memory has panicked.
+///
+/// # Safety
+///
+/// As for [`take_out`].
+#[cold]
+#[inline(never)]
+unsafe fn drop_placed<C, O: Operation, W: Way<O>>(cell: NonNull<Cell>) {
+    // SAFETY: By the caller's promise.
+    let (context, memory) = unsafe { take_out::<C, O, W>(cell) };
+    let mut panic = FirstPanic::none();
+    panic.catch(|| drop(context));
+    panic.catch(|| drop(memory));
+    panic.resume();
 }
 
 #[cfg(test)]
@@ -477,7 +568,7 @@ mod tests {
 
     use super::super::definition::Finish;
     use super::super::lend::Keeps;
-    use super::super::object::{Object, StartedOn};
+    use super::super::object::Object;
     use super::super::starter::Submitted;
     use super::*;
     use crate::error::{STATUS_CANCELLED, STATUS_PENDING};
@@ -503,8 +594,8 @@ mod tests {
             unreachable!("there is no kernel")
         }
 
-        const SUCCEEDED: Option<fn(&Unchecked<F>, StartedOn) -> Result<(), u32>> =
-            Some(|watching, _| match (watching.0.0)() {
+        const SUCCEEDED: Option<fn(&Unchecked<F>) -> Result<(), u32>> =
+            Some(|watching| match (watching.0.0)() {
                 0 => Ok(()),
                 status => Err(status),
             });
@@ -552,6 +643,19 @@ mod tests {
         )
     }
 
+    /// Ends an operation in the kernel's place.
+    fn end(cell: NonNull<Cell>, status: u32) {
+        // SAFETY: The kernel knows nothing of the operation.
+        unsafe {
+            Cell::set_bytes(cell, 0);
+            cell.as_ref().status_word().write(status);
+        }
+    }
+
+    fn packet_of(cell: NonNull<Cell>) -> Packet {
+        Packet { overlapped: Cell::address(cell), key: 0, bytes: 0, failed: false }
+    }
+
     #[test]
     fn an_operation_is_pending_until_the_kernel_says_otherwise() {
         let cells = Cells::<()>::reserve(1).unwrap();
@@ -559,11 +663,15 @@ mod tests {
         let launched = launch(&cells, target, (), Watching(|| 0), || {
             let cell = cells.slab().all_in_flight().next().unwrap();
             // SAFETY: There is no kernel.
-            assert_eq!(unsafe { Cell::result(cell) }.0, STATUS_PENDING);
+            let word = unsafe { cell.as_ref() }.status_word();
+            let taken = word.take();
+            assert_eq!(taken.status(), STATUS_PENDING);
+            word.put_back(taken);
             Answer::Code(ERROR_INVALID_HANDLE)
         });
         let Ok(Launched::Refused(refused)) = launched else { panic!("it is refused") };
-        assert!(refused.settle(&cells).is_err());
+        let port = Port::create(0).unwrap();
+        assert!(refused.settle(&cells, &port, false).is_err());
     }
 
     #[test]
@@ -591,12 +699,12 @@ mod tests {
         assert!(matches!(launched, Ok(Launched::InFlight(_))));
         drop(launched);
         let cell = cells.slab().all_in_flight().next().unwrap();
-        // SAFETY: The kernel knows nothing of the operation: it is over.
-        unsafe { Cell::set_result(cell, 0, 0) };
+        end(cell, 0);
         let address = Cell::address(cell);
         let found = cells.find(address).expect("it is one of ours");
-        assert!(found.claim_alone(drop).is_none(), "it takes the long way");
-        assert_eq!(found.claim().expect("it is in flight").complete(0).context, 7);
+        let taken = found.claim_alone(drop).expect_err("it takes the long way");
+        let dequeued = found.claim(taken, false).expect("it is in flight");
+        assert_eq!(dequeued.complete(0).context, 7);
         assert_eq!(seen.get(), 1);
     }
 
@@ -608,11 +716,10 @@ mod tests {
             let target = nothing(skips);
             let answer = if skips { Answer::Finished(0) } else { Answer::Code(ERROR_IO_PENDING) };
             let completion = match launch(&cells, target, 7, failing(), || answer) {
-                Ok(Launched::Unqueued(done)) => done.complete(0),
+                Ok(Launched::Unqueued(done)) => done.complete(0).unwrap(),
                 Ok(Launched::InFlight(pending)) => {
-                    // SAFETY: The kernel knows nothing of the operation: it is over.
-                    unsafe { Cell::set_result(pending.cell(), 0, 0) };
-                    let dequeued = cells.claim(Cell::address(pending.cell()));
+                    end(pending.cell(), 0);
+                    let dequeued = cells.claim(packet_of(pending.cell()), Taken::NOTHING);
                     assert!(pending.result().is_some_and(|result| result.is_err()));
                     dequeued.expect("it is in flight").complete(0)
                 }
@@ -635,12 +742,11 @@ mod tests {
             let launched = cells.launch_with::<Post, Owned<false>>(target, (), (), || Ok(()), call);
             let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
             let address = Cell::address(pending.cell());
-            // SAFETY: The kernel knows nothing of the operation: it is over.
-            unsafe { Cell::set_result(pending.cell(), status, 0) };
+            end(pending.cell(), status);
             drop(pending);
             let found = cells.find(address).expect("it is one of ours");
-            assert!(found.claim_alone(drop).is_none(), "{status:#x}");
-            assert!(found.claim().is_some());
+            let taken = found.claim_alone(drop).expect_err("it says something");
+            assert_eq!(found.claim(taken, false).is_some(), status != STATUS_PENDING);
         }
     }
 
@@ -656,9 +762,8 @@ mod tests {
         });
         let launched = launch(&cells, target, 7, watching, || Answer::Code(ERROR_IO_PENDING));
         let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
-        // SAFETY: The kernel knows nothing of the operation: it is over.
-        unsafe { Cell::set_result(pending.cell(), 0, 0) };
-        let dequeued = cells.claim(Cell::address(pending.cell()));
+        end(pending.cell(), 0);
+        let dequeued = cells.claim(packet_of(pending.cell()), Taken::NOTHING);
         assert!(dequeued.is_some() && pending.is_completed());
         assert_eq!(in_flight.get(), 1, "it is not over before");
     }

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use crate::buffer::{IoBuf, IoBufMut};
-use crate::sys::{AddressRegion, InPlace, Region, RegionMut, SocketAddress, Transferred};
+use crate::sys::{AddressRegion, InPlace, Region, RegionMut, SocketAddress, Transferred, cut};
 
 /// Memory that can be lent to the kernel: what stays in the port's memory while
 /// an operation is in flight.
@@ -26,6 +26,12 @@ pub unsafe trait Lend {
 
     /// Where the memory is.
     fn lend(&mut self, place: &InPlace) -> Self::Lent;
+
+    /// How many bytes an operation can put there.
+    #[inline]
+    fn room(&mut self) -> u32 {
+        0
+    }
 
     /// Takes note of what an operation has put into the memory, and returns what it
     /// had no room for: that is in the next part.
@@ -119,6 +125,10 @@ unsafe impl<B: IoBufMut> Lend for Fills<B> {
         place.region_mut(start, length)
     }
 
+    fn room(&mut self) -> u32 {
+        cut(self.0.writable().1)
+    }
+
     #[inline]
     fn filled(&mut self, bytes: Transferred) -> Transferred {
         let (filled, left) = bytes.split(self.0.writable().1);
@@ -148,6 +158,10 @@ unsafe impl<B: IoBufMut> Lend for Overwrites<B> {
         let (start, length) = self.0.initialized_mut();
         place.region_mut(start, length)
     }
+
+    fn room(&mut self) -> u32 {
+        cut(self.0.initialized_mut().1)
+    }
 }
 
 // SAFETY: The memory is the value's own.
@@ -169,6 +183,10 @@ unsafe impl<A: Lend, B: Lend> Lend for (A, B) {
         (self.0.lend(place), self.1.lend(place))
     }
 
+    fn room(&mut self) -> u32 {
+        self.0.room().saturating_add(self.1.room())
+    }
+
     #[inline]
     fn filled(&mut self, bytes: Transferred) -> Transferred {
         let left = self.0.filled(bytes);
@@ -183,6 +201,10 @@ unsafe impl<L: Lend, const N: usize> Lend for [L; N] {
     #[inline]
     fn lend(&mut self, place: &InPlace) -> Self::Lent {
         self.each_mut().map(|part| part.lend(place))
+    }
+
+    fn room(&mut self) -> u32 {
+        self.iter_mut().fold(0, |room, part| part.room().saturating_add(room))
     }
 
     #[inline]

@@ -22,8 +22,10 @@ mod object;
 mod pending;
 mod rule;
 mod slab;
+mod socket_guard;
 mod starter;
 mod state;
+mod status_word;
 
 // What the protocols are made of; `loom-tests` puts loom's in their place.
 use std::sync::atomic;
@@ -37,8 +39,11 @@ pub use definition::{Finish, Operation, Outcome};
 pub(crate) use definition::{Owned, Way};
 pub(crate) use launch::{Cells, Launched};
 pub use lend::{Address, Fills, Keeps, Lend, Overwrites, Sends, Transparent};
+pub use object::Object;
 pub(crate) use object::What;
-pub use object::{Object, StartedOn};
 pub use pending::{InScope, Pending, Started};
 pub(crate) use slab::{DEFAULT_OPERATIONS, MAX_OPERATIONS};
+pub use socket_guard::{Gone, HandleGuard};
+pub(crate) use socket_guard::{HandleGuards, IdleGuards};
 pub use starter::{RawCall, Starter, Submitted, win32_result, winsock_result};
+pub(crate) use status_word::Taken;

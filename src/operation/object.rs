@@ -1,9 +1,11 @@
 //! What an operation may know of the handle that it is started on.
 
 use std::os::windows::io::RawHandle;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::definition::Operation;
+use super::socket_guard::{HandleGuard, HandleGuards, IdleGuards};
 use crate::error::{Error, Result, refusal};
 use crate::sys::{self, Handle};
 
@@ -45,6 +47,8 @@ pub struct Object<'a> {
     pub(crate) handle: Handle,
     /// Whether it is known to be a listening socket.
     pub(crate) listens: &'a AtomicBool,
+    /// Its guard, and where that comes from.
+    pub(crate) guards: (&'a HandleGuards, &'a Arc<IdleGuards>),
     /// Whether the handle skips the packets of inline successes.
     pub(crate) skips: bool,
 }
@@ -75,6 +79,25 @@ impl Object<'_> {
     #[must_use]
     pub fn raw(&self) -> RawHandle {
         self.handle.raw()
+    }
+
+    /// A guard of the handle, for what is left to be done on it when the operation
+    /// has [succeeded](Operation::SUCCEEDED): keep it in the operation's memory.
+    #[must_use]
+    pub fn guard(&self) -> HandleGuard {
+        let (guard, idle) = self.guards;
+        let new = || (idle.take(self.handle), Arc::clone(idle));
+        HandleGuard(Arc::clone(&guard.get_or_init(new).0))
+    }
+
+    /// Refuses sockets of families whose addresses are not known.
+    pub(crate) fn check_family(&self) -> Result<()> {
+        match self.what {
+            What::Stream { family, .. } if !sys::is_ip(family) => {
+                Err(Error::misuse(&refusal::FAMILY))
+            }
+            _ => Ok(()),
+        }
     }
 
     #[inline(always)]
@@ -108,6 +131,7 @@ impl Object<'_> {
     /// the operation wait for ever; one that does has to be asked once. The address
     /// family of what it accepts.
     pub(crate) fn check_listener(&self) -> Result<u16> {
+        self.check_family()?;
         let listens = || self.listens.load(Ordering::Relaxed) || sys::is_listening(self.handle);
         match self.what {
             What::Stream { family, .. } if listens() => {
@@ -116,22 +140,5 @@ impl Object<'_> {
             }
             _ => Err(Error::misuse(&refusal::NOT_LISTENING)),
         }
-    }
-}
-
-/// The handle that an operation was started on, as its value alone: it may have been
-/// closed since, and the value be another's by now.
-#[derive(Clone, Copy, Debug)]
-pub struct StartedOn(pub(super) Handle);
-
-impl StartedOn {
-    /// The value.
-    #[must_use]
-    pub fn raw(self) -> RawHandle {
-        self.0.raw()
-    }
-
-    pub(crate) fn handle(self) -> Handle {
-        self.0
     }
 }

@@ -154,6 +154,13 @@ impl<B, S> Pending<B, S> {
     /// in time ([`Error::is_cancelled`](crate::Error::is_cancelled)) or the
     /// operation was faster, and then it has its data.
     ///
+    /// Once the handle has been closed, the request is made all the same, on
+    /// its value: there, it finds nothing. In a process with strict handle
+    /// checks (`PROCESS_MITIGATION_STRICT_HANDLE_CHECK_POLICY`) the system
+    /// raises an exception for a value that stands for nothing. So do not ask
+    /// there for what was in flight on a handle that is closed, and dequeue its
+    /// completion before you drop the port, which asks for all.
+    ///
     /// # Errors
     ///
     /// What the system answers to a request that it could not take; that there

@@ -1,15 +1,10 @@
 //! The packet rule: whether a packet comes for an operation, decided in this
 //! one function from what the call answered and nothing else.
 
-use windows_sys::Win32::Foundation::{
-    ERROR_BEGINNING_OF_MEDIA, ERROR_BUS_RESET, ERROR_BUSY, ERROR_DEVICE_DOOR_OPEN,
-    ERROR_DEVICE_REQUIRES_CLEANING, ERROR_END_OF_MEDIA, ERROR_FILEMARK_DETECTED, ERROR_IO_PENDING,
-    ERROR_MEDIA_CHANGED, ERROR_NO_DATA_DETECTED, ERROR_NO_MORE_FILES, ERROR_NO_MORE_ITEMS,
-    ERROR_NOT_READY, ERROR_OUT_OF_PAPER, ERROR_PARTIAL_COPY, ERROR_SETMARK_DETECTED,
-};
+use windows_sys::Win32::Foundation::ERROR_IO_PENDING;
 
-use crate::sys::Answer;
-use crate::sys::{Errors, Facts};
+use crate::error::is_warning;
+use crate::sys::{self, Answer, Errors, Facts};
 
 /// What follows from the answer of a call that starts an operation.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,16 +15,26 @@ pub(super) enum Verdict {
     /// The operation has succeeded with this byte count, and there will be no
     /// packet.
     Finished { bytes: u32 },
-    /// The call has failed with a code that says that the operation is over,
-    /// with this status, and there will be no packet.
+    /// The call has failed with this code; see [`failure`].
+    Failed { code: u32 },
+}
+
+/// What follows from the code of a call that has failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The operation has ended with a warning. A packet was queued if the system
+    /// has written a status.
+    Warned,
+    /// The code says that the operation is over, with this status, and there will
+    /// be no packet.
     Over { status: u32 },
-    /// The operation was not started: the call says so.
-    NotStarted { code: u32 },
+    /// The operation was not started.
+    NotStarted,
 }
 
 /// `skips`: the handle is in the mode `FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`.
-#[inline(always)]
-pub(super) fn verdict(answer: Answer, facts: &'static Facts, skips: bool) -> Verdict {
+#[inline]
+pub(super) fn verdict(answer: Answer, skips: bool) -> Verdict {
     match answer {
         Answer::Code(ERROR_IO_PENDING) => Verdict::PacketComes,
         // "a completion packet is queued [...] even if the I/O operation
@@ -37,172 +42,120 @@ pub(super) fn verdict(answer: Answer, facts: &'static Facts, skips: bool) -> Ver
         // (https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-setfilecompletionnotificationmodes).
         Answer::Finished(_) if !skips => Verdict::PacketComes,
         Answer::Finished(bytes) => Verdict::Finished { bytes },
-        Answer::Code(code) => refused(code, facts),
+        Answer::Code(code) => Verdict::Failed { code },
     }
 }
 
-#[cold]
-fn refused(code: u32, facts: &'static Facts) -> Verdict {
-    if facts.warnings.contains(&code) {
-        return Verdict::PacketComes;
+/// `last_status`: the status of the last call of the thread's that has noted one.
+pub(super) fn failure(code: u32, facts: &'static Facts, last_status: u32) -> Failure {
+    // A code alone does not tell a device's warning from an error.
+    let is_devices_warning = || is_warning(last_status) && sys::win32_code(last_status) == code;
+    let warns = match facts.errors {
+        // Of some it is not certain that they are errors.
+        Errors::AllBut(codes) => codes.contains(&code),
+        Errors::AllButDeviceWarnings | Errors::Unknown => is_devices_warning(),
+    };
+    // Of a warning the call says that it failed, and the packet comes all the
+    // same. "The status block [...] is not updated until the packet is
+    // removed, except when the original call returned an error synchronously"
+    // (https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports).
+    if warns || is_cut(code, facts) {
+        return Failure::Warned;
     }
     match facts.over.iter().find(|(over, _)| *over == code) {
-        Some((_, status)) => Verdict::Over { status: *status },
+        Some(&(_, status)) => Failure::Over { status },
         // "Any other error code indicates that the overlapped operation was
         // not successfully initiated and no completion indication will occur"
         // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
-        None => Verdict::NotStarted { code },
+        None => Failure::NotStarted,
     }
 }
 
-/// Whether the code of a call that failed may stand for a warning, of which a
-/// packet comes, as well as for an error, of which none comes: the code alone does
-/// not tell. (Devices warn with the statuses 0x80000006 to 0x80000289, here as
-/// `RtlNtStatusToDosError` translates them, but for the buffer overflow.)
-pub(super) fn may_be_a_warning(code: u32, facts: &'static Facts) -> bool {
-    match facts.errors {
-        Errors::Unknown => true,
-        Errors::AllBut(codes) => codes.contains(&code),
-        Errors::AllButDeviceWarnings => matches!(
-            code,
-            ERROR_BEGINNING_OF_MEDIA
-                | ERROR_BUS_RESET
-                | ERROR_BUSY
-                | ERROR_DEVICE_DOOR_OPEN
-                | ERROR_DEVICE_REQUIRES_CLEANING
-                | ERROR_END_OF_MEDIA
-                | ERROR_FILEMARK_DETECTED
-                | ERROR_MEDIA_CHANGED
-                | ERROR_NO_DATA_DETECTED
-                | ERROR_NO_MORE_FILES
-                | ERROR_NO_MORE_ITEMS
-                | ERROR_NOT_READY
-                | ERROR_OUT_OF_PAPER
-                | ERROR_PARTIAL_COPY
-                | ERROR_SETMARK_DETECTED
-        ),
-    }
+/// Whether the call says that a message was cut to fit into the buffer.
+pub(super) fn is_cut(code: u32, facts: &'static Facts) -> bool {
+    facts.warnings.contains(&code)
 }
 
 #[cfg(test)]
 mod tests {
-    use windows_sys::Win32::Foundation::{ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_MORE_DATA};
+    use windows_sys::Win32::Foundation::{
+        ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_MORE_DATA, ERROR_PIPE_CONNECTED,
+    };
 
     use super::*;
     use crate::error::STATUS_END_OF_FILE;
 
     const MESSAGE_TRUNCATED: u32 = 10040;
 
-    #[test]
-    fn a_code_that_a_device_warns_with_may_leave_a_packet() {
-        for code in
-            [1100, 1101, 1102, 1103, 1104, 1110, 1111, 1165, 1166, 18, 21, 28, 170, 259, 299]
-        {
-            assert!(may_be_a_warning(code, Facts::ReadFile), "{code}");
-            assert!(may_be_a_warning(code, Facts::WriteFile), "{code}");
-            assert!(!may_be_a_warning(code, Facts::WSARecv), "{code}");
-        }
-        for code in [2, 5, 6, 38, 87, 109, 232, 995] {
-            assert!(!may_be_a_warning(code, Facts::ReadFile), "{code}");
-        }
-    }
-
-    const CALLS: [&Facts; 6] = [
+    const CALLS: [&Facts; 10] = [
         Facts::ReadFile,
         Facts::WriteFile,
         Facts::WSARecv,
         Facts::WSASend,
+        Facts::WSARecvFrom,
+        Facts::WSASendTo,
         Facts::AcceptEx,
         Facts::ConnectEx,
+        Facts::ConnectNamedPipe,
+        Facts::DeviceIoControl,
     ];
 
     #[test]
     fn what_pends_has_a_packet_whatever_the_mode() {
-        for call in CALLS {
-            for skips in [false, true] {
-                let answer = Answer::Code(ERROR_IO_PENDING);
-                assert_eq!(verdict(answer, call, skips), Verdict::PacketComes);
-            }
+        for skips in [false, true] {
+            assert_eq!(verdict(Answer::Code(ERROR_IO_PENDING), skips), Verdict::PacketComes);
         }
     }
 
     #[test]
     fn an_inline_success_has_a_packet_unless_it_is_skipped() {
-        for call in CALLS {
-            let answer = Answer::Finished(7);
-            assert_eq!(verdict(answer, call, false), Verdict::PacketComes);
-            assert_eq!(verdict(answer, call, true), Verdict::Finished { bytes: 7 });
-        }
+        assert_eq!(verdict(Answer::Finished(7), false), Verdict::PacketComes);
+        assert_eq!(verdict(Answer::Finished(7), true), Verdict::Finished { bytes: 7 });
     }
 
     #[test]
-    fn an_inline_warning_has_a_packet_though_the_call_fails() {
-        let (pipe, datagram) = (Answer::Code(ERROR_MORE_DATA), Answer::Code(MESSAGE_TRUNCATED));
-        assert_eq!(verdict(pipe, Facts::ReadFile, false), Verdict::PacketComes);
-        assert_eq!(verdict(datagram, Facts::WSARecv, false), Verdict::PacketComes);
-    }
-
-    /// It is an error, but Wine queues a packet of it.
-    #[test]
-    fn a_message_too_long_to_send_may_leave_a_packet() {
-        for call in [Facts::WSASend, Facts::WSASendTo] {
-            let verdict = verdict(Answer::Code(MESSAGE_TRUNCATED), call, false);
-            assert_eq!(verdict, Verdict::NotStarted { code: MESSAGE_TRUNCATED });
-            assert!(may_be_a_warning(MESSAGE_TRUNCATED, call));
-            assert!(!may_be_a_warning(10054, call));
-        }
-    }
-
-    #[test]
-    fn any_error_of_a_function_of_which_nothing_is_known_may_leave_a_packet() {
-        static UNKNOWN: Facts = Facts::new("Unknown");
-        // SAFETY: It is not called.
-        static KNOWN: Facts = unsafe { Facts::new("Known").errors_have_no_packet() };
-        for code in [1, 5, 6, 87, 317, 1165] {
-            assert!(may_be_a_warning(code, &UNKNOWN), "{code}");
-            assert!(!may_be_a_warning(code, &KNOWN), "{code}");
-        }
-    }
-
-    #[test]
-    fn an_inline_end_of_file_is_finished_without_a_packet() {
-        for code in [ERROR_HANDLE_EOF, ERROR_BROKEN_PIPE] {
-            for skips in [false, true] {
-                assert_eq!(
-                    verdict(Answer::Code(code), Facts::ReadFile, skips),
-                    Verdict::Over { status: STATUS_END_OF_FILE }
-                );
-            }
-            let written = verdict(Answer::Code(code), Facts::WriteFile, false);
-            assert_eq!(written, Verdict::NotStarted { code });
-        }
-    }
-
-    #[test]
-    fn every_other_error_has_no_packet() {
-        for call in CALLS {
-            for code in [5, 6, 64, 87, 995, 10038, 10054, 10057] {
-                let refused = verdict(Answer::Code(code), call, false);
-                assert_eq!(refused, Verdict::NotStarted { code });
+    fn what_a_code_means_depends_on_the_call() {
+        let warned = [
+            (ERROR_MORE_DATA, Facts::ReadFile),
+            (ERROR_MORE_DATA, Facts::DeviceIoControl),
+            (MESSAGE_TRUNCATED, Facts::WSARecv),
+            (MESSAGE_TRUNCATED, Facts::WSARecvFrom),
+            (MESSAGE_TRUNCATED, Facts::WSASend),
+            (MESSAGE_TRUNCATED, Facts::WSASendTo),
+        ];
+        let over = [
+            (ERROR_HANDLE_EOF, Facts::ReadFile, STATUS_END_OF_FILE),
+            (ERROR_BROKEN_PIPE, Facts::ReadFile, STATUS_END_OF_FILE),
+            (ERROR_PIPE_CONNECTED, Facts::ConnectNamedPipe, 0),
+        ];
+        let others = [5, 6, 64, 87, 995, 10038, 10054, 10057];
+        let codes = warned.iter().map(|row| row.0).chain(over.map(|row| row.0)).chain(others);
+        for code in codes {
+            for facts in CALLS {
+                let is_over = over.iter().find(|row| (row.0, row.1) == (code, facts));
+                let expected = match is_over {
+                    Some(&(_, _, status)) => Failure::Over { status },
+                    None if warned.contains(&(code, facts)) => Failure::Warned,
+                    None => Failure::NotStarted,
+                };
+                // Whatever the last status is of.
+                assert_eq!(failure(code, facts, 0xC000_0022), expected, "{code} {facts:?}");
             }
         }
     }
 
-    /// The same code on another call is an error like any other.
     #[test]
-    fn a_code_means_a_packet_or_an_end_only_on_the_call_that_it_is_known_of() {
-        for call in CALLS {
-            let files = [ERROR_MORE_DATA, ERROR_BROKEN_PIPE];
-            for (code, known) in files
-                .map(|code| (code, Facts::ReadFile))
-                .into_iter()
-                .chain([(MESSAGE_TRUNCATED, Facts::WSARecv)])
-            {
-                if call != known {
-                    let refused = verdict(Answer::Code(code), call, false);
-                    assert_eq!(refused, Verdict::NotStarted { code }, "{call:?}");
-                }
+    fn a_device_warns_where_the_status_says_so() {
+        for status in [0x8000_000D, 0x8000_000E, 0x8000_0010, 0x8000_001E] {
+            let code = sys::win32_code(status);
+            for call in [Facts::ReadFile, Facts::WriteFile, Facts::DeviceIoControl] {
+                assert_eq!(failure(code, call, status), Failure::Warned);
+                assert_eq!(failure(5, call, status), Failure::NotStarted, "of another call");
             }
+            assert_eq!(failure(code, Facts::WSARecv, status), Failure::NotStarted, "none noted");
         }
+        // The code of a device's warning, too.
+        let code = sys::win32_code(0xC000_00A3);
+        assert_eq!(failure(code, Facts::ReadFile, 0xC000_00A3), Failure::NotStarted);
     }
 }

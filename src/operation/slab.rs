@@ -27,6 +27,10 @@ const COMMIT_STEP: u32 = 64 * 1024 / SIZE;
 /// threads when the port closes.
 const RESERVED: u32 = NONE;
 
+/// How far the address of a stale cell's release marker is from the cell's: no
+/// `OVERLAPPED` is there.
+const RELEASE: usize = 1;
+
 /// The most operations that a port is built for: 2 GiB of address space.
 pub(crate) const MAX_OPERATIONS: u32 = (1 << 24) - 2;
 
@@ -256,18 +260,28 @@ impl Slab {
         unsafe { sys::release(this.base.cast()) };
     }
 
-    /// Whether a packet with this address is one that should not have come,
-    /// for a cell that was given up because of that. The cell is of use again.
+    /// Whether a packet with this address is one that is not to be seen: it is
+    /// for a stale cell, or says that such a cell is of use again.
     pub fn swallow(&self, address: usize) -> bool {
-        let Some(cell) = self.find(address) else { return false };
         // SAFETY: Cells that have been used are initialised.
-        let state = &unsafe { cell.as_ref() }.state;
-        let stale = state.is_stale();
-        if state.recover() {
-            // SAFETY: An abandoned cell is empty, and its packet has come.
-            unsafe { Cell::free(cell) };
+        if self.find(address).is_some_and(|cell| unsafe { cell.as_ref() }.state.is_stale()) {
+            return true;
         }
-        stale
+        let Some(cell) = self.find(address.wrapping_sub(RELEASE)) else { return false };
+        // SAFETY: As above; an abandoned cell is empty, and the packets that
+        // were queued before this one have been dequeued.
+        unsafe {
+            if cell.as_ref().state.recover() {
+                Cell::free(cell);
+            }
+        }
+        true
+    }
+
+    /// The address that the packet carries which makes a stale cell of use
+    /// again.
+    pub fn release_marker(cell: NonNull<Cell>) -> usize {
+        Cell::address(cell) + RELEASE
     }
 
     /// Takes back the cells whose packets have not come. The port is closed:

@@ -3,8 +3,9 @@
 //!
 //! A cell has up to four holders at a time, a bit each. The kernel's bit is
 //! set before the call that starts the operation, and turns into the
-//! completion's when the packet is dequeued. Whoever removes the last bit owns
-//! the cell alone and frees it.
+//! completion's when the operation is ended, by whoever has taken its
+//! [status](super::status_word). Whoever removes the last bit owns the cell alone
+//! and frees it.
 
 use super::atomic::{AtomicU32, Ordering};
 
@@ -25,17 +26,16 @@ pub(crate) enum Holder {
 const HOLDERS: u32 = 15;
 /// What the operation returns has been moved out of the cell.
 const TAKEN: u32 = 16;
-/// A thread is turning the kernel's part into the completion's, or taking it
-/// back for the caller.
-const BUSY: u32 = 32;
 /// Nobody holds the cell, but a packet may still come for it.
-const STALE: u32 = 64;
+const STALE: u32 = 32;
+/// Of a stale cell: it has not been emptied yet.
+const FILLED: u32 = 256;
 /// Not a holder, but given with them: the operation takes the long way. Its
 /// payload has work to do when the packet is dequeued, or its cell has a block
 /// to free.
-pub(super) const LONG_WAY: u32 = 128;
+pub(super) const LONG_WAY: u32 = 64;
 /// Not a holder either: the payload has to be dropped, or moved out.
-pub(super) const DROPS: u32 = 256;
+pub(super) const DROPS: u32 = 128;
 
 const KERNEL: u32 = Holder::Kernel as u32;
 const COMPLETION: u32 = Holder::Completion as u32;
@@ -43,11 +43,6 @@ const SCOPE: u32 = Holder::Scope as u32;
 
 #[derive(Debug, Default)]
 pub(crate) struct State(AtomicU32);
-
-/// Says that the packet of a cell has been dequeued, and that nobody else may
-/// change its state.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Alone(());
 
 impl State {
     /// Gives a free cell to the kernel and to `others` (and says whether the
@@ -66,35 +61,27 @@ impl State {
         self.0.load(Ordering::Acquire) & KERNEL != 0
     }
 
-    /// A packet was dequeued: whether nobody else has a part that could change
-    /// meanwhile, and the operation takes the short way. Then this thread may
-    /// [complete](Self::complete_alone) it without a claim.
+    /// Whether the kernel holds the cell, nobody else has a part that could
+    /// change meanwhile, and the operation takes the short way. For the thread
+    /// that has taken its status.
     #[inline]
-    pub fn claim_alone(&self) -> Option<Alone> {
-        // Without its `Pending` the call has returned and withdraws nothing
-        // any more, nobody joins, and a scope stays until the operation is
-        // over.
-        (self.0.load(Ordering::Acquire) & !(SCOPE | DROPS) == KERNEL).then_some(Alone(()))
+    pub fn is_alone_in_flight(&self) -> bool {
+        // Without its `Pending` the call has returned, nobody joins, and a scope
+        // stays until the operation is over.
+        self.0.load(Ordering::Acquire) & !(SCOPE | DROPS) == KERNEL
     }
 
-    /// A packet was dequeued: takes the kernel's part for this thread, which
-    /// must [complete](Self::complete) it. `false` if the kernel does not hold
-    /// the cell.
-    pub fn claim(&self) -> bool {
-        self.take_from_kernel(|state| state | BUSY).is_some()
-    }
-
-    /// Hands the kernel's part on to the completion, and publishes what the
-    /// dequeuing thread wrote.
+    /// Hands the kernel's part on to the completion of an operation that is
+    /// [alone](Self::is_alone_in_flight), and publishes what the thread wrote.
     #[inline]
-    pub fn complete_alone(&self, _alone: Alone) {
+    pub fn complete_alone(&self) {
         let state = self.0.load(Ordering::Relaxed);
         self.0.store(state ^ (KERNEL | COMPLETION), Ordering::Release);
     }
 
-    /// The same after [`claim`](Self::claim).
+    /// The same whoever else has a part.
     pub fn complete(&self) {
-        self.0.fetch_xor(KERNEL | BUSY | COMPLETION, Ordering::AcqRel);
+        self.0.fetch_xor(KERNEL | COMPLETION, Ordering::AcqRel);
     }
 
     /// The call finished without a packet: the cell is the completion's, and
@@ -105,14 +92,12 @@ impl State {
         self.0.store(COMPLETION | state & (LONG_WAY | DROPS), Ordering::Relaxed);
     }
 
-    /// The call said that no packet will come: takes the cell back from all
-    /// holders, for the thread that made the call, and returns what it has
-    /// [begun](Self::begin) with. `None` if a packet has come all the same and
-    /// another thread has claimed it.
-    pub fn withdraw(&self) -> Option<u32> {
-        // The other holders are this thread's own, not given out yet. In one
-        // step, so that a packet that comes meanwhile is never a foreign one.
-        self.take_from_kernel(|_| STALE | BUSY).map(|state| state & !KERNEL)
+    /// The call said that no packet will come, and its thread has taken the
+    /// status: takes the cell back from all holders, and returns what it has
+    /// [begun](Self::begin) with. From now on, its packets are late.
+    pub fn withdraw(&self) -> u32 {
+        // The other holders are this thread's own, not given out yet.
+        self.0.swap(STALE | FILLED, Ordering::AcqRel) & !KERNEL
     }
 
     /// A withdrawn cell is empty, but a packet may still come for it.
@@ -125,24 +110,10 @@ impl State {
         self.0.load(Ordering::Acquire) & STALE != 0
     }
 
-    /// The packet of an abandoned cell has come: no other will, and the cell
-    /// is the caller's alone.
+    /// No packet will come any more for an [abandoned](Self::abandon) cell:
+    /// whether it was one, which is the caller's alone now.
     pub fn recover(&self) -> bool {
         self.0.compare_exchange(STALE, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
-    }
-
-    /// Turns the state of a cell that the kernel holds into another, unless
-    /// somebody else is doing so. What it was.
-    fn take_from_kernel(&self, taken: impl Fn(u32) -> u32) -> Option<u32> {
-        let mut state = self.0.load(Ordering::Acquire);
-        while state & (KERNEL | BUSY) == KERNEL {
-            let to = taken(state);
-            match self.0.compare_exchange(state, to, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(was) => return Some(was),
-                Err(now) => state = now,
-            }
-        }
-        None
     }
 
     /// Removes a holder. `true` if it was the last one, who owns the cell now.
@@ -164,7 +135,7 @@ impl State {
 
     /// Whether this holder is the only one left. Nobody can join it.
     pub fn is_held_only_by(&self, holder: Holder) -> bool {
-        self.0.load(Ordering::Acquire) & (HOLDERS | BUSY) == holder as u32
+        self.0.load(Ordering::Acquire) & HOLDERS == holder as u32
     }
 
     /// Claims what the operation returns for one of the holders.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Batch, Iocp, Shared};
 use crate::error::{Error, ForeignPacket, Result, refusal};
-use crate::operation::{CompletionStatus, Dequeued};
+use crate::operation::{CompletionStatus, Dequeued, Taken};
 use crate::sys::{INFINITE, Landing, Packet};
 
 /// What a packet is that completes nothing.
@@ -135,12 +135,14 @@ impl<C: Send + 'static> Shared<C> {
     fn next(&self, milliseconds: u32) -> Result<CompletionStatus<C>> {
         let mut landing = Landing::empty();
         let succeeded = self.port.dequeue_to(&mut landing, milliseconds);
+        let mut taken = Taken::NOTHING;
         if let Some((found, Packet { key, .. })) = self.cells.find_landed(&landing) {
-            if let Some(completion) = found.claim_alone(|operation| operation.complete(key)) {
-                return Ok(completion);
+            match found.claim_alone(|operation| operation.complete(key)) {
+                Ok(completion) => return Ok(completion),
+                Err(word) => taken = word,
             }
         }
-        let (operation, key) = self.next_after(&landing, succeeded, milliseconds)?;
+        let (operation, key) = self.next_after(&landing, succeeded, taken, milliseconds)?;
         Ok(operation.complete(key))
     }
 
@@ -152,10 +154,11 @@ impl<C: Send + 'static> Shared<C> {
         &self,
         landing: &Landing,
         succeeded: bool,
+        taken: Taken,
         milliseconds: u32,
     ) -> Result<(Dequeued<C>, usize)> {
-        let look = |packet: Packet| {
-            if let Some(operation) = self.cells.claim(packet.overlapped) {
+        let look = |packet: Packet, taken: Taken| {
+            if let Some(operation) = self.cells.claim(packet, taken) {
                 return Look { found: Some(Ok((operation, packet.key))), marked: false };
             }
             match self.other(packet) {
@@ -166,8 +169,10 @@ impl<C: Send + 'static> Shared<C> {
                 Other::Stray => Look { found: None, marked: false },
             }
         };
-        let looked = landing.check(succeeded).map(look);
-        self.look_on(looked, milliseconds, |left| self.port.dequeue(left).map(look))?
+        let looked = landing.check(succeeded).map(|packet| look(packet, taken));
+        self.look_on(looked, milliseconds, |left| {
+            self.port.dequeue(left).map(|packet| look(packet, Taken::NOTHING))
+        })?
     }
 
     /// Goes on after a look that is not all: until something is found, the time

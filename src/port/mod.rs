@@ -17,7 +17,7 @@ pub(crate) use gate::{Gate, Identity};
 pub use scope::Scope;
 
 use crate::error::{Error, Rejected, Result, refusal};
-use crate::operation::{Cells, DEFAULT_OPERATIONS, MAX_OPERATIONS};
+use crate::operation::{Cells, DEFAULT_OPERATIONS, IdleGuards, MAX_OPERATIONS, Taken};
 use crate::panics::FirstPanic;
 use crate::sys::{self, Packet};
 
@@ -88,6 +88,7 @@ pub(crate) struct Shared<C: Send + 'static> {
     /// written while somebody has to find all that is queued.
     in_hand: RwLock<()>,
     pub looks: Looks,
+    pub guards: Arc<IdleGuards>,
 }
 
 /// How often somebody has looked at the port who does not just wait for the
@@ -193,6 +194,7 @@ impl Builder {
                 gate: Gate::new(),
                 in_hand: RwLock::new(()),
                 looks: Looks::default(),
+                guards: Arc::default(),
             }),
         })
     }
@@ -271,7 +273,7 @@ impl<C: Send + 'static> Shared<C> {
     /// Queues the packet that wakes a thread to tell it that the port is
     /// closed. Each thread that takes it queues it again for the next.
     fn post_close_marker(&self) {
-        self.put_back(Packet { overlapped: self.cells.close_marker(), key: 0, bytes: 0 });
+        self.put_back(Packet::posted(self.cells.close_marker()));
     }
 
     /// Queues a packet that others are to dequeue.
@@ -293,7 +295,7 @@ impl<C: Send + 'static> Shared<C> {
         while in_flight > 0 && progress.elapsed() < PATIENCE {
             match self.port.dequeue(50) {
                 Ok(packet) => {
-                    if let Some(operation) = self.cells.claim(packet.overlapped) {
+                    if let Some(operation) = self.cells.claim(packet, Taken::NOTHING) {
                         panic.catch(|| drop(operation));
                         in_flight -= 1;
                         progress = Instant::now();

@@ -9,7 +9,7 @@ use super::{Iocp, Shared};
 use crate::error::Rejected;
 use crate::handle::{Associated, Queued};
 use crate::op::{self, on::Supports};
-use crate::operation::{Addresses, Borrowing, InScope, Operation, Pending, borrow};
+use crate::operation::{Addresses, Borrowing, InScope, Operation, Pending, Taken, borrow};
 use crate::panics;
 
 /// Where operations on borrowed buffers can be started; see [`Iocp::scope`].
@@ -231,7 +231,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
     where
         O::Memory: 'scope,
     {
-        if handle.object().is_socket() {
+        if handle.object(&self.port.shared().guards).is_socket() {
             self.start_on::<H, O, true>(handle, context, operation)
         } else {
             self.start_on::<H, O, false>(handle, context, operation)
@@ -249,7 +249,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         O::Memory: 'scope,
     {
         let shared = self.port.shared();
-        let on = handle.object();
+        let on = handle.object(&shared.guards);
         match on.split::<O, SOCKET>(operation) {
             Ok(parts) => self.borrowing.launch::<C, O, SOCKET>(
                 (&shared.cells, &shared.port),
@@ -281,7 +281,7 @@ impl<C: Send + 'static> Shared<C> {
         let (mut completed, mut others) = (Vec::new(), Vec::new());
         loop {
             let operation =
-                own.contain(packet.overlapped).then(|| self.cells.claim(packet.overlapped));
+                own.contain(packet.overlapped).then(|| self.cells.claim(packet, Taken::NOTHING));
             match operation.flatten() {
                 Some(operation) => completed.push(operation),
                 None => others.push(packet),

@@ -2,13 +2,11 @@
 //! packet rule and the errors have to know of it.
 
 use windows_sys::Win32::Foundation::{
-    ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_MORE_DATA, ERROR_PIPE_CONNECTED,
+    ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_MORE_DATA, ERROR_NO_DATA, ERROR_PIPE_CONNECTED,
 };
-use windows_sys::Win32::Networking::WinSock::WSAEMSGSIZE;
+use windows_sys::Win32::Networking::WinSock::{WSAEMSGSIZE, WSAENOTCONN};
 
-use crate::error::{
-    STATUS_END_OF_FILE, STATUS_INVALID_CONNECTION, STATUS_PENDING, STATUS_PIPE_BROKEN,
-};
+use crate::error::{ErrorKind, STATUS_END_OF_FILE, STATUS_PENDING, STATUS_PIPE_BROKEN};
 
 /// What kind of operation a completion belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,7 +54,7 @@ pub struct Facts {
     /// Whether it can be started on a handle that skips packets.
     pub(crate) skips: bool,
     pub(crate) ends: &'static [u32],
-    pub(crate) meanings: &'static [(u32, u32)],
+    pub(crate) kinds: &'static [(u32, ErrorKind)],
 }
 
 /// Which codes of a failed call are certain to be errors, of which no packet comes.
@@ -86,7 +84,7 @@ impl Facts {
             errors: Errors::Unknown,
             skips: false,
             ends: &[],
-            meanings: &[],
+            kinds: &[],
         }
     }
 
@@ -117,11 +115,10 @@ impl Facts {
         Self { ends: statuses, ..self }
     }
 
-    /// Statuses of a completion that mean something else than usual, and the code
-    /// that they mean.
+    /// Codes whose cause is another than usual, and which.
     #[must_use]
-    pub const fn meanings(self, statuses: &'static [(u32, u32)]) -> Self {
-        Self { meanings: statuses, ..self }
+    pub const fn kinds(self, codes: &'static [(u32, ErrorKind)]) -> Self {
+        Self { kinds: codes, ..self }
     }
 
     /// Codes of a failed call that say that the operation is over all the same,
@@ -203,14 +200,14 @@ impl FactsOn {
 macro_rules! facts {
     ($($name:ident = $text:literal $codes:ident
         $({ $kind:ident, over: $over:expr, warnings: $warnings:expr, errors: $errors:expr,
-            skips: $skips:expr, ends: $ends:expr, meanings: $meanings:expr })?;
+            skips: $skips:expr, ends: $ends:expr, kinds: $kinds:expr })?;
     )*) => {
         #[allow(non_upper_case_globals, reason = "they are the functions' own names")]
         impl Facts {
             $(pub(crate) const $name: &'static Facts = &Facts {
                 is_winsock: facts!(@$codes),
                 $(kind: OperationKind::$kind, over: $over, warnings: $warnings, errors: $errors,
-                    skips: $skips, ends: $ends, meanings: $meanings,)?
+                    skips: $skips, ends: $ends, kinds: $kinds,)?
                 ..Facts::new($text)
             };)*
         }
@@ -228,8 +225,14 @@ const CUT: u32 = WSAEMSGSIZE as u32;
 /// (<https://learn.microsoft.com/windows/win32/fileio/testing-for-the-end-of-a-file>).
 const ENDS: &[u32] = &[STATUS_END_OF_FILE, STATUS_PIPE_BROKEN];
 
-/// The client went away while it was being accepted.
-const GONE: &[(u32, u32)] = &[(STATUS_INVALID_CONNECTION, 10053)];
+/// A listener is never connected: this is the client that went away.
+const GONE: &[(u32, ErrorKind)] = &[(WSAENOTCONN as u32, ErrorKind::ConnectionAborted)];
+
+/// "Using a nonblocking-wait handle, the function returns zero immediately, and the
+/// GetLastError function returns `ERROR_NO_DATA`", if the pipe is empty
+/// (<https://learn.microsoft.com/windows/win32/ipc/named-pipe-type-read-and-wait-modes>).
+/// Of a write, it says that the other end is being closed.
+const EMPTY: &[(u32, ErrorKind)] = &[(ERROR_NO_DATA, ErrorKind::WouldBlock)];
 
 use Errors::{AllBut, AllButDeviceWarnings, Unknown};
 
@@ -241,27 +244,26 @@ use Errors::{AllBut, AllButDeviceWarnings, Unknown};
 // it.
 #[rustfmt::skip]
 facts! {
-    AcceptEx = "AcceptEx" Winsock { Accept, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], meanings: GONE };
-    ConnectEx = "ConnectEx" Winsock { Connect, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], meanings: &[] };
+    AcceptEx = "AcceptEx" Winsock { Accept, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: GONE };
+    ConnectEx = "ConnectEx" Winsock { Connect, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
     // "If a client connects before the function is called, the function returns
     // zero and GetLastError returns ERROR_PIPE_CONNECTED"
     // (https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-connectnamedpipe).
-    ConnectNamedPipe = "ConnectNamedPipe" Win32 { Accept, over: &[(ERROR_PIPE_CONNECTED, 0)], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], meanings: &[] };
-    DeviceIoControl = "DeviceIoControl" Win32 { Other, over: &[], warnings: &[ERROR_MORE_DATA], errors: Unknown, skips: false, ends: &[], meanings: &[] };
-    PostQueuedCompletionStatus = "PostQueuedCompletionStatus" Win32 { Post, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], meanings: &[] };
-    ReadFile = "ReadFile" Win32 { Read, over: &[(ERROR_HANDLE_EOF, END), (ERROR_BROKEN_PIPE, END)], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: true, ends: ENDS, meanings: &[] };
-    WSARecv = "WSARecv" Winsock { Read, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: true, ends: ENDS, meanings: &[] };
-    WSARecvFrom = "WSARecvFrom" Winsock { Read, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: ENDS, meanings: &[] };
-    WSASend = "WSASend" Winsock { Write, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: true, ends: &[], meanings: &[] };
-    WSASendTo = "WSASendTo" Winsock { Write, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: false, ends: &[], meanings: &[] };
-    WriteFile = "WriteFile" Win32 { Write, over: &[], warnings: &[], errors: AllButDeviceWarnings, skips: true, ends: &[], meanings: &[] };
+    ConnectNamedPipe = "ConnectNamedPipe" Win32 { Accept, over: &[(ERROR_PIPE_CONNECTED, 0)], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
+    DeviceIoControl = "DeviceIoControl" Win32 { Other, over: &[], warnings: &[ERROR_MORE_DATA], errors: Unknown, skips: false, ends: &[], kinds: &[] };
+    PostQueuedCompletionStatus = "PostQueuedCompletionStatus" Win32 { Post, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
+    ReadFile = "ReadFile" Win32 { Read, over: &[(ERROR_HANDLE_EOF, END), (ERROR_BROKEN_PIPE, END)], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: true, ends: ENDS, kinds: EMPTY };
+    WSARecv = "WSARecv" Winsock { Read, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[] };
+    WSARecvFrom = "WSARecvFrom" Winsock { Read, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: ENDS, kinds: &[] };
+    WSASend = "WSASend" Winsock { Write, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: true, ends: &[], kinds: &[] };
+    WSASendTo = "WSASendTo" Winsock { Write, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: false, ends: &[], kinds: &[] };
+    WriteFile = "WriteFile" Win32 { Write, over: &[], warnings: &[], errors: AllButDeviceWarnings, skips: true, ends: &[], kinds: &[] };
 
     Bind = "bind" Winsock;
     CancelIoEx = "CancelIoEx" Win32;
     CreateIoCompletionPort = "CreateIoCompletionPort" Win32;
     GetQueuedCompletionStatus = "GetQueuedCompletionStatus" Win32;
     GetQueuedCompletionStatusEx = "GetQueuedCompletionStatusEx" Win32;
-    Getsockopt = "getsockopt" Winsock;
     SetFileCompletionNotificationModes = "SetFileCompletionNotificationModes" Win32;
     Setsockopt = "setsockopt" Winsock;
     VirtualAlloc = "VirtualAlloc" Win32;

@@ -4,9 +4,12 @@ use std::mem;
 use std::ptr;
 
 use windows_sys::Wdk::Storage::FileSystem::{
-    FILE_MODE_INFORMATION, FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT,
-    FileModeInformation, NtQueryInformationFile,
+    FILE_INFORMATION_CLASS, FILE_MODE_INFORMATION, FILE_NO_INTERMEDIATE_BUFFERING,
+    FILE_STANDARD_INFORMATION, FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT,
+    FileIoCompletionNotificationInformation, FileModeInformation, FileStandardInformation,
+    NtQueryInformationFile,
 };
+use windows_sys::Win32::Foundation::{ERROR_HANDLE_EOF, ERROR_INVALID_PARAMETER, ERROR_IO_PENDING};
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_TYPE_CHAR, FILE_TYPE_DISK, FILE_TYPE_PIPE, GetFileType, ReadFile,
     SetFileCompletionNotificationModes, WriteFile,
@@ -29,6 +32,7 @@ use crate::error::{Error, Result};
 #[inline(always)]
 pub(crate) fn read_file(
     file: Handle,
+    offset: u64,
     region: &RegionMut,
     overlapped: LentOverlapped,
     counts: bool,
@@ -40,7 +44,20 @@ pub(crate) fn read_file(
     let succeeded = unsafe {
         ReadFile(file.raw(), region.start(), region.length(), counter, overlapped.into_raw())
     };
-    answer(succeeded, count)
+    match answer(succeeded, count) {
+        Answer::Code(code) if code != ERROR_IO_PENDING => refused_read(file, offset, code),
+        answer => answer,
+    }
+}
+
+/// What a read that was refused has found: at the end of a file that is not
+/// buffered, which need not be the end of a sector, some file systems call the
+/// offset invalid.
+#[cold]
+#[inline(never)]
+fn refused_read(file: Handle, offset: u64, code: u32) -> Answer {
+    let is_end = code == ERROR_INVALID_PARAMETER && is_unbuffered_end(file, offset);
+    Answer::Code(if is_end { ERROR_HANDLE_EOF } else { code })
 }
 
 /// Starts a write.
@@ -140,28 +157,61 @@ pub(crate) fn nature(handle: Handle) -> Nature {
     }
 }
 
-/// Whether the handle was opened without `FILE_FLAG_OVERLAPPED`; `None` if the
-/// system does not tell.
-pub(crate) fn is_synchronous(handle: Handle) -> Option<bool> {
+/// What the system knows of an open file of any kind, by the class of
+/// information.
+///
+/// # Safety
+///
+/// `T` is the structure of the class.
+unsafe fn query<T: Default>(handle: Handle, class: FILE_INFORMATION_CLASS) -> Option<T> {
     let mut status_block = IO_STATUS_BLOCK::default();
-    let mut information = FILE_MODE_INFORMATION::default();
+    let mut information = T::default();
     // SAFETY: Both out-parameters are locals, and the length is that of the
-    // second; a query of this class completes before it returns.
+    // second; a query of the classes used here completes before it returns.
     let status = unsafe {
         NtQueryInformationFile(
             handle.raw(),
             &raw mut status_block,
             (&raw mut information).cast(),
-            mem::size_of::<FILE_MODE_INFORMATION>() as u32,
-            FileModeInformation,
+            mem::size_of::<T>() as u32,
+            class,
         )
     };
-    (status >= 0).then_some(
-        information.Mode & (FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT) != 0,
-    )
+    (status >= 0).then_some(information)
 }
 
-pub(crate) fn is_message_pipe(pipe: Handle) -> bool {
+/// How the handle was opened: `FILE_SYNCHRONOUS_IO_NONALERT` and others.
+fn mode(handle: Handle) -> Option<u32> {
+    // SAFETY: The class has this structure.
+    let information = unsafe { query::<FILE_MODE_INFORMATION>(handle, FileModeInformation) };
+    information.map(|information| information.Mode)
+}
+
+/// Whether the handle was opened without `FILE_FLAG_OVERLAPPED`; `None` if the
+/// system does not tell.
+pub(crate) fn is_synchronous(handle: Handle) -> Option<bool> {
+    const SYNCHRONOUS: u32 = FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT;
+    Some(mode(handle)? & SYNCHRONOUS != 0)
+}
+
+/// Whether an offset is at or behind the end of a file that is not buffered.
+fn is_unbuffered_end(file: Handle, offset: u64) -> bool {
+    // SAFETY: The class has this structure.
+    let size = || unsafe { query::<FILE_STANDARD_INFORMATION>(file, FileStandardInformation) };
+    mode(file).is_some_and(|mode| mode & FILE_NO_INTERMEDIATE_BUFFERING != 0)
+        && size().is_some_and(|size| i64::try_from(offset).map_or(true, |at| at >= size.EndOfFile))
+}
+
+/// Whether the packets of operations that succeed at once are turned off.
+/// Where the system does not tell, nobody is known to have done so.
+pub(crate) fn skips_completion_port_on_success(handle: Handle) -> bool {
+    // SAFETY: FILE_IO_COMPLETION_NOTIFICATION_INFORMATION is a ULONG of flags.
+    let flags = unsafe { query::<u32>(handle, FileIoCompletionNotificationInformation) };
+    flags.is_some_and(|flags| flags & FILE_SKIP_COMPLETION_PORT_ON_SUCCESS != 0)
+}
+
+/// Whether a pipe has messages; `None` if the system does not tell.
+pub(crate) fn has_messages(pipe: Handle) -> Option<bool> {
     let mut flags = 0;
     // SAFETY: The flags are a local, and the other out-parameters optional.
     let known = unsafe {
@@ -173,7 +223,7 @@ pub(crate) fn is_message_pipe(pipe: Handle) -> bool {
             ptr::null_mut(),
         )
     };
-    known != 0 && flags & PIPE_TYPE_MESSAGE != 0
+    (known != 0).then_some(flags & PIPE_TYPE_MESSAGE != 0)
 }
 
 /// Turns off the packets of operations that succeed at once, and the handle's

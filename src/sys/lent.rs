@@ -62,8 +62,14 @@ pub struct RegionMut {
     length: u32,
 }
 
-/// The kernel's lengths are 32 bits wide, so longer ones are cut: the operation then
-/// transfers less than was asked for, as every operation may.
+/// So much of a length as one operation can transfer. The kernel's lengths are 32 bits
+/// wide, so longer ones are cut: the operation then transfers less than was asked for,
+/// as every operation may.
+#[inline]
+pub(crate) fn cut(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
 impl InPlace {
     /// # Safety
     ///
@@ -78,7 +84,7 @@ impl InPlace {
     #[inline(always)]
     #[must_use]
     pub fn region(&self, start: *const u8, length: usize) -> Region {
-        Region { start, length: u32::try_from(length).unwrap_or(u32::MAX) }
+        Region { start, length: cut(length) }
     }
 
     /// Memory of the value's that may be written from any thread, and that nobody else
@@ -86,7 +92,7 @@ impl InPlace {
     #[inline(always)]
     #[must_use]
     pub fn region_mut(&self, start: *mut u8, length: usize) -> RegionMut {
-        RegionMut { start, length: u32::try_from(length).unwrap_or(u32::MAX) }
+        RegionMut { start, length: cut(length) }
     }
 
     /// The same for an address.

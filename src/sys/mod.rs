@@ -21,18 +21,21 @@ pub(crate) use facts::Errors;
 pub use facts::{Facts, FactsOn, OperationKind};
 pub use file::ControlCode;
 pub(crate) use file::{
-    Nature, connect_pipe, control_device, is_message_pipe, is_synchronous, nature, read_file,
-    skip_completion_port_on_success, write_file,
+    Nature, connect_pipe, control_device, has_messages, is_synchronous, nature, read_file,
+    skip_completion_port_on_success, skips_completion_port_on_success, write_file,
 };
 pub use lent::{AddressRegion, InPlace, Region, RegionMut, Transferred};
-pub(crate) use lent::{LentOverlapped, SocketAddress};
+pub(crate) use lent::{LentOverlapped, SocketAddress, cut};
 pub(crate) use memory::{commit, release, reserve};
-pub(crate) use port::{Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, win32_code};
+pub(crate) use port::{
+    Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, last_status, win32_code,
+};
 pub use raw::{RawOverlapped, RawValue};
 pub(crate) use socket::{
     ADDRESS_SPACE, AcceptEx, ConnectEx, SocketTraits, accept, bind_to_any, connect, family_of,
-    handle_of, is_listening, last_winsock_error, max_message_size, new_socket, receive,
-    receive_from, send, send_to, socket_traits, update_accept_context, update_connect_context,
+    handle_of, is_ip, is_listening, last_winsock_error, make_dual_stack, max_message_size,
+    new_socket, receive, receive_from, send, send_to, socket_traits, update_accept_context,
+    update_connect_context,
 };
 
 pub(crate) use wine::is_wine;

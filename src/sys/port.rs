@@ -13,7 +13,7 @@ use windows_sys::Win32::System::IO::{
 
 use super::Facts;
 use super::Handle;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_error};
 
 /// The time-out that never ends.
 pub(crate) const INFINITE: u32 = u32::MAX;
@@ -29,6 +29,15 @@ pub(crate) struct Packet {
     pub overlapped: usize,
     pub key: usize,
     pub bytes: u32,
+    /// Whether it says that an operation has failed.
+    pub failed: bool,
+}
+
+impl Packet {
+    /// One with this address, as it is posted.
+    pub fn posted(overlapped: usize) -> Self {
+        Self { overlapped, key: 0, bytes: 0, failed: false }
+    }
 }
 
 /// Where the system puts a packet that it dequeues, if it dequeues one.
@@ -154,7 +163,7 @@ impl Landing {
     pub unsafe fn packet(&self) -> Packet {
         // SAFETY: The system has written all three.
         let (key, bytes) = unsafe { (self.key.assume_init(), self.bytes.assume_init()) };
-        Packet { overlapped: self.overlapped(), key, bytes }
+        Packet { overlapped: self.overlapped(), key, bytes, failed: false }
     }
 
     /// The packet, if one was dequeued; why not otherwise. At once after the
@@ -170,7 +179,7 @@ impl Landing {
             return Err(last_error(Facts::GetQueuedCompletionStatus));
         }
         // SAFETY: The call says so.
-        Ok(unsafe { self.packet() })
+        Ok(Packet { failed: !succeeded, ..unsafe { self.packet() } })
     }
 }
 
@@ -202,11 +211,13 @@ impl Entry {
 
     #[inline]
     pub fn packet(&self) -> Packet {
-        // `Internal` is "reserved", and not read.
         Packet {
             overlapped: self.0.lpOverlapped.addr(),
             key: self.0.lpCompletionKey,
             bytes: self.0.dwNumberOfBytesTransferred,
+            // "Reserved", but the packet's status all the same; only Wine's is
+            // relied on.
+            failed: is_error(self.0.Internal as u32),
         }
     }
 
@@ -263,6 +274,19 @@ fn nothing_cancelled() -> Result<bool> {
         ERROR_NOT_FOUND => Ok(false),
         code => Err(Error::os(Facts::CancelIoEx, code)),
     }
+}
+
+/// The status of the calling thread's last call that the system has failed, if
+/// it was one that notes it, as those that read and write files do.
+pub(crate) fn last_status() -> u32 {
+    // Not in windows-sys.
+    #[link(name = "ntdll")]
+    // SAFETY: As <https://learn.microsoft.com/windows/win32/api/winternl> lists its
+    // like: it reads the thread's own block.
+    unsafe extern "system" {
+        safe fn RtlGetLastNtStatus() -> i32;
+    }
+    RtlGetLastNtStatus() as u32
 }
 
 /// The Win32 code of a status, by the system's own table.

@@ -1,22 +1,51 @@
 //! Handles of which only the value is known.
 
-use std::os::windows::io::{AsRawHandle, AsRawSocket, RawHandle, RawSocket};
+use std::os::windows::io::{
+    AsRawHandle, AsRawSocket, IntoRawHandle, IntoRawSocket, RawHandle, RawSocket,
+};
 
 use super::Handle;
-use crate::error::{Rejected, Result};
+use crate::error::Result;
 use crate::handle::Associated;
 use crate::port::Iocp;
 
-/// A handle or socket that somebody else owns and closes; see
-/// [`Iocp::add_raw_handle`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A handle or socket that somebody else owns and closes, while it is
+/// associated with a port; see [`Iocp::add_raw_handle`].
+///
+/// It cannot be had apart from its [`Associated`], so that nothing safe is made
+/// of the value once the contract of `add_raw_handle` has ended:
+///
+/// ```compile_fail,E0599
+/// # use completion_port::{Associated, RawOverlapped};
+/// fn take_out(associated: Associated<RawOverlapped>) -> RawOverlapped {
+///     associated.into_inner()
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// # use completion_port::{Iocp, RawOverlapped};
+/// fn associate_again(port: &Iocp, handle: RawOverlapped) {
+///     port.add_handle(handle, 1);
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// # use completion_port::RawOverlapped;
+/// fn copied<T: Clone>() {}
+/// copied::<RawOverlapped>();
+/// ```
+///
+/// The bare value can be copied, as anywhere; using it is `unsafe` again:
+///
+/// ```
+/// # use std::os::windows::io::{IntoRawHandle, RawHandle};
+/// # use completion_port::{Associated, RawOverlapped};
+/// fn end_association(associated: Associated<RawOverlapped>) -> RawHandle {
+///     associated.into_raw_handle()
+/// }
+/// ```
+#[derive(Debug)]
 pub struct RawOverlapped(Handle);
-
-impl RawOverlapped {
-    pub(crate) fn value(self) -> Handle {
-        self.0
-    }
-}
 
 impl AsRawHandle for RawOverlapped {
     fn as_raw_handle(&self) -> RawHandle {
@@ -27,6 +56,20 @@ impl AsRawHandle for RawOverlapped {
 impl AsRawSocket for RawOverlapped {
     fn as_raw_socket(&self) -> RawSocket {
         self.0.0 as RawSocket
+    }
+}
+
+/// Ends the association like dropping it, which leaves alone what is in flight.
+impl<M> IntoRawHandle for Associated<RawOverlapped, M> {
+    fn into_raw_handle(self) -> RawHandle {
+        self.as_raw_handle()
+    }
+}
+
+/// Ends the association like dropping it, which leaves alone what is in flight.
+impl<M> IntoRawSocket for Associated<RawOverlapped, M> {
+    fn into_raw_socket(self) -> RawSocket {
+        self.as_raw_socket()
     }
 }
 
@@ -82,8 +125,19 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// # Safety
     ///
-    /// Until the [`Associated`] is dropped, the handle stays open, and nobody
-    /// uses it in a way that operations of this port would disturb.
+    /// From this call until the [`Associated`] is dropped (for ever, if it is
+    /// leaked):
+    /// - the handle stays open, so that its value stands for nothing else;
+    /// - nobody who owns or borrows it otherwise relies on being its only user:
+    ///   safe code can read, write, accept and connect through the
+    ///   [`Associated`], and cancel all that this process does on it;
+    /// - nobody sets its completion notification modes
+    ///   (`SetFileCompletionNotificationModes`) but
+    ///   [`skip_on_success`](Associated::skip_on_success), nor associates the
+    ///   file object with another port (`FileReplaceCompletionInformation`).
+    ///
+    /// Operations that are in flight when the [`Associated`] is dropped need no
+    /// more: the handle may be closed, which cancels them.
     ///
     /// # Errors
     ///
@@ -106,7 +160,8 @@ impl<C: Send + 'static> Iocp<C> {
         handle: impl RawValue,
         context: usize,
     ) -> Result<Associated<RawOverlapped>> {
-        self.add_handle(RawOverlapped(Handle(handle.value())), context)
-            .map_err(|Rejected { error, .. }| error)
+        let raw = Handle(handle.value());
+        let of_port = self.associate(raw, context)?;
+        Ok(Associated::new(RawOverlapped(raw), raw, false, context, of_port))
     }
 }

@@ -261,20 +261,20 @@ fn answer(succeeded: bool, count: u32) -> Answer {
 /// (<https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-acceptex>).
 pub(crate) fn update_accept_context(accepted: Handle, listener: Handle) -> Result<()> {
     let listener = listener.0.to_ne_bytes();
-    set_option(accepted, ws::SO_UPDATE_ACCEPT_CONTEXT, &listener)
+    set_option(accepted, ws::SOL_SOCKET, ws::SO_UPDATE_ACCEPT_CONTEXT, &listener)
 }
 
 /// The same for a socket that `ConnectEx` connected.
 pub(crate) fn update_connect_context(connected: Handle) -> Result<()> {
-    set_option(connected, ws::SO_UPDATE_CONNECT_CONTEXT, &[])
+    set_option(connected, ws::SOL_SOCKET, ws::SO_UPDATE_CONNECT_CONTEXT, &[])
 }
 
-fn set_option(socket: Handle, option: i32, value: &[u8]) -> Result<()> {
+fn set_option(socket: Handle, level: i32, option: i32, value: &[u8]) -> Result<()> {
     // SAFETY: The value is read for its length before the call returns.
     let result = unsafe {
         ws::setsockopt(
             socket.0,
-            ws::SOL_SOCKET,
+            level,
             option,
             if value.is_empty() { ptr::null() } else { value.as_ptr() },
             value.len() as i32,
@@ -286,24 +286,32 @@ fn set_option(socket: Handle, option: i32, value: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Makes a call that may be the first of this process to Winsock, which the
+/// standard library starts with its own first socket, and which is then started
+/// here.
+fn with_winsock<T>(call: impl Fn() -> Result<T, u32>) -> Result<T, u32> {
+    match call() {
+        Err(code) if code as i32 == ws::WSANOTINITIALISED => {
+            let mut data = ws::WSADATA::default();
+            // SAFETY: `data` is a local.
+            unsafe { ws::WSAStartup(0x0202, &raw mut data) };
+            call()
+        }
+        answer => answer,
+    }
+}
+
 /// A new overlapped stream socket that child processes do not inherit.
 pub(crate) fn new_socket(family: u16) -> Result<OwnedSocket> {
     let flags = ws::WSA_FLAG_OVERLAPPED | ws::WSA_FLAG_NO_HANDLE_INHERIT;
     let (kind, protocol) = (ws::SOCK_STREAM, ws::IPPROTO_TCP);
-    // SAFETY: Writes no memory of this process.
-    let create = || unsafe { ws::WSASocketW(family.into(), kind, protocol, ptr::null(), 0, flags) };
-    let mut socket = create();
-    if socket == ws::INVALID_SOCKET && last_winsock_error() as i32 == ws::WSANOTINITIALISED {
-        // The standard library starts Winsock with its own first socket, which
-        // this one may come before.
-        let mut data = ws::WSADATA::default();
-        // SAFETY: `data` is a local.
-        unsafe { ws::WSAStartup(0x0202, &raw mut data) };
-        socket = create();
-    }
-    if socket == ws::INVALID_SOCKET {
-        return Err(last_error(Facts::WSASocketW));
-    }
+    let socket = with_winsock(|| {
+        // SAFETY: Writes no memory of this process.
+        let socket =
+            unsafe { ws::WSASocketW(family.into(), kind, protocol, ptr::null(), 0, flags) };
+        if socket == ws::INVALID_SOCKET { Err(last_winsock_error()) } else { Ok(socket) }
+    })
+    .map_err(|code| Error::os(Facts::WSASocketW, code))?;
     // SAFETY: The socket is new and nobody else's.
     Ok(unsafe { OwnedSocket::from_raw_socket(socket as _) })
 }
@@ -318,9 +326,28 @@ pub(crate) fn family_of(address: SocketAddr) -> u16 {
     if address.is_ipv4() { ws::AF_INET } else { ws::AF_INET6 }
 }
 
+/// Lets an IPv6 socket, which must not be bound yet, reach IPv4 addresses in
+/// their IPv6 form: "The socket option must be set to zero before the socket is
+/// bound" (<https://learn.microsoft.com/windows/win32/winsock/dual-stack-sockets>).
+pub(crate) fn make_dual_stack(socket: Handle) -> Result<()> {
+    set_option(socket, ws::IPPROTO_IPV6, ws::IPV6_V6ONLY, &0_u32.to_ne_bytes())
+}
+
+/// Whether addresses of this family are those of [`SocketAddr`].
+pub(crate) fn is_ip(family: u16) -> bool {
+    matches!(family, ws::AF_INET | ws::AF_INET6)
+}
+
 /// Gives a socket a local address of the system's choice, as `ConnectEx`
 /// requires; a socket that is bound already stays as it is.
 pub(crate) fn bind_to_any(socket: Handle, family: u16) -> Result<(), Cause> {
+    // "When set, allow ephemeral port reuse for Winsock API connection functions
+    // which require an explicit bind, such as ConnectEx"
+    // (https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options).
+    // Otherwise all connections together have one port each. A system that does
+    // not know the option is left to do that, and so is a socket that is bound.
+    let shares = 1_u32.to_ne_bytes();
+    let _ = set_option(socket, ws::SOL_SOCKET, ws::SO_REUSE_UNICASTPORT, &shares);
     let any = if family == ws::AF_INET6 {
         SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
     } else {
@@ -352,7 +379,8 @@ pub(crate) struct SocketTraits {
 
 /// `None` if the handle is not a socket.
 pub(crate) fn socket_traits(handle: Handle) -> Option<SocketTraits> {
-    let information = get_option::<ws::WSAPROTOCOL_INFOW>(handle, ws::SO_PROTOCOL_INFOW).ok()?;
+    let information = || get_option::<ws::WSAPROTOCOL_INFOW>(handle, ws::SO_PROTOCOL_INFOW);
+    let information = with_winsock(information).ok()?;
     Some(SocketTraits {
         is_stream: information.iSocketType == ws::SOCK_STREAM,
         family: information.iAddressFamily as u16,
@@ -376,7 +404,7 @@ impl PlainOption for i32 {}
 impl PlainOption for u32 {}
 impl PlainOption for ws::WSAPROTOCOL_INFOW {}
 
-fn get_option<T: PlainOption>(socket: Handle, option: i32) -> Result<T> {
+fn get_option<T: PlainOption>(socket: Handle, option: i32) -> Result<T, u32> {
     let mut value = T::default();
     let mut length = mem::size_of::<T>() as i32;
     // SAFETY: The value is a local of the given length, and any bytes are a
@@ -384,10 +412,7 @@ fn get_option<T: PlainOption>(socket: Handle, option: i32) -> Result<T> {
     let result = unsafe {
         ws::getsockopt(socket.0, ws::SOL_SOCKET, option, (&raw mut value).cast(), &raw mut length)
     };
-    if result != 0 {
-        return Err(last_error(Facts::Getsockopt));
-    }
-    Ok(value)
+    if result != 0 { Err(last_winsock_error()) } else { Ok(value) }
 }
 
 /// An address in the form that Winsock takes, and its length.

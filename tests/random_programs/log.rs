@@ -115,8 +115,14 @@ impl End {
         self.closing.get().is_some_and(|closing| *closing < before)
     }
 
+    /// Whether it, or one who was to connect to it, was being closed before this
+    /// moment.
+    pub fn may_be_lost(&self, before: Time) -> bool {
+        self.is_closing(before) || self.has_lost_one(before)
+    }
+
     /// Whether one who was to connect to it was being closed before this moment.
-    pub fn has_lost_one(&self, before: Time) -> bool {
+    fn has_lost_one(&self, before: Time) -> bool {
         let partings = self.partings.lock().expect("nobody panics with it");
         partings.iter().any(|parting| *parting < before)
     }

@@ -189,7 +189,8 @@ impl Operation {
         let Some((stream, mut facts)) = self.ask(log, ask, has) else { return };
         match stream.peer_addr() {
             Ok(client) => facts.client = Some(client.port()),
-            Err(_) if self.listener().is_some_and(|end| log.ends[end].has_lost_one(log.now())) => {}
+            // Its client is gone, or there was no listener left to inherit from.
+            Err(_) if self.listener().is_some_and(|end| log.ends[end].may_be_lost(log.now())) => {}
             Err(error) => log.wrong(format!("{self:?} has returned no connection: {error}")),
         }
         if facts.accepted.replace(stream).is_some() {

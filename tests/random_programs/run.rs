@@ -139,7 +139,9 @@ fn flush(worker: &mut Worker) {
     for end in listeners {
         let_in(worker, end);
     }
-    let is_open = |end: &usize| worker.ends.contains_key(&peer(*end));
+    let is_open = |end: &usize| {
+        worker.ends.contains_key(&peer(*end)) && !model::may_be_aborted(log, *end, log.now(), None)
+    };
     let ends: Vec<usize> = ends.into_iter().filter(is_open).collect();
     let last = Buffer { kind: Kind::Boxed, length: 16, held: 0 };
     let room = Buffer { kind: Kind::Boxed, length: 512, held: 0 };

@@ -11,6 +11,7 @@ pub mod child;
 pub mod ledger;
 #[cfg(memcheck)]
 mod memcheck;
+pub mod restless;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -30,9 +31,10 @@ use windows_sys::Win32::Storage::FileSystem::{
     CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, OPEN_EXISTING, PIPE_ACCESS_DUPLEX,
 };
 use windows_sys::Win32::System::IO::{GetQueuedCompletionStatus, PostQueuedCompletionStatus};
+use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 use windows_sys::Win32::System::Pipes::{
-    CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_READMODE_MESSAGE, PIPE_TYPE_BYTE, PIPE_TYPE_MESSAGE,
-    SetNamedPipeHandleState,
+    CreateNamedPipeW, CreatePipe, PIPE_READMODE_BYTE, PIPE_READMODE_MESSAGE, PIPE_TYPE_BYTE,
+    PIPE_TYPE_MESSAGE, SetNamedPipeHandleState,
 };
 
 pub const FILE_FLAG_OVERLAPPED: u32 = 0x4000_0000;
@@ -99,6 +101,79 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(start.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Whether this is Windows itself, to which its documentation leaves more than
+/// Wine and the model of the kernel ever do. A test allows the rest of it here
+/// alone, so that it shows as much as before elsewhere.
+pub fn is_windows() -> bool {
+    // Wine's `ntdll` exports its version, so that programs can ask.
+    // SAFETY: Both names end with a zero, and every process has an ntdll.
+    let is_wine = || unsafe {
+        let ntdll = GetModuleHandleA(c"ntdll.dll".as_ptr().cast());
+        GetProcAddress(ntdll, c"wine_get_version".as_ptr().cast()).is_some()
+    };
+    !cfg!(simulated_kernel) && !is_wine()
+}
+
+/// To be said by a test that ends early, because Windows did what it may do and
+/// has left nothing to be seen. Elsewhere it panics.
+#[track_caller]
+pub fn nothing_to_see(what: &str) {
+    assert!(is_windows(), "{what}");
+    eprintln!("nothing to see: {what}");
+}
+
+/// Asserts that the peer's end of a connection is closed: it finds the end of
+/// the stream or, on Windows, a reset. (There, closing a socket with a receive
+/// in flight, or with something unread, may reset the connection.)
+#[track_caller]
+pub fn assert_peer_closed(mut stream: &TcpStream) {
+    match io::Read::read(&mut stream, &mut [0; 8]) {
+        Ok(count) => assert_eq!(count, 0, "the end of the stream"),
+        Err(error) => assert!(
+            is_windows()
+                && matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
+                ),
+            "{error}"
+        ),
+    }
+}
+
+/// Asserts that a completion is that of a pipe's read that the drop of its
+/// handle has ended. It was cancelled; but the close comes right behind, and on
+/// Windows a read may find that first, which is the end of the pipe.
+#[track_caller]
+pub fn assert_ended_by_drop<C>(completion: &CompletionStatus<C>) {
+    assert_eq!(completion.bytes_transferred, 0);
+    match &completion.error_status {
+        Ok(()) => assert!(is_windows(), "a success"),
+        Err(error) => assert!(error.is_cancelled(), "{error}"),
+    }
+}
+
+/// The longest datagram that the system says the socket can send.
+pub fn longest_datagram(socket: &UdpSocket) -> usize {
+    let (mut longest, mut length) = (0_u32, 4);
+    // SAFETY: The value is a local of the given length.
+    let result = unsafe {
+        ws::getsockopt(
+            socket.as_raw_socket() as ws::SOCKET,
+            ws::SOL_SOCKET,
+            ws::SO_MAX_MSG_SIZE,
+            (&raw mut longest).cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(result, 0, "getsockopt: {}", io::Error::last_os_error());
+    longest as usize
+}
+
+/// Makes room for so many bytes that have come and are not read yet.
+pub fn make_room(socket: &impl AsRawSocket, bytes: i32) {
+    set_socket_option(socket, ws::SO_RCVBUF, &bytes);
 }
 
 /// How often a test repeats itself: seldom under Miri, which is slow and tries
@@ -291,6 +366,16 @@ pub fn pipe_client(name: &str, message: bool) -> io::Result<OwnedHandle> {
         }
     }
     Ok(client)
+}
+
+/// The reading and the writing end of a pipe that is full from the first byte
+/// on, both for calls that block.
+pub fn narrow_pipe() -> (File, File) {
+    let (mut read, mut write) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: The handles are written before the call returns.
+    let created = unsafe { CreatePipe(&raw mut read, &raw mut write, ptr::null(), 1) };
+    assert_ne!(created, 0, "CreatePipe: {}", io::Error::last_os_error());
+    (File::from(own(read).expect("a pipe")), File::from(own(write).expect("a pipe")))
 }
 
 fn own(handle: HANDLE) -> io::Result<OwnedHandle> {

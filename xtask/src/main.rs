@@ -7,6 +7,7 @@ mod behaviours;
 mod cargo;
 mod check;
 mod demo;
+mod facts;
 mod loom;
 mod miri;
 mod mutants;
@@ -77,6 +78,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Ask the system what the library assumes of it (on Linux that is Wine)
+    Facts(facts::Args),
     /// Break the library one line at a time, to see that the tests notice
     Sabotage(sabotage::Args),
     /// Break the rest of the library as cargo-mutants does (hours)
@@ -130,6 +133,7 @@ fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Command::Memcheck(args) => memcheck::run(&args),
         Command::Soak { args } => soak::run(&args),
+        Command::Facts(args) => facts::run(&args),
         Command::Sabotage(args) => sabotage::run(&args),
         Command::Behaviours(args) => behaviours::run(&args),
         Command::Mutants(args) => mutants::run(&args),

@@ -7,6 +7,7 @@ mod connection;
 mod file;
 mod transfer;
 
+use std::ptr;
 use std::sync::Arc;
 
 use completion_port::ErrorKind;
@@ -14,8 +15,8 @@ use completion_port::ErrorKind;
 use crate::ends::FILE_LENGTH;
 use crate::log::{Log, Time, peer};
 use crate::operation::{Completed, Facts, Operation, Outcome, Ticket, What};
-use crate::program::{Kind, Object};
-use crate::support::TempFile;
+use crate::program::Object;
+use crate::support::{TempFile, is_windows};
 
 pub use transfer::has_read_all;
 
@@ -147,13 +148,12 @@ fn judge_result(
     facts: &Facts,
     shortages: &mut usize,
 ) -> Result<(), String> {
-    let is_full =
-        operation.kind == Some(Kind::Vector) && operation.length == 0 && operation.held > 0;
+    let lacks_room = matches!(operation.what, What::Read { .. }) && operation.length == 0;
     if let Some((when, error)) = facts.rejected {
         return match error {
             _ if facts.completed.is_some() => Err("refused, and completed".into()),
             ErrorKind::Closed if log.is_closing(when) => Ok(()),
-            ErrorKind::InvalidInput if is_full => Ok(()),
+            ErrorKind::InvalidInput if lacks_room => Ok(()),
             ErrorKind::ResourceExhausted => {
                 *shortages += 1;
                 Ok(())
@@ -162,8 +162,8 @@ fn judge_result(
             error => Err(format!("refused as {error:?}")),
         };
     }
-    if is_full {
-        return Err("a full vector was not refused".into());
+    if lacks_room {
+        return Err("a read without room was not refused".into());
     }
     if log.closed.get().is_some_and(|closed| *closed < operation.started) {
         return Err("started on a closed port".into());
@@ -201,7 +201,11 @@ fn judge_result(
                     _ => cuts == Object::Datagrams,
                 }
         }
-        Some(error) if is_loss(error) => outcome.bytes == 0 && has_lost_peer(log, operation, seen),
+        Some(error) if is_loss(error) => {
+            // As it may be when it was itself what gave the connection up.
+            let gave_up = is_windows() && was_cancelled(log, operation, facts, seen);
+            outcome.bytes == 0 && (gave_up || has_lost_peer(log, operation, seen))
+        }
         // Wine may find out that the handle is closed when there is something
         // to receive.
         Some(ErrorKind::InvalidHandle) => {
@@ -222,11 +226,8 @@ fn is_legal_success(log: &Log, operation: &Operation, bytes: usize, seen: Time) 
             Object::File => {
                 bytes == length.min(FILE_LENGTH.saturating_sub(operation.offset as usize))
             }
-            // The end, which on a pipe also comes of closing the own handle; or
-            // it was asked for nothing.
-            Object::Stream | Object::BytePipe if bytes == 0 => {
-                length == 0 || has_lost_peer(log, operation, seen)
-            }
+            // The end, which on a pipe also comes of closing the own handle.
+            Object::Stream | Object::BytePipe if bytes == 0 => has_lost_peer(log, operation, seen),
             _ => bytes <= length,
         },
     }
@@ -248,13 +249,31 @@ fn is_loss(error: ErrorKind) -> bool {
 /// Whether one of the two ends was being closed then.
 fn has_lost_peer(log: &Log, operation: &Operation, when: Time) -> bool {
     if let Some(listener) = operation.listener() {
-        let end = &log.ends[listener];
-        return end.is_closing(when) || end.has_lost_one(when);
+        return log.ends[listener].may_be_lost(when);
     }
     operation.end().is_some_and(|end| {
         log.ends[end].object != Object::File
-            && (log.ends[end].is_closing(when) || log.ends[peer(end)].is_closing(when))
+            && (log.ends[end].is_closing(when)
+                || log.ends[peer(end)].is_closing(when)
+                || may_be_aborted(log, end, when, Some(operation)))
     })
+}
+
+/// Whether the system may have given up the connection that an end is of, though
+/// neither end was being closed: a write that is cancelled may have been sent in
+/// part, and nothing promises that a stream survives that. Elsewhere than on
+/// Windows it does.
+pub fn may_be_aborted(log: &Log, end: usize, when: Time, except: Option<&Operation>) -> bool {
+    let ends = [end, peer(end)];
+    let is_of_it = |write: &Operation| ends.iter().any(|&end| write.what == What::Write { end });
+    is_windows()
+        && log.ends[end].object == Object::Stream
+        && log.operations().iter().any(|write| {
+            // The facts of the one in question are the caller's.
+            !except.is_some_and(|except| ptr::eq(&raw const **write, except))
+                && is_of_it(write)
+                && was_cancelled(log, write, &write.facts(), when)
+        })
 }
 
 /// Whether somebody has asked for the operation to be cancelled before its
