@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::on::Datagrams;
-use super::transfer::{check_message, check_room, parts};
+use super::transfer::{check_message, parts};
 use super::{Address, AddressRegion, Fills, Finish, Region, RegionMut, Sends, Starter, Submitted};
 use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::{Error, Misuse, refusal};
@@ -62,12 +62,8 @@ impl<B: IoBufMut + Send> Operation for ReceiveFrom<B> {
         (region, from): (RegionMut, AddressRegion),
         starter: Starter<'_, Self>,
     ) -> Submitted<'_> {
-        match check_room(region.length()) {
-            Ok(()) => starter.call_with(|socket, overlapped, _| {
-                sys::receive_from(socket, &region, from, overlapped)
-            }),
-            Err(cause) => starter.refuse(cause),
-        }
+        starter
+            .call_with(|socket, overlapped, _| sys::receive_from(socket, &region, from, overlapped))
     }
 
     const FINISH: Finish<Self> = Finish::with(|(Fills(buffer), from): Self::Memory, outcome| {

@@ -137,14 +137,6 @@ fn check_offset(on: &Object<'_>, offset: Option<u64>) -> Result<(), &'static Mis
     }
 }
 
-/// A read without room is refused: on a stream it waits for data, and then reports the
-/// end. The room that counts is that of the memory which is lent; before it was moved, a
-/// buffer may have had another.
-#[inline(always)]
-pub(super) fn check_room(room: u32) -> Result<(), Cause> {
-    if room > 0 { Ok(()) } else { Err(Cause::Misuse(&refusal::NO_ROOM)) }
-}
-
 /// What `split` returns, if `checked` says so.
 #[inline(always)]
 pub(super) fn parts<A, M>(
@@ -181,9 +173,6 @@ impl<B: IoBufMut + Send> Operation for Read<B> {
 
     #[inline(always)]
     fn start(offset: u64, region: RegionMut, starter: Starter<'_, Self>) -> Submitted<'_> {
-        if let Err(cause) = check_room(region.length()) {
-            return starter.refuse(cause);
-        }
         if starter.is_socket() {
             starter.call_with(|socket, overlapped, counts| {
                 sys::receive(socket, [region], overlapped, counts)
@@ -240,13 +229,9 @@ impl<B: IoBufMut + Send, const N: usize> Operation for ReadVectored<B, N> {
     }
 
     fn start((): (), regions: [RegionMut; N], starter: Starter<'_, Self>) -> Submitted<'_> {
-        let room = regions.iter().map(RegionMut::length).fold(0, u32::saturating_add);
-        match check_room(room) {
-            Ok(()) => starter.call_with(|socket, overlapped, counts| {
-                sys::receive(socket, regions, overlapped, counts)
-            }),
-            Err(cause) => starter.refuse(cause),
-        }
+        starter.call_with(|socket, overlapped, counts| {
+            sys::receive(socket, regions, overlapped, counts)
+        })
     }
 }
 

@@ -15,7 +15,9 @@ use super::rule::{self, Failure, Verdict, verdict};
 use super::slab::Slab;
 use super::starter::Starter;
 use super::status_word::Taken;
-use crate::error::{Error, Misuse, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED};
+use crate::error::{
+    Error, Misuse, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, refusal,
+};
 use crate::panics::{FirstPanic, IfItPanics};
 use crate::sys::{self, Answer, Cause, Errors, Facts, Handle, InPlace, Landing, Packet, Port};
 
@@ -121,9 +123,15 @@ impl<C> Cells<C> {
         let panicked = IfItPanics(|| unsafe { drop_placed::<C, O, W>(cell) });
         // SAFETY: The memory is at its final place, and is not moved, borrowed or
         // dropped before the operation is over.
-        let lent = unsafe { (*place).lend(&InPlace::new()) };
+        let (lent, has_room) = unsafe {
+            let memory = &mut *place;
+            // Without room, a read waits for data on a stream, and then reports the end.
+            let has_room = !W::FACTS.fills || memory.room() > 0;
+            (memory.lend(&InPlace::new()), has_room)
+        };
         mem::forget(panicked);
-        if let Err(misuse) = admit() {
+        let admitted = admit().and(if has_room { Ok(()) } else { Err(&refusal::NO_ROOM) });
+        if let Err(misuse) = admitted {
             return Err(*not_called::<C, O, W>(cell, Cause::Misuse(misuse)));
         }
         let unwinds = AbortOnUnwind;
@@ -206,7 +214,7 @@ impl<C> Cells<C> {
 
     /// Keeps a cell that was withdrawn and emptied from being used, until all
     /// packets that are queued by now have been dequeued: one may be for it.
-    fn quarantine(&self, cell: NonNull<Cell>, port: &Port) {
+    fn quarantine(cell: NonNull<Cell>, port: &Port) {
         // SAFETY: The slab keeps the cell.
         unsafe { cell.as_ref() }.state.abandon();
         // Without this packet it stays there, until the port ends.
@@ -417,7 +425,7 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
         let ((context, memory), handle, bytes) =
             unsafe { (Body::<C, O, W>::remove(cell), Cell::handle(cell), Cell::bytes(cell)) };
         if warned || may_leave_a_packet(W::FACTS, handle) {
-            cells.quarantine(cell, port);
+            Cells::<C>::quarantine(cell, port);
         } else {
             // SAFETY: Ours alone, and empty.
             unsafe {

@@ -48,6 +48,8 @@ pub struct Facts {
     /// Whether its codes, and those of its completions, are Winsock's.
     pub(crate) is_winsock: bool,
     pub(crate) kind: OperationKind,
+    /// Whether it fills memory, and is refused without room.
+    pub(crate) fills: bool,
     pub(crate) over: &'static [(u32, u32)],
     pub(crate) warnings: &'static [u32],
     pub(crate) errors: Errors,
@@ -79,6 +81,7 @@ impl Facts {
             name,
             is_winsock: false,
             kind: OperationKind::Other,
+            fills: false,
             over: &[],
             warnings: &[],
             errors: Errors::Unknown,
@@ -98,6 +101,14 @@ impl Facts {
     #[must_use]
     pub const fn kind(self, kind: OperationKind) -> Self {
         Self { kind, ..self }
+    }
+
+    /// It fills the [`Fills`](crate::op::Fills) of an operation's memory, which is
+    /// refused if they have no room: a read then waits for data on a stream, and
+    /// reports the end.
+    #[must_use]
+    pub const fn fills(self) -> Self {
+        Self { fills: true, ..self }
     }
 
     /// Codes of a failed call after which a packet comes all the same, because they
@@ -199,14 +210,14 @@ impl FactsOn {
 /// functions that start no operation are left out.
 macro_rules! facts {
     ($($name:ident = $text:literal $codes:ident
-        $({ $kind:ident, over: $over:expr, warnings: $warnings:expr, errors: $errors:expr,
+        $({ $kind:ident, fills: $fills:expr, over: $over:expr, warnings: $warnings:expr, errors: $errors:expr,
             skips: $skips:expr, ends: $ends:expr, kinds: $kinds:expr })?;
     )*) => {
         #[allow(non_upper_case_globals, reason = "they are the functions' own names")]
         impl Facts {
             $(pub(crate) const $name: &'static Facts = &Facts {
                 is_winsock: facts!(@$codes),
-                $(kind: OperationKind::$kind, over: $over, warnings: $warnings, errors: $errors,
+                $(kind: OperationKind::$kind, fills: $fills, over: $over, warnings: $warnings, errors: $errors,
                     skips: $skips, ends: $ends, kinds: $kinds,)?
                 ..Facts::new($text)
             };)*
@@ -229,7 +240,7 @@ const ENDS: &[u32] = &[STATUS_END_OF_FILE, STATUS_PIPE_BROKEN];
 const GONE: &[(u32, ErrorKind)] = &[(WSAENOTCONN as u32, ErrorKind::ConnectionAborted)];
 
 /// "Using a nonblocking-wait handle, the function returns zero immediately, and the
-/// GetLastError function returns `ERROR_NO_DATA`", if the pipe is empty
+/// `GetLastError` function returns `ERROR_NO_DATA`", if the pipe is empty
 /// (<https://learn.microsoft.com/windows/win32/ipc/named-pipe-type-read-and-wait-modes>).
 /// Of a write, it says that the other end is being closed.
 const EMPTY: &[(u32, ErrorKind)] = &[(ERROR_NO_DATA, ErrorKind::WouldBlock)];
@@ -244,20 +255,20 @@ use Errors::{AllBut, AllButDeviceWarnings, Unknown};
 // it.
 #[rustfmt::skip]
 facts! {
-    AcceptEx = "AcceptEx" Winsock { Accept, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: GONE };
-    ConnectEx = "ConnectEx" Winsock { Connect, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
+    AcceptEx = "AcceptEx" Winsock { Accept, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: GONE };
+    ConnectEx = "ConnectEx" Winsock { Connect, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
     // "If a client connects before the function is called, the function returns
     // zero and GetLastError returns ERROR_PIPE_CONNECTED"
     // (https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-connectnamedpipe).
-    ConnectNamedPipe = "ConnectNamedPipe" Win32 { Accept, over: &[(ERROR_PIPE_CONNECTED, 0)], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
-    DeviceIoControl = "DeviceIoControl" Win32 { Other, over: &[], warnings: &[ERROR_MORE_DATA], errors: Unknown, skips: false, ends: &[], kinds: &[] };
-    PostQueuedCompletionStatus = "PostQueuedCompletionStatus" Win32 { Post, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
-    ReadFile = "ReadFile" Win32 { Read, over: &[(ERROR_HANDLE_EOF, END), (ERROR_BROKEN_PIPE, END)], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: true, ends: ENDS, kinds: EMPTY };
-    WSARecv = "WSARecv" Winsock { Read, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[] };
-    WSARecvFrom = "WSARecvFrom" Winsock { Read, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: ENDS, kinds: &[] };
-    WSASend = "WSASend" Winsock { Write, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: true, ends: &[], kinds: &[] };
-    WSASendTo = "WSASendTo" Winsock { Write, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: false, ends: &[], kinds: &[] };
-    WriteFile = "WriteFile" Win32 { Write, over: &[], warnings: &[], errors: AllButDeviceWarnings, skips: true, ends: &[], kinds: &[] };
+    ConnectNamedPipe = "ConnectNamedPipe" Win32 { Accept, fills: false, over: &[(ERROR_PIPE_CONNECTED, 0)], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
+    DeviceIoControl = "DeviceIoControl" Win32 { Other, fills: false, over: &[], warnings: &[ERROR_MORE_DATA], errors: Unknown, skips: false, ends: &[], kinds: &[] };
+    PostQueuedCompletionStatus = "PostQueuedCompletionStatus" Win32 { Post, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
+    ReadFile = "ReadFile" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END), (ERROR_BROKEN_PIPE, END)], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: true, ends: ENDS, kinds: EMPTY };
+    WSARecv = "WSARecv" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[] };
+    WSARecvFrom = "WSARecvFrom" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: ENDS, kinds: &[] };
+    WSASend = "WSASend" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: true, ends: &[], kinds: &[] };
+    WSASendTo = "WSASendTo" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: false, ends: &[], kinds: &[] };
+    WriteFile = "WriteFile" Win32 { Write, fills: false, over: &[], warnings: &[], errors: AllButDeviceWarnings, skips: true, ends: &[], kinds: &[] };
 
     Bind = "bind" Winsock;
     CancelIoEx = "CancelIoEx" Win32;
