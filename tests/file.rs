@@ -13,7 +13,7 @@ use std::os::windows::io::AsRawHandle;
 use completion_port::{Associated, ErrorKind, IoBuf, Iocp, OperationKind};
 use support::{
     FILE_FLAG_OVERLAPPED, TempFile, complete, complete_all, few, nothing_more, overlapped_file,
-    pattern, pattern_from, port, temp_file,
+    pattern, pattern_from, port, skipped_without, stream_pair, temp_file,
 };
 use windows_sys::Win32::System::IO::DeviceIoControl;
 
@@ -623,4 +623,48 @@ fn an_operation_through_another_port_is_refused() {
     nothing_more(&mine);
     nothing_more(&other);
     assert_eq!(temp.contents(), b"hello");
+}
+
+#[test]
+fn no_number_of_failed_calls_uses_up_the_operations_of_a_port() {
+    let temp = temp_file("failures", "x");
+    let port: Iocp = Iocp::builder().max_operations(4).build().unwrap();
+    let file = port.add_handle(overlapped_file(temp.path(), true, false), 1).unwrap();
+    for _ in 0..20 {
+        let rejected = port.initiate_write_at(&file, 1, "x", 0).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::PermissionDenied);
+        // A packet that a failed call may have left comes before this.
+        nothing_more(&port);
+    }
+    for context in 0..4 {
+        port.post(context, 0, 0).unwrap();
+    }
+    assert_eq!(complete_all(&port, 4).len(), 4);
+}
+
+/// Wine fails such reads once it has tried them, and queues a packet all the same.
+#[test]
+#[cfg(not(simulated_kernel))]
+fn a_late_packet_of_a_failed_read_is_no_other_operations() {
+    let Ok(null) =
+        OpenOptions::new().read(true).custom_flags(FILE_FLAG_OVERLAPPED).open(r"\\?\unix\dev\null")
+    else {
+        return skipped_without("a Unix device");
+    };
+    let port = port();
+    let null = port.add_handle(null, 1).unwrap();
+    let (mut client, server) = stream_pair();
+    let server = port.add_handle(server, 2).unwrap();
+    for round in 0..5 {
+        port.initiate_read(&null, 10, Vec::with_capacity(64)).unwrap();
+        // It may get the memory of the one before.
+        let mut pending = port.initiate_read(&server, 11, Vec::with_capacity(64)).unwrap();
+        let end = complete(&port);
+        assert_eq!((end.context, end.result()), (10, Ok(0)));
+        nothing_more(&port);
+        assert!(!pending.is_completed());
+        client.write_all(b"hello").unwrap();
+        assert_eq!(complete(&port).result(), Ok(5), "{round}");
+        assert_eq!(pending.take_buffer().unwrap(), b"hello");
+    }
 }

@@ -217,6 +217,37 @@ fn addresses_within_and_around_a_live_operation_are_foreign() {
     nothing_more(&port);
 }
 
+/// Whether it is tracked or not, and however it ends.
+#[test]
+fn an_operation_goes_on_though_packets_with_its_address_are_posted() {
+    let port = port();
+    for (tracked, cancelled) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (mut client, server) = stream_pair();
+        let server = port.add_handle(server, 1).unwrap();
+        let address = own_address(&port);
+        let pending = port.initiate_read(&server, 5, Vec::with_capacity(8)).unwrap();
+        let pending = tracked.then_some(pending);
+        for _ in 0..3 {
+            assert_foreign(&port, address);
+        }
+        if cancelled {
+            assert_eq!(server.cancel_all(), Ok(true));
+        } else {
+            client.write_all(b"live").unwrap();
+        }
+        let completion = complete(&port);
+        assert_eq!(completion.context, 5);
+        if cancelled {
+            assert!(completion.error_status.as_ref().unwrap_err().is_cancelled());
+        } else {
+            assert_eq!(completion.result(), Ok(4));
+        }
+        assert_foreign(&port, address);
+        drop((completion, pending));
+        nothing_more(&port);
+    }
+}
+
 /// The memory of operations is committed by 64 KiB, 128 bytes each but for the
 /// first 128.
 #[test]

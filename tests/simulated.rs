@@ -1248,32 +1248,186 @@ fn a_refused_call_on_a_file_gives_everything_back_and_takes_up_no_place() {
     assert_eq!(completions[0].operation.take_buffer::<Vec<u8>>().unwrap(), b"hello");
 }
 
+const STATUS_DEVICE_BUSY: u32 = 0x8000_0011;
+
 /// The call fails with a code that errors have, too, of which no packet comes.
 #[test]
-fn the_packet_of_a_device_that_warns_at_once_is_not_seen_and_completes_nothing_else() {
-    const STATUS_DEVICE_BUSY: u32 = 0x8000_0011;
+fn a_device_that_warns_at_once_completes_the_operation() {
     let file = support::temp_file("warns", "hello");
     let port: Iocp = Iocp::builder().max_operations(1).build().unwrap();
     let device = port.add_handle(support::overlapped_file(file.path(), true, false), 1).unwrap();
     let _behaving = behave(|kernel| {
         kernel.inline = Chance::Always;
-        kernel.written_at_dequeue = Chance::Never;
         kernel.warn.push_back(STATUS_DEVICE_BUSY);
     });
-    let rejected = port.initiate_read_at(&device, READ, Vec::with_capacity(8), 0).unwrap_err();
-    assert_eq!(rejected.error.raw_os_error(), Some(win32::ERROR_BUSY as i32));
-    assert_eq!((rejected.returned.0, rejected.returned.1.capacity()), (READ, 8));
-    // Until it has come, nobody else has its memory.
-    let rejected = port.post(3, 0, 0).unwrap_err();
-    assert_eq!(rejected.error.kind(), ErrorKind::TooManyOperations);
-    thread::scope(|scope| {
-        // A thread that waits for ever finds the packet, and goes on waiting.
-        let other = scope.spawn(|| port.get_completion().unwrap().context);
-        eventually("its place is free", || port.post(4, 0, 0).is_ok());
-        assert_eq!(other.join().unwrap(), 4);
-    });
+    port.initiate_read_at(&device, READ, Vec::with_capacity(8), 0).unwrap();
+    let mut completion = complete(&port);
+    let error = completion.error_status.unwrap_err();
+    assert_eq!(error.ntstatus(), Some(STATUS_DEVICE_BUSY));
+    assert_eq!(completion.bytes_transferred, 5);
+    assert_eq!(completion.operation.take_buffer::<Vec<u8>>().unwrap(), b"hello");
+    nothing_more(&port);
+}
+
+#[test]
+fn a_device_that_warns_without_a_packet_has_started_nothing() {
+    let file = support::temp_file("warns", "hello");
+    let port: Iocp = Iocp::builder().max_operations(2).build().unwrap();
+    let device = port.add_handle(support::overlapped_file(file.path(), true, false), 1).unwrap();
+    for _ in 0..5 {
+        let _behaving = behave(|kernel| {
+            kernel.inline = Chance::Always;
+            kernel.warn_without_packet = true;
+            kernel.warn.push_back(STATUS_DEVICE_BUSY);
+        });
+        let rejected = port.initiate_read_at(&device, READ, Vec::with_capacity(8), 0).unwrap_err();
+        assert_eq!(rejected.error.raw_os_error(), Some(win32::ERROR_BUSY as i32));
+        assert_eq!((rejected.returned.0, rejected.returned.1.capacity()), (READ, 8));
+        // Whether a packet comes after all is known when it would have come.
+        nothing_more(&port);
+    }
     port.initiate_read_at(&device, READ, Vec::with_capacity(8), 0).unwrap();
     let buffer = complete(&port).operation.take_buffer::<Vec<u8>>().unwrap();
     assert_eq!(buffer, b"hello");
-    nothing_more(&port);
+}
+
+/// Whether Windows queues a packet of a datagram that is cut at once is not
+/// known for certain.
+#[test]
+fn a_message_that_is_cut_at_once_without_a_packet_completes_all_the_same() {
+    for in_scope in [false, true] {
+        let port = port();
+        let (client, server) = support::datagram_pair();
+        let server = port.add_handle(server, 1).unwrap();
+        client.send(b"hello world").unwrap();
+        let mut buffer = *b"-----";
+        let _behaving = behave(|kernel| {
+            kernel.inline = Chance::Always;
+            kernel.warn_without_packet = true;
+        });
+        let assert_cut = |completion: completion_port::CompletionStatus| {
+            let error = completion.error_status.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::MessageTruncated);
+            assert_eq!((completion.context, completion.bytes_transferred), (READ, 5));
+            completion.operation
+        };
+        if in_scope {
+            port.scope(|scope| {
+                scope.initiate_read(&server, READ, &mut buffer).unwrap();
+                assert_cut(complete(&port));
+            });
+        } else {
+            port.initiate_read(&server, READ, buffer).unwrap();
+            buffer = assert_cut(complete(&port)).take_buffer().unwrap();
+        }
+        assert_eq!(&buffer, b"hello");
+        nothing_more(&port);
+    }
+}
+
+/// Each failure may leave a packet, as far as the code alone tells.
+#[test]
+fn a_device_that_is_not_ready_uses_up_no_operations() {
+    let file = support::temp_file("not-ready", "hello");
+    let port: Iocp = Iocp::builder().max_operations(4).build().unwrap();
+    let device = port.add_handle(support::overlapped_file(file.path(), true, false), 1).unwrap();
+    let _behaving = behave(|kernel| kernel.refuse.extend([win32::ERROR_NOT_READY; 6]));
+    for _ in 0..6 {
+        let rejected = port.initiate_read_at(&device, READ, [0; 4], 0).unwrap_err();
+        assert_eq!(rejected.error.raw_os_error(), Some(win32::ERROR_NOT_READY as i32));
+    }
+    for _ in 0..4 {
+        port.post(3, 0, 0).unwrap();
+    }
+    drop(complete_all(&port, 4));
+}
+
+/// A provider that says that an operation is over and queues its packet all the
+/// same, and a thread that dequeues it before the call returns.
+#[test]
+fn an_operation_that_is_over_at_once_is_completed_once_whoever_is_first() {
+    for dequeued_first in [Chance::Never, Chance::Always] {
+        for leave_pending in [Chance::Never, Chance::Always] {
+            let _behaving = behave(|kernel| {
+                kernel.inline = Chance::Always;
+                kernel.queue_skipped = true;
+                kernel.dequeued_first = dequeued_first;
+                kernel.leave_pending = leave_pending;
+            });
+            let port: Iocp<Box<u64>> = support::port_of();
+            let (_client, server) = stream_pair();
+            let server = port.add_handle(server, 7).unwrap().skip_on_success().unwrap();
+            thread::scope(|scope| {
+                let dequeuing = scope.spawn(|| match port.get_completion() {
+                    Ok(completion) => Some(completion.context),
+                    Err(error) => {
+                        error.foreign_packet().unwrap();
+                        None
+                    }
+                });
+                let started = port.initiate_write(&server, Box::new(17), vec![1, 2, 3]).unwrap();
+                let at_once = started.completed().map(|completion| completion.context);
+                let queued = dequeuing.join().unwrap();
+                assert_eq!(at_once.is_some(), queued.is_none());
+                assert_eq!(at_once.or(queued).map(|context| *context), Some(17));
+            });
+        }
+    }
+}
+
+/// Anybody can post a packet with the address of an operation; on a sound system
+/// none but the operation's own comes with its result.
+#[test]
+fn a_forged_packet_takes_nothing_from_the_operation_whose_address_it_has() {
+    for tracked in [false, true] {
+        for written_at_dequeue in [Chance::Never, Chance::Always] {
+            for status in [0, win32::STATUS_CANCELLED as u32, STATUS_DEVICE_BUSY] {
+                let _behaving = behave(|kernel| kernel.written_at_dequeue = written_at_dequeue);
+                let port = port();
+                let address = own_address(&port);
+                let (mut client, server) = stream_pair();
+                let server = port.add_handle(server, 7).unwrap();
+                let pending = port.initiate_read(&server, READ, vec![0; 8].into_boxed_slice());
+                let pending = tracked.then_some(pending.unwrap());
+                let forge =
+                    || simulated_kernel::deliver(port.as_raw_handle(), 8, 9, address, status);
+                let foreign = || port.get_completion().unwrap_err().foreign_packet().unwrap();
+                forge();
+                assert_eq!(foreign().overlapped, address);
+                client.write_all(b"hello").unwrap();
+                let mut completion = complete(&port);
+                assert_eq!(completion.result(), Ok(5));
+                forge();
+                assert_eq!(foreign().overlapped, address);
+                let buffer: Box<[u8]> = completion.operation.take_buffer().unwrap();
+                assert_eq!(&buffer[..5], b"hello");
+                drop(pending);
+                nothing_more(&port);
+            }
+        }
+    }
+}
+
+#[test]
+fn of_a_packet_and_a_forged_one_dequeued_together_one_completes_the_operation() {
+    for round in 0..support::few(200) {
+        let port = port();
+        let address = own_address(&port);
+        let (mut client, server) = stream_pair();
+        let server = port.add_handle(server, 7).unwrap();
+        let pending = port.initiate_read(&server, round, [0; 8]).unwrap();
+        let pending = (round % 2 == 0).then_some(pending);
+        thread::scope(|scope| {
+            let dequeue = || match port.get_completion() {
+                Ok(completion) => Some(completion.context),
+                Err(error) => error.foreign_packet().map_or_else(|| panic!("{error}"), |_| None),
+            };
+            let threads = [scope.spawn(dequeue), scope.spawn(dequeue)];
+            client.write_all(b"hello").unwrap();
+            post_raw(&port, 1, 2, address);
+            let found: Vec<_> = threads.into_iter().filter_map(|t| t.join().unwrap()).collect();
+            assert_eq!(found, [round]);
+        });
+        drop(pending);
+    }
 }

@@ -443,7 +443,7 @@ pub struct ForeignPacket {
 }
 
 impl From<Packet> for ForeignPacket {
-    fn from(Packet { overlapped, key, bytes, .. }: Packet) -> Self {
+    fn from(Packet { overlapped, key, bytes }: Packet) -> Self {
         Self { completion_key: key, bytes_transferred: bytes, overlapped }
     }
 }

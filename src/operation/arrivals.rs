@@ -110,7 +110,7 @@ impl<C> Arrivals<C> {
 fn claim<C>(cells: &Cells<C>, entry: &mut Entry) -> bool {
     let Some(found) = cells.find(entry.overlapped().addr()) else { return false };
     let Err(taken) = found.claim_alone(|operation| operation.put_down(entry)) else { return true };
-    match found.claim(taken, entry.packet().failed) {
+    match found.claim(taken, entry.packet().bytes) {
         Some(operation) => {
             operation.put_down(entry);
             true

@@ -250,7 +250,7 @@ impl Cell {
     /// # Safety
     ///
     /// The cell is initialised.
-    pub unsafe fn claim(cell: NonNull<Cell>, failed: bool) -> Option<(u32, u32)> {
+    pub unsafe fn claim(cell: NonNull<Cell>, packet_bytes: u32) -> Option<(u32, u32)> {
         // SAFETY: Who has taken the status ends the operation. The status is the
         // proof that the kernel has given the cell back.
         unsafe {
@@ -259,7 +259,7 @@ impl Cell {
             let taken = word.take_for_certain(|| state.is_in_flight())?;
             let (status, bytes) = if taken.is_status() {
                 (taken.status(), Self::bytes(cell))
-            } else if Self::has_ended_without_status(cell, failed) {
+            } else if Self::has_ended_without_status(cell, packet_bytes) {
                 (STATUS_CANCELLED, 0)
             } else {
                 // "The status block [...] is not updated until the packet is
@@ -275,16 +275,17 @@ impl Cell {
         }
     }
 
-    /// Whether a failed packet without a status is the operation's all the same.
-    /// Wine queues one for a receive that ends together with the thread that
-    /// started it: nothing has been transferred then.
+    /// Whether a packet without a status is the operation's all the same. Wine
+    /// queues one, of no bytes, for a receive that ends together with the thread
+    /// that started it. Asking it cancels an operation that goes on, so it is asked
+    /// about no other packets.
     ///
     /// # Safety
     ///
     /// The cell is filled, and the caller has taken its status word.
     #[cold]
-    unsafe fn has_ended_without_status(cell: NonNull<Cell>, failed: bool) -> bool {
-        failed && sys::is_wine() && {
+    unsafe fn has_ended_without_status(cell: NonNull<Cell>, packet_bytes: u32) -> bool {
+        packet_bytes == 0 && sys::is_wine() && {
             // "If this function cannot find a request to cancel, the return
             // value is 0 (zero), and GetLastError returns ERROR_NOT_FOUND"
             // (https://learn.microsoft.com/windows/win32/fileio/cancelioex-func).

@@ -203,7 +203,7 @@ impl<C> Cells<C> {
     /// Each packet is claimed once. `taken`: by [`Found::claim_alone`].
     #[cold]
     pub fn claim(&self, packet: Packet, taken: Taken) -> Option<Dequeued<C>> {
-        self.find(packet.overlapped)?.claim(taken, packet.failed)
+        self.find(packet.overlapped)?.claim(taken, packet.bytes)
     }
 
     /// Whether a packet with this address is one that should not have come, and
@@ -279,14 +279,13 @@ impl<C> Found<C> {
     }
 
     /// The same whoever has a part; `None` if the packet is foreign, or stray.
-    /// `failed`: the packet says that an operation has failed.
     #[cold]
     #[inline(never)]
-    pub fn claim(self, taken: Taken, failed: bool) -> Option<Dequeued<C>> {
+    pub fn claim(self, taken: Taken, packet_bytes: u32) -> Option<Dequeued<C>> {
         // SAFETY: As above.
         unsafe {
             self.cell.as_ref().status_word().put_back(taken);
-            let (status, bytes) = Cell::claim(self.cell, failed)?;
+            let (status, bytes) = Cell::claim(self.cell, packet_bytes)?;
             Some(Dequeued::new(self.cell, status, bytes))
         }
     }
@@ -661,7 +660,7 @@ mod tests {
     }
 
     fn packet_of(cell: NonNull<Cell>) -> Packet {
-        Packet { overlapped: Cell::address(cell), key: 0, bytes: 0, failed: false }
+        Packet { overlapped: Cell::address(cell), key: 0, bytes: 0 }
     }
 
     #[test]
@@ -711,7 +710,7 @@ mod tests {
         let address = Cell::address(cell);
         let found = cells.find(address).expect("it is one of ours");
         let taken = found.claim_alone(drop).expect_err("it takes the long way");
-        let dequeued = found.claim(taken, false).expect("it is in flight");
+        let dequeued = found.claim(taken, 0).expect("it is in flight");
         assert_eq!(dequeued.complete(0).context, 7);
         assert_eq!(seen.get(), 1);
     }
@@ -754,7 +753,7 @@ mod tests {
             drop(pending);
             let found = cells.find(address).expect("it is one of ours");
             let taken = found.claim_alone(drop).expect_err("it says something");
-            assert_eq!(found.claim(taken, false).is_some(), status != STATUS_PENDING);
+            assert_eq!(found.claim(taken, 0).is_some(), status != STATUS_PENDING);
         }
     }
 

@@ -271,11 +271,12 @@ impl Slab {
         // SAFETY: As above; an abandoned cell is empty, and the packets that
         // were queued before this one have been dequeued.
         unsafe {
-            if cell.as_ref().state.recover() {
+            let recovered = cell.as_ref().state.recover();
+            if recovered {
                 Cell::free(cell);
             }
+            recovered
         }
-        true
     }
 
     /// The address that the packet carries which makes a stale cell of use

@@ -13,7 +13,7 @@ use windows_sys::Win32::System::IO::{
 
 use super::Facts;
 use super::Handle;
-use crate::error::{Error, Result, is_error};
+use crate::error::{Error, Result};
 
 /// The time-out that never ends.
 pub(crate) const INFINITE: u32 = u32::MAX;
@@ -29,14 +29,12 @@ pub(crate) struct Packet {
     pub overlapped: usize,
     pub key: usize,
     pub bytes: u32,
-    /// Whether it says that an operation has failed.
-    pub failed: bool,
 }
 
 impl Packet {
     /// One with this address, as it is posted.
     pub fn posted(overlapped: usize) -> Self {
-        Self { overlapped, key: 0, bytes: 0, failed: false }
+        Self { overlapped, key: 0, bytes: 0 }
     }
 }
 
@@ -163,7 +161,7 @@ impl Landing {
     pub unsafe fn packet(&self) -> Packet {
         // SAFETY: The system has written all three.
         let (key, bytes) = unsafe { (self.key.assume_init(), self.bytes.assume_init()) };
-        Packet { overlapped: self.overlapped(), key, bytes, failed: false }
+        Packet { overlapped: self.overlapped(), key, bytes }
     }
 
     /// The packet, if one was dequeued; why not otherwise. At once after the
@@ -179,7 +177,7 @@ impl Landing {
             return Err(last_error(Facts::GetQueuedCompletionStatus));
         }
         // SAFETY: The call says so.
-        Ok(Packet { failed: !succeeded, ..unsafe { self.packet() } })
+        Ok(unsafe { self.packet() })
     }
 }
 
@@ -211,13 +209,11 @@ impl Entry {
 
     #[inline]
     pub fn packet(&self) -> Packet {
+        // `Internal` is "reserved", and not read.
         Packet {
             overlapped: self.0.lpOverlapped.addr(),
             key: self.0.lpCompletionKey,
             bytes: self.0.dwNumberOfBytesTransferred,
-            // "Reserved", but the packet's status all the same; only Wine's is
-            // relied on.
-            failed: is_error(self.0.Internal as u32),
         }
     }
 
