@@ -149,6 +149,8 @@ impl<C: Send + 'static> Iocp<C> {
                 self.start(handle, target, context, Read::<B, false>(buffer), read_file(target))
             }
             Err(misuse) => {
+                // That the port is closed, or another, comes before all else.
+                let misuse = handle.admit(&self.shared().gate).err().unwrap_or(misuse);
                 Err(Rejected { error: Error::misuse(misuse), returned: (context, buffer) })
             }
         }
@@ -171,6 +173,8 @@ impl<C: Send + 'static> Iocp<C> {
                 self.start(handle, target, context, Write::<B, false>(buffer), write_file(target))
             }
             Err(misuse) => {
+                // That the port is closed, or another, comes before all else.
+                let misuse = handle.admit(&self.shared().gate).err().unwrap_or(misuse);
                 Err(Rejected { error: Error::misuse(misuse), returned: (context, buffer) })
             }
         }
