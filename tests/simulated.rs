@@ -22,8 +22,9 @@ use simulated_kernel::{
     dequeues, heed_cancels, queued, scribble, waiting,
 };
 use support::{
-    PATIENCE, close_raw_socket, complete, complete_all, eventually, nothing_more, overlapped_file,
-    own_address, pipe_pair, port, port_of, post_raw, shrink_buffers, stream_pair, temp_file,
+    PATIENCE, close_raw_socket, complete, complete_all, eventually, few, nothing_more,
+    overlapped_file, own_address, pipe_pair, port, port_of, post_raw, shrink_buffers, stream_pair,
+    temp_file,
 };
 use windows_sys::Win32::Foundation as win32;
 use windows_sys::Win32::Networking::WinSock as ws;
@@ -787,8 +788,8 @@ fn what_a_scope_puts_back_is_not_lost_though_posts_are_refused() {
 
 #[test]
 fn a_scope_that_waits_neither_spins_nor_changes_an_order_whatever_is_queued() {
-    const LOOKS: usize = 20;
-    for others in [0, 1, 30] {
+    const LOOKS: usize = few(20);
+    for others in [0, 1, few(30)] {
         let _behaving = behave(|kernel| kernel.ignore_cancels = FOREVER);
         let port = port();
         let (_client, server) = served(&port);

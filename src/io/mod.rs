@@ -3,7 +3,7 @@
 
 mod named;
 
-use crate::error::Rejected;
+use crate::error::{Error, Misuse, Rejected};
 use crate::handle::{Associated, Mode};
 use crate::op::on::Supports;
 use crate::operation::{Operation, Owned};
@@ -162,7 +162,7 @@ impl<C: Send + 'static> Iocp<C> {
                     }
                 })
             }
-            Err((error, memory)) => Err(Rejected { error, returned: (context, memory) }),
+            Err((error, memory)) => Err(refused(admit(), error, context, memory)),
         }
     }
 
@@ -197,14 +197,26 @@ impl<C: Send + 'static> Iocp<C> {
         let shared = self.shared();
         let on = handle.object(&shared.guards);
         let run = handle.inline_run();
+        let admit = || handle.admit(&shared.gate);
         let parts = match on.split::<O, SOCKET>(operation) {
             Ok(parts) => parts,
-            Err((error, memory)) => return Err(Rejected { error, returned: (context, memory) }),
+            Err((error, memory)) => return Err(refused(admit(), error, context, memory)),
         };
         let may_be_inline = M::SKIPS && run.goes_on(shared.looks.count());
-        let admit = || handle.admit(&shared.gate);
         let launched =
             shared.cells.launch::<O, Owned<SOCKET>>(on.target(), context, parts, admit)?;
         M::deliver(launched, shared, handle.context(), may_be_inline, |_, note| note(run))
     }
+}
+
+/// What comes back of an operation that cannot be started on its handle. That the port
+/// is closed, or another, comes before all else.
+pub(crate) fn refused<C, M>(
+    admitted: Result<(), &'static Misuse>,
+    error: Error,
+    context: C,
+    memory: M,
+) -> Rejected<(C, M)> {
+    let error = admitted.map_or_else(Error::misuse, |()| error);
+    Rejected { error, returned: (context, memory) }
 }

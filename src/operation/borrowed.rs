@@ -39,9 +39,13 @@ pub(crate) struct Borrowing<'scope, 'env: 'scope> {
 
 const FIRST_ROOM: i32 = 8;
 
-/// The addresses that the packets of a scope's operations carry, in order.
+/// The addresses that the packets of a scope's operations carry: the first, and the
+/// others in order. Most often there is one at most, which needs no allocation.
 #[derive(Debug, Default)]
-pub(crate) struct Addresses(Vec<usize>);
+pub(crate) struct Addresses {
+    first: usize,
+    others: Vec<usize>,
+}
 
 /// Runs `body`, then waits for all operations that it started on borrowed
 /// buffers: it asks for what is left to be cancelled, and calls `wait` until
@@ -177,16 +181,15 @@ impl<'scope> Borrowing<'scope, '_> {
         self.first.set(Some(left));
         let mut panic = FirstPanic::none();
         self.let_go(false, &mut panic);
-        let mut own = Vec::new();
+        let mut own = Addresses::default();
         for cell in self.held().filter(|cell| is_in_flight(*cell)) {
             // SAFETY: The scope holds the cell, so no other operation has it.
             let handle = unsafe { Cell::handle(cell) };
             // Nothing to cancel, or not possible: the completion decides.
             let _ = sys::cancel(handle, Cell::address(cell));
-            own.push(Cell::address(cell));
+            own.add(Cell::address(cell));
         }
-        own.sort_unstable();
-        let own = Addresses(own);
+        own.others.sort_unstable();
         // One way through the list is enough: what is over stays so. All cells
         // are held until the end, so that their addresses are nobody else's.
         for cell in self.held() {
@@ -201,8 +204,15 @@ impl<'scope> Borrowing<'scope, '_> {
 }
 
 impl Addresses {
+    fn add(&mut self, overlapped: usize) {
+        match self.first {
+            0 => self.first = overlapped,
+            _ => self.others.push(overlapped),
+        }
+    }
+
     pub fn contain(&self, overlapped: usize) -> bool {
-        self.0.binary_search(&overlapped).is_ok()
+        overlapped == self.first || self.others.binary_search(&overlapped).is_ok()
     }
 }
 

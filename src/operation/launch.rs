@@ -132,14 +132,14 @@ impl<C> Cells<C> {
         mem::forget(panicked);
         let admitted = admit().and(if has_room { Ok(()) } else { Err(&refusal::NO_ROOM) });
         if let Err(misuse) = admitted {
-            return Err(*not_called::<C, O, W>(cell, Cause::Misuse(misuse)));
+            return Err(not_called::<C, O, W>(cell, Cause::Misuse(misuse)));
         }
         let unwinds = AbortOnUnwind;
         let answer = call(lent, cell);
         mem::forget(unwinds);
         let answer = match answer {
             Ok(answer) => answer,
-            Err(cause) => return Err(*not_called::<C, O, W>(cell, cause)),
+            Err(cause) => return Err(not_called::<C, O, W>(cell, cause)),
         };
         Ok(match verdict(answer, target.skips) {
             Verdict::PacketComes => Launched::InFlight(Pending::new(cell)),
@@ -463,14 +463,13 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
 /// the cell has never been the kernel's.
 #[cold]
 #[inline(never)]
-#[allow(clippy::unnecessary_box_returns, reason = "it fits into a register")]
 fn not_called<C, O: Operation, W: Way<O>>(
     cell: NonNull<Cell>,
     cause: Cause,
-) -> Box<Rejected<(C, O::Memory)>> {
+) -> Rejected<(C, O::Memory)> {
     // SAFETY: The cell is ours alone, and filled with these types.
     let returned = unsafe { take_out::<C, O, W>(cell) };
-    Box::new(Rejected { error: cause.into(), returned })
+    Rejected { error: cause.into(), returned }
 }
 
 /// Whether a packet may come although the call has failed at once with an

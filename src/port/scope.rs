@@ -8,6 +8,7 @@ use super::dequeue::milliseconds;
 use super::{Iocp, Shared};
 use crate::error::Rejected;
 use crate::handle::{Associated, Queued};
+use crate::io::refused;
 use crate::op::{self, on::Supports};
 use crate::operation::{Addresses, Borrowing, InScope, Operation, Pending, Taken, borrow};
 use crate::panics;
@@ -250,6 +251,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
     {
         let shared = self.port.shared();
         let on = handle.object(&shared.guards);
+        let admit = || handle.admit(&shared.gate);
         match on.split::<O, SOCKET>(operation) {
             Ok(parts) => self.borrowing.launch::<C, O, SOCKET>(
                 (&shared.cells, &shared.port),
@@ -257,9 +259,9 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
                 || handle.context(),
                 context,
                 parts,
-                || handle.admit(&shared.gate),
+                admit,
             ),
-            Err((error, memory)) => Err(Rejected { error, returned: (context, memory) }),
+            Err((error, memory)) => Err(refused(admit(), error, context, memory)),
         }
     }
 }
@@ -278,11 +280,13 @@ impl<C: Send + 'static> Shared<C> {
         let in_hand = self.in_hand.read().unwrap_or_else(PoisonError::into_inner);
         let Ok(mut packet) = self.port.dequeue(milliseconds(GLANCE)) else { return };
         let start = Instant::now();
-        let (mut completed, mut others) = (Vec::new(), Vec::new());
+        // Most often there is one, which needs no allocation.
+        let (mut first, mut completed, mut others) = (None, Vec::new(), Vec::new());
         loop {
             let operation =
                 own.contain(packet.overlapped).then(|| self.cells.claim(packet, Taken::NOTHING));
             match operation.flatten() {
+                Some(operation) if first.is_none() => first = Some(operation),
                 Some(operation) => completed.push(operation),
                 None => others.push(packet),
             }
@@ -299,8 +303,8 @@ impl<C: Send + 'static> Shared<C> {
         }
         // What panics, waits or dequeues below has nothing of others.
         drop(in_hand);
-        let (is_idle, is_alone) = (completed.is_empty(), others.is_empty());
-        panics::drop_all(completed.into_iter());
+        let (is_idle, is_alone) = (first.is_none(), others.is_empty());
+        panics::drop_all(first.into_iter().chain(completed));
         if is_idle && !is_alone {
             thread::sleep(GLANCE.max(4 * start.elapsed()));
         }
