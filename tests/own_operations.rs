@@ -313,6 +313,57 @@ fn a_success_whose_handle_is_closed_meanwhile_is_told_so() {
     }
 }
 
+/// Waits for a client of a pipe, and returns how it has ended.
+struct ListenForOutcome;
+
+impl Operation for ListenForOutcome {
+    const FACTS: FactsOn = FactsOn::Handles(&CONNECT_NAMED_PIPE);
+    const FINISH: Finish<Self> =
+        Finish::with(|(), outcome| Some((outcome.is_ok(), outcome.status(), outcome.bytes())));
+    type On = op::on::Pipe;
+    type Memory = ();
+    type Arguments = ();
+    type Output = (bool, u32, u32);
+
+    fn split(self, _: &Object<'_>) -> Result<((), ()), (Error, ())> {
+        Ok(((), ()))
+    }
+
+    fn start((): (), (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
+        // SAFETY: It is ConnectNamedPipe, which uses nothing but the OVERLAPPED.
+        unsafe {
+            starter.call(|call| {
+                op::win32_result(ConnectNamedPipe(call.handle, call.overlapped.cast()) != 0)
+            })
+        }
+    }
+}
+
+#[test]
+fn the_outcome_that_an_output_is_made_of_is_the_operations() {
+    const STATUS_CANCELLED: u32 = 0xC000_0120;
+    let port = port();
+    for keeps_pending in [false, true] {
+        let name = format!(r"\\.\pipe\{}", support::unique("own"));
+        let server = port.add_handle(pipe_server(&name, false), 1).unwrap();
+        for cancels in [true, false] {
+            let pending = port.initiate(&server, 2, ListenForOutcome).unwrap();
+            let pending = keeps_pending.then_some(pending);
+            let client = if cancels {
+                assert!(server.cancel_all().unwrap());
+                None
+            } else {
+                Some(pipe_client(&name, false).unwrap())
+            };
+            let mut completion = complete(&port);
+            let outcome = completion.operation.take::<(bool, u32, u32)>().unwrap();
+            let expected = if cancels { (false, STATUS_CANCELLED, 0) } else { (true, 0, 0) };
+            assert_eq!(outcome, expected, "{keeps_pending}");
+            drop((pending, client));
+        }
+    }
+}
+
 /// A send that returns what only one thread may have.
 struct SendForRc(&'static str);
 

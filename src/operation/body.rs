@@ -13,8 +13,8 @@ use std::mem::{self, MaybeUninit};
 use std::process;
 use std::ptr::{self, NonNull};
 
-use super::cell::Cell;
-use super::definition::{How, Operation, Outcome, Way};
+use super::cell::CellRef;
+use super::definition::{How, Operation, Outcome, Owned, Post, Way};
 use super::lend::Lend;
 use super::state::{DROPS, Holder, LONG_WAY};
 use crate::error::{STATUS_CANCELLED, is_error};
@@ -65,10 +65,13 @@ pub(super) struct VTable {
     pub output_name: fn() -> &'static str,
     output: Output,
     /// Runs when the packet is dequeued, before anybody sees the completion.
-    pub completed: Option<unsafe fn(NonNull<Cell>, &mut u32)>,
-    pub drop_context: unsafe fn(NonNull<Cell>),
-    drop_payload: Option<unsafe fn(NonNull<Cell>)>,
+    pub completed: Option<unsafe fn(CellRef, &mut u32)>,
+    pub drop_context: unsafe fn(CellRef),
+    drop_payload: Option<unsafe fn(CellRef)>,
 }
+
+/// What a cell is filled with that has never been.
+pub(super) const NOTHING: &VTable = Body::<(), Post, Owned<false>>::VTABLE;
 
 /// Which of the ways an operation returns something in; see
 /// [`Finish`](super::definition::Finish).
@@ -83,9 +86,9 @@ pub(super) const CONVERTED: Form = 2;
 /// How what an operation returns comes out of its payload.
 pub(super) enum Output {
     Whole,
-    Filled(unsafe fn(NonNull<Cell>, u32)),
+    Filled(unsafe fn(CellRef, u32)),
     /// Puts it to the second pointer; `false` if there is none.
-    Converted(unsafe fn(NonNull<Cell>, *mut u8) -> bool),
+    Converted(unsafe fn(CellRef, *mut u8) -> bool),
 }
 
 impl VTable {
@@ -108,7 +111,7 @@ impl VTable {
     /// # Safety
     ///
     /// As for the functions.
-    pub unsafe fn drop_payload(&self, cell: NonNull<Cell>) {
+    pub unsafe fn drop_payload(&self, cell: CellRef) {
         if let Some(drop_payload) = self.drop_payload {
             // SAFETY: By the caller's promise.
             unsafe { drop_payload(cell) };
@@ -152,16 +155,16 @@ const fn context_has_room<C>(taken: usize) -> bool {
 ///
 /// The cell was filled with a context of this type, and is the caller's.
 #[inline]
-pub(super) unsafe fn context_place<C>(cell: NonNull<Cell>) -> *mut C {
+pub(super) unsafe fn context_place<C>(cell: CellRef) -> *mut C {
     const { assert!(ROOM % ROOM_ALIGN == 0) };
     // SAFETY: Both places are within the cell's memory.
     unsafe {
         let has_room = context_has_room::<C>(ROOM - CONTEXT_ROOM)
-            || context_has_room::<C>(0) && Cell::vtable(cell).context_has_room;
+            || context_has_room::<C>(0) && cell.vtable().context_has_room;
         if has_room {
-            Cell::room(cell).add(ROOM - round_up(mem::size_of::<C>(), ROOM_ALIGN)).cast()
+            cell.room().add(ROOM - round_up(mem::size_of::<C>(), ROOM_ALIGN)).cast()
         } else {
-            Cell::spill_start(cell).cast()
+            cell.spill_start().cast()
         }
     }
 }
@@ -189,6 +192,8 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
 
     /// Whether the operation takes the [long way](LONG_WAY).
     const LONG_WAY: bool = O::SUCCEEDED.is_some()
+        // What is made of the outcome wants to know it.
+        || matches!(O::FINISH.0, How::Converted(_))
         || match Self::SPILL {
             Some((layout, _)) => layout.size() > KEPT_SPILL,
             None => false,
@@ -237,11 +242,11 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
     ///
     /// The cell is the caller's alone, and empty.
     #[inline]
-    pub unsafe fn place(cell: NonNull<Cell>, context: C, payload: O::Memory) -> *mut O::Memory {
+    pub unsafe fn place(cell: CellRef, context: C, payload: O::Memory) -> *mut O::Memory {
         // SAFETY: The cell is the caller's; both places fit by size and
         // alignment.
         unsafe {
-            Cell::set_vtable(cell, Self::VTABLE);
+            cell.set_vtable(Self::VTABLE);
             if let Some((layout, _)) = Self::SPILL {
                 Spill::make_room(cell, layout);
             }
@@ -257,7 +262,7 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
     /// # Safety
     ///
     /// As for the functions of the [`VTable`].
-    pub unsafe fn remove(cell: NonNull<Cell>) -> (C, O::Memory) {
+    pub unsafe fn remove(cell: CellRef) -> (C, O::Memory) {
         // SAFETY: By the caller's promise.
         unsafe { (context_place::<C>(cell).read(), Self::payload_place(cell).read()) }
     }
@@ -266,14 +271,14 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
     ///
     /// The cell was filled with these types, and is the caller's.
     #[inline]
-    pub unsafe fn payload_place(cell: NonNull<Cell>) -> *mut O::Memory {
+    pub unsafe fn payload_place(cell: CellRef) -> *mut O::Memory {
         // SAFETY: Both places are within the cell's memory.
         unsafe {
             match Self::SPILL {
                 Some((_, offset)) if !Self::PAYLOAD_HAS_ROOM => {
-                    Cell::spill_start(cell).add(offset).cast()
+                    cell.spill_start().add(offset).cast()
                 }
-                _ => Cell::room(cell).add(Self::LINK).cast(),
+                _ => cell.room().add(Self::LINK).cast(),
             }
         }
     }
@@ -281,7 +286,7 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
     /// # Safety
     ///
     /// See [`VTable`].
-    unsafe fn completed(cell: NonNull<Cell>, status: &mut u32) {
+    unsafe fn completed(cell: CellRef, status: &mut u32) {
         // SAFETY: By the contract.
         unsafe {
             let Some(succeeded) = O::SUCCEEDED else { return };
@@ -301,7 +306,7 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
     /// # Safety
     ///
     /// See [`VTable`].
-    unsafe fn fill(cell: NonNull<Cell>, bytes: u32) {
+    unsafe fn fill(cell: CellRef, bytes: u32) {
         let How::Filled(fill) = O::FINISH.0 else { return };
         // SAFETY: By the contract; the operation has transferred the bytes.
         unsafe { fill(&mut *Self::payload_place(cell), Transferred::new(bytes)) };
@@ -310,11 +315,11 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
     /// # Safety
     ///
     /// See [`VTable`].
-    unsafe fn convert(cell: NonNull<Cell>, output: *mut u8) -> bool {
+    unsafe fn convert(cell: CellRef, output: *mut u8) -> bool {
         let How::Converted(convert) = O::FINISH.0 else { return false };
         // SAFETY: By the contract, the payload is moved out once.
         let (mut memory, (status, bytes)) =
-            unsafe { (Self::payload_place(cell).read(), Cell::result(cell)) };
+            unsafe { (Self::payload_place(cell).read(), cell.result()) };
         // SAFETY: The operation has transferred the bytes.
         memory.filled(unsafe { Transferred::new(bytes) });
         let Some(value) = convert(memory, Outcome { status, bytes }) else { return false };
@@ -326,7 +331,7 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
     /// # Safety
     ///
     /// See [`VTable`].
-    unsafe fn drop_context(cell: NonNull<Cell>) {
+    unsafe fn drop_context(cell: CellRef) {
         // SAFETY: By the contract.
         unsafe { ptr::drop_in_place(context_place::<C>(cell)) };
     }
@@ -334,19 +339,19 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
     /// # Safety
     ///
     /// See [`VTable`].
-    unsafe fn drop_payload(cell: NonNull<Cell>) {
+    unsafe fn drop_payload(cell: CellRef) {
         // SAFETY: By the contract.
         unsafe { ptr::drop_in_place(Self::payload_place(cell)) };
     }
 }
 
 /// The next cell in a scope's list: at the start of the room of its operations.
-pub(super) type Link = Option<NonNull<Cell>>;
+pub(super) type Link = Option<CellRef>;
 
 /// Where a cell in a scope's list has the one behind it.
 #[inline]
-pub(super) fn link(cell: NonNull<Cell>) -> *mut Link {
-    Cell::room(cell).cast()
+pub(super) fn link(cell: CellRef) -> *mut Link {
+    cell.room().cast()
 }
 
 /// Where the payload is of an operation that returns it, and is not a scope's.
@@ -356,13 +361,13 @@ pub(super) fn link(cell: NonNull<Cell>) -> *mut Link {
 /// The cell was filled with a payload that is, in memory, a `T`, and is the
 /// caller's.
 #[inline]
-pub(super) unsafe fn returned_payload<T>(cell: NonNull<Cell>) -> *mut T {
+pub(super) unsafe fn returned_payload<T>(cell: CellRef) -> *mut T {
     // SAFETY: Both places are within the cell's memory.
     unsafe {
         if payload_has_room::<T>() {
-            Cell::room(cell).cast()
+            cell.room().cast()
         } else {
-            Cell::spill_start(cell).add(Cell::vtable(cell).payload_offset).cast()
+            cell.spill_start().add(cell.vtable().payload_offset).cast()
         }
     }
 }
@@ -376,7 +381,7 @@ pub(super) unsafe fn returned_payload<T>(cell: NonNull<Cell>) -> *mut T {
 /// the cell was filled with this table, and the operation has transferred so
 /// many bytes.
 #[inline]
-pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>, vtable: &VTable, bytes: u32) -> Option<T> {
+pub(super) unsafe fn take_output<T>(cell: CellRef, vtable: &VTable, bytes: u32) -> Option<T> {
     // SAFETY: By the caller's promise.
     unsafe {
         match vtable.output {
@@ -389,8 +394,7 @@ pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>, vtable: &VTable, bytes:
             }
             Output::Converted(convert) => return take_converted(cell, convert),
         }
-        let start =
-            if vtable.payload_has_room { Cell::room(cell) } else { Cell::spill_start(cell) };
+        let start = if vtable.payload_has_room { cell.room() } else { cell.spill_start() };
         Some(start.add(vtable.payload_offset).cast::<T>().read())
     }
 }
@@ -400,8 +404,8 @@ pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>, vtable: &VTable, bytes:
 /// As for [`take_output`], and `convert` is of this cell.
 #[cold]
 unsafe fn take_converted<T>(
-    cell: NonNull<Cell>,
-    convert: unsafe fn(NonNull<Cell>, *mut u8) -> bool,
+    cell: CellRef,
+    convert: unsafe fn(CellRef, *mut u8) -> bool,
 ) -> Option<T> {
     let mut output = MaybeUninit::<T>::uninit();
     // SAFETY: By the caller's promise.
@@ -446,9 +450,9 @@ impl Spill {
     ///
     /// The cell is the caller's alone, and empty.
     #[cold]
-    unsafe fn make_room(cell: NonNull<Cell>, layout: Layout) {
+    unsafe fn make_room(cell: CellRef, layout: Layout) {
         // SAFETY: The caller owns the cell, spill included.
-        let spill = unsafe { Cell::spill(cell) };
+        let spill = unsafe { cell.spill() };
         if spill.size as usize >= layout.size() && spill.align as usize >= layout.align() {
             return;
         }

@@ -3,10 +3,9 @@
 
 use std::cell::Cell as Flag;
 use std::marker::PhantomData;
-use std::ptr::NonNull;
 
 use super::body::link;
-use super::cell::Cell;
+use super::cell::CellRef;
 use super::definition::{Operation, Scoped};
 use super::launch::{Cells, Launched};
 use super::object::Target;
@@ -28,7 +27,7 @@ use crate::sys::{self, Port};
 ///
 /// Only [`borrow`] makes one, and it waits for them.
 pub(crate) struct Borrowing<'scope, 'env: 'scope> {
-    first: Flag<Option<NonNull<Cell>>>,
+    first: Flag<Option<CellRef>>,
     /// How many more it may hold before it lets go of those that are over.
     room: Flag<i32>,
     /// Both are invariant, as in [`std::thread::Scope`]: what is borrowed for
@@ -112,13 +111,13 @@ impl<'scope> Borrowing<'scope, '_> {
 
     /// Takes note of a cell in which the scope has a part.
     #[inline]
-    fn hold(&self, cell: NonNull<Cell>) {
+    fn hold(&self, cell: CellRef) {
         // SAFETY: The scope holds the cell.
         unsafe { link(cell).write(self.first.get()) };
         self.first.set(Some(cell));
     }
 
-    fn held(&self) -> impl Iterator<Item = NonNull<Cell>> {
+    fn held(&self) -> impl Iterator<Item = CellRef> {
         // SAFETY: The scope holds the cells in its list.
         std::iter::successors(self.first.get(), |cell| unsafe { link(*cell).read() })
     }
@@ -126,18 +125,18 @@ impl<'scope> Borrowing<'scope, '_> {
     /// Lets go of the first operations, as far as they are over and nobody else
     /// holds their cells. Which one is left as the first.
     #[inline(always)]
-    fn let_go_of_first(&self) -> Option<NonNull<Cell>> {
+    fn let_go_of_first(&self) -> Option<CellRef> {
         let mut next = self.first.get();
         while let Some(cell) = next {
             // SAFETY: The scope holds the cell until here. If it does so alone,
             // the operation is over, its context is gone, and the buffer is
             // only borrowed.
             unsafe {
-                if !cell.as_ref().state.is_held_by_nobody_but(Holder::Scope, false) {
+                if !cell.state.is_held_by_nobody_but(Holder::Scope, false) {
                     return Some(cell);
                 }
                 next = link(cell).read();
-                Cell::free_emptied(cell);
+                cell.free_emptied();
             }
         }
         None
@@ -158,16 +157,16 @@ impl<'scope> Borrowing<'scope, '_> {
             // has claimed, of an operation that is over.
             unsafe {
                 next = link(cell).read();
-                let vtable = Cell::vtable(cell);
-                let is_shared = || !ends && !cell.as_ref().state.is_held_only_by(Holder::Scope);
+                let vtable = cell.vtable();
+                let is_shared = || !ends && !cell.state.is_held_only_by(Holder::Scope);
                 if is_in_flight(cell) || vtable.drops_payload() && is_shared() {
                     self.hold(cell);
                     kept += 1;
                 } else {
-                    if vtable.drops_payload() && cell.as_ref().state.take() {
+                    if vtable.drops_payload() && cell.state.take() {
                         panic.catch(|| vtable.drop_payload(cell));
                     }
-                    Cell::leave(cell, Holder::Scope);
+                    cell.leave(Holder::Scope);
                 }
             }
         }
@@ -177,17 +176,16 @@ impl<'scope> Borrowing<'scope, '_> {
     /// Cancels what is left, from this cell on, waits for it, and lets go of it.
     #[cold]
     #[inline(never)]
-    fn cancel_and_wait(&self, left: NonNull<Cell>, wait: impl Fn(&Addresses)) {
+    fn cancel_and_wait(&self, left: CellRef, wait: impl Fn(&Addresses)) {
         self.first.set(Some(left));
         let mut panic = FirstPanic::none();
         self.let_go(false, &mut panic);
         let mut own = Addresses::default();
         for cell in self.held().filter(|cell| is_in_flight(*cell)) {
-            // SAFETY: The scope holds the cell, so no other operation has it.
-            let handle = unsafe { Cell::handle(cell) };
-            // Nothing to cancel, or not possible: the completion decides.
-            let _ = sys::cancel(handle, Cell::address(cell));
-            own.add(Cell::address(cell));
+            // The scope holds the cell, so no other operation has it. Nothing to cancel,
+            // or not possible: the completion decides.
+            let _ = sys::cancel(cell.handle(), cell.address());
+            own.add(cell.address());
         }
         own.others.sort_unstable();
         // One way through the list is enough: what is over stays so. All cells
@@ -217,7 +215,7 @@ impl Addresses {
 }
 
 #[inline]
-fn is_in_flight(cell: NonNull<Cell>) -> bool {
+fn is_in_flight(cell: CellRef) -> bool {
     // SAFETY: The scope holds the cell.
-    unsafe { cell.as_ref() }.state.is_in_flight()
+    cell.state.is_in_flight()
 }

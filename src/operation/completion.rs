@@ -5,11 +5,11 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::net::TcpStream;
-use std::ptr::{self, NonNull};
+use std::ptr;
 
 use super::Fills;
 use super::body::{FILLED, VTable, WHOLE, context_place};
-use super::cell::Cell;
+use super::cell::CellRef;
 use super::lend::Lend;
 use crate::error::{Error, Result, completion_error};
 use crate::panics::FirstPanic;
@@ -85,7 +85,7 @@ impl<C> CompletionStatus<C> {
 /// first.
 pub struct Finished {
     /// `None` once the cell has been let go.
-    cell: Option<NonNull<Cell>>,
+    cell: Option<CellRef>,
     vtable: &'static VTable,
     /// How many bytes a read has put into the buffer.
     bytes: u32,
@@ -119,14 +119,14 @@ impl Finished {
             if is_vector && vtable.returns_as::<T, FILLED>() {
                 // What most reads are into is filled without a call through
                 // the table.
-                Cell::take_payload_and_leave(cell, vtable, bytes, |vector: &mut T| {
+                cell.take_payload_and_leave(vtable, bytes, |vector: &mut T| {
                     let memory = ptr::from_mut(vector).cast::<Fills<Vec<u8>>>();
                     (*memory).filled(Transferred::new(bytes));
                 })
             } else if vtable.returns_as::<T, WHOLE>() {
-                Cell::take_payload_and_leave(cell, vtable, bytes, |_: &mut T| {})
+                cell.take_payload_and_leave(vtable, bytes, |_: &mut T| {})
             } else if vtable.returns::<T>() {
-                Cell::take_and_leave(cell, vtable, bytes)
+                cell.take_and_leave(vtable, bytes)
             } else {
                 return None;
             }
@@ -182,7 +182,7 @@ impl Drop for Finished {
         if let Some(cell) = self.cell {
             // SAFETY: The completion's part ends here; its context has been
             // moved out.
-            unsafe { Cell::leave_last(cell) };
+            unsafe { cell.leave_last() };
         }
     }
 }
@@ -197,7 +197,7 @@ impl fmt::Debug for Finished {
 /// drops its context, and its buffer unless a `Pending` is there to take it.
 #[derive(Debug)]
 pub(crate) struct Dequeued<C> {
-    cell: NonNull<Cell>,
+    cell: CellRef,
     status: u32,
     bytes: u32,
     context: PhantomData<C>,
@@ -214,7 +214,7 @@ impl<C> Dequeued<C> {
     /// The operation is over, with this result, and the completion holds its
     /// cell, whose context is a `C`.
     #[inline(always)]
-    pub(super) unsafe fn new(cell: NonNull<Cell>, status: u32, bytes: u32) -> Self {
+    pub(super) unsafe fn new(cell: CellRef, status: u32, bytes: u32) -> Self {
         Self { cell, status, bytes, context: PhantomData }
     }
 
@@ -223,11 +223,11 @@ impl<C> Dequeued<C> {
     #[inline(always)]
     pub(super) fn put_down(self, entry: &mut Entry) {
         let (cell, status, bytes) = self.into_parts();
-        entry.note(cell.as_ptr().cast(), status, bytes);
+        entry.note(cell.as_ptr().as_ptr().cast(), status, bytes);
     }
 
     #[inline(always)]
-    fn into_parts(self) -> (NonNull<Cell>, u32, u32) {
+    fn into_parts(self) -> (CellRef, u32, u32) {
         let Self { cell, status, bytes, .. } = *ManuallyDrop::new(self);
         (cell, status, bytes)
     }
@@ -238,7 +238,7 @@ impl<C> Dequeued<C> {
         let (cell, status, bytes) = self.into_parts();
         // SAFETY: The completion holds the cell, contexts of this port are
         // `C`, and `self` is gone.
-        let (context, vtable) = unsafe { (context_place::<C>(cell).read(), Cell::vtable(cell)) };
+        let (context, vtable) = unsafe { (context_place::<C>(cell).read(), cell.vtable()) };
         CompletionStatus {
             context,
             handle_context: key,
@@ -251,24 +251,18 @@ impl<C> Dequeued<C> {
 
 impl<C> Drop for Dequeued<C> {
     fn drop(&mut self) {
-        // SAFETY: While the completion holds the cell, it is filled.
-        let vtable = unsafe { Cell::vtable(self.cell) };
+        let vtable = self.cell.vtable();
         let mut panic = FirstPanic::none();
         // SAFETY: The context has not been moved out, or `self` would be gone.
         panic.catch(|| unsafe { (vtable.drop_context)(self.cell) });
         // SAFETY: The completion's part ends here; its context is gone.
-        panic.catch(|| unsafe { Cell::leave_last(self.cell) });
+        panic.catch(|| unsafe { self.cell.leave_last() });
         panic.resume();
     }
 }
 
 /// The result of a completed operation as a `Pending` sees it.
-///
-/// # Safety
-///
-/// The kernel has given the cell back, and the caller holds it.
-pub(super) unsafe fn outcome(cell: NonNull<Cell>) -> Result<u32, Error> {
-    // SAFETY: By the caller's promise.
-    let ((status, bytes), facts) = unsafe { (Cell::result(cell), Cell::vtable(cell).facts) };
+pub(super) fn outcome(cell: CellRef) -> Result<u32, Error> {
+    let ((status, bytes), facts) = (cell.result(), cell.vtable().facts);
     completion_error(status, bytes, facts).map(|()| bytes)
 }

@@ -212,7 +212,7 @@ pub(crate) struct Post;
 
 impl Operation for Post {
     const FACTS: FactsOn = FactsOn::Handles(Facts::PostQueuedCompletionStatus);
-    const FINISH: Finish<Self> = Finish::with(|(), _| Some(()));
+    const FINISH: Finish<Self> = Finish::memory();
     type On = ();
     type Memory = ();
     type Arguments = ();

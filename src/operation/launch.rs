@@ -5,7 +5,7 @@ use std::mem;
 use std::ptr::NonNull;
 
 use super::body::{AbortOnUnwind, Body};
-use super::cell::Cell;
+use super::cell::CellRef;
 use super::completion::{CompletionStatus, Dequeued};
 use super::definition::{Operation, Owned, Post, Types, Way};
 use super::lend::Lend;
@@ -36,7 +36,7 @@ unsafe impl<C: Send> Sync for Cells<C> {}
 
 /// A cell that a packet may be of.
 pub(crate) struct Found<C> {
-    cell: NonNull<Cell>,
+    cell: CellRef,
     contexts: PhantomData<fn() -> C>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) enum Launched<C, O: Operation, W> {
 
 /// An operation that finished within the call, without a packet.
 pub(crate) struct Unqueued<C, O, W> {
-    cell: NonNull<Cell>,
+    cell: CellRef,
     status: u32,
     bytes: u32,
     types: Types<C, O, W>,
@@ -60,7 +60,7 @@ pub(crate) struct Unqueued<C, O, W> {
 
 /// An operation that could not be started, or was over with the call.
 pub(crate) struct Refused<C, O, W> {
-    cell: NonNull<Cell>,
+    cell: CellRef,
     code: u32,
     types: Types<C, O, W>,
 }
@@ -103,7 +103,7 @@ impl<C> Cells<C> {
         context: C,
         memory: O::Memory,
         admit: impl Fn() -> Result<(), &'static Misuse>,
-        call: impl FnOnce(<O::Memory as Lend>::Lent, NonNull<Cell>) -> Result<Answer, Cause>,
+        call: impl FnOnce(<O::Memory as Lend>::Lent, CellRef) -> Result<Answer, Cause>,
     ) -> Result<Launched<C, O, W>, Rejected<(C, O::Memory)>> {
         let cell = match self.slab().allocate() {
             Ok(cell) => cell,
@@ -115,8 +115,8 @@ impl<C> Cells<C> {
         // SAFETY: The cell was just allocated: it is ours until the call, and
         // empty.
         let place = unsafe {
-            Cell::set_handle(cell, target.handle);
-            Cell::renew(cell);
+            cell.set_handle(target.handle);
+            cell.status_word().renew();
             Body::<C, O, W>::place(cell, context, memory)
         };
         // SAFETY: Ours, and filled with these types.
@@ -161,13 +161,13 @@ impl<C> Cells<C> {
         };
         // SAFETY: The cell was just allocated: it is ours, and empty.
         unsafe {
-            Cell::set_handle(cell, Handle::NONE);
-            Cell::set_bytes(cell, bytes);
+            cell.set_handle(Handle::NONE);
+            cell.set_bytes(bytes);
             Body::<C, Post, Owned<false>>::place(cell, context, ());
-            cell.as_ref().state.begin(Body::<C, Post, Owned<false>>::TRAITS);
-            cell.as_ref().status_word().write(0);
+            cell.state.begin(Body::<C, Post, Owned<false>>::TRAITS);
+            cell.status_word().write(0);
         }
-        match port.post(key, bytes, Cell::address(cell)) {
+        match port.post(key, bytes, cell.address()) {
             Ok(()) => Ok(()),
             Err(error) => Self::not_posted(cell, error),
         }
@@ -176,7 +176,7 @@ impl<C> Cells<C> {
     /// Gives back the context of a packet that could not be posted.
     #[cold]
     #[inline(never)]
-    fn not_posted(cell: NonNull<Cell>, error: Error) -> Result<(), Rejected<C>> {
+    fn not_posted(cell: CellRef, error: Error) -> Result<(), Rejected<C>> {
         // SAFETY: Nothing was posted, so the cell is still as it was begun,
         // unless somebody has forged its packet.
         match unsafe { take_back::<C, Post, Owned<false>>(cell) } {
@@ -214,9 +214,9 @@ impl<C> Cells<C> {
 
     /// Keeps a cell that was withdrawn and emptied from being used, until all
     /// packets that are queued by now have been dequeued: one may be for it.
-    fn quarantine(cell: NonNull<Cell>, port: &Port) {
+    fn quarantine(cell: CellRef, port: &Port) {
         // SAFETY: The slab keeps the cell.
-        unsafe { cell.as_ref() }.state.abandon();
+        cell.state.abandon();
         // Without this packet it stays there, until the port ends.
         let _ = port.post(0, 0, Slab::release_marker(cell));
     }
@@ -233,13 +233,12 @@ impl<C> Cells<C> {
         self.slab()
             .all_in_flight()
             .map(|cell| {
-                // SAFETY: A cell in flight is filled. Its handle may be closed,
-                // even be another object's by now: then no operation with this
-                // OVERLAPPED is found there.
-                let handle = unsafe { Cell::handle(cell) };
+                // The handle may be closed, even be another object's by now: then no
+                // operation with this OVERLAPPED is found there.
+                let handle = cell.handle();
                 if handle.is_plausible() {
                     // A failure leaves the operation as it is.
-                    let _ = sys::cancel(handle, Cell::address(cell));
+                    let _ = sys::cancel(handle, cell.address());
                 }
             })
             .count()
@@ -258,13 +257,13 @@ impl<C> Found<C> {
         // status ends the operation, and the status is the proof that the kernel
         // has given the cell back. Its part is the completion's then.
         unsafe {
-            let Cell { state, .. } = self.cell.as_ref();
-            let taken = self.cell.as_ref().status_word().take();
+            let state = &self.cell.state;
+            let taken = self.cell.status_word().take();
             if !state.is_alone_in_flight() {
                 return Err(taken);
             }
             if taken.is_success() {
-                let bytes = Cell::bytes(self.cell);
+                let bytes = self.cell.bytes();
                 state.complete_alone();
                 return Ok(then(Dequeued::new(self.cell, 0, bytes)));
             }
@@ -284,8 +283,8 @@ impl<C> Found<C> {
     pub fn claim(self, taken: Taken, packet_bytes: u32) -> Option<Dequeued<C>> {
         // SAFETY: As above.
         unsafe {
-            self.cell.as_ref().status_word().put_back(taken);
-            let (status, bytes) = Cell::claim(self.cell, packet_bytes)?;
+            self.cell.status_word().put_back(taken);
+            let (status, bytes) = self.cell.claim(packet_bytes)?;
             Some(Dequeued::new(self.cell, status, bytes))
         }
     }
@@ -330,14 +329,14 @@ impl<C, O: Operation, W: Way<O>> Unqueued<C, O, W> {
         // cell is ours alone, and the result is the call's: "the kernel may leave
         // the OVERLAPPED in the pending state if an I/O completes inline".
         let operation = unsafe {
-            let Cell { state, .. } = cell.as_ref();
-            let word = cell.as_ref().status_word();
+            let state = &cell.state;
+            let word = cell.status_word();
             if word.take_for_certain(|| state.is_in_flight()).is_none() {
                 return Err(Pending::new(cell));
             }
             let (status, bytes) = match (status, bytes) {
                 (0, bytes) if O::SUCCEEDED.is_none() => (0, bytes),
-                (status, bytes) => Cell::completed(cell, status, bytes),
+                (status, bytes) => cell.completed(status, bytes),
             };
             state.complete_at_once();
             Dequeued::new(cell, status, bytes)
@@ -372,13 +371,13 @@ impl<C, O: Operation, W: Way<O>> Unqueued<C, O, W> {
         // SAFETY: The `Pending`'s part is still ours; withdrawn, so is the cell.
         unsafe {
             let Some((others, _)) = withdraw(cell) else { return Ok(Pending::new(cell)) };
-            Cell::set_bytes(cell, bytes);
+            cell.set_bytes(bytes);
             // Held as before the call, by the kernel, for which the port stands in
             // here, and by the `Pending`.
-            cell.as_ref().state.begin(others);
-            cell.as_ref().status_word().write(status);
+            cell.state.begin(others);
+            cell.status_word().write(status);
         }
-        match port.post(key, bytes, Cell::address(cell)) {
+        match port.post(key, bytes, cell.address()) {
             Ok(()) => Ok(Pending::new(cell)),
             Err(error) => Err(Rejected { error, returned: self }),
         }
@@ -391,7 +390,7 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
     #[cold]
     #[inline(never)]
     fn send(
-        cell: NonNull<Cell>,
+        cell: CellRef,
         code: u32,
         cells: &Cells<C>,
         port: &Port,
@@ -414,7 +413,7 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
         let warned = failure == Failure::Warned;
         // SAFETY: The `Pending`'s part is still ours.
         let Some((others, word)) =
-            (unsafe { withdraw_unless(cell, |word| warned && !skips && word.is_status()) })
+            withdraw_unless(cell, |word| warned && !skips && word.is_status())
         else {
             // A packet comes, or has come all the same and somebody has it.
             return Ok(Launched::InFlight(Pending::new(cell)));
@@ -422,14 +421,14 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
         // SAFETY: Withdrawn, so the cell is ours alone, and filled with these
         // types.
         let ((context, memory), handle, bytes) =
-            unsafe { (Body::<C, O, W>::remove(cell), Cell::handle(cell), Cell::bytes(cell)) };
+            unsafe { (Body::<C, O, W>::remove(cell), cell.handle(), cell.bytes()) };
         if warned || may_leave_a_packet(W::FACTS, handle) {
             Cells::<C>::quarantine(cell, port);
         } else {
             // SAFETY: Ours alone, and empty.
             unsafe {
-                cell.as_ref().state.free();
-                Cell::free(cell);
+                cell.state.free();
+                cell.free();
             }
         }
         let result = match failure {
@@ -447,10 +446,10 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
         };
         // SAFETY: The cell is new; no packet will come for it, unless it is posted.
         let (status, bytes) = unsafe {
-            Cell::set_handle(cell, Handle::NONE);
-            Cell::renew(cell);
+            cell.set_handle(Handle::NONE);
+            cell.status_word().renew();
             let place = Body::<C, O, W>::place(cell, context, memory);
-            cell.as_ref().state.begin(others);
+            cell.state.begin(others);
             // "The buffer is filled with the first part of the datagram"
             // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
             result.unwrap_or_else(|| (STATUS_BUFFER_OVERFLOW, (*place).room()))
@@ -463,10 +462,7 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
 /// the cell has never been the kernel's.
 #[cold]
 #[inline(never)]
-fn not_called<C, O: Operation, W: Way<O>>(
-    cell: NonNull<Cell>,
-    cause: Cause,
-) -> Rejected<(C, O::Memory)> {
+fn not_called<C, O: Operation, W: Way<O>>(cell: CellRef, cause: Cause) -> Rejected<(C, O::Memory)> {
     // SAFETY: The cell is ours alone, and filled with these types.
     let returned = unsafe { take_out::<C, O, W>(cell) };
     Rejected { error: cause.into(), returned }
@@ -489,26 +485,16 @@ fn may_leave_a_packet(facts: &'static Facts, handle: Handle) -> bool {
 /// Takes a cell that was begun back from all its holders, unless a packet has
 /// come for it all the same and somebody has it: what it was begun with, and
 /// what its status word said.
-///
-/// # Safety
-///
-/// A part in the cell is the caller's.
-unsafe fn withdraw(cell: NonNull<Cell>) -> Option<(u32, Taken)> {
-    // SAFETY: By the caller's promise.
-    unsafe { withdraw_unless(cell, |_| false) }
+fn withdraw(cell: CellRef) -> Option<(u32, Taken)> {
+    withdraw_unless(cell, |_| false)
 }
 
 /// The same, unless a look at the status word says that a packet comes.
-///
-/// # Safety
-///
-/// As for [`withdraw`].
-unsafe fn withdraw_unless(
-    cell: NonNull<Cell>,
+fn withdraw_unless(
+    cell: CellRef,
     packet_comes: impl FnOnce(Taken) -> bool,
 ) -> Option<(u32, Taken)> {
-    // SAFETY: By the caller's promise.
-    let (state, word) = unsafe { (&cell.as_ref().state, cell.as_ref().status_word()) };
+    let (state, word) = (&cell.state, cell.status_word());
     let taken = word.take_for_certain(|| state.is_in_flight())?;
     if packet_comes(taken) {
         word.put_back(taken);
@@ -525,7 +511,7 @@ unsafe fn withdraw_unless(
 /// The caller filled the cell with these types, and a part in it is the
 /// caller's.
 #[cold]
-unsafe fn take_back<C, O: Operation, W: Way<O>>(cell: NonNull<Cell>) -> Option<(C, O::Memory)> {
+unsafe fn take_back<C, O: Operation, W: Way<O>>(cell: CellRef) -> Option<(C, O::Memory)> {
     // SAFETY: By the caller's promise; withdrawn, the cell is the caller's
     // alone.
     unsafe {
@@ -540,12 +526,12 @@ unsafe fn take_back<C, O: Operation, W: Way<O>>(cell: NonNull<Cell>) -> Option<(
 ///
 /// The caller owns the cell alone, and filled it with these types.
 #[cold]
-unsafe fn take_out<C, O: Operation, W: Way<O>>(cell: NonNull<Cell>) -> (C, O::Memory) {
+unsafe fn take_out<C, O: Operation, W: Way<O>>(cell: CellRef) -> (C, O::Memory) {
     // SAFETY: By the caller's promise.
     unsafe {
         let parts = Body::<C, O, W>::remove(cell);
-        cell.as_ref().state.free();
-        Cell::free(cell);
+        cell.state.free();
+        cell.free();
         parts
     }
 }
@@ -557,7 +543,7 @@ unsafe fn take_out<C, O: Operation, W: Way<O>>(cell: NonNull<Cell>) -> (C, O::Me
 /// As for [`take_out`].
 #[cold]
 #[inline(never)]
-unsafe fn drop_placed<C, O: Operation, W: Way<O>>(cell: NonNull<Cell>) {
+unsafe fn drop_placed<C, O: Operation, W: Way<O>>(cell: CellRef) {
     // SAFETY: By the caller's promise.
     let (context, memory) = unsafe { take_out::<C, O, W>(cell) };
     let mut panic = FirstPanic::none();
@@ -625,9 +611,9 @@ mod tests {
     }
 
     /// As a starter does.
-    fn begin<C, O: Operation<Output: 'static>>(cell: NonNull<Cell>) {
+    fn begin<C, O: Operation<Output: 'static>>(cell: CellRef) {
         // SAFETY: The tests fill the cell.
-        unsafe { cell.as_ref() }.state.begin(Body::<C, O, Owned<false>>::HOLDERS);
+        cell.state.begin(Body::<C, O, Owned<false>>::HOLDERS);
     }
 
     fn launch<C, F: Fn() -> u32>(
@@ -650,16 +636,16 @@ mod tests {
     }
 
     /// Ends an operation in the kernel's place.
-    fn end(cell: NonNull<Cell>, status: u32) {
+    fn end(cell: CellRef, status: u32) {
         // SAFETY: The kernel knows nothing of the operation.
         unsafe {
-            Cell::set_bytes(cell, 0);
-            cell.as_ref().status_word().write(status);
+            cell.set_bytes(0);
+            cell.status_word().write(status);
         }
     }
 
-    fn packet_of(cell: NonNull<Cell>) -> Packet {
-        Packet { overlapped: Cell::address(cell), key: 0, bytes: 0 }
+    fn packet_of(cell: CellRef) -> Packet {
+        Packet { overlapped: cell.address(), key: 0, bytes: 0 }
     }
 
     #[test]
@@ -669,7 +655,7 @@ mod tests {
         let launched = launch(&cells, target, (), Watching(|| 0), || {
             let cell = cells.slab().all_in_flight().next().unwrap();
             // SAFETY: There is no kernel.
-            let word = unsafe { cell.as_ref() }.status_word();
+            let word = cell.status_word();
             let taken = word.take();
             assert_eq!(taken.status(), STATUS_PENDING);
             word.put_back(taken);
@@ -686,9 +672,9 @@ mod tests {
         let cell = cells.slab().allocate().unwrap();
         // SAFETY: The cell is ours.
         unsafe {
-            Cell::set_result(cell, STATUS_CANCELLED, 50);
-            assert_eq!(Cell::result(cell), (STATUS_CANCELLED, 0));
-            Cell::free(cell);
+            cell.set_result(STATUS_CANCELLED, 50);
+            assert_eq!(cell.result(), (STATUS_CANCELLED, 0));
+            cell.free();
         }
     }
 
@@ -706,7 +692,7 @@ mod tests {
         drop(launched);
         let cell = cells.slab().all_in_flight().next().unwrap();
         end(cell, 0);
-        let address = Cell::address(cell);
+        let address = cell.address();
         let found = cells.find(address).expect("it is one of ours");
         let taken = found.claim_alone(drop).expect_err("it takes the long way");
         let dequeued = found.claim(taken, 0).expect("it is in flight");
@@ -747,7 +733,7 @@ mod tests {
             };
             let launched = cells.launch_with::<Post, Owned<false>>(target, (), (), || Ok(()), call);
             let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
-            let address = Cell::address(pending.cell());
+            let address = pending.cell().address();
             end(pending.cell(), status);
             drop(pending);
             let found = cells.find(address).expect("it is one of ours");

@@ -62,6 +62,7 @@ mod sealed {
     impl<B> Sealed for super::Sends<B> {}
     impl<B> Sealed for super::Overwrites<B> {}
     impl<T> Sealed for super::Keeps<T> {}
+    impl Sealed for () {}
 }
 
 /// A buffer that the operation fills: a `Vec` from its length on, other buffers from
@@ -227,6 +228,9 @@ unsafe impl<B: IoBufMut> Transparent<B> for Overwrites<B> {}
 
 // SAFETY: `repr(transparent)`.
 unsafe impl<T> Transparent<T> for Keeps<T> {}
+
+// SAFETY: They are one type.
+unsafe impl Transparent<()> for () {}
 
 #[cfg(test)]
 mod tests {

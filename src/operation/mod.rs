@@ -13,6 +13,7 @@ mod borrowed;
 mod cell;
 mod completion;
 mod definition;
+mod end;
 mod free_list;
 #[cfg(test)]
 mod free_list_tests;

@@ -4,10 +4,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::net::TcpStream;
-use std::ptr::NonNull;
 
 use super::body::take_output;
-use super::cell::Cell;
+use super::cell::CellRef;
 use super::completion::{CompletionStatus, outcome};
 use super::state::Holder;
 use crate::error::{ErrorKind, Result};
@@ -52,7 +51,7 @@ use crate::sys;
 ///
 /// `S` is [`InScope`] for one that borrows its memory from a scope.
 pub struct Pending<B, S = ()> {
-    cell: NonNull<Cell>,
+    cell: CellRef,
     output: PhantomData<fn() -> (B, S)>,
 }
 
@@ -97,11 +96,11 @@ impl<B, C> From<Pending<B>> for Started<B, C> {
 
 impl<B, S> Pending<B, S> {
     /// `cell` is in flight, has a holder for this, and its output is a `B`.
-    pub(super) fn new(cell: NonNull<Cell>) -> Self {
+    pub(super) fn new(cell: CellRef) -> Self {
         Self { cell, output: PhantomData }
     }
 
-    pub(super) fn cell(&self) -> NonNull<Cell> {
+    pub(super) fn cell(&self) -> CellRef {
         self.cell
     }
 
@@ -115,15 +114,14 @@ impl<B, S> Pending<B, S> {
     #[must_use]
     pub fn is_completed(&self) -> bool {
         // SAFETY: The `Pending` holds the cell.
-        !unsafe { self.cell.as_ref() }.state.is_in_flight()
+        !self.cell.state.is_in_flight()
     }
 
     /// The number of bytes transferred, or why the operation failed; `None`
     /// while it is in flight.
     #[must_use]
     pub fn result(&self) -> Option<Result<u32>> {
-        // SAFETY: The operation is over, and the `Pending` holds the cell.
-        self.is_completed().then(|| unsafe { outcome(self.cell) })
+        self.is_completed().then(|| outcome(self.cell))
     }
 
     /// The buffer, with what was read into it; `None` while the operation is
@@ -138,14 +136,14 @@ impl<B, S> Pending<B, S> {
     /// while the operation is in flight, and after it has been taken.
     pub fn take(&mut self) -> Option<B> {
         // SAFETY: The `Pending` holds the cell.
-        let state = &unsafe { self.cell.as_ref() }.state;
+        let state = &self.cell.state;
         if state.is_in_flight() || !state.take() {
             return None;
         }
         // SAFETY: The operation is over, the output is claimed, and a `B`.
         unsafe {
-            let (_, bytes) = Cell::result(self.cell);
-            take_output(self.cell, Cell::vtable(self.cell), bytes)
+            let (_, bytes) = self.cell.result();
+            take_output(self.cell, self.cell.vtable(), bytes)
         }
     }
 
@@ -170,10 +168,9 @@ impl<B, S> Pending<B, S> {
         if self.is_completed() {
             return Ok(false);
         }
-        // SAFETY: The `Pending` holds the cell, so no other operation has it,
-        // and what is cancelled can only be this one, if it is still there.
-        let handle = unsafe { Cell::handle(self.cell) };
-        match sys::cancel(handle, Cell::address(self.cell)) {
+        // The `Pending` holds the cell, so no other operation has it, and what is
+        // cancelled can only be this one, if it is still there.
+        match sys::cancel(self.cell.handle(), self.cell.address()) {
             // The handle is closed, which has cancelled the operation.
             Err(error) if error.kind() == ErrorKind::InvalidHandle => Ok(false),
             asked => asked,
@@ -212,7 +209,7 @@ impl<B, S> Drop for Pending<B, S> {
     fn drop(&mut self) {
         // SAFETY: The `Pending` holds the cell, and lets go of it here. If it
         // is the last, the operation is over and its context is gone.
-        unsafe { Cell::leave(self.cell, Holder::Pending) };
+        unsafe { self.cell.leave(Holder::Pending) };
     }
 }
 

@@ -3,9 +3,9 @@
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::os::windows::io::RawHandle;
-use std::ptr::{self, NonNull};
+use std::ptr;
 
-use super::cell::Cell;
+use super::cell::CellRef;
 use super::object::Target;
 use crate::sys::{Answer, Cause, Facts, Handle, LentOverlapped, last_error, last_winsock_error};
 
@@ -59,7 +59,7 @@ pub struct Starter<'l, O> {
     target: Target,
     facts: &'static Facts,
     offset: u64,
-    cell: NonNull<Cell>,
+    cell: CellRef,
     /// Who is to hold it while the operation is in flight.
     holders: u32,
     operation: PhantomData<fn(O) -> O>,
@@ -96,7 +96,7 @@ impl<'l, O> Starter<'l, O> {
     pub(super) unsafe fn new(
         target: Target,
         facts: &'static Facts,
-        cell: NonNull<Cell>,
+        cell: CellRef,
         holders: u32,
     ) -> Self {
         let (operation, brand) = (PhantomData, PhantomData);
@@ -182,10 +182,10 @@ impl<'l, O> Starter<'l, O> {
         let Self { target, offset, cell, holders, .. } = self;
         // SAFETY: Whoever has the starter has the cell, which is filled.
         let overlapped = unsafe {
-            cell.as_ref().state.begin(holders);
+            cell.state.begin(holders);
             // Given away from here on: the packet can be dequeued by another thread
             // before the call returns.
-            Cell::lend(cell).at(offset)
+            cell.lend(offset)
         };
         Submitted::new(Ok(call(target.handle, overlapped, target.skips)))
     }

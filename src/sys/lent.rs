@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use windows_sys::Win32::Networking::WinSock as ws;
-use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_0_0};
+use windows_sys::Win32::System::IO::OVERLAPPED;
 
 /// An `OVERLAPPED` that the kernel may write until the operation's packet is
 /// dequeued. Not `Copy`: one call, one `OVERLAPPED`.
@@ -19,17 +19,6 @@ impl LentOverlapped {
     /// answered that no packet will come.
     pub unsafe fn new(overlapped: *mut OVERLAPPED) -> Self {
         Self(overlapped)
-    }
-
-    /// Where in a file the operation is to begin.
-    #[inline(always)]
-    pub fn at(self, offset: u64) -> Self {
-        let (low, high) = (offset as u32, (offset >> 32) as u32);
-        // SAFETY: The call has not been made, so the offset is nobody else's.
-        unsafe {
-            (*self.0).Anonymous.Anonymous = OVERLAPPED_0_0 { Offset: low, OffsetHigh: high };
-        }
-        self
     }
 
     #[inline(always)]
