@@ -406,12 +406,12 @@ fn a_batch_drops_all_that_is_in_it_though_contexts_panic() {
 #[test]
 fn an_operation_whose_buffer_closes_the_port_is_not_started() {
     let temp = temp_file("panics", "hello");
-    for (method, nth) in [(Method::Writable, 1), (Method::Initialized, 1)] {
+    for method in [Method::Writable, Method::Initialized] {
         let ledger = Ledger::new(2);
         let port = small_port();
         let file = port.add_handle(overlapped_file(temp.path(), true, true), 0).unwrap();
         let closing = port.clone();
-        let buffer = Buffer::new(method, nth, move || closing.close(), ledger.entry(1));
+        let buffer = Buffer::new(method, 1, move || closing.close(), ledger.entry(1));
         let context = quiet(ledger.entry(0));
         let started = match method {
             Method::Initialized => port.initiate_write_at(&file, context, buffer, 0),

@@ -4,6 +4,7 @@
 //! says how it went. With `--listen` alone, the server serves any TCP client
 //! until Ctrl-C.
 
+mod arguments;
 mod client;
 mod print;
 mod report;
@@ -15,43 +16,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clap::{Parser, value_parser};
+use clap::Parser;
 
+use arguments::Arguments;
 use print::{Printer, Text};
 use report::{Errors, Report};
 use server::Server;
 
 /// How often progress is shown, and refused accepts are started again.
 const TICK: Duration = Duration::from_millis(100);
-
-#[derive(Debug, Parser)]
-#[command(about = "An IOCP echo server, and clients that verify every byte")]
-struct Arguments {
-    /// Serve on this address, such as localhost:9000 or :9000; alone, until
-    /// Ctrl-C and without clients.
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<String>,
-    /// Threads that serve, all on one completion port.
-    #[arg(long, default_value = "4", value_parser = value_parser!(u32).range(1..=256))]
-    threads: u32,
-    /// Clients, each with a connection of its own [default: 64].
-    #[arg(long, value_parser = value_parser!(u32).range(1..=10_000))]
-    connections: Option<u32>,
-    /// Bytes that a client sends at a time and waits to get back.
-    #[arg(long, default_value = "64", value_name = "BYTES")]
-    #[arg(value_parser = value_parser!(u32).range(1..=16_777_216))]
-    message_size: u32,
-    /// How long the clients go on once they are connected [default: 5].
-    #[arg(long, value_parser = value_parser!(u32).range(1..=86_400))]
-    seconds: Option<u32>,
-}
-
-impl Arguments {
-    /// Whether to serve others rather than clients of our own.
-    fn serves_only(&self) -> bool {
-        self.listen.is_some() && self.connections.is_none() && self.seconds.is_none()
-    }
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

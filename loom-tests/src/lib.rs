@@ -7,6 +7,7 @@
 //! `UnsafeCell`, which fails a test when two threads use it and nothing orders
 //! them.
 #![cfg(test)]
+#![cfg(target_pointer_width = "64")]
 
 #[path = "../../src/operation/at_hand.rs"]
 mod at_hand;

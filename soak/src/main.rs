@@ -7,6 +7,7 @@
 //! have grown.
 #![cfg(windows)]
 
+mod arguments;
 mod link;
 mod measure;
 mod random;
@@ -21,25 +22,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::Parser;
 use completion_port::{Batch, Iocp};
 
+use arguments::Arguments;
 use link::Link;
 use measure::Size;
 use random::Random;
 use ticket::{Ticket, counts};
-
-#[derive(Debug, Parser)]
-#[command(about = "Random work on completion ports, for a long time")]
-struct Arguments {
-    /// How long, in minutes.
-    #[arg(long, default_value = "2")]
-    minutes: f64,
-    /// Threads that share a port.
-    #[arg(long, default_value = "4")]
-    threads: u64,
-    /// Chooses what is done; the same work again, though not in the same time
-    /// [default: the clock's].
-    #[arg(long)]
-    seed: Option<u64>,
-}
 
 /// How often to tell how it goes.
 const REPORT: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! `cargo xtask facts`: what the system at hand does where the library has to
 //! assume something.
 
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 
 use anyhow::{Result, ensure};
 
@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// Makes a FIFO, which Wine takes for a file.
 #[cfg(target_os = "linux")]
-fn give_fifo(run: &mut Command) -> Result<tempfile::TempDir> {
+fn give_fifo(run: &mut std::process::Command) -> Result<tempfile::TempDir> {
     use nix::sys::stat::Mode;
 
     let folder = tempfile::tempdir()?;

@@ -6,15 +6,17 @@
 mod behaviours;
 mod cargo;
 mod check;
-mod demo;
 mod facts;
+mod limit;
 mod loom;
 mod miri;
 mod mutants;
+mod output;
 mod page;
+mod program;
+mod results;
 mod runtime;
 mod sabotage;
-mod soak;
 mod test;
 mod unsafe_report;
 
@@ -30,6 +32,8 @@ mod linux;
 mod memcheck;
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(windows)]
+mod windows;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -43,11 +47,15 @@ struct Cli {
     command: Command,
 }
 
+const TARGET_HELP: &str = "`--target i686-pc-windows-gnu` tests the 32-bit build.";
+
 #[derive(Subcommand)]
 enum Command {
     /// Run all tests (on Linux under Wine)
+    #[command(after_help = TARGET_HELP)]
     Test(test::Args),
     /// Run the tests on a simulated kernel, which does what others seldom do
+    #[command(after_help = TARGET_HELP)]
     Simulated(test::Args),
     /// Build and run the echo demo (on Linux under Wine)
     #[command(disable_help_flag = true)]
@@ -104,10 +112,9 @@ enum Command {
     Bench(bench::Args),
     /// Make this machine ready for the other commands, which also do so themselves
     Setup,
-    /// Run a Windows program under Wine: cargo's runner
-    #[cfg(target_os = "linux")]
+    /// Run a Windows program (on Linux under Wine) within its time limit: cargo's runner
     #[command(hide = true, disable_help_flag = true)]
-    Wine {
+    Runner {
         program: OsString,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
@@ -126,13 +133,13 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Test(args) => test::run(&args),
         Command::Simulated(args) => test::run_simulated(&args),
-        Command::Demo { args } => demo::run("echo_demo", &args),
-        Command::RunExample { name, args } => demo::run(&name, &args),
+        Command::Demo { args } => program::run_demo(&args),
+        Command::RunExample { name, args } => program::run_example(&name, &args),
         Command::Loom(args) => loom::run(&args),
         Command::Miri(args) => miri::run(&args),
         #[cfg(target_os = "linux")]
         Command::Memcheck(args) => memcheck::run(&args),
-        Command::Soak { args } => soak::run(&args),
+        Command::Soak { args } => program::run_soak(&args),
         Command::Facts(args) => facts::run(&args),
         Command::Sabotage(args) => sabotage::run(&args),
         Command::Behaviours(args) => behaviours::run(&args),
@@ -149,7 +156,11 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Setup => runtime::prepare(),
         #[cfg(target_os = "linux")]
-        Command::Wine { program, args } => linux::runner::run(&program, &args),
+        Command::Runner { program, args } => linux::runner::run(&program, &args),
+        #[cfg(windows)]
+        Command::Runner { program, args } => {
+            windows::run(&program, &args).map(|never| match never {})
+        }
         #[cfg(target_os = "linux")]
         Command::Enter { program, args } => linux::runner::enter(&program, &args),
     };

@@ -15,9 +15,11 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
+use crate::linux::build;
 use crate::linux::supervise::{Outcome, Supervisor};
+use crate::results::{self, Results};
 use crate::runtime::Runtime;
 
 /// What Wine does to stacks, and to memory that it has not initialised, looks
@@ -66,7 +68,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let runtime = Runtime::start()?;
     let folder = tempfile::tempdir()?;
     let mut programs = Vec::new();
-    for path in build(&runtime, &args.files)? {
+    for path in test_programs(&runtime, &args.files)? {
         programs.push(Program::new(&runtime, &path, folder.path())?);
     }
     let limit = Duration::from_secs(args.limit);
@@ -76,6 +78,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     programs.swap_remove(probes).check_that_it_is_seen(limit)?;
 
+    let results = Mutex::new(Results::default());
     let programs = Mutex::new(programs);
     let waiting = || programs.lock().expect("no panic");
     let next = || waiting().pop();
@@ -85,15 +88,19 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             program.command.args(&args.tests);
             // No more of them once one was interrupted.
             let findings = program.run(limit).inspect_err(|_| waiting().clear())?;
-            good &= findings.tell(&program.name);
+            good &= findings.tell(&program.name, results::are_shown(&args.tests));
+            results.lock().expect("no panic").add(findings.output.as_bytes());
         }
         Ok(good)
     };
-    let results: Vec<Result<bool>> = thread::scope(|scope| {
+    let verdicts: Vec<Result<bool>> = thread::scope(|scope| {
         let workers: Vec<_> = (0..JOBS).map(|_| scope.spawn(work)).collect();
         workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
     });
-    let good = results.into_iter().collect::<Result<Vec<bool>>>()?.into_iter().all(|good| good);
+    let good = verdicts.into_iter().collect::<Result<Vec<bool>>>()?.into_iter().all(|good| good);
+    if good {
+        results.into_inner().expect("no panic").check(&args.tests)?;
+    }
     let minutes = start.elapsed().as_secs_f64() / 60.0;
     let verdict = if good { "no write to what was given back" } else { "FAILED: see above" };
     println!("\nmemcheck: {verdict} ({minutes:.1} minutes)");
@@ -102,25 +109,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// The test programs, built with `cfg(memcheck)`; optimised, because Valgrind is
 /// slow.
-fn build(runtime: &Runtime, files: &[String]) -> Result<Vec<PathBuf>> {
+fn test_programs(runtime: &Runtime, files: &[String]) -> Result<Vec<PathBuf>> {
     let mut cargo = runtime.cargo("test");
     cargo.args(["--package", "completion-port", "--release", "--no-run"]);
-    cargo.arg("--message-format=json-render-diagnostics");
     let all = ["*".to_owned()];
     for file in if files.is_empty() { &all } else { files } {
         cargo.args(["--test", file]);
     }
     cargo.args(["--test", PROBES]).env("RUSTFLAGS", "--cfg memcheck");
-    let output = cargo.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
-    if !output.status.success() {
-        bail!("the tests do not compile");
-    }
-    let messages = String::from_utf8(output.stdout)?;
-    let executables = messages.lines().filter_map(|line| {
-        let (_, rest) = line.split_once("\"executable\":\"")?;
-        rest.split_once('"').map(|(path, _)| path.into())
-    });
-    Ok(executables.collect())
+    Ok(build::executables(&mut cargo)?.into_values().collect())
 }
 
 /// A test program that is ready to run.
@@ -183,8 +180,9 @@ impl Program {
 }
 
 impl Findings {
-    /// Prints what there is to say; whether all is well.
-    fn tell(&self, name: &str) -> bool {
+    /// Prints what there is to say, and all that was written if `all`; whether
+    /// all is well.
+    fn tell(&self, name: &str, all: bool) -> bool {
         let passed = self.outcome.exit_code() == 0;
         let good = passed && self.reports.is_empty();
         let result = self.output.lines().rfind(|line| line.starts_with("test result: "));
@@ -192,7 +190,10 @@ impl Findings {
         let seconds = self.time.as_secs_f64();
         let mut text = format!("{name}: {seconds:.0} s, {} reports, {result}", self.reports.len());
         if !passed {
-            text = format!("{text}, exit code {}\n{}", self.outcome.exit_code(), self.output);
+            text = format!("{text}, exit code {}", self.outcome.exit_code());
+        }
+        if all || !passed {
+            text = format!("{text}\n{}", self.output);
         }
         for report in &self.reports {
             text = format!("{text}\n{report}");

@@ -17,6 +17,7 @@ use std::{cmp, env, num};
 use anyhow::{Context, Result, bail};
 
 use crate::cargo::{WINDOWS_GNU, on_simulated_kernel, workspace};
+use crate::results::{self, Results};
 
 /// The kernel's handles are real files', so the tests may open some.
 const ALWAYS: &str = "-Zmiri-disable-isolation";
@@ -53,6 +54,9 @@ pub struct Args {
     /// The rules of this model only
     #[arg(long, value_enum)]
     model: Option<Model>,
+    /// What the programs are built for, such as `i686-pc-windows-gnu`, which has 32 bits
+    #[arg(long, default_value = WINDOWS_GNU)]
+    target: String,
     /// How many programs run at once [default: as many as there are processors]
     #[arg(long)]
     jobs: Option<usize>,
@@ -106,26 +110,36 @@ impl fmt::Display for Job {
 pub fn run(args: &Args) -> Result<ExitCode> {
     install()?;
     let jobs = plan(args)?;
-    build()?;
+    build(&args.target)?;
     let total = jobs.len();
     let workers = args.jobs.or_else(|| thread::available_parallelism().ok().map(num::NonZero::get));
-    let progress = Mutex::new(Progress { left: jobs.into(), done: 0, total, failed: Vec::new() });
+    let progress = Mutex::new(Progress {
+        left: jobs.into(),
+        done: 0,
+        total,
+        failed: Vec::new(),
+        results: Results::default(),
+    });
     let start = Instant::now();
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers.unwrap_or(1))
-            .map(|_| scope.spawn(|| work(&progress, &args.tests)))
-            .collect();
+        let workers: Vec<_> =
+            (0..workers.unwrap_or(1)).map(|_| scope.spawn(|| work(&progress, args))).collect();
         workers.into_iter().try_for_each(|worker| worker.join().expect("no worker panics"))
     })?;
-    let failed = progress.into_inner().expect("no worker panics").failed;
+    let Progress { failed, results, .. } = progress.into_inner().expect("no worker panics");
     let seconds = start.elapsed().as_secs();
     if failed.is_empty() {
+        results.check(&args.tests)?;
         println!("Miri found nothing in {total} runs ({seconds} s).");
         return Ok(ExitCode::SUCCESS);
     }
     println!("Miri stopped {} of {total} runs ({seconds} s). To see them again:", failed.len());
     for Job { file, model, seed, .. } in failed {
-        println!("  cargo xtask miri {file} --model {model} --seed {seed}");
+        let target = match &*args.target {
+            WINDOWS_GNU => String::new(),
+            target => format!(" --target {target}"),
+        };
+        println!("  cargo xtask miri {file} --model {model} --seed {seed}{target}");
     }
     Ok(ExitCode::FAILURE)
 }
@@ -193,39 +207,44 @@ struct Progress {
     done: usize,
     total: usize,
     failed: Vec<Job>,
+    /// Of all of them together.
+    results: Results,
 }
 
 /// Runs one job after the other, as long as there are any.
-fn work(progress: &Mutex<Progress>, tests: &[OsString]) -> Result<()> {
+fn work(progress: &Mutex<Progress>, args: &Args) -> Result<()> {
     let locked = || progress.lock().expect("no worker panics");
     loop {
         let Some(job) = locked().left.pop_front() else { return Ok(()) };
         let start = Instant::now();
-        let output = job.run(tests)?;
+        let output = job.run(args)?;
         let mut progress = locked();
         progress.done += 1;
         let Progress { done, total, .. } = *progress;
         let seconds = start.elapsed().as_secs();
         println!("[{done}/{total}] {job}: {} ({seconds} s)", verdict(&output));
-        if !output.status.success() {
+        progress.results.add(&output.stdout);
+        let failed = !output.status.success();
+        if failed || results::are_shown(&args.tests) {
             io::stdout().write_all(&output.stdout)?;
             io::stderr().write_all(&output.stderr)?;
+        }
+        if failed {
             progress.failed.push(job);
         }
     }
 }
 
 impl Job {
-    fn run(&self, tests: &[OsString]) -> Result<Output> {
+    fn run(&self, args: &Args) -> Result<Output> {
         let Self { file, model, seed, leaks } = self;
         let mut flags = format!("{} -Zmiri-seed={seed}", model.flag());
         if *leaks {
             flags.push_str(" -Zmiri-ignore-leaks");
         }
-        let mut command = test(&flags);
-        command.arg("--quiet");
+        let mut command = test(&args.target, &flags);
         // Miri has no terminal to ask about colours.
-        command.args(["--test", file, "--", "--color", "never"]).args(tests);
+        command.args(["--test", file, "--", "--color", "never"]).args(&args.tests);
         if *leaks {
             command.arg("--ignored").args(LEAKING);
         }
@@ -246,8 +265,8 @@ fn verdict(output: &Output) -> String {
 
 /// Builds everything first, so that the test programs do not wait for each
 /// other.
-fn build() -> Result<()> {
-    let status = test("")
+fn build(target: &str) -> Result<()> {
+    let status = test(target, "")
         .args(["--quiet", "--tests", "--no-run"])
         .status()
         .context("cannot run cargo miri")?;
@@ -257,11 +276,11 @@ fn build() -> Result<()> {
     Ok(())
 }
 
-/// The library's tests, with these flags of Miri's.
-fn test(flags: &str) -> Command {
+/// The library's tests for `target`, with these flags of Miri's.
+fn test(target: &str, flags: &str) -> Command {
     let mut command = on_simulated_kernel(nightly("cargo"));
     command.args(["miri", "test", "--package", "completion-port"]);
-    command.args(["--target", WINDOWS_GNU]);
+    command.args(["--target", target]);
     let mut own = env::var("MIRIFLAGS").unwrap_or_default();
     // Programs have the environment that they were built in, but for this.
     for variable in VARIABLES {
@@ -284,19 +303,46 @@ fn nightly(program: &str) -> Command {
     command
 }
 
-/// Sees to it that Miri is there.
+/// What Miri is made of.
+const COMPONENTS: [&str; 2] = ["miri", "rust-src"];
+
+/// Sees to it that Miri is there. A nightly Rust that is there is not upgraded:
+/// it may be kept for something.
 fn install() -> Result<()> {
-    let mut version = nightly("cargo");
-    version.args(["miri", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
-    if version.status().is_ok_and(|status| status.success()) {
-        return Ok(());
-    }
-    eprintln!("rustup: installing a nightly Rust with Miri");
-    let mut install = Command::new("rustup");
-    install.args(["toolchain", "install", "nightly", "--profile", "minimal"]);
-    install.args(["--component", "miri", "--component", "rust-src", "--no-self-update"]);
+    let [miri, source] = COMPONENTS;
+    let mut which = rustup(&["which", "--toolchain", "nightly", "rustc"]);
+    let is_there = which.output().context("Miri needs rustup")?.status.success();
+    let (what, mut install) = if is_there {
+        if has_components()? {
+            return Ok(());
+        }
+        let what = "Miri for the nightly Rust that is here";
+        (what, rustup(&["component", "add", "--toolchain", "nightly", miri, source]))
+    } else {
+        let mut install = rustup(&["toolchain", "install", "nightly", "--profile", "minimal"]);
+        install.args(["--component", miri, "--component", source, "--no-self-update"]);
+        ("a nightly Rust with Miri", install)
+    };
+    eprintln!("rustup: installing {what}");
     if !install.status().is_ok_and(|status| status.success()) {
-        bail!("Miri is missing: install it with `rustup +nightly component add miri rust-src`");
+        bail!("Miri is missing: rustup cannot install {what}");
     }
     Ok(())
+}
+
+/// Whether the nightly Rust has what Miri is made of.
+fn has_components() -> Result<bool> {
+    let mut list = rustup(&["component", "list", "--toolchain", "nightly", "--installed"]);
+    let output = list.output().context("cannot run rustup")?;
+    let installed = String::from_utf8_lossy(&output.stdout);
+    // With the machine's name after them, but for the source.
+    let has = |component| installed.lines().any(|line| line.starts_with(component));
+    Ok(COMPONENTS.into_iter().all(has))
+}
+
+/// A call of rustup, which installs nothing by itself.
+fn rustup(args: &[&str]) -> Command {
+    let mut rustup = Command::new("rustup");
+    rustup.args(args).env("RUSTUP_AUTO_INSTALL", "0");
+    rustup
 }

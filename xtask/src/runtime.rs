@@ -15,13 +15,19 @@ compile_error!("cargo xtask runs on Windows, and on Linux with Wine");
 
 #[cfg(windows)]
 mod native {
-    use std::thread;
-    use std::time::{Duration, Instant};
+    use std::env;
+    use std::time::Duration;
 
     use super::{Command, ExitCode, Result};
-    use crate::cargo;
+    use crate::limit::TIME_LIMIT;
+    use crate::{cargo, windows};
 
-    pub struct Runtime;
+    pub struct Runtime {
+        /// The target to build for, if it is not the compiler's own.
+        target: Option<String>,
+        /// What cargo is told to run programs by, if they have a time limit.
+        runner: Option<String>,
+    }
 
     #[expect(clippy::unnecessary_wraps, reason = "on Linux there is much to do here")]
     pub fn prepare() -> Result<ExitCode> {
@@ -30,19 +36,35 @@ mod native {
     }
 
     impl Runtime {
-        #[expect(clippy::unnecessary_wraps, reason = "on Linux there is much to do here")]
         pub fn start() -> Result<Self> {
-            Ok(Self)
+            Self::start_for(None)
         }
 
-        pub fn without_time_limit(self) -> Self {
+        /// For programs that are built for `target`, or for the usual one.
+        pub fn start_for(target: Option<&str>) -> Result<Self> {
+            if let Some(target) = target {
+                cargo::add_target(target)?;
+            }
+            let runner = Some(windows::as_runner()?);
+            Ok(Self { target: target.map(str::to_owned), runner })
+        }
+
+        pub fn without_time_limit(mut self) -> Self {
+            if env::var_os(TIME_LIMIT).is_none() {
+                self.runner = None;
+            }
             self
         }
 
-        #[expect(clippy::unused_self, reason = "on Linux it knows the runner")]
         pub fn cargo(&self, subcommand: &str) -> Command {
             let mut cargo = cargo::cargo();
             cargo.arg(subcommand);
+            if let Some(runner) = &self.runner {
+                cargo.args(["--config", runner]);
+            }
+            if let Some(target) = &self.target {
+                cargo.args(["--target", target]);
+            }
             cargo
         }
 
@@ -63,21 +85,8 @@ mod native {
             command: &mut Command,
             limit: Duration,
         ) -> Result<Option<bool>> {
-            let mut child = command.spawn()?;
-            let deadline = Instant::now() + limit;
-            loop {
-                if let Some(status) = child.try_wait()? {
-                    return Ok(Some(status.success()));
-                }
-                if Instant::now() > deadline {
-                    // With all that it has started.
-                    let id = child.id().to_string();
-                    Command::new("taskkill").args(["/T", "/F", "/PID", &id]).output()?;
-                    child.wait()?;
-                    return Ok(None);
-                }
-                thread::sleep(Duration::from_millis(20));
-            }
+            let status = windows::run_within(command, limit)?;
+            Ok(status.map(|status| status.success()))
         }
     }
 }
@@ -93,10 +102,11 @@ mod wine {
 
     use super::{Command, ExitCode, Result};
     use crate::cargo;
-    use crate::linux::runner::TIME_LIMIT;
+    use crate::limit::{TIME_LIMIT, TIMED_OUT};
     use crate::linux::session::{self, Session};
     use crate::linux::setup;
-    use crate::linux::supervise::{Outcome, Supervisor, TIMED_OUT};
+    use crate::linux::supervise::{Outcome, Supervisor};
+    use crate::linux::target::Target;
     use crate::linux::valgrind::Valgrind;
 
     /// Longer than a runner's own, which ends its program within it.
@@ -108,7 +118,7 @@ mod wine {
     }
 
     pub fn prepare() -> Result<ExitCode> {
-        setup::ready()?;
+        setup::ready(Target::usual())?;
         println!("Ready: Windows programs run here under Wine.");
         Ok(ExitCode::SUCCESS)
     }
@@ -116,13 +126,22 @@ mod wine {
     impl Runtime {
         /// Makes this machine ready if it is not yet, and starts Wine.
         pub fn start() -> Result<Self> {
-            Self::start_traced(Stdio::null())
+            Self::start_for(None)
         }
 
-        /// The same; what programs with `WINEDEBUG=+server` ask of the
-        /// wineserver is written to `trace`.
+        /// For programs that are built for `target`, or for the usual one.
+        pub fn start_for(target: Option<&str>) -> Result<Self> {
+            Self::start_on(target.map_or(Ok(Target::usual()), Target::named)?, Stdio::null())
+        }
+
+        /// What programs with `WINEDEBUG=+server` ask of the wineserver is
+        /// written to `trace`.
         pub fn start_traced(trace: Stdio) -> Result<Self> {
-            let ready = setup::ready()?;
+            Self::start_on(Target::usual(), trace)
+        }
+
+        fn start_on(target: &'static Target, trace: Stdio) -> Result<Self> {
+            let ready = setup::ready(target)?;
             session::enter_namespace(&ready.wine)?;
             // From here on an interruption is answered in `run`, so that
             // the session always ends in order.
@@ -142,7 +161,7 @@ mod wine {
         /// A call of cargo whose programs are built for Windows and run under Wine.
         pub fn cargo(&self, subcommand: &str) -> Command {
             let mut cargo = cargo::cargo();
-            cargo.args([subcommand, "--target", cargo::WINDOWS_GNU]);
+            cargo.args([subcommand, "--target", self.session.target().name]);
             self.session.describe_to(&mut cargo);
             cargo
         }
@@ -150,7 +169,7 @@ mod wine {
         /// The same for a program that calls cargo.
         pub fn describe_to(&self, command: &mut Command) {
             self.session.describe_to(command);
-            command.env("CARGO_BUILD_TARGET", cargo::WINDOWS_GNU);
+            command.env("CARGO_BUILD_TARGET", self.session.target().name);
         }
 
         /// A Windows program, to be started in the session without a runner.

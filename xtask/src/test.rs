@@ -4,38 +4,57 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::cargo;
 use crate::check::LIBRARY;
+use crate::results::{self, PassOn};
 use crate::runtime::Runtime;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Passed to `cargo test`, such as `--test NAME` or `--doc`
-    #[arg(allow_hyphen_values = true)]
-    cargo: Vec<OsString>,
-    /// Passed to the test programs, such as a part of the tests' names
-    #[arg(last = true)]
-    tests: Vec<OsString>,
+    #[command(flatten)]
+    pass_on: PassOn,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let mut runtime = Runtime::start()?;
+    let (options, tests) = args.pass_on.split();
+    let (target, options) = target(options)?;
+    let mut runtime = Runtime::start_for(target.as_deref())?;
     let mut cargo = runtime.cargo("test");
-    cargo.args(LIBRARY).args(&args.cargo).arg("--").args(&args.tests);
-    runtime.run(&mut cargo)
+    cargo.args(LIBRARY).args(options).arg("--").args(tests);
+    results::count(cargo, tests, |cargo| runtime.run(cargo))
 }
 
 pub fn run_simulated(args: &Args) -> Result<ExitCode> {
-    let mut runtime = Runtime::start()?;
+    let (options, tests) = args.pass_on.split();
+    let (target, options) = target(options)?;
+    let mut runtime = Runtime::start_for(target.as_deref())?;
     let mut cargo = cargo::on_simulated_kernel(runtime.cargo("test"));
-    cargo.args(["--package", "completion-port"]).args(&args.cargo);
-    if args.cargo.is_empty() {
+    cargo.args(["--package", "completion-port"]).args(&options);
+    if options.is_empty() {
         // Not the examples in the documentation, which know no other kernel.
         cargo.arg("--tests");
     }
     // There is one kernel in a program, and each test tells it what to do.
-    cargo.args(["--", "--test-threads=1"]).args(&args.tests);
-    runtime.run(&mut cargo)
+    cargo.args(["--", "--test-threads=1"]).args(tests);
+    results::count(cargo, tests, |cargo| runtime.run(cargo))
+}
+
+/// The target among cargo's options, and the others.
+fn target(options: &[OsString]) -> Result<(Option<String>, Vec<OsString>)> {
+    let (mut target, mut others) = (None, Vec::new());
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        let text = option.to_string_lossy();
+        if text == "--target" {
+            let name = options.next().context("--target names no target")?;
+            target = Some(name.to_string_lossy().into_owned());
+        } else if let Some(name) = text.strip_prefix("--target=") {
+            target = Some(name.to_owned());
+        } else {
+            others.push(option.clone());
+        }
+    }
+    Ok((target, others))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::plan::{BY_HAND, PEERS, Peer, ROWS, Row};
 use super::sample::Sample;
-use crate::cargo;
+use crate::linux::build;
 
 /// The two that are compared: the library, and by hand.
 pub fn both() -> [&'static Peer; 2] {
@@ -24,7 +24,7 @@ pub struct Pairs {
 impl Pairs {
     pub fn new(seconds: f64) -> anyhow::Result<Self> {
         let samples = ROWS.iter().map(|_| Vec::new()).collect();
-        Ok(Self { samples, seconds, compiler: cargo::compiler()? })
+        Ok(Self { samples, seconds, compiler: build::compiler()? })
     }
 
     pub fn add(&mut self, row: &Row, pair: [Sample; 2]) {

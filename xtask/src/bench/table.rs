@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::plan::{BY_HAND, PEERS, Peer, ROWS, Row};
 use super::sample::Sample;
-use crate::cargo;
+use crate::linux::build;
 
 pub struct Tables {
     /// By row, then by peer.
@@ -27,7 +27,7 @@ struct Line {
 impl Tables {
     pub fn new(rounds: usize, seconds: f64) -> Result<Self> {
         let lines = ROWS.iter().map(|_| PEERS.iter().map(|_| Line::default()).collect()).collect();
-        Ok(Self { lines, rounds, seconds, compiler: cargo::compiler()? })
+        Ok(Self { lines, rounds, seconds, compiler: build::compiler()? })
     }
 
     pub fn add(&mut self, row: &Row, peer: &Peer, measured: Result<Sample>) {

@@ -18,7 +18,7 @@ use clap::Parser;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::cargo;
+use crate::linux::build;
 use crate::runtime::Runtime;
 use image::Image;
 use table::Table;
@@ -36,7 +36,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let (image, trace) = trace("cost")?;
-    let table = Table::new(&trace, cargo::compiler()?)?;
+    let table = Table::new(&trace, build::compiler()?)?;
     println!("{table}");
     if args.functions > 0 {
         for (name, region) in table.regions(&trace.regions) {
@@ -68,5 +68,5 @@ pub fn trace(program: &str) -> Result<(Image, Trace)> {
 pub fn build(runtime: &Runtime, program: &str) -> Result<PathBuf> {
     let mut build = runtime.cargo("build");
     build.args(["--release", "--package", "cost", "--bin", program]);
-    cargo::executables(&mut build)?.remove(program).context("cargo has built nothing")
+    build::executables(&mut build)?.remove(program).context("cargo has built nothing")
 }

@@ -1,5 +1,5 @@
-//! Wine for Debian-like machines whose own Wine is too old: a small root
-//! folder with Wine 10 from Debian 13 (trixie) and the libraries it needs.
+//! Wine for Debian-like machines whose own Wine is too old: a small root folder
+//! with Wine 10 and the libraries it needs, from the packages of another Debian.
 //!
 //! Nothing is installed on the machine. The folder is entered by chroot, in a
 //! mount namespace of its own; see `session.rs`.
@@ -12,37 +12,75 @@ use anyhow::{Context, Result, bail};
 
 use super::packages;
 use super::session;
-use super::setup::{Wine, advice};
+use super::setup::Wine;
 
-/// Changed whenever what `make` makes changes.
-const VERSION: &str = "1";
+/// What a root folder with Wine is made of.
+pub struct Contents {
+    /// Changed whenever what `make` makes of it changes.
+    version: &'static str,
+    title: &'static str,
+    suite: &'static str,
+    /// All that a Windows program without windows needs.
+    packages: &'static [&'static str],
+    loader: &'static str,
+    server: &'static str,
+}
 
-/// All that a Windows program without windows needs.
-const PACKAGES: [&str; 7] =
-    ["libc6", "libgcc-s1", "libunwind8", "liblzma5", "zlib1g", "libwine", "wine64"];
+/// Debian 13's: a Wine that runs 64-bit programs.
+pub const TRIXIE: Contents = Contents {
+    version: "1",
+    title: "Wine 10 (112 MB)",
+    suite: "trixie",
+    packages: &["libc6", "libgcc-s1", "libunwind8", "liblzma5", "zlib1g", "libwine", "wine64"],
+    loader: "/usr/lib/wine/wine64",
+    server: "/usr/lib/wine/wineserver64",
+};
+
+/// That of Debian's next release: a Wine that runs 32-bit programs, too.
+pub const SID: Contents = Contents {
+    version: "1",
+    title: "Wine for 32-bit programs (199 MB)",
+    suite: "sid",
+    packages: &[
+        "libc6",
+        "libgcc-s1",
+        "libunwind8",
+        "liblzma5",
+        "zlib1g",
+        "libwine",
+        "wine64",
+        "wine",
+        "wine-common",
+    ],
+    loader: "/usr/lib/x86_64-linux-gnu/wine/wine",
+    server: "/usr/lib/x86_64-linux-gnu/wine/wineserver",
+};
 
 /// Files of the machine that take the place of empty ones in the root folder.
 pub const SETTINGS: [&str; 5] = ["passwd", "group", "hosts", "resolv.conf", "nsswitch.conf"];
 
-const LOADER: &str = "/usr/lib/wine/wine64";
-const SERVER: &str = "/usr/lib/wine/wineserver64";
 const DLLS: &str = "/usr/lib/x86_64-linux-gnu/wine/x86_64-windows";
 
 /// The Wine in `folder`, if it is there and complete.
-pub fn find(folder: &Path) -> Option<Wine> {
+pub fn find(folder: &Path, contents: &Contents) -> Option<Wine> {
     let root = folder.join("wine");
     let version = fs::read_to_string(root.join("complete")).ok()?;
-    let wine =
-        Wine { root: Some(root), loader: LOADER.into(), server: SERVER.into(), dlls: DLLS.into() };
+    let wine = Wine {
+        root: Some(root),
+        loader: contents.loader.into(),
+        server: contents.server.into(),
+        dlls: DLLS.into(),
+    };
     let parts = [wine.loader.clone(), wine.server.clone(), wine.dlls.join("ntdll.dll")];
-    let whole = version == VERSION && parts.iter().all(|part| wine.outside(part).is_file());
+    let whole =
+        version == contents.version && parts.iter().all(|part| wine.outside(part).is_file());
     whole.then_some(wine)
 }
 
 /// Makes the root folder in `folder`, in place of an incomplete or older one.
-pub fn make(folder: &Path) -> Result<()> {
-    let mirror = packages::mirror().with_context(advice)?;
-    session::check_can_enter().with_context(advice)?;
+pub fn make(folder: &Path, contents: &Contents) -> Result<()> {
+    let mirror = packages::mirror()?;
+    session::check_can_enter()?;
 
     let root = folder.join("wine");
     let partial = folder.join("wine.partial");
@@ -51,9 +89,10 @@ pub fn make(folder: &Path) -> Result<()> {
         remove(old)?;
     }
 
-    packages::fetch("Wine 10 (112 MB)", &PACKAGES, &mirror, &downloads, &partial)?;
+    let Contents { title, suite, packages, .. } = contents;
+    packages::fetch(title, suite, packages, &mirror, &downloads, &partial)?;
     complete(&partial)?;
-    fs::write(partial.join("complete"), VERSION)?;
+    fs::write(partial.join("complete"), contents.version)?;
     fs::rename(partial, root)?;
     remove(&downloads)
 }

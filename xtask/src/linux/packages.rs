@@ -8,20 +8,18 @@ use anyhow::{Result, anyhow, bail};
 
 use super::progress::{quietly, step};
 
-/// The release whose packages are taken, whichever this machine has.
-const SUITE: &str = "trixie";
-
-/// Downloads `packages` into the folder `downloads` and unpacks them into
-/// `root`.
+/// Downloads `packages` of the release `suite`, whichever this machine has, into
+/// the folder `downloads` and unpacks them into `root`.
 pub fn fetch(
     title: &str,
+    suite: &str,
     packages: &[&str],
     mirror: &str,
     downloads: &Path,
     root: &Path,
 ) -> Result<()> {
     step(&format!("{title}: reading the list of Debian's packages"), || {
-        read_lists(downloads, mirror)
+        read_lists(downloads, mirror, suite)
     })?;
     step(&format!("{title}: downloading {} packages", packages.len()), || {
         quietly(apt(downloads).arg("download").args(packages).current_dir(downloads))
@@ -51,10 +49,10 @@ fn apt(downloads: &Path) -> Command {
     apt
 }
 
-fn read_lists(downloads: &Path, mirror: &str) -> Result<()> {
+fn read_lists(downloads: &Path, mirror: &str, suite: &str) -> Result<()> {
     fs::create_dir_all(downloads.join("state/lists/partial"))?;
     fs::create_dir_all(downloads.join("cache/archives/partial"))?;
-    fs::write(downloads.join("sources.list"), format!("deb {mirror} {SUITE} main\n"))?;
+    fs::write(downloads.join("sources.list"), format!("deb {mirror} {suite} main\n"))?;
     quietly(apt(downloads).arg("update"))
 }
 

@@ -3,12 +3,12 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, ErrorKind, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -17,15 +17,14 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, chroot};
 
 use super::supervise::{Outcome, Supervisor, end, start};
+use crate::limit::{TIME_LIMIT, time_limit};
+use crate::output::PassedOn;
 
 /// Names the folder that Wine sees as `/`, if it is not the machine's own.
 pub const ROOT: &str = "COMPLETION_PORT_SESSION_ROOT";
 /// Names the program that starts Windows programs.
 pub const LOADER: &str = "COMPLETION_PORT_SESSION_LOADER";
-/// The seconds after which a program is ended; 0 is no limit.
-pub const TIME_LIMIT: &str = "COMPLETION_PORT_TIME_LIMIT";
 
-const USUAL_TIME_LIMIT: u64 = 900;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Becomes `program`, which ends with the process that started it.
@@ -64,14 +63,6 @@ pub fn run(program: &OsStr, args: &[OsString]) -> Result<ExitCode> {
     Ok(ExitCode::from(finish.outcome.exit_code()))
 }
 
-fn time_limit() -> Result<Option<Duration>> {
-    let seconds = match env::var(TIME_LIMIT) {
-        Ok(text) => text.parse().with_context(|| format!("{TIME_LIMIT} is no number: {text}"))?,
-        Err(_) => USUAL_TIME_LIMIT,
-    };
-    Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
-}
-
 /// Makes the session's root folder the root of this process, which stays in
 /// its working folder.
 fn enter_root() -> Result<()> {
@@ -86,14 +77,14 @@ fn enter_root() -> Result<()> {
 
 struct Finish {
     outcome: Outcome,
-    output: u64,
+    /// Whether it has written nothing at all.
+    silent: bool,
 }
 
 impl Finish {
     /// Wine, very rarely, ends a program before its first instruction.
     fn never_began(&self) -> bool {
-        self.output == 0
-            && matches!(&self.outcome, Outcome::Ended(status) if status.code() == Some(1))
+        self.silent && matches!(&self.outcome, Outcome::Ended(status) if status.code() == Some(1))
     }
 }
 
@@ -108,44 +99,21 @@ fn run_once(
     }
     let mut child = start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let group = Pid::from_raw(i32::try_from(child.id())?);
+    let written = Arc::new(AtomicBool::new(false));
+    let look = || {
+        let written = Arc::clone(&written);
+        move |_: &[u8]| written.store(true, Ordering::Relaxed)
+    };
     let outputs = [
-        child.stdout.take().map(|from| pass_on(from, io::stdout())),
-        child.stderr.take().map(|from| pass_on(from, io::stderr())),
+        child.stdout.take().map(|from| PassedOn::start(from, io::stdout(), look())),
+        child.stderr.take().map(|from| PassedOn::start(from, io::stderr(), look())),
     ];
     let outcome = supervisor.wait(child, limit)?;
     // What the program started and left behind.
     end(group, Signal::SIGKILL);
-    let output = outputs.iter().flatten().map(passed_on).sum();
-    Ok(Finish { outcome, output })
-}
-
-/// Copies at once whatever comes, and tells in the end how much it was.
-fn pass_on(
-    mut from: impl Read + Send + 'static,
-    mut to: impl Write + Send + 'static,
-) -> Receiver<u64> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let mut buffer = [0; 8192];
-        let mut total = 0;
-        loop {
-            let count = match from.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => break,
-            };
-            total += count as u64;
-            if to.write_all(&buffer[..count]).and_then(|()| to.flush()).is_err() {
-                break;
-            }
-        }
-        let _ = sender.send(total);
-    });
-    receiver
-}
-
-fn passed_on(receiver: &Receiver<u64>) -> u64 {
-    // A process that left the group may hold the output open for ever.
-    receiver.recv_timeout(Duration::from_secs(5)).unwrap_or(u64::MAX / 2)
+    let mut complete = true;
+    for output in outputs.into_iter().flatten() {
+        complete &= output.finish();
+    }
+    Ok(Finish { outcome, silent: complete && !written.load(Ordering::Relaxed) })
 }

@@ -29,10 +29,8 @@ use super::mini_root::SETTINGS;
 use super::runner;
 use super::setup::{self, Ready, Wine};
 use super::supervise::start;
+use super::target::Target;
 use crate::cargo;
-
-/// Names the runner for cargo.
-const RUNNER: &str = "CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER";
 
 /// Folders of the machine that Wine's root folder has its own of.
 const SYSTEM: [&str; 8] = ["bin", "etc", "lib", "lib32", "lib64", "libx32", "sbin", "usr"];
@@ -60,6 +58,10 @@ impl Session {
         &self.ready.wine
     }
 
+    pub fn target(&self) -> &'static Target {
+        self.ready.target
+    }
+
     pub fn set(&mut self, name: &'static str, value: impl Into<OsString>) {
         self.settings.insert(name, value.into());
     }
@@ -67,8 +69,10 @@ impl Session {
     /// Lets `command`, and cargo's runner under it, find the session.
     pub fn describe_to(&self, command: &mut Command) {
         command.envs(&self.settings);
+        let target = self.ready.target.name.to_uppercase().replace('-', "_");
+        let variable = format!("CARGO_TARGET_{target}_RUNNER");
         // This very program, even if it is built anew in the meantime.
-        command.env(RUNNER, format!("/proc/{}/exe wine", std::process::id()));
+        command.env(variable, format!("/proc/{}/exe runner", std::process::id()));
     }
 
     /// Starts a process that lives as long as the session and, with it, the
@@ -153,15 +157,24 @@ fn prefix(folder: &TempDir) -> PathBuf {
 /// Makes a prefix without Wine's boot program: links to Wine's own DLLs.
 fn make_prefix(prefix: &Path, wine: &Wine) -> Result<()> {
     let windows = prefix.join("drive_c/windows");
-    let system = windows.join("system32");
-    fs::create_dir_all(&system)?;
     fs::create_dir_all(windows.join("temp"))?;
     fs::create_dir_all(prefix.join("dosdevices"))?;
     symlink("../drive_c", prefix.join("dosdevices/c:"))?;
     symlink("/", prefix.join("dosdevices/z:"))?;
-    for entry in fs::read_dir(wine.outside(&wine.dlls))? {
+    link_all(&windows.join("system32"), &wine.dlls, wine)?;
+    let for_32_bits = wine.dlls.with_file_name("i386-windows");
+    if wine.outside(&for_32_bits).is_dir() {
+        link_all(&windows.join("syswow64"), &for_32_bits, wine)?;
+    }
+    Ok(())
+}
+
+/// Makes a folder with links to all of Wine's DLLs in `dlls`.
+fn link_all(folder: &Path, dlls: &Path, wine: &Wine) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    for entry in fs::read_dir(wine.outside(dlls))? {
         let name = entry?.file_name();
-        symlink(wine.dlls.join(&name), system.join(&name))?;
+        symlink(dlls.join(&name), folder.join(&name))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +13,7 @@ use nix::unistd::Uid;
 
 use super::mini_root;
 use super::progress::{quietly, step};
+use super::target::Target;
 use crate::cargo;
 
 /// Names the folder in which the set-up keeps what it makes.
@@ -19,8 +21,6 @@ const FOLDER: &str = "COMPLETION_PORT_WINE_ROOT";
 
 /// Programs made by today's Rust do not start on older ones.
 const OLDEST_WINE: u32 = 9;
-
-const LINKER: &str = "x86_64-w64-mingw32-gcc";
 
 /// The program that keeps a session alive; see there.
 const HOLD_SOURCE: &str = include_str!("../hold.c");
@@ -49,30 +49,31 @@ impl Wine {
 
 /// A machine that is ready.
 pub struct Ready {
+    pub target: &'static Target,
     pub wine: Wine,
     pub hold: PathBuf,
     /// Shared with other uses, and so keeping a set-up from changing what is used.
     _lock: Flock<File>,
 }
 
-/// Sees to it that Windows programs can be built and run here.
-pub fn ready() -> Result<Ready> {
-    let folder = folder()?;
+/// Sees to it that programs for `target` can be built and run here.
+pub fn ready(target: &'static Target) -> Result<Ready> {
+    let folder = folder()?.join(target.folder);
     fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let lock = lock(&folder, FlockArg::LockShared)?;
-    if let Some((wine, hold)) = what_is_there(&folder)? {
-        return Ok(Ready { wine, hold, _lock: lock });
+    if let Some((wine, hold)) = what_is_there(&folder, target)? {
+        return Ok(Ready { target, wine, hold, _lock: lock });
     }
     drop(lock);
 
     let lock = lock_for_set_up(&folder)?;
-    if what_is_there(&folder)?.is_none() {
-        set_up(&folder)?;
+    if what_is_there(&folder, target)?.is_none() {
+        set_up(&folder, target)?;
     }
     let lock = share(lock)?;
-    match what_is_there(&folder)? {
-        Some((wine, hold)) => Ok(Ready { wine, hold, _lock: lock }),
+    match what_is_there(&folder, target)? {
+        Some((wine, hold)) => Ok(Ready { target, wine, hold, _lock: lock }),
         None => bail!("the set-up in {} is not complete; try again", folder.display()),
     }
 }
@@ -109,49 +110,49 @@ fn share(lock: Flock<File>) -> Result<Flock<File>> {
 }
 
 /// The Wine and the hold program, if nothing at all is missing.
-fn what_is_there(folder: &Path) -> Result<Option<(Wine, PathBuf)>> {
+fn what_is_there(folder: &Path, target: &Target) -> Result<Option<(Wine, PathBuf)>> {
     let hold = hold_program(folder);
-    if !cargo::has_target(&mut cargo::rustc(), cargo::WINDOWS_GNU)?
-        || which::which(LINKER).is_err()
+    if !cargo::has_target(&mut cargo::rustc(), target.name)?
+        || which::which(target.linker).is_err()
         || !hold.is_file()
     {
         return Ok(None);
     }
-    let wine = installed_wine().ok().flatten().or_else(|| mini_root::find(folder));
+    let wine = installed_wine(target).ok().flatten();
+    let wine = wine.or_else(|| mini_root::find(folder, &target.contents));
     Ok(wine.map(|wine| (wine, hold)))
 }
 
-fn set_up(folder: &Path) -> Result<()> {
-    cargo::add_target(cargo::WINDOWS_GNU)?;
-    if which::which(LINKER).is_err() {
-        step("installing the linker (package gcc-mingw-w64-x86-64)", install_linker)?;
+fn set_up(folder: &Path, target: &Target) -> Result<()> {
+    cargo::add_target(target.name)?;
+    if which::which(target.linker).is_err() {
+        let title = format!("installing the linker (package {})", target.linker_packages[0]);
+        step(&title, || install_linker(target))?;
     }
-    if installed_wine()?.is_none() && mini_root::find(folder).is_none() {
-        mini_root::make(folder)?;
+    let contents = &target.contents;
+    if installed_wine(target)?.is_none() && mini_root::find(folder, contents).is_none() {
+        mini_root::make(folder, contents).with_context(|| advice(target))?;
     }
     if !hold_program(folder).is_file() {
-        step("building the program that keeps Wine awake", || build_hold(folder))?;
+        step("building the program that keeps Wine awake", || build_hold(folder, target))?;
     }
     Ok(())
 }
 
-fn install_linker() -> Result<()> {
-    let advice = "install the MinGW-w64 linker x86_64-w64-mingw32-gcc (Debian, Ubuntu: \
-                  `apt-get install gcc-mingw-w64-x86-64`; Fedora: `dnf install mingw64-gcc`; \
-                  Arch: `pacman -S mingw-w64-gcc`)";
+fn install_linker(target: &Target) -> Result<()> {
+    let [debian, fedora] = target.linker_packages;
+    let advice = format!(
+        "install the MinGW-w64 linker {} (Debian, Ubuntu: `apt-get install {debian}`; Fedora: \
+         `dnf install {fedora}`; Arch: `pacman -S mingw-w64-gcc`)",
+        target.linker
+    );
     if which::which("apt-get").is_err() {
         bail!("{advice}");
     }
     let install = || {
         let mut apt = as_root("apt-get")?;
         apt.env("DEBIAN_FRONTEND", "noninteractive");
-        quietly(apt.args([
-            "install",
-            "-qq",
-            "-y",
-            "--no-install-recommends",
-            "gcc-mingw-w64-x86-64",
-        ]))
+        quietly(apt.args(["install", "-qq", "-y", "--no-install-recommends", debian]))
     };
     // The package lists of a new machine are empty or old.
     install()
@@ -169,8 +170,8 @@ fn as_root(program: &str) -> Result<Command> {
     Ok(sudo)
 }
 
-/// The Wine on the PATH, if it is there and new enough.
-fn installed_wine() -> Result<Option<Wine>> {
+/// The Wine on the PATH, if it is there, new enough, and runs programs for `target`.
+fn installed_wine(target: &Target) -> Result<Option<Wine>> {
     let Some(loader) = loader_on_path() else {
         return Ok(None);
     };
@@ -183,11 +184,31 @@ fn installed_wine() -> Result<Option<Wine>> {
             loader.display()
         );
     };
-    Ok(Some(Wine { root: None, loader, server, dlls }))
+    let loader = behind_script(loader, &dlls);
+    let wine = Wine { root: None, loader, server, dlls };
+    Ok(target.is_for(&wine.dlls).then_some(wine))
 }
 
 fn loader_on_path() -> Option<PathBuf> {
     which::which("wine").or_else(|_| which::which("wine64")).ok()
+}
+
+/// Debian has a script in the place of Wine's loader. Valgrind and the tracer need
+/// the loader itself.
+fn behind_script(loader: PathBuf, dlls: &Path) -> PathBuf {
+    let is_program = |path: &Path| {
+        let mut start = [0; 4];
+        let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+        read.is_ok() && start == *b"\x7fELF"
+    };
+    if is_program(&loader) {
+        return loader;
+    }
+    let folders = dlls.ancestors().skip(1).take(3);
+    folders
+        .flat_map(|folder| ["wine", "wine64", "wine/wine64"].map(|name| folder.join(name)))
+        .find(|path| is_program(path))
+        .unwrap_or(loader)
 }
 
 /// What `wine --version` says, such as `wine-10.0 (Debian 10.0~repack-6)`.
@@ -199,15 +220,22 @@ fn wine_version(loader: &Path) -> Option<u32> {
 }
 
 /// Why no Wine is there, for a machine on which none can be made ready.
-pub fn advice() -> String {
+fn advice(target: &Target) -> String {
     let found = match loader_on_path() {
         Some(loader) => match wine_version(&loader) {
-            Some(version) => format!("{} is Wine {version}, which is too old", loader.display()),
+            Some(version) if version < OLDEST_WINE => {
+                format!("{} is Wine {version}, which is too old", loader.display())
+            }
+            Some(_) => format!("{} has no folder {}", loader.display(), target.dlls),
             None => format!("{} does not tell its version", loader.display()),
         },
         None => "no Wine is installed".to_owned(),
     };
-    format!("{found}: install Wine {OLDEST_WINE} or later and have `wine` on the PATH")
+    format!(
+        "{found}: install Wine {OLDEST_WINE} or later that runs programs for {}, and have `wine` \
+         on the PATH",
+        target.name
+    )
 }
 
 /// Wine's 64-bit DLLs lie in a library folder beside the folder of its programs.
@@ -239,11 +267,12 @@ fn hold_program(folder: &Path) -> PathBuf {
     folder.join(format!("hold-{}.exe", HOLD_SOURCE.len()))
 }
 
-fn build_hold(folder: &Path) -> Result<()> {
+fn build_hold(folder: &Path, target: &Target) -> Result<()> {
     let source = folder.join("hold.c");
     let built = folder.join("hold.exe.partial");
     fs::write(&source, HOLD_SOURCE)?;
-    quietly(Command::new(LINKER).args(["-O1", "-s", "-o"]).args([&built, &source]).arg("-lntdll"))?;
+    let mut linker = Command::new(target.linker);
+    quietly(linker.args(["-O1", "-s", "-o"]).args([&built, &source]).arg("-lntdll"))?;
     fs::rename(built, hold_program(folder))?;
     Ok(())
 }

@@ -13,11 +13,10 @@ use nix::unistd::Pid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::limit::TIMED_OUT;
+
 /// All that Unix shows of a Windows program's `STATUS_CONTROL_C_EXIT`.
 const CONTROL_C_EXIT: i32 = 0x3a;
-
-/// The exit code that says that the time limit was over.
-pub const TIMED_OUT: u8 = 124;
 
 /// How a supervised program ended.
 pub enum Outcome {

@@ -14,6 +14,9 @@ use super::setup::Wine;
 /// Valgrind, and the names that it needs of a C library that is stripped.
 const PACKAGES: [&str; 2] = ["valgrind", "libc6-dbg"];
 
+/// The release that the root folder is made of.
+const SUITE: &str = "trixie";
+
 /// Where it is in Wine's root folder, if there is one.
 const FOLDER: &str = "/valgrind";
 
@@ -64,7 +67,7 @@ fn unpack_into(root: &Path) -> Result<()> {
     let mirror = packages::mirror()?;
     let scratch = tempfile::tempdir_in(root)?;
     let (downloads, unpacked) = (scratch.path().join("downloads"), scratch.path().join("valgrind"));
-    packages::fetch("Valgrind (23 MB)", &PACKAGES, &mirror, &downloads, &unpacked)?;
+    packages::fetch("Valgrind (23 MB)", SUITE, &PACKAGES, &mirror, &downloads, &unpacked)?;
     // Fails if the folder is there already.
     let _ = fs::rename(unpacked, root.join("valgrind"));
     let _ = symlink("../../valgrind/usr/lib/debug", root.join(NAMES));

@@ -27,13 +27,16 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
+    let fits = |mutation: &Mutation, part: &String| mutation.name.contains(part.as_str());
+    for part in &args.only {
+        if !MUTATIONS.iter().any(|mutation| fits(mutation, part)) {
+            bail!("no mutation is named like {part:?}: see `cargo xtask sabotage --list`");
+        }
+    }
     let chosen = |mutation: &&Mutation| {
-        args.only.is_empty() || args.only.iter().any(|part| mutation.name.contains(part.as_str()))
+        args.only.is_empty() || args.only.iter().any(|part| fits(mutation, part))
     };
     let mutations: Vec<_> = MUTATIONS.iter().filter(chosen).collect();
-    if mutations.is_empty() {
-        bail!("no mutation has such a name: see `cargo xtask sabotage --list`");
-    }
     if args.list {
         mutations.into_iter().for_each(Mutation::describe);
         return Ok(ExitCode::SUCCESS);
