@@ -38,26 +38,18 @@ pub(crate) struct Borrowing<'scope, 'env: 'scope> {
 
 const FIRST_ROOM: i32 = 8;
 
-/// The addresses that the packets of a scope's operations carry: the first, and the
-/// others in order. Most often there is one at most, which needs no allocation.
-#[derive(Debug, Default)]
-pub(crate) struct Addresses {
-    first: usize,
-    others: Vec<usize>,
-}
-
 /// Runs `body`, then waits for all operations that it started on borrowed
 /// buffers: it asks for what is left to be cancelled, and calls `wait` until
 /// nothing is left, whatever panics.
 #[inline]
 pub(crate) fn borrow<'env, T>(
     body: impl for<'scope> FnOnce(&'scope Borrowing<'scope, 'env>) -> T,
-    wait: impl Fn(&Addresses) + Copy,
+    wait: impl Fn() + Copy,
 ) -> T {
     /// No value of the program's, so nobody can leak it.
-    struct End<'a, 'env, W: Fn(&Addresses) + Copy>(&'a Borrowing<'a, 'env>, W);
+    struct End<'a, 'env, W: Fn() + Copy>(&'a Borrowing<'a, 'env>, W);
 
-    impl<W: Fn(&Addresses) + Copy> Drop for End<'_, '_, W> {
+    impl<W: Fn() + Copy> Drop for End<'_, '_, W> {
         #[inline(always)]
         fn drop(&mut self) {
             let Self(borrowing, wait) = *self;
@@ -176,41 +168,25 @@ impl<'scope> Borrowing<'scope, '_> {
     /// Cancels what is left, from this cell on, waits for it, and lets go of it.
     #[cold]
     #[inline(never)]
-    fn cancel_and_wait(&self, left: CellRef, wait: impl Fn(&Addresses)) {
+    fn cancel_and_wait(&self, left: CellRef, wait: impl Fn()) {
         self.first.set(Some(left));
         let mut panic = FirstPanic::none();
         self.let_go(false, &mut panic);
-        let mut own = Addresses::default();
         for cell in self.held().filter(|cell| is_in_flight(*cell)) {
             // The scope holds the cell, so no other operation has it. Nothing to cancel,
             // or not possible: the completion decides.
+            cell.state.mark_ending();
             let _ = sys::cancel(cell.handle(), cell.address());
-            own.add(cell.address());
         }
-        own.others.sort_unstable();
-        // One way through the list is enough: what is over stays so. All cells
-        // are held until the end, so that their addresses are nobody else's.
+        // One way through the list is enough: what is over stays so.
         for cell in self.held() {
             while is_in_flight(cell) {
                 // Drops completions, whose contexts may panic.
-                panic.catch(|| wait(&own));
+                panic.catch(&wait);
             }
         }
         self.let_go(true, &mut panic);
         panic.resume();
-    }
-}
-
-impl Addresses {
-    fn add(&mut self, overlapped: usize) {
-        match self.first {
-            0 => self.first = overlapped,
-            _ => self.others.push(overlapped),
-        }
-    }
-
-    pub fn contain(&self, overlapped: usize) -> bool {
-        overlapped == self.first || self.others.binary_search(&overlapped).is_ok()
     }
 }
 

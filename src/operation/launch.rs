@@ -206,6 +206,12 @@ impl<C> Cells<C> {
         self.find(packet.overlapped)?.claim(taken, packet.bytes)
     }
 
+    /// Whether a packet with this address is of an operation whose scope waits
+    /// for it.
+    pub fn is_awaited_by_scope(&self, overlapped: usize) -> bool {
+        self.slab().find(overlapped).is_some_and(|cell| cell.state.is_ending())
+    }
+
     /// Whether a packet with this address is one that should not have come, and
     /// is not to be seen.
     pub fn swallow(&self, overlapped: usize) -> bool {

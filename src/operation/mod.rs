@@ -33,7 +33,7 @@ use std::sync::atomic;
 use std::thread::yield_now;
 
 pub(crate) use arrivals::Arrivals;
-pub(crate) use borrowed::{Addresses, Borrowing, borrow};
+pub(crate) use borrowed::{Borrowing, borrow};
 pub(crate) use completion::Dequeued;
 pub use completion::{CompletionStatus, Finished};
 pub use definition::{Finish, Operation, Outcome};

@@ -393,14 +393,14 @@ mod tests {
             unsafe { self.0.as_ref() }
         }
 
-        fn free(&self, cell: CellRef) {
+        fn free(cell: CellRef) {
             // SAFETY: The tests free what they have allocated.
             unsafe { Slab::free(cell) };
         }
 
-        fn free_all(&self, cells: &[CellRef]) {
+        fn free_all(cells: &[CellRef]) {
             for cell in cells {
-                self.free(*cell);
+                Self::free(*cell);
             }
         }
     }
@@ -417,40 +417,40 @@ mod tests {
         let open = Open::reserve(3);
         let cells = [(); 3].map(|()| open.slab().allocate().unwrap());
         assert!(open.slab().allocate().is_err());
-        open.free_all(&cells);
+        Open::free_all(&cells);
         let again = [(); 3].map(|()| open.slab().allocate().unwrap());
         assert_eq!(again, [cells[2], cells[1], cells[0]]);
-        open.free_all(&again);
+        Open::free_all(&again);
     }
 
     #[test]
     fn nobody_is_kept_waiting_by_a_thread_that_has_the_chain() {
         let open = Open::reserve(3);
         let cell = open.slab().allocate().unwrap();
-        open.free(cell);
+        Open::free(cell);
         let first = open.slab().at_hand.seize();
         let fresh = open.slab().allocate().unwrap();
         assert_ne!(fresh, cell);
         // It goes to the list, and comes back from there.
-        open.free(fresh);
+        Open::free(fresh);
         assert_eq!(open.slab().allocate(), Ok(fresh));
         open.slab().at_hand.put_back(first);
         assert_eq!(open.slab().allocate(), Ok(cell));
-        open.free_all(&[cell, fresh]);
+        Open::free_all(&[cell, fresh]);
     }
 
     #[test]
     fn the_last_cell_is_found_though_a_thread_has_the_chain() {
         let open = Open::reserve(1);
         let cell = open.slab().allocate().unwrap();
-        open.free(cell);
+        Open::free(cell);
         for _ in 0..20 {
             let first = open.slab().at_hand.seize();
             let (starts, started) = mpsc::channel();
             thread::scope(|scope| {
                 scope.spawn(|| {
                     starts.send(()).unwrap();
-                    open.free(open.slab().allocate().expect("there is one"));
+                    Open::free(open.slab().allocate().expect("there is one"));
                 });
                 started.recv().unwrap();
                 // Longer than the other thread is patient.

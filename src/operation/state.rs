@@ -30,6 +30,8 @@ const TAKEN: u32 = 16;
 const STALE: u32 = 32;
 /// Of a stale cell: it has not been emptied yet.
 const FILLED: u32 = 256;
+/// The scope that holds the cell is waiting for the operation.
+const ENDING: u32 = 512;
 /// Not a holder, but given with them: the operation takes the long way. Its
 /// payload has work to do when the packet is dequeued, or its cell has a block
 /// to free.
@@ -114,6 +116,17 @@ impl State {
     /// whether it was one, which is the caller's alone now.
     pub fn recover(&self) -> bool {
         self.0.compare_exchange(STALE, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// The scope that holds the cell is ending: whoever dequeues the operation's
+    /// packet for a scope may drop its completion.
+    pub fn mark_ending(&self) {
+        self.0.fetch_or(ENDING, Ordering::Relaxed);
+    }
+
+    /// Whether the operation's scope is ending.
+    pub fn is_ending(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & ENDING != 0
     }
 
     /// Removes a holder. `true` if it was the last one, who owns the cell now.

@@ -10,7 +10,7 @@ use crate::error::Rejected;
 use crate::handle::{Associated, Queued};
 use crate::io::refused;
 use crate::op::{self, on::Supports};
-use crate::operation::{Addresses, Borrowing, InScope, Operation, Pending, Taken, borrow};
+use crate::operation::{Borrowing, InScope, Operation, Pending, Taken, borrow};
 use crate::panics;
 
 /// Where operations on borrowed buffers can be started; see [`Iocp::scope`].
@@ -92,7 +92,7 @@ impl<C: Send + 'static> Iocp<C> {
     ) -> T {
         borrow(
             |borrowing| body(&Scope { port: self, borrowing }),
-            |own| self.shared().wait_for(own),
+            || self.shared().wait_for_scopes(),
         )
     }
 }
@@ -267,28 +267,34 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
 }
 
 impl<C: Send + 'static> Shared<C> {
-    /// Waits a little for the packets of a scope that is ending, which other
+    /// Waits a little for the packets of scopes that are ending, which other
     /// threads may dequeue as well, and drops their completions.
     ///
     /// Only if all that is queued is taken off, what is others' keeps its order
     /// when it is put back. After that it is left to them for a while, so that
     /// this neither keeps them waiting nor spins, however much there is.
-    fn wait_for(&self, own: &Addresses) {
+    fn wait_for_scopes(&self) {
         const GLANCE: Duration = Duration::from_millis(5);
         /// Somebody who posts without end must not keep the others waiting.
         const ENOUGH: usize = 1 << 16;
         let in_hand = self.in_hand.read().unwrap_or_else(PoisonError::into_inner);
         let Ok(mut packet) = self.port.dequeue(milliseconds(GLANCE)) else { return };
         let start = Instant::now();
-        // Most often there is one, which needs no allocation.
-        let (mut first, mut completed, mut others) = (None, Vec::new(), Vec::new());
+        // A few need no allocation.
+        let mut first = [const { None }; 8];
+        let (mut further, mut others) = (Vec::new(), Vec::new());
+        let mut completed = 0;
         loop {
-            let operation =
-                own.contain(packet.overlapped).then(|| self.cells.claim(packet, Taken::NOTHING));
-            match operation.flatten() {
-                Some(operation) if first.is_none() => first = Some(operation),
-                Some(operation) => completed.push(operation),
-                None => others.push(packet),
+            let is_awaited = self.cells.is_awaited_by_scope(packet.overlapped);
+            let operation = is_awaited.then(|| self.cells.claim(packet, Taken::NOTHING)).flatten();
+            if let Some(operation) = operation {
+                match first.get_mut(completed) {
+                    Some(place) => *place = Some(operation),
+                    None => further.push(operation),
+                }
+                completed += 1;
+            } else {
+                others.push(packet);
             }
             if others.len() == ENOUGH {
                 break;
@@ -303,9 +309,8 @@ impl<C: Send + 'static> Shared<C> {
         }
         // What panics, waits or dequeues below has nothing of others.
         drop(in_hand);
-        let (is_idle, is_alone) = (first.is_none(), others.is_empty());
-        panics::drop_all(first.into_iter().chain(completed));
-        if is_idle && !is_alone {
+        panics::drop_all(first.into_iter().flatten().chain(further));
+        if completed == 0 {
             thread::sleep(GLANCE.max(4 * start.elapsed()));
         }
     }
@@ -328,7 +333,7 @@ mod tests {
         let port = Iocp::new().unwrap();
         (0..3).for_each(|i| port.post(i, 0, 0).unwrap());
         let start = Instant::now();
-        (0..LOOKS).for_each(|_| port.shared().wait_for(&Addresses::default()));
+        (0..LOOKS).for_each(|_| port.shared().wait_for_scopes());
         // Clocks are coarse.
         assert!(start.elapsed() >= LOOKS * Duration::from_millis(3), "{:?}", start.elapsed());
         (0..3).for_each(|i| assert_eq!(port.get_completion().unwrap().context, i));
