@@ -13,7 +13,7 @@ use std::os::windows::io::AsRawHandle;
 use completion_port::{Associated, ErrorKind, IoBuf, Iocp, OperationKind};
 use support::{
     FILE_FLAG_OVERLAPPED, TempFile, complete, complete_all, few, nothing_more, overlapped_file,
-    pattern, pattern_from, port, skipped_without, stream_pair, temp_file,
+    pattern, pattern_from, port, temp_file,
 };
 use windows_sys::Win32::System::IO::DeviceIoControl;
 
@@ -649,11 +649,11 @@ fn a_late_packet_of_a_failed_read_is_no_other_operations() {
     let Ok(null) =
         OpenOptions::new().read(true).custom_flags(FILE_FLAG_OVERLAPPED).open(r"\\?\unix\dev\null")
     else {
-        return skipped_without("a Unix device");
+        return support::skipped_without("a Unix device");
     };
     let port = port();
     let null = port.add_handle(null, 1).unwrap();
-    let (mut client, server) = stream_pair();
+    let (mut client, server) = support::stream_pair();
     let server = port.add_handle(server, 2).unwrap();
     for round in 0..5 {
         port.initiate_read(&null, 10, Vec::with_capacity(64)).unwrap();

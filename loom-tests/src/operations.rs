@@ -279,10 +279,10 @@ fn an_operation_that_is_over_at_once_is_completed_once_though_its_packet_comes()
         let index = port.allocate().unwrap();
         let dequeuer = port.clone();
         let there = thread::spawn(move || dequeuer.dequeue().map(drop).is_some());
-        let part = port.launch_at_once(index, 7);
+        let started = port.launch_at_once(index, 7);
         let by_packet = there.join().unwrap();
-        assert_eq!(part.is_completion(), !by_packet);
-        drop(part);
+        assert_eq!(started.is_completion(), !by_packet);
+        drop(started);
         port.assert_all_free();
     });
 }

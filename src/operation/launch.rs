@@ -218,15 +218,6 @@ impl<C> Cells<C> {
         self.slab().swallow(overlapped)
     }
 
-    /// Keeps a cell that was withdrawn and emptied from being used, until all
-    /// packets that are queued by now have been dequeued: one may be for it.
-    fn quarantine(cell: CellRef, port: &Port) {
-        // SAFETY: The slab keeps the cell.
-        cell.state.abandon();
-        // Without this packet it stays there, until the port ends.
-        let _ = port.post(0, 0, Slab::release_marker(cell));
-    }
-
     /// What the packets carry for their `OVERLAPPED` that wake threads when the
     /// port closes.
     pub fn close_marker(&self) -> usize {
@@ -429,7 +420,7 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
         let ((context, memory), handle, bytes) =
             unsafe { (Body::<C, O, W>::remove(cell), cell.handle(), cell.bytes()) };
         if warned || may_leave_a_packet(W::FACTS, handle) {
-            Cells::<C>::quarantine(cell, port);
+            quarantine(cell, port);
         } else {
             // SAFETY: Ours alone, and empty.
             unsafe {
@@ -486,6 +477,14 @@ fn may_leave_a_packet(facts: &'static Facts, handle: Handle) -> bool {
         Errors::AllButDeviceWarnings => sys::is_wine() && sys::has_messages(handle).is_none(),
         Errors::Unknown => true,
     }
+}
+
+/// Keeps a cell that was withdrawn and emptied from being used, until all
+/// packets that are queued by now have been dequeued: one may be for it.
+fn quarantine(cell: CellRef, port: &Port) {
+    cell.state.abandon();
+    // Without this packet it stays there, until the port ends.
+    let _ = port.post(0, 0, Slab::release_marker(cell));
 }
 
 /// Takes a cell that was begun back from all its holders, unless a packet has
