@@ -364,6 +364,39 @@ fn the_outcome_that_an_output_is_made_of_is_the_operations() {
     }
 }
 
+/// A send that returns how it has ended.
+struct SendForOutcome(&'static str);
+
+impl Operation for SendForOutcome {
+    const FACTS: FactsOn = FactsOn::Sockets(&WSA_SEND);
+    const FINISH: Finish<Self> =
+        Finish::with(|_, outcome| Some((outcome.status(), outcome.bytes())));
+    type On = op::on::Stream;
+    type Memory = Sends<&'static str>;
+    type Arguments = ();
+    type Output = (u32, u32);
+
+    fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
+        Ok(((), Sends(self.0)))
+    }
+
+    fn start((): (), region: Region, starter: Starter<'_, Self>) -> Submitted<'_> {
+        // A socket does not look at the offset, which is not to be taken for a status.
+        // SAFETY: It is WSASend, which reads the region.
+        unsafe { starter.at(0xC000_0022).call(|call| wsa_send(&call, &region)) }
+    }
+}
+
+#[test]
+fn the_outcome_is_known_too_of_what_ends_within_its_call() {
+    let port = port();
+    let (client, _server) = support::stream_pair();
+    let client = port.add_handle(client, 1).unwrap().skip_on_success().unwrap();
+    let started = port.initiate(&client, 7, SendForOutcome("hello")).unwrap();
+    let mut completion = started.completed().expect("there is room for five bytes");
+    assert_eq!(completion.operation.take(), Some((0_u32, 5_u32)));
+}
+
 /// A send that returns what only one thread may have.
 struct SendForRc(&'static str);
 

@@ -14,6 +14,7 @@ use super::pending::Pending;
 use super::rule::{self, Failure, Verdict, verdict};
 use super::slab::Slab;
 use super::starter::Starter;
+use super::state::LONG_WAY;
 use super::status_word::Taken;
 use crate::error::{
     Error, Misuse, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, refusal,
@@ -332,7 +333,7 @@ impl<C, O: Operation, W: Way<O>> Unqueued<C, O, W> {
                 return Err(Pending::new(cell));
             }
             let (status, bytes) = match (status, bytes) {
-                (0, bytes) if O::SUCCEEDED.is_none() => (0, bytes),
+                (0, bytes) if Body::<C, O, W>::TRAITS & LONG_WAY == 0 => (0, bytes),
                 (status, bytes) => cell.completed(status, bytes),
             };
             state.complete_at_once();
