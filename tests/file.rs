@@ -644,7 +644,7 @@ fn no_number_of_failed_calls_uses_up_the_operations_of_a_port() {
 
 /// Wine fails such reads once it has tried them, and queues a packet all the same.
 #[test]
-#[cfg(not(simulated_kernel))]
+#[cfg(not(simulated_kernel))] // the model has no Unix files
 fn a_late_packet_of_a_failed_read_is_no_other_operations() {
     let Ok(null) =
         OpenOptions::new().read(true).custom_flags(FILE_FLAG_OVERLAPPED).open(r"\\?\unix\dev\null")

@@ -443,15 +443,22 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
             Err(error) => return Err(Rejected { error, returned: (context, memory) }),
         };
         // SAFETY: The cell is new; no packet will come for it, unless it is posted.
-        let (status, bytes) = unsafe {
+        let place = unsafe {
             cell.set_handle(Handle::NONE);
             cell.status_word().renew();
-            let place = Body::<C, O, W>::place(cell, context, memory);
-            cell.state.begin(others);
+            Body::<C, O, W>::place(cell, context, memory)
+        };
+        let (status, bytes) = result.unwrap_or_else(|| {
+            // SAFETY: Ours, and filled with these types.
+            let lost = IfItPanics(|| unsafe { drop_placed::<C, O, W>(cell) });
+            // SAFETY: Placed there.
+            let room = unsafe { (*place).room() };
+            mem::forget(lost);
             // "The buffer is filled with the first part of the datagram"
             // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
-            result.unwrap_or_else(|| (STATUS_BUFFER_OVERFLOW, (*place).room()))
-        };
+            (STATUS_BUFFER_OVERFLOW, room)
+        });
+        cell.state.begin(others);
         Ok(Launched::Unqueued(Unqueued { cell, status, bytes, types: PhantomData }))
     }
 }
@@ -561,6 +568,7 @@ unsafe fn drop_placed<C, O: Operation, W: Way<O>>(cell: CellRef) {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell as Counter;
+    use std::mem::ManuallyDrop;
 
     use windows_sys::Win32::Foundation::{ERROR_INVALID_HANDLE, ERROR_IO_PENDING};
 
@@ -725,6 +733,26 @@ mod tests {
             };
             assert!(completion.error_status.is_err());
         }
+    }
+
+    #[test]
+    fn a_cell_that_was_withdrawn_is_stale_and_of_use_only_once_it_was_emptied_and_released() {
+        let cells = Cells::<()>::reserve(1).unwrap();
+        let pends = || Answer::Code(ERROR_IO_PENDING);
+        let launched = launch(&cells, nothing(false), (), Watching(|| 0), pends);
+        let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
+        let cell = ManuallyDrop::new(pending).cell();
+        let (late, release) = (cell.address(), Slab::release_marker(cell));
+        assert!(withdraw(cell).is_some());
+        assert!(cells.swallow(late) && !cells.swallow(release), "it is not empty yet");
+        // What is in it has no destructor.
+        quarantine(cell, &Port::create(0).unwrap());
+        assert!(cells.slab().allocate().is_err());
+        assert!(cells.swallow(late) && cells.swallow(late));
+        assert!(cells.swallow(release) && !cells.swallow(release));
+        let again = cells.slab().allocate().unwrap();
+        // SAFETY: It was just allocated.
+        unsafe { again.free() };
     }
 
     /// A status that differs in any bit says something.
