@@ -12,8 +12,8 @@ use std::os::windows::io::AsRawHandle;
 
 use completion_port::{Associated, ErrorKind, IoBuf, Iocp, OperationKind};
 use support::{
-    FILE_FLAG_OVERLAPPED, TempFile, complete, complete_all, few, nothing_more, overlapped_file,
-    pattern, pattern_from, port, temp_file,
+    FILE_FLAG_OVERLAPPED, TempFile, complete, complete_all, eventually, few, nothing_more,
+    overlapped_file, pattern, pattern_from, port, temp_file,
 };
 use windows_sys::Win32::System::IO::DeviceIoControl;
 
@@ -640,6 +640,20 @@ fn no_number_of_failed_calls_uses_up_the_operations_of_a_port() {
         port.post(context, 0, 0).unwrap();
     }
     assert_eq!(complete_all(&port, 4).len(), 4);
+}
+
+/// What a failed call may have left, and what follows it, are nobody's.
+#[test]
+fn a_wait_goes_on_after_a_packet_that_is_not_to_be_seen() {
+    let temp = temp_file("wait", "x");
+    let port: Iocp = Iocp::builder().max_operations(1).build().unwrap();
+    let file = port.add_handle(overlapped_file(temp.path(), true, false), 1).unwrap();
+    port.initiate_write_at(&file, 1, "x", 0).unwrap_err();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| port.get_completion().unwrap().context);
+        eventually("the operation is of use again", || port.post(4, 0, 0).is_ok());
+        assert_eq!(waits.join().unwrap(), 4);
+    });
 }
 
 /// Wine fails such reads once it has tried them, and queues a packet all the same.

@@ -1216,7 +1216,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "if taken.is_success() {",
         after: "if taken.status() < 0x8000_0000 && taken.is_status() {",
         why: "a status that is no error by its severity is passed over",
-        test: unit("operation::launch::tests::only_a_status_of_nothing_but_zeros_goes_the_short_way"),
+        test: simulated("a_time_out_on_a_socket_is_an_error_though_its_status_has_the_severity_of_a_success"),
     },
     Mutation {
         name: "over-before-it-is-seen",
@@ -1434,7 +1434,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "looked = look(if waits { INFINITE } else { 0 });",
         after: "looked = look(if waits { 0 } else { 0 });",
         why: "a thread that waits for ever is told that its time is over",
-        test: unit("port::dequeue::tests::what_is_not_to_be_seen_gives_a_wait_no_more_time"),
+        test: integration("file", "a_wait_goes_on_after_a_packet_that_is_not_to_be_seen"),
     },
     Mutation {
         name: "a-stray-packet-starts-the-time-again",
