@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::cargo::{self, WINDOWS_GNU, add_target};
-use crate::{behaviours, unsafe_report};
+use crate::{behaviours, sabotage, unsafe_report};
 
 /// What all is built for, whether or not it runs here.
 const TARGETS: [&str; 5] = [
@@ -56,6 +56,7 @@ pub fn run() -> Result<ExitCode> {
         _ => bail!("see above"),
     })?;
     check("table of behaviours", || behaviours::run(&behaviours::Args::default()).map(drop))?;
+    check("table of mutations", sabotage::check_table)?;
     check_oldest_rust()?;
     println!("\nAll checks passed.");
     Ok(ExitCode::SUCCESS)

@@ -1136,8 +1136,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "buffers-without-room-are-read-into",
         file: "src/sys/mod.rs",
-        before: "NO_ROOM => Some(&refusal::NO_ROOM),",
-        after: "NO_ROOM => None,",
+        before: "REFUSALS.get((u32::MAX - code) as usize).copied()",
+        after: "REFUSALS.get((u32::MAX - code) as usize).copied().filter(|_| false)",
         why: "what was wrong with a read without room is told by a code that no system has",
         test: integration("buffer", "a_read_without_room_is_refused_whatever_it_is_of_and_into"),
     },

@@ -62,22 +62,6 @@ impl Workbench {
         Ok(Self { runtime: Runtime::start()?, copy, target, log })
     }
 
-    pub fn check_texts(&self, mutations: &[&Mutation]) -> Result<()> {
-        let mut problems = Vec::new();
-        for mutation in mutations {
-            let text = fs::read_to_string(self.copy.join(mutation.file))?;
-            let count = text.matches(mutation.before).count();
-            if count != 1 {
-                let Mutation { name, file, before, .. } = mutation;
-                problems.push(format!("{name}: {count} times in {file}: {before}"));
-            }
-        }
-        if !problems.is_empty() {
-            bail!("the table has fallen behind the library:\n{}", problems.join("\n"));
-        }
-        Ok(())
-    }
-
     /// Without a mutation all tests must be there and pass.
     pub fn check_tests(&mut self, mutations: &[&Mutation]) -> Result<()> {
         let mut programs: BTreeMap<Program, BTreeSet<&str>> = BTreeMap::new();
