@@ -28,6 +28,7 @@
 //! - `initiate_...` starts an operation, which takes a context and a buffer, and
 //!   returns a [`Pending`] to track or cancel it. What cannot be started comes
 //!   back in a [`Rejected`].
+//! - [`initiate`](Iocp::initiate) starts any of the operations in [`op`].
 //! - [`get_completion`](Iocp::get_completion) returns a [`CompletionStatus`]:
 //!   context, bytes, error, buffer. A [`Batch`] takes many at a time.
 //! - [`scope`](Iocp::scope) is for buffers that are only borrowed.
@@ -43,6 +44,7 @@ mod buffer;
 mod error;
 mod handle;
 mod io;
+pub mod op;
 #[allow(unsafe_code)]
 mod operation;
 mod panics;
@@ -54,6 +56,6 @@ pub use buffer::{IoBuf, IoBufMut, Slice};
 pub use error::{Error, ErrorKind, ForeignPacket, Rejected, Result};
 pub use handle::{Adoptable, Associated, Inline, Mode, Queued, Socket};
 pub use io::unconnected_stream;
-pub use operation::{CompletionStatus, Finished, OperationKind, Pending, Started};
+pub use operation::{CompletionStatus, Finished, InScope, Operation, Pending, Started};
 pub use port::{Batch, Builder, Iocp, Scope};
-pub use sys::{RawOverlapped, RawValue};
+pub use sys::{OperationKind, RawOverlapped, RawValue};

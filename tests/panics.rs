@@ -275,6 +275,7 @@ fn a_start_whose_buffer_panics_drops_both_parts_and_takes_up_no_place() {
     for (method, nth, context_panics) in [
         (Method::Writable, 1, false),
         (Method::Writable, 1, true),
+        (Method::Writable, 2, true),
         (Method::Initialized, 1, false),
         (Method::Initialized, 1, true),
     ] {
@@ -302,8 +303,8 @@ fn a_buffer_that_panics_when_it_is_told_what_was_read_is_dropped_once() {
     let temp = temp_file("panics", "hello");
     let file = port.add_handle(overlapped_file(temp.path(), true, false), 0).unwrap();
     for by_pending in [false, true] {
-        // It is asked for its range once for the start, and once for what was read.
-        for (method, nth) in [(Method::Advance, 1), (Method::Writable, 2)] {
+        // It is asked for its range twice for the start, and once for what was read.
+        for (method, nth) in [(Method::Advance, 1), (Method::Writable, 3)] {
             let (ledger, panics) = (Ledger::new(2), Panics::default());
             let buffer = panics.buffer(method, nth, ledger.entry(1));
             let started = port.initiate_read_at(&file, quiet(ledger.entry(0)), buffer, 0);

@@ -40,7 +40,7 @@ enum Work {
     Look(Id),
     /// End the operations of the object that are to be cancelled.
     Cancel(Id),
-    Finish(Finished),
+    Finish(Box<Finished>),
 }
 
 static KERNEL: Mutex<Kernel> = Mutex::new(Kernel {
@@ -193,7 +193,7 @@ impl Kernel {
 
     /// The operation is over; its memory is written later.
     pub fn finish(&mut self, finished: Finished) {
-        self.work.push_back(Work::Finish(finished));
+        self.work.push_back(Work::Finish(Box::new(finished)));
         self.go_to_work();
     }
 
@@ -244,7 +244,7 @@ fn work() {
                 kernel.is_settling = true;
                 // What follows is not in order with other threads' calls.
                 drop(kernel);
-                settle(finished);
+                settle(*finished);
                 kernel = lock();
                 kernel.is_settling = false;
             }

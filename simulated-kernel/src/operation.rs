@@ -1,13 +1,16 @@
 //! Overlapped operations: from the call to the packet.
 
+use std::net::SocketAddr;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::ERROR_IO_PENDING;
+use windows_sys::Win32::Networking::WinSock as ws;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
+use crate::address;
 use crate::behaviour::{Behaviour, Chance};
 use crate::kernel::{Entered, Id, Kernel, announce, enter, lock};
 use crate::object::{Body, Object};
@@ -42,7 +45,11 @@ pub enum Kind {
     Write(usize),
     /// With the socket that becomes the connection.
     Accept(Id),
-    Connect(std::net::SocketAddr),
+    Connect(SocketAddr),
+    /// Of a pipe: whether it had to wait for a client.
+    Listen(bool),
+    /// With the control code.
+    Control(u32),
 }
 
 /// An operation in the kernel's hands.
@@ -52,7 +59,12 @@ pub struct Operation {
     pub offset: u64,
     /// Somebody has asked for it to be cancelled.
     pub cancel: Cancel,
-    buffer: Lent<u8>,
+    /// Where a datagram goes.
+    pub to: Option<SocketAddr>,
+    /// One after the other, so many bytes in all as the length says.
+    buffers: Vec<(Lent<u8>, usize)>,
+    /// Where it is written who has sent a datagram.
+    sender: Option<(Lent<ws::SOCKADDR>, Lent<i32>)>,
     overlapped: Lent<OVERLAPPED>,
     has_packet: bool,
 }
@@ -74,8 +86,9 @@ pub enum Cancel {
 pub struct Outcome {
     pub status: u32,
     pub bytes: usize,
-    /// What goes into the buffer.
+    /// What goes into the buffers.
     pub data: Vec<u8>,
+    pub from: Option<SocketAddr>,
 }
 
 /// An operation that is over, but whose memory has not been written yet.
@@ -101,11 +114,11 @@ impl Outcome {
     pub fn status(status: u32) -> Self {
         // The count of what failed is no count of anything.
         let bytes = if is_error(status) { 0xDEAD } else { 0 };
-        Self { status, bytes, data: Vec::new() }
+        Self { status, bytes, data: Vec::new(), from: None }
     }
 
     pub fn wrote(bytes: usize) -> Self {
-        Self { status: STATUS_SUCCESS, bytes, data: Vec::new() }
+        Self { status: STATUS_SUCCESS, bytes, data: Vec::new(), from: None }
     }
 
     pub fn read(data: Vec<u8>) -> Self {
@@ -113,7 +126,7 @@ impl Outcome {
     }
 
     pub fn read_with(status: u32, data: Vec<u8>) -> Self {
-        Self { status, bytes: data.len(), data }
+        Self { status, bytes: data.len(), data, from: None }
     }
 }
 
@@ -128,6 +141,20 @@ impl Operation {
         length: usize,
         overlapped: *mut OVERLAPPED,
     ) -> Self {
+        // SAFETY: By the caller's promise.
+        unsafe { Self::scattered(kind, &[(buffer, length)], overlapped) }
+    }
+
+    /// The same with several buffers.
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Self::new), for each of them.
+    pub unsafe fn scattered(
+        kind: Kind,
+        buffers: &[(*mut u8, usize)],
+        overlapped: *mut OVERLAPPED,
+    ) -> Self {
         // SAFETY: Not in flight yet: the caller has just filled it in.
         let (event, offset) = unsafe {
             let place = (*overlapped).Anonymous.Anonymous;
@@ -136,15 +163,27 @@ impl Operation {
         assert!(event.addr() <= 1, "the model has no events");
         Self {
             kind,
-            length,
+            length: buffers.iter().map(|(_, length)| length).sum(),
             offset,
             cancel: Cancel::NotAsked,
-            buffer: Lent::new(buffer),
+            to: None,
+            buffers: buffers.iter().map(|(start, length)| (Lent::new(*start), *length)).collect(),
+            sender: None,
             overlapped: Lent::new(overlapped),
             // "Set the low-order bit of hEvent [...] to prevent an I/O
             // completion packet from being added to the port".
             has_packet: event.addr() & 1 == 0,
         }
+    }
+
+    /// Who sends is to be written there, too.
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Self::new); either may be null.
+    pub unsafe fn tells_sender(mut self, name: *mut ws::SOCKADDR, length: *mut i32) -> Self {
+        self.sender = Some((Lent::new(name), Lent::new(length)));
+        self
     }
 
     pub fn address(&self) -> usize {
@@ -153,7 +192,7 @@ impl Operation {
 
     pub fn direction(&self) -> Direction {
         match self.kind {
-            Kind::Read | Kind::Accept(_) => Direction::In,
+            Kind::Read | Kind::Accept(_) | Kind::Listen(_) | Kind::Control(_) => Direction::In,
             Kind::Write(_) | Kind::Connect(_) => Direction::Out,
         }
     }
@@ -162,11 +201,18 @@ impl Operation {
     pub fn source(&self, start: usize, length: usize) -> Vec<u8> {
         assert!(start + length <= self.length);
         let mut bytes = vec![0; length];
-        if length > 0 {
-            // SAFETY: The buffer is lent, and has `self.length` bytes.
-            unsafe {
-                ptr::copy_nonoverlapping(self.buffer.0.add(start), bytes.as_mut_ptr(), length);
-            };
+        let (mut skipped, mut copied) = (start, 0);
+        for (buffer, room) in &self.buffers {
+            let count = room.saturating_sub(skipped).min(length - copied);
+            if count > 0 {
+                // SAFETY: The buffer is lent, and has `room` bytes.
+                unsafe {
+                    let (from, to) = (buffer.0.add(skipped), bytes.as_mut_ptr().add(copied));
+                    ptr::copy_nonoverlapping(from, to, count);
+                }
+            }
+            copied += count;
+            skipped = skipped.saturating_sub(*room);
         }
         bytes
     }
@@ -198,11 +244,18 @@ impl Operation {
 
     fn write(&self, outcome: &Outcome) {
         assert!(outcome.data.len() <= self.length, "more data than room");
-        // SAFETY: Buffer and OVERLAPPED are lent.
+        let mut left = outcome.data.as_slice();
+        // SAFETY: Buffers, address and OVERLAPPED are lent.
         unsafe {
-            if !outcome.data.is_empty() {
-                let data = &outcome.data;
-                ptr::copy_nonoverlapping(data.as_ptr(), self.buffer.0, data.len());
+            for (buffer, room) in &self.buffers {
+                let (data, rest) = left.split_at(left.len().min(*room));
+                if !data.is_empty() {
+                    ptr::copy_nonoverlapping(data.as_ptr(), buffer.0, data.len());
+                }
+                left = rest;
+            }
+            if let (Some((name, length)), Some(from)) = (self.sender, outcome.from) {
+                address::write(from, name.0, length.0);
             }
             (&raw mut (*self.overlapped.0).InternalHigh).write(outcome.bytes);
         }
@@ -214,8 +267,10 @@ impl Operation {
     pub fn scribble(&self) {
         // SAFETY: Buffer and OVERLAPPED are lent.
         unsafe {
-            if self.direction() == Direction::In && self.length > 0 {
-                ptr::write_bytes(self.buffer.0, 0xA5, self.length);
+            if self.direction() == Direction::In {
+                for (buffer, room) in self.buffers.iter().filter(|(_, room)| *room > 0) {
+                    ptr::write_bytes(buffer.0, 0xA5, *room);
+                }
             }
             (&raw mut (*self.overlapped.0).InternalHigh).write(0xDEAD);
         }
@@ -420,7 +475,7 @@ impl Kernel {
         if !is_error(outcome.status) {
             let is_full = outcome.bytes == operation.length;
             outcome.bytes += if is_full { self.behaviour.over_report as usize } else { 0 };
-            if let Kind::Read = operation.kind
+            if let Kind::Read | Kind::Control(_) = operation.kind
                 && let Some(warning) = self.behaviour.warn.pop_front()
             {
                 outcome.status = warning;

@@ -1,8 +1,10 @@
 //! Named pipes, of bytes and of messages.
 
 use std::collections::VecDeque;
+use std::ffi::c_void;
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::ptr;
 
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE,
@@ -17,10 +19,11 @@ use crate::handle::{fail, truth};
 use crate::kernel::{Id, Kernel, enter, wait};
 use crate::memory::put;
 use crate::object::{Body, Object};
-use crate::operation::{Direction, Kind, Operation, Outcome};
+use crate::operation::{Direction, Kind, Operation, Outcome, pending_code, start};
 use crate::status::{
-    STATUS_BUFFER_OVERFLOW, STATUS_PIPE_BROKEN, STATUS_PIPE_CLOSING, STATUS_PIPE_DISCONNECTED,
-    STATUS_PIPE_EMPTY, STATUS_PIPE_LISTENING, STATUS_SUCCESS, is_error, win32_code,
+    STATUS_BUFFER_OVERFLOW, STATUS_INVALID_DEVICE_REQUEST, STATUS_PIPE_BROKEN, STATUS_PIPE_CLOSING,
+    STATUS_PIPE_CONNECTED, STATUS_PIPE_DISCONNECTED, STATUS_PIPE_EMPTY, STATUS_PIPE_LISTENING,
+    STATUS_SUCCESS, is_error, win32_code,
 };
 
 /// One end of a pipe.
@@ -83,6 +86,43 @@ impl PipeEnd {
     }
 }
 
+/// Looks at what there is to read.
+const FSCTL_PIPE_PEEK: u32 = 0x0011_400C;
+
+/// What that tells before the data itself: the state, and how many bytes
+/// and messages there are.
+const PEEK_HEADER: usize = 16;
+const CONNECTED_STATE: u32 = 3;
+
+impl PipeEnd {
+    /// Waits for a client. A client that came before is no success of the call.
+    fn listen(&mut self, waited: &mut bool) -> Option<Outcome> {
+        match self.link {
+            Link::Disconnected | Link::Listening => {
+                self.link = Link::Listening;
+                *waited = true;
+                None
+            }
+            Link::Connected(_) if *waited => Some(Outcome::wrote(0)),
+            Link::Connected(_) => Some(Outcome::status(STATUS_PIPE_CONNECTED)),
+            Link::Broken => Some(Outcome::status(STATUS_PIPE_CLOSING)),
+        }
+    }
+
+    fn control(&self, code: u32, room: usize) -> Outcome {
+        if code != FSCTL_PIPE_PEEK {
+            return Outcome::status(STATUS_INVALID_DEVICE_REQUEST);
+        }
+        let filled = self.filled() as u32;
+        let mut data = [CONNECTED_STATE, filled, 0, 0].map(u32::to_ne_bytes).concat();
+        assert_eq!(data.len(), PEEK_HEADER);
+        data.extend(self.incoming.iter().flatten());
+        let status = if data.len() > room { STATUS_BUFFER_OVERFLOW } else { STATUS_SUCCESS };
+        data.truncate(room);
+        Outcome::read_with(status, data)
+    }
+}
+
 impl Kernel {
     fn pipe(&mut self, id: Id) -> Option<&mut PipeEnd> {
         match &mut self.objects.get_mut(id)?.body {
@@ -102,6 +142,11 @@ impl Kernel {
     pub fn transfer_pipe(&mut self, id: Id, operation: &mut Operation) -> Option<Outcome> {
         let end = self.pipe(id)?;
         let link = end.link;
+        match &mut operation.kind {
+            Kind::Listen(waited) => return end.listen(waited),
+            Kind::Control(code) => return Some(end.control(*code, operation.length)),
+            _ => {}
+        }
         if let Kind::Read = operation.kind {
             let outcome = end.read(operation.length)?;
             if let Some(writer) = self.other_end(id) {
@@ -194,6 +239,7 @@ pub fn open(name: &str) -> io::Result<OwnedHandle> {
     if let Some(end) = kernel.pipe(server) {
         end.link = Link::Connected(client);
     }
+    kernel.look(server);
     let handle = kernel.open_token(client);
     // SAFETY: The handle is new.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
@@ -317,6 +363,66 @@ unsafe extern "system" fn GetNamedPipeInfo(
             put(instances, 1);
         }
     }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn ConnectNamedPipe(pipe: HANDLE, overlapped: *mut OVERLAPPED) -> i32 {
+    // SAFETY: As the caller promises.
+    unsafe { start_on_pipe(pipe, Kind::Listen(false), ptr::null_mut(), 0, overlapped) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn DeviceIoControl(
+    device: HANDLE,
+    code: u32,
+    _input: *const c_void,
+    _input_length: u32,
+    output: *mut c_void,
+    output_length: u32,
+    _returned: *mut u32,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    // SAFETY: As the caller promises.
+    unsafe {
+        start_on_pipe(
+            device,
+            Kind::Control(code),
+            output.cast(),
+            output_length as usize,
+            overlapped,
+        )
+    }
+}
+
+/// # Safety
+///
+/// As for the two calls.
+unsafe fn start_on_pipe(
+    pipe: HANDLE,
+    kind: Kind,
+    output: *mut u8,
+    length: usize,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    let mut kernel = enter();
+    let Some(id) = kernel.resolve(pipe.addr()) else {
+        drop(kernel);
+        return fail(ERROR_INVALID_HANDLE, 0);
+    };
+    let refused = match kernel.pipe(id) {
+        Some(_) => kernel.behaviour.refuse.pop_front(),
+        None => Some(ERROR_INVALID_FUNCTION),
+    };
+    if let Some(code) = refused {
+        drop(kernel);
+        return fail(code, 0);
+    }
+    // SAFETY: As the caller promises.
+    let operation = unsafe { Operation::new(kind, output, length, overlapped) };
+    match start(kernel, id, operation) {
+        Ok(_) => 1,
+        Err(status) => fail(pending_code(status, win32_code), 0),
+    }
 }
 
 #[unsafe(no_mangle)]

@@ -250,12 +250,13 @@ impl Kernel {
     pub fn transfer_socket(&mut self, id: Id, operation: &mut Operation) -> Option<Outcome> {
         match operation.kind {
             Kind::Read => {
-                let (status, data) = match self.receive_from(id, operation.length, false)? {
-                    Ok(received) if received.is_cut => (STATUS_BUFFER_OVERFLOW, received.data),
-                    Ok(received) => (STATUS_SUCCESS, received.data),
-                    Err(status) => return Some(Outcome::status(status)),
-                };
-                Some(Outcome::read_with(status, data))
+                let Received { data, from, is_cut } =
+                    match self.receive_from(id, operation.length, false)? {
+                        Ok(received) => received,
+                        Err(status) => return Some(Outcome::status(status)),
+                    };
+                let status = if is_cut { STATUS_BUFFER_OVERFLOW } else { STATUS_SUCCESS };
+                Some(Outcome { from, ..Outcome::read_with(status, data) })
             }
             Kind::Write(done) => self.write_socket(id, operation, done),
             Kind::Accept(socket) => {
@@ -268,7 +269,7 @@ impl Kernel {
                     bytes.resize(operation.length / 2, 0);
                     data.extend(bytes);
                 }
-                Some(Outcome { status: STATUS_SUCCESS, bytes: 0, data })
+                Some(Outcome { data, ..Outcome::wrote(0) })
             }
             Kind::Connect(to) => {
                 // The handshake may take a while.
@@ -279,8 +280,17 @@ impl Kernel {
                 let connected = self.connect_socket(id, to);
                 let socket = self.socket(id)?;
                 socket.context = if connected.is_ok() { Context::Bound } else { Context::Whole };
-                Some(Outcome::status(connected.err().unwrap_or(STATUS_SUCCESS)))
+                if let Err(status) = connected {
+                    return Some(Outcome::status(status));
+                }
+                // As much of the data as there is room for.
+                let count = self.room_to_send(id, operation.length)?.unwrap_or(0);
+                if count > 0 {
+                    self.send(id, &operation.source(0, count));
+                }
+                Some(Outcome::wrote(count))
             }
+            Kind::Listen(_) | Kind::Control(_) => unreachable!("sockets are no pipes"),
         }
     }
 
@@ -288,7 +298,7 @@ impl Kernel {
         let length = operation.length;
         if self.socket(id)?.is_datagram() {
             let bytes = operation.source(0, length);
-            let sent = self.send_datagram(id, None, bytes);
+            let sent = self.send_datagram(id, operation.to, bytes);
             return Some(sent.map_or_else(Outcome::status, |()| Outcome::wrote(length)));
         }
         if self.stream(id).is_none() {

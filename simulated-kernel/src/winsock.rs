@@ -516,11 +516,11 @@ unsafe extern "system" fn WSARecv(
 ) -> i32 {
     // SAFETY: As the caller promises; the structures are captured here.
     unsafe {
-        let buffer = one_buffer(buffers, buffer_count);
+        let buffers = all(buffers, buffer_count);
         if overlapped.is_null() {
+            let buffer = the_one(&buffers);
             let nowhere = (std::ptr::null_mut(), std::ptr::null_mut());
-            let (length, flags) = (buffer.len as usize, *flags as i32);
-            let received = receive(socket, buffer.buf, length, flags, nowhere);
+            let received = receive(socket, buffer.0, buffer.1, *flags as i32, nowhere);
             return zero(received.map(|count| put(bytes, count as u32)));
         }
         if flags.is_null() {
@@ -530,7 +530,8 @@ unsafe extern "system" fn WSARecv(
         if *flags & !ws::MSG_PARTIAL != 0 {
             return zero(Err(ws::WSAEOPNOTSUPP));
         }
-        let result = overlap(socket, Kind::Read, buffer, bytes, overlapped);
+        let receive = || Operation::scattered(Kind::Read, &buffers, overlapped);
+        let result = overlap(socket, receive, bytes);
         // The flags of one that pends are not written: the caller's local is gone by
         // then.
         let is_cut = result != 0 && WSAGetLastError() == ws::WSAEMSGSIZE;
@@ -553,53 +554,108 @@ unsafe extern "system" fn WSASend(
 ) -> i32 {
     // SAFETY: As the caller promises; the structures are captured here.
     unsafe {
-        let buffer = one_buffer(buffers, buffer_count);
+        let buffers = all(buffers, buffer_count);
         if overlapped.is_null() {
-            let data = std::slice::from_raw_parts(buffer.buf, buffer.len as usize);
+            let (start, length) = the_one(&buffers);
+            let data = std::slice::from_raw_parts(start, length);
             let sent = send_all(socket, None, data);
             return zero(sent.map(|count| put(bytes, count as u32)));
         }
-        overlap(socket, Kind::Write(0), buffer, bytes, overlapped)
+        overlap(socket, || Operation::scattered(Kind::Write(0), &buffers, overlapped), bytes)
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn WSARecvFrom(
+    socket: ws::SOCKET,
+    buffers: *const ws::WSABUF,
+    buffer_count: u32,
+    bytes: *mut u32,
+    flags: *mut u32,
+    from: *mut ws::SOCKADDR,
+    from_length: *mut i32,
+    overlapped: *mut OVERLAPPED,
+    _routine: ws::LPWSAOVERLAPPED_COMPLETION_ROUTINE,
+) -> i32 {
+    assert!(!overlapped.is_null(), "the standard library calls recvfrom");
+    // SAFETY: As the caller promises; the structures are captured here.
+    unsafe {
+        if flags.is_null() {
+            return zero(Err(ws::WSAEFAULT));
+        }
+        let buffers = all(buffers, buffer_count);
+        let receive = || {
+            let operation = Operation::scattered(Kind::Read, &buffers, overlapped);
+            operation.tells_sender(from, from_length)
+        };
+        overlap(socket, receive, bytes)
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn WSASendTo(
+    socket: ws::SOCKET,
+    buffers: *const ws::WSABUF,
+    buffer_count: u32,
+    bytes: *mut u32,
+    _flags: u32,
+    to: *const ws::SOCKADDR,
+    to_length: i32,
+    overlapped: *mut OVERLAPPED,
+    _routine: ws::LPWSAOVERLAPPED_COMPLETION_ROUTINE,
+) -> i32 {
+    assert!(!overlapped.is_null(), "the standard library calls sendto");
+    // SAFETY: As the caller promises; the structures are captured here.
+    unsafe {
+        let (buffers, to) = (all(buffers, buffer_count), address::read(to, to_length));
+        let send = || {
+            let mut operation = Operation::scattered(Kind::Write(0), &buffers, overlapped);
+            operation.to = to;
+            operation
+        };
+        overlap(socket, send, bytes)
     }
 }
 
 /// # Safety
 ///
 /// There are so many buffers.
-unsafe fn one_buffer(buffers: *const ws::WSABUF, count: u32) -> ws::WSABUF {
-    assert_eq!(count, 1, "the model has no scattered buffers");
+unsafe fn all(buffers: *const ws::WSABUF, count: u32) -> Vec<(*mut u8, usize)> {
     // SAFETY: By the caller's promise.
-    unsafe { *buffers }
+    let buffers = unsafe { std::slice::from_raw_parts(buffers, count as usize) };
+    buffers.iter().map(|buffer| (buffer.buf, buffer.len as usize)).collect()
+}
+
+/// What is not overlapped has one buffer.
+fn the_one(buffers: &[(*mut u8, usize)]) -> (*mut u8, usize) {
+    let [buffer] = buffers else { panic!("the model has no scattered buffers here") };
+    *buffer
 }
 
 /// Starts an operation: zero, or `SOCKET_ERROR` with the code.
 ///
 /// # Safety
 ///
-/// As for the calls that it is for.
+/// The count is null or writable.
 unsafe fn overlap(
     socket: ws::SOCKET,
-    kind: Kind,
-    buffer: ws::WSABUF,
+    operation: impl FnOnce() -> Operation,
     bytes: *mut u32,
-    overlapped: *mut OVERLAPPED,
 ) -> i32 {
     let started = enter_for(socket).and_then(|(mut kernel, id)| {
         if let Some(code) = kernel.behaviour.refuse.pop_front() {
             // It may tell the status of what it has refused, too.
             if kernel.random.draw(Chance::Sometimes) {
-                // SAFETY: As the caller promises.
-                unsafe { Operation::new(kind, buffer.buf, 0, overlapped) }.refuse();
+                operation().refuse();
             }
             return Err(code as i32);
         }
-        let length = buffer.len as usize;
+        let operation = operation();
         let is_datagram = kernel.the_socket(id).is_datagram();
-        if is_datagram && matches!(kind, Kind::Write(_)) && length > LONGEST_DATAGRAM {
+        let is_write = matches!(operation.kind, Kind::Write(_));
+        if is_datagram && is_write && operation.length > LONGEST_DATAGRAM {
             return Err(ws::WSAEMSGSIZE);
         }
-        // SAFETY: As the caller promises.
-        let operation = unsafe { Operation::new(kind, buffer.buf, length, overlapped) };
         kernel.check_open(socket, operation.direction())?;
         start(kernel, id, operation).map_err(|status| pending_code(status, winsock_code) as i32)
     });
@@ -691,12 +747,11 @@ unsafe extern "system" fn ConnectEx(
     socket: ws::SOCKET,
     name: *const ws::SOCKADDR,
     length: i32,
-    _data: *const c_void,
+    data: *const c_void,
     data_length: u32,
     bytes: *mut u32,
     overlapped: *mut OVERLAPPED,
 ) -> i32 {
-    assert_eq!(data_length, 0, "the model does not send data with a connect");
     // SAFETY: As the caller promises.
     let address = unsafe { address::read(name, length) }.ok_or(ws::WSAEFAULT);
     let started = address.and_then(|address| {
@@ -713,7 +768,9 @@ unsafe extern "system" fn ConnectEx(
         }
         let kind = Kind::Connect(address);
         // SAFETY: As the caller promises.
-        let operation = unsafe { Operation::new(kind, std::ptr::null_mut(), 0, overlapped) };
+        let operation = unsafe {
+            Operation::new(kind, data.cast_mut().cast(), data_length as usize, overlapped)
+        };
         start(kernel, id, operation).map_err(|status| pending_code(status, winsock_code) as i32)
     });
     finish(started, bytes)

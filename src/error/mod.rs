@@ -7,11 +7,11 @@ use std::io;
 
 use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
 
-use crate::sys::Packet;
+use crate::sys::{Cause, Facts, Packet};
 
 pub(crate) use status::{
     STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE,
-    STATUS_PENDING, completion_error, is_error, is_warning,
+    STATUS_PENDING, STATUS_PIPE_BROKEN, completion_error, is_error, is_warning,
 };
 
 /// The result of everything in this crate that can fail.
@@ -55,14 +55,29 @@ pub struct Error(Repr);
 #[repr(usize)]
 enum Repr {
     /// The system refused a call.
-    Call { call: Call, code: u32, kind: ErrorKind },
+    Call { facts: &'static Facts, code: u32, kind: ErrorKind },
     /// An operation failed after this call had started it.
-    Operation { call: Call, status: u32, kind: ErrorKind },
+    Operation { facts: &'static Facts, status: u32, kind: ErrorKind },
     /// This crate refused, before any call was made.
     Misuse(&'static Misuse),
     /// A packet that belongs to no operation of the port that dequeued it.
     Foreign { key: usize, bytes: u32, overlapped: usize },
+    /// An operation returns something else than what was asked for.
+    NoOutput { returned: TypeName, wanted: TypeName },
 }
+
+/// The name of a type. A function, because it is so on 64 bits that an [`Error`] has
+/// room for two.
+#[derive(Clone, Copy)]
+struct TypeName(fn() -> &'static str);
+
+impl PartialEq for TypeName {
+    fn eq(&self, other: &Self) -> bool {
+        (self.0)() == (other.0)()
+    }
+}
+
+impl Eq for TypeName {}
 
 /// What this crate refuses by itself, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -196,6 +211,7 @@ impl Error {
             Repr::Call { kind, .. } | Repr::Operation { kind, .. } => *kind,
             Repr::Misuse(misuse) => misuse.kind,
             Repr::Foreign { .. } => ErrorKind::ForeignPacket,
+            Repr::NoOutput { .. } => ErrorKind::InvalidInput,
         }
     }
 
@@ -204,10 +220,10 @@ impl Error {
     pub fn raw_os_error(&self) -> Option<i32> {
         match &self.0 {
             Repr::Call { code, .. } => Some(*code as i32),
-            Repr::Operation { call, status, .. } => {
-                status::code_of(*status, *call).map(|code| code as i32)
+            Repr::Operation { facts, status, .. } => {
+                status::code_of(*status, facts).map(|code| code as i32)
             }
-            Repr::Misuse(_) | Repr::Foreign { .. } => None,
+            Repr::Misuse(_) | Repr::Foreign { .. } | Repr::NoOutput { .. } => None,
         }
     }
 
@@ -226,8 +242,8 @@ impl Error {
     #[must_use]
     pub fn call(&self) -> Option<&'static str> {
         match &self.0 {
-            Repr::Call { call, .. } | Repr::Operation { call, .. } => Some(call.name()),
-            Repr::Misuse(_) | Repr::Foreign { .. } => None,
+            Repr::Call { facts, .. } | Repr::Operation { facts, .. } => Some(facts.name),
+            Repr::Misuse(_) | Repr::Foreign { .. } | Repr::NoOutput { .. } => None,
         }
     }
 
@@ -265,18 +281,23 @@ impl Error {
 
     /// The error of a call that failed with `code`.
     #[cold]
-    pub(crate) fn os(call: Call, code: u32) -> Self {
-        Self::os_as(call, status::kind_of_code(code, call), code)
+    pub(crate) fn os(facts: &'static Facts, code: u32) -> Self {
+        Self::os_as(facts, status::kind_of_code(code, facts), code)
     }
 
     /// The same, where the code alone does not tell the cause.
-    pub(crate) fn os_as(call: Call, kind: ErrorKind, code: u32) -> Self {
-        Self(Repr::Call { call, kind, code })
+    pub(crate) fn os_as(facts: &'static Facts, kind: ErrorKind, code: u32) -> Self {
+        Self(Repr::Call { facts, kind, code })
     }
 
     #[cold]
     pub(crate) fn misuse(misuse: &'static Misuse) -> Self {
         Self(Repr::Misuse(misuse))
+    }
+
+    #[cold]
+    pub(crate) fn no_output(returned: fn() -> &'static str, wanted: fn() -> &'static str) -> Self {
+        Self(Repr::NoOutput { returned: TypeName(returned), wanted: TypeName(wanted) })
     }
 
     #[cold]
@@ -286,13 +307,22 @@ impl Error {
     }
 }
 
+impl From<Cause> for Error {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Call { facts, code } => Self::os(facts, code),
+            Cause::Misuse(misuse) => Self::misuse(misuse),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Repr::Call { call, kind, .. } | Repr::Operation { call, kind, .. } => {
+            Repr::Call { facts, kind, .. } | Repr::Operation { facts, kind, .. } => {
                 let code = self.raw_os_error().unwrap_or_default();
                 let status = self.ntstatus().unwrap_or_default();
-                write!(f, "{}: ", call.name())?;
+                write!(f, "{}: ", facts.name)?;
                 match kind {
                     ErrorKind::Cancelled => f.write_str("the operation was cancelled")?,
                     ErrorKind::NotOverlapped => f.write_str(
@@ -309,6 +339,12 @@ impl fmt::Display for Error {
                 write_codes(f, code, status)
             }
             Repr::Misuse(misuse) => f.write_str(misuse.message),
+            Repr::NoOutput { returned, wanted } if returned == wanted => f.write_str(
+                "the operation has returned nothing, or what it returned was taken already",
+            ),
+            Repr::NoOutput { returned: TypeName(returned), wanted: TypeName(wanted) } => {
+                write!(f, "the operation returns {}, not {}", returned(), wanted())
+            }
             Repr::Foreign { bytes, key, overlapped } => write!(
                 f,
                 "a packet that belongs to no operation of this port (key {key:#x}, {bytes} bytes, overlapped {overlapped:#x})",
@@ -472,56 +508,6 @@ impl<T> From<Rejected<T>> for io::Error {
     }
 }
 
-/// The system calls that an [`Error`] can name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(crate) enum Call {
-    AcceptEx,
-    Bind,
-    CancelIoEx,
-    ConnectEx,
-    CreateIoCompletionPort,
-    GetQueuedCompletionStatus,
-    GetQueuedCompletionStatusEx,
-    PostQueuedCompletionStatus,
-    ReadFile,
-    SetFileCompletionNotificationModes,
-    Setsockopt,
-    VirtualAlloc,
-    WSARecv,
-    WSASend,
-    WSASocketW,
-    WriteFile,
-}
-
-impl Call {
-    /// Whether the statuses of its operations have Winsock's meaning.
-    fn is_on_socket(self) -> bool {
-        matches!(self, Self::AcceptEx | Self::ConnectEx | Self::WSARecv | Self::WSASend)
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::AcceptEx => "AcceptEx",
-            Self::Bind => "bind",
-            Self::CancelIoEx => "CancelIoEx",
-            Self::ConnectEx => "ConnectEx",
-            Self::CreateIoCompletionPort => "CreateIoCompletionPort",
-            Self::GetQueuedCompletionStatus => "GetQueuedCompletionStatus",
-            Self::GetQueuedCompletionStatusEx => "GetQueuedCompletionStatusEx",
-            Self::PostQueuedCompletionStatus => "PostQueuedCompletionStatus",
-            Self::ReadFile => "ReadFile",
-            Self::SetFileCompletionNotificationModes => "SetFileCompletionNotificationModes",
-            Self::Setsockopt => "setsockopt",
-            Self::VirtualAlloc => "VirtualAlloc",
-            Self::WSARecv => "WSARecv",
-            Self::WSASend => "WSASend",
-            Self::WSASocketW => "WSASocketW",
-            Self::WriteFile => "WriteFile",
-        }
-    }
-}
-
 /// Declares the refusals of this crate: one sentence each, which says what was
 /// wrong and what to do.
 macro_rules! refusals {
@@ -549,8 +535,11 @@ pub(crate) mod refusal {
             "the buffer has no room to read into; reads append to the spare capacity of a Vec, so use Vec::with_capacity, or overwrite its contents by reading into vec.slice(..); other buffers must not be empty";
         NEEDS_OFFSET: Unsupported =
             "a file opened for overlapped I/O has no current position; use initiate_read_at or initiate_write_at";
-        NO_OFFSET: Unsupported =
-            "sockets, pipes and devices have no offsets; use initiate_read or initiate_write";
+        NO_OFFSET: Unsupported = "sockets have no offsets; use initiate_read or initiate_write";
+        NOT_FOR_SOCKETS: Unsupported = "this operation is for files, pipes or devices, not for sockets";
+        NOT_FOR_SKIPPING: Unsupported =
+            "it is not known when this operation has a packet on a handle that skips the port; start it on one that does not";
+        NOT_DATAGRAMS: Unsupported = "this operation needs a datagram socket";
         NOT_A_SOCKET: Unsupported = "this operation needs a socket";
         CONNECTS_DATAGRAMS: Unsupported =
             "only stream sockets are connected here; connect a datagram socket with UdpSocket::connect";

@@ -8,8 +8,8 @@
 use windows_sys::Win32::Foundation as win;
 use windows_sys::Win32::Networking::WinSock as ws;
 
-use super::{Call, Error, ErrorKind, Repr};
-use crate::sys;
+use super::{Error, ErrorKind, Repr};
+use crate::sys::{self, Facts};
 
 pub(crate) const STATUS_END_OF_FILE: u32 = 0xC000_0011;
 pub(crate) const STATUS_BUFFER_OVERFLOW: u32 = 0x8000_0005;
@@ -19,7 +19,7 @@ pub(crate) const STATUS_PENDING: u32 = 0x0000_0103;
 const STATUS_TIMEOUT: u32 = 0x0000_0102;
 const STATUS_NOTIFY_ENUM_DIR: u32 = 0x0000_010C;
 const STATUS_HANDLES_CLOSED: u32 = 0x8000_000A;
-const STATUS_PIPE_BROKEN: u32 = 0xC000_014B;
+pub(crate) const STATUS_PIPE_BROKEN: u32 = 0xC000_014B;
 const STATUS_NO_SUCH_DEVICE: u32 = 0xC000_000E;
 
 /// Whether a status says that the operation failed: severity 3 of
@@ -37,27 +37,31 @@ pub(crate) fn is_warning(status: u32) -> bool {
 /// What `status` means for an operation that has transferred `bytes`: success,
 /// or an error of the kind of object that it happened on.
 #[inline]
-pub(crate) fn completion_error(status: u32, bytes: u32, call: Call) -> Result<(), Error> {
+pub(crate) fn completion_error(
+    status: u32,
+    bytes: u32,
+    facts: &'static Facts,
+) -> Result<(), Error> {
     let kind = match status {
         0 => return Ok(()),
         // What is seen most often, without the tables.
         STATUS_CANCELLED => Some(ErrorKind::Cancelled),
-        _ => failure(status, bytes, call),
+        _ => failure(status, bytes, facts),
     };
-    kind.map_or(Ok(()), |kind| Err(Error(Repr::Operation { call, status, kind })))
+    kind.map_or(Ok(()), |kind| Err(Error(Repr::Operation { facts, status, kind })))
 }
 
 /// The general cause of an operation's failure, if that is what a status means.
 #[cold]
 #[inline(never)]
-fn failure(status: u32, bytes: u32, call: Call) -> Option<ErrorKind> {
+fn failure(status: u32, bytes: u32, facts: &'static Facts) -> Option<ErrorKind> {
     match status {
         // A device's time-out ends an operation, and does not fail it: "the
         // ReadFile operation is completed and any buffered data is returned"
         // (https://learn.microsoft.com/windows/win32/api/winbase/ns-winbase-commtimeouts).
         // Only without data would that be taken for the end.
-        STATUS_TIMEOUT if bytes > 0 && !call.is_on_socket() => None,
-        _ => code_of(status, call).map(|code| kind_of_code(code, call)),
+        STATUS_TIMEOUT if bytes > 0 && !facts.is_winsock => None,
+        _ => code_of(status, facts).map(|code| kind_of_code(code, facts)),
     }
 }
 
@@ -66,11 +70,10 @@ fn failure(status: u32, bytes: u32, call: Call) -> Option<ErrorKind> {
 ///
 /// The end of a file or of a pipe is a success with no bytes for a read, as
 /// the end of a stream is on a socket.
-pub(super) fn code_of(status: u32, call: Call) -> Option<u32> {
-    let reads = matches!(call, Call::ReadFile | Call::WSARecv);
-    let socket = call.is_on_socket();
+pub(super) fn code_of(status: u32, facts: &'static Facts) -> Option<u32> {
+    let socket = facts.is_winsock;
     Some(match status {
-        STATUS_END_OF_FILE | STATUS_PIPE_BROKEN if reads => return None,
+        _ if facts.ends.contains(&status) => return None,
         STATUS_CANCELLED | STATUS_HANDLES_CLOSED => win::ERROR_OPERATION_ABORTED,
         // These two have the severity of a success.
         STATUS_TIMEOUT if socket => ws::WSAETIMEDOUT as u32,
@@ -138,14 +141,11 @@ fn winsock_code(status: u32) -> Option<u32> {
 
 /// The general cause behind a Win32 or a Winsock code of a call; the two ranges
 /// do not overlap.
-pub(super) fn kind_of_code(code: u32, call: Call) -> ErrorKind {
+pub(super) fn kind_of_code(code: u32, facts: &'static Facts) -> ErrorKind {
+    if let Some((_, kind)) = facts.kinds.iter().find(|(known, _)| *known == code) {
+        return *kind;
+    }
     match code {
-        // "Using a nonblocking-wait handle, the function returns zero
-        // immediately, and the GetLastError function returns ERROR_NO_DATA", if
-        // the pipe is empty
-        // (https://learn.microsoft.com/windows/win32/ipc/named-pipe-type-read-and-wait-modes).
-        // Of a write, it says that the other end is being closed.
-        win::ERROR_NO_DATA if call == Call::ReadFile => ErrorKind::WouldBlock,
         win::ERROR_OPERATION_ABORTED | win::ERROR_REQUEST_ABORTED => ErrorKind::Cancelled,
         win::ERROR_ABANDONED_WAIT_0 => ErrorKind::Closed,
         win::ERROR_INVALID_HANDLE => ErrorKind::InvalidHandle,
@@ -183,8 +183,6 @@ pub(super) fn kind_of_code(code: u32, call: Call) -> ErrorKind {
         win::ERROR_LOCK_VIOLATION | win::ERROR_SHARING_VIOLATION => ErrorKind::Locked,
         win::ERROR_DISK_FULL | win::ERROR_HANDLE_DISK_FULL => ErrorKind::StorageFull,
         _ => match code as i32 {
-            // A listener is never connected: this is the client that went away.
-            ws::WSAENOTCONN if call == Call::AcceptEx => ErrorKind::ConnectionAborted,
             ws::WSAEINTR | ws::WSA_E_CANCELLED | ws::WSAECANCELLED => ErrorKind::Cancelled,
             ws::WSAENOTSOCK | ws::WSAEBADF => ErrorKind::InvalidHandle,
             ws::WSAEINVAL | ws::WSAEFAULT => ErrorKind::InvalidInput,
@@ -250,7 +248,7 @@ mod tests {
             (0xC000_011F, 4, 10024, K::ResourceExhausted, K::ResourceExhausted),
         ];
         for (status, win32, winsock, on_file, on_socket) in rows {
-            let file = completion_error(status, 0, Call::WriteFile).unwrap_err();
+            let file = completion_error(status, 0, Facts::WriteFile).unwrap_err();
             assert_eq!(
                 (file.raw_os_error(), file.kind()),
                 (Some(win32 as i32), on_file),
@@ -258,7 +256,7 @@ mod tests {
             );
             assert_eq!(file.ntstatus(), Some(status));
             assert_eq!(file.call(), Some("WriteFile"));
-            let socket = completion_error(status, 0, Call::WSASend).unwrap_err();
+            let socket = completion_error(status, 0, Facts::WSASend).unwrap_err();
             assert_eq!(
                 (socket.raw_os_error(), socket.kind()),
                 (Some(winsock), on_socket),
@@ -299,7 +297,7 @@ mod tests {
         ];
         for (code, statuses) in rows {
             for &status in statuses {
-                let error = completion_error(status, 0, Call::WSASend).unwrap_err();
+                let error = completion_error(status, 0, Facts::WSASend).unwrap_err();
                 assert_eq!(error.raw_os_error(), Some(code), "{status:#x}");
             }
         }
@@ -338,19 +336,19 @@ mod tests {
         ];
         for (kind, codes) in rows {
             for &code in codes {
-                assert_eq!(kind_of_code(code, Call::WriteFile), kind, "{code}");
+                assert_eq!(kind_of_code(code, Facts::WriteFile), kind, "{code}");
             }
         }
     }
 
     #[test]
     fn a_read_of_an_empty_pipe_that_does_not_wait_would_block() {
-        let at_once = kind_of_code(win::ERROR_NO_DATA, Call::ReadFile);
+        let at_once = kind_of_code(win::ERROR_NO_DATA, Facts::ReadFile);
         assert_eq!(at_once, ErrorKind::WouldBlock);
         for status in [0xC000_00D9 /* PIPE_EMPTY */, 0xC000_00B1 /* PIPE_CLOSING */] {
-            let read = completion_error(status, 0, Call::ReadFile).unwrap_err();
+            let read = completion_error(status, 0, Facts::ReadFile).unwrap_err();
             assert_eq!((read.kind(), read.raw_os_error()), (ErrorKind::WouldBlock, Some(232)));
-            let write = completion_error(status, 0, Call::WriteFile).unwrap_err();
+            let write = completion_error(status, 0, Facts::WriteFile).unwrap_err();
             assert_eq!((write.kind(), write.raw_os_error()), (ErrorKind::BrokenPipe, Some(232)));
         }
     }
@@ -360,26 +358,26 @@ mod tests {
         let at_once = [64, 10052, 10053, 10054, 10057, 1236];
         let later = [0xC000_013B, 0xC000_013C, 0xC000_0140, 0xC000_020D, 0xC000_0241];
         let kinds = at_once
-            .map(|code| Error::os(Call::AcceptEx, code))
+            .map(|code| Error::os(Facts::AcceptEx, code))
             .into_iter()
-            .chain(later.map(|status| completion_error(status, 0, Call::AcceptEx).unwrap_err()));
+            .chain(later.map(|status| completion_error(status, 0, Facts::AcceptEx).unwrap_err()));
         for error in kinds {
             let is_the_clients =
                 matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted);
             assert!(is_the_clients, "{error:?}");
         }
         // On other sockets it is what it says.
-        assert_eq!(kind_of_code(10057, Call::WSASend), ErrorKind::NotConnected);
+        assert_eq!(kind_of_code(10057, Facts::WSASend), ErrorKind::NotConnected);
     }
 
     #[test]
     fn a_time_out_of_a_device_with_data_is_a_success() {
-        for call in [Call::ReadFile, Call::WriteFile] {
+        for call in [Facts::ReadFile, Facts::WriteFile] {
             assert_eq!(completion_error(STATUS_TIMEOUT, 1, call), Ok(()));
             let error = completion_error(STATUS_TIMEOUT, 0, call).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TimedOut);
         }
-        for call in [Call::WSARecv, Call::WSASend] {
+        for call in [Facts::WSARecv, Facts::WSASend] {
             let error = completion_error(STATUS_TIMEOUT, 1, call).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TimedOut);
         }
@@ -402,27 +400,27 @@ mod tests {
     #[test]
     fn the_end_of_a_file_or_pipe_is_a_success_for_reads_only() {
         for status in [STATUS_END_OF_FILE, STATUS_PIPE_BROKEN] {
-            for call in [Call::ReadFile, Call::WSARecv] {
+            for call in [Facts::ReadFile, Facts::WSARecv] {
                 assert_eq!(completion_error(status, 0, call), Ok(()));
             }
-            for call in [Call::WriteFile, Call::WSASend, Call::AcceptEx, Call::ConnectEx] {
+            for call in [Facts::WriteFile, Facts::WSASend, Facts::AcceptEx, Facts::ConnectEx] {
                 assert!(completion_error(status, 0, call).is_err());
             }
         }
-        let write = completion_error(STATUS_PIPE_BROKEN, 0, Call::WriteFile).unwrap_err();
+        let write = completion_error(STATUS_PIPE_BROKEN, 0, Facts::WriteFile).unwrap_err();
         assert_eq!(write.kind(), ErrorKind::BrokenPipe);
     }
 
     #[test]
     fn a_success_with_something_to_say_is_a_success() {
         // STATUS_WAIT_1 and other informational ones.
-        assert_eq!(completion_error(1, 0, Call::WSARecv), Ok(()));
-        assert_eq!(completion_error(0x4000_0000, 0, Call::WSARecv), Ok(()));
+        assert_eq!(completion_error(1, 0, Facts::WSARecv), Ok(()));
+        assert_eq!(completion_error(0x4000_0000, 0, Facts::WSARecv), Ok(()));
     }
 
     #[test]
     fn a_handle_closed_under_an_operation_cancels_it() {
-        for call in [Call::ReadFile, Call::WSARecv] {
+        for call in [Facts::ReadFile, Facts::WSARecv] {
             let error = completion_error(STATUS_HANDLES_CLOSED, 0, call).unwrap_err();
             assert!(error.is_cancelled());
         }

@@ -7,8 +7,8 @@ use std::fmt;
 use std::fs::{File, Metadata};
 use std::marker::PhantomData;
 use std::os::windows::io::{AsRawHandle, AsRawSocket, RawHandle, RawSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
 pub use adopt::{Adoptable, Socket};
@@ -17,10 +17,10 @@ pub use mode::{Inline, Mode, Queued};
 
 use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
 
-use crate::error::{Call, Error, ErrorKind, Misuse, Rejected, Result, refusal};
-use crate::operation::{Gone, IdleGuards, SocketGuard, Target};
+use crate::error::{Error, ErrorKind, Misuse, Rejected, Result, refusal};
+use crate::operation::{Gone, HandleGuards, IdleGuards, Object, What};
 use crate::port::{Gate, Identity, Iocp};
-use crate::sys::{self, Handle, Nature, SocketTraits};
+use crate::sys::{self, Facts, Handle, Nature, SocketTraits};
 
 /// A socket, file, pipe or device whose completions go to a port.
 ///
@@ -41,35 +41,13 @@ pub struct Associated<H, M = Queued> {
     raw: Handle,
     identity: Identity,
     key: usize,
-    object: Object,
+    object: What,
+    /// The longest message that can be sent, in bytes.
+    longest_message: u32,
     inline_run: InlineRun,
     /// Whether it is known to be a listening socket.
     listens: AtomicBool,
     mode: PhantomData<M>,
-}
-
-/// What kind of thing a handle refers to, as far as operations differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Object {
-    /// A socket of one, and whether the kernel itself knows its handle.
-    Stream {
-        family: u16,
-        has_kernel_handle: bool,
-    },
-    /// A socket, with the length of its longest message.
-    Datagram(u32),
-    Disk,
-    /// A pipe or a device.
-    Other,
-}
-
-/// Whose calls transfer data.
-#[derive(Clone, Copy)]
-pub(crate) enum Calls {
-    /// `WSARecv` and `WSASend`.
-    Winsock,
-    /// `ReadFile` and `WriteFile`.
-    File,
 }
 
 /// What has to happen before the handle is closed or given away.
@@ -79,7 +57,7 @@ struct End {
     closes: bool,
     /// What accepts and connects know of the socket, once there has been one,
     /// and where it goes afterwards.
-    guard: OnceLock<(Arc<SocketGuard>, Arc<IdleGuards>)>,
+    guard: HandleGuards,
 }
 
 impl Drop for End {
@@ -155,14 +133,12 @@ impl<C: Send + 'static> Iocp<C> {
     ) -> Result<Associated<H>, Rejected<H>> {
         let raw = handle.handle();
         match self.associate(raw, context) {
-            Ok((identity, object)) => {
-                Ok(Associated::new(handle, raw, true, context, identity, object))
-            }
+            Ok(of_port) => Ok(Associated::new(handle, raw, true, context, of_port)),
             Err(error) => Err(Rejected { error, returned: handle }),
         }
     }
 
-    pub(crate) fn associate(&self, handle: Handle, key: usize) -> Result<(Identity, Object)> {
+    pub(crate) fn associate(&self, handle: Handle, key: usize) -> Result<(Identity, What, u32)> {
         let shared = self.shared();
         if shared.gate.is_closed() {
             return Err(Error::misuse(&refusal::CLOSED));
@@ -177,13 +153,17 @@ impl<C: Send + 'static> Iocp<C> {
         shared.port.associate(handle, key).map_err(|code| explain(handle, code))?;
         let object = match sys::socket_traits(handle) {
             Some(SocketTraits { is_stream: true, family, has_kernel_handle }) => {
-                Object::Stream { family, has_kernel_handle }
+                What::Stream { family, has_kernel_handle }
             }
-            Some(_) => Object::Datagram(sys::max_message_size(handle).unwrap_or(u32::MAX)),
-            None if sys::nature(handle) == Nature::Disk => Object::Disk,
-            None => Object::Other,
+            Some(_) => What::Datagram,
+            None if sys::nature(handle) == Nature::Disk => What::Disk,
+            None => What::Other,
         };
-        Ok((shared.gate.identity(), object))
+        let longest_message = match object {
+            What::Datagram => sys::max_message_size(handle).unwrap_or(u32::MAX),
+            _ => u32::MAX,
+        };
+        Ok((shared.gate.identity(), object, longest_message))
     }
 }
 
@@ -193,16 +173,16 @@ impl<H> Associated<H> {
         raw: Handle,
         owned: bool,
         key: usize,
-        identity: Identity,
-        object: Object,
+        (identity, object, longest_message): (Identity, What, u32),
     ) -> Self {
         Self {
-            end: End { handle: raw, closes: owned, guard: OnceLock::new() },
+            end: End { handle: raw, closes: owned, guard: HandleGuards::new() },
             handle,
             raw,
             identity,
             key,
             object,
+            longest_message,
             inline_run: InlineRun::default(),
             listens: AtomicBool::new(false),
             mode: PhantomData,
@@ -254,6 +234,7 @@ impl<H> Associated<H> {
             identity: self.identity,
             key: self.key,
             object: self.object,
+            longest_message: self.longest_message,
             inline_run: self.inline_run,
             listens: self.listens,
             mode: PhantomData,
@@ -272,9 +253,9 @@ fn explain(handle: Handle, code: u32) -> Error {
             None => ErrorKind::InvalidInput,
         },
         _ if sys::nature(handle) == Nature::Console => ErrorKind::Console,
-        _ => return Error::os(Call::CreateIoCompletionPort, code),
+        _ => return Error::os(Facts::CreateIoCompletionPort, code),
     };
-    Error::os_as(Call::CreateIoCompletionPort, kind, code)
+    Error::os_as(Facts::CreateIoCompletionPort, kind, code)
 }
 
 impl<H, M> Associated<H, M> {
@@ -296,98 +277,39 @@ impl<H, M> Associated<H, M> {
         sys::cancel_all(self.raw)
     }
 
-    /// Whether an operation may be started here, and with whose calls; if not,
-    /// why.
-    #[inline]
-    pub(crate) fn check(&self, gate: &Gate, offset: Option<u64>) -> Result<Calls, &'static Misuse> {
-        self.admit(gate)?;
-        self.calls(offset)
-    }
-
     /// Whether the handle's port is open, and this one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn admit(&self, gate: &Gate) -> Result<(), &'static Misuse> {
         gate.check(&self.identity)
     }
 
-    /// What to say of an operation that is refused because of its handle or
-    /// buffer: that it is on the wrong port, or a closed one, comes first.
-    #[cold]
-    pub(crate) fn refusal(&self, gate: &Gate, misuse: &'static Misuse) -> Error {
-        Error::misuse(self.admit(gate).err().unwrap_or(misuse))
-    }
-
-    /// Which calls the operations are started with. Files want an offset, and
-    /// nothing else has to have one.
+    /// Which port the handle is of.
     #[inline]
-    pub(crate) fn calls(&self, offset: Option<u64>) -> Result<Calls, &'static Misuse> {
-        match (self.object, offset) {
-            (Object::Stream { .. } | Object::Datagram(_), None) => Ok(Calls::Winsock),
-            (Object::Stream { .. } | Object::Datagram(_), Some(_)) => Err(&refusal::NO_OFFSET),
-            (Object::Disk, None) => Err(&refusal::NEEDS_OFFSET),
-            (Object::Disk, Some(_)) | (Object::Other, _) => Ok(Calls::File),
-        }
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity.clone()
     }
 
-    /// The same for what only sockets can do, of families whose addresses are
-    /// known.
-    pub(crate) fn check_socket(&self, gate: &Gate) -> Result<()> {
-        self.check(gate, None).map_err(Error::misuse)?;
-        match self.object {
-            Object::Stream { family, .. } if !sys::is_ip(family) => {
-                Err(Error::misuse(&refusal::FAMILY))
-            }
-            Object::Stream { .. } | Object::Datagram(_) => Ok(()),
-            Object::Disk | Object::Other => Err(Error::misuse(&refusal::NOT_A_SOCKET)),
-        }
+    /// How many operations in a row have completed without a packet.
+    #[inline(always)]
+    pub(crate) fn inline_run(&self) -> &InlineRun {
+        &self.inline_run
     }
 
-    /// The same for connecting, which only streams do.
-    pub(crate) fn check_connect(&self, gate: &Gate) -> Result<()> {
-        self.check_socket(gate)?;
-        match self.object {
-            Object::Datagram(_) => Err(Error::misuse(&refusal::CONNECTS_DATAGRAMS)),
-            _ => Ok(()),
-        }
-    }
-
-    /// The same for accepting. A socket that does not listen is refused here,
-    /// because the system may let the operation wait for ever; one that does
-    /// has to be asked once. The address family of what it accepts.
-    pub(crate) fn check_listener(&self, gate: &Gate) -> Result<u16> {
-        self.check_socket(gate)?;
-        let listens = || self.listens.load(Ordering::Relaxed) || sys::is_listening(self.raw);
-        match self.object {
-            Object::Stream { family, .. } if listens() => {
-                self.listens.store(true, Ordering::Relaxed);
-                Ok(family)
-            }
-            _ => Err(Error::misuse(&refusal::NOT_LISTENING)),
-        }
-    }
-
-    /// How many bytes can be sent at a time, if messages are sent.
-    #[inline]
-    pub(crate) fn longest_message(&self) -> Option<u32> {
-        match self.object {
-            Object::Datagram(longest) => Some(longest),
-            _ => None,
-        }
-    }
-
-    /// What accepts and connects know of the socket when they complete.
-    pub(crate) fn guard(&self, idle: &Arc<IdleGuards>) -> Arc<SocketGuard> {
-        let new = || (idle.take(self.raw), Arc::clone(idle));
-        Arc::clone(&self.end.guard.get_or_init(new).0)
-    }
-
-    /// Where to start an operation that has been [checked](Self::check).
-    #[inline]
-    pub(crate) fn target(&self, offset: Option<u64>) -> Target
+    /// What operations are started on.
+    #[inline(always)]
+    pub(crate) fn object<'a>(&'a self, idle: &'a Arc<IdleGuards>) -> Object<'a>
     where
         M: Mode,
     {
-        Target { handle: self.raw, key: self.key, offset: offset.unwrap_or(0), skips: M::SKIPS }
+        Object {
+            is_socket: matches!(self.object, What::Stream { .. } | What::Datagram),
+            what: self.object,
+            longest_message: self.longest_message,
+            handle: self.raw,
+            listens: &self.listens,
+            guards: (&self.end.guard, idle),
+            skips: M::SKIPS,
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{Associated, Object};
+use super::Associated;
 use crate::error::{Error, Rejected, Result, refusal};
-use crate::operation::{Launched, Payload, Pending, Started};
+use crate::operation::{Launched, Operation, Pending, Started, Way, What};
 use crate::port::Shared;
 use crate::sys::{self, Nature};
 
@@ -35,18 +35,22 @@ impl Mode for Inline {
 }
 
 mod sealed {
-    use super::{Associated, Launched, Payload, Rejected, Shared};
+    use super::{InlineRun, Launched, Operation, Rejected, Shared, Way};
 
     pub trait Mode {
         /// Whether the handle skips the packets of inline successes.
         const SKIPS: bool;
 
-        /// Turns a started operation into what its starter gets.
-        fn deliver<C: Send + 'static, P: Payload, H, M>(
-            launched: Launched<C, P>,
-            handle: &Associated<H, M>,
+        /// Turns a started operation into what its starter gets. `may_be_inline` says
+        /// whether it may get the completion of one that is over; then it counts
+        /// that, and one that is not.
+        fn deliver<C: Send + 'static, O: Operation, W: Way<O>>(
+            launched: Launched<C, O, W>,
             shared: &Shared<C>,
-        ) -> Result<Self::Started<P::Output, C>, Rejected<(C, P::Given)>>
+            key: usize,
+            may_be_inline: bool,
+            run: impl FnOnce(Option<&C>, fn(&InlineRun)),
+        ) -> Result<Self::Started<O::Output, C>, Rejected<(C, O::Memory)>>
         where
             Self: super::Mode;
     }
@@ -56,12 +60,17 @@ impl sealed::Mode for Queued {
     const SKIPS: bool = false;
 
     #[inline(always)]
-    fn deliver<C: Send + 'static, P: Payload, H, M>(
-        launched: Launched<C, P>,
-        handle: &Associated<H, M>,
+    fn deliver<C: Send + 'static, O: Operation, W: Way<O>>(
+        launched: Launched<C, O, W>,
         shared: &Shared<C>,
-    ) -> Result<Pending<P::Output>, Rejected<(C, P::Given)>> {
-        launched.into_pending(&shared.cells, &shared.port, handle.context())
+        key: usize,
+        _: bool,
+        _: impl FnOnce(Option<&C>, fn(&InlineRun)),
+    ) -> Result<Pending<O::Output>, Rejected<(C, O::Memory)>> {
+        match launched {
+            Launched::InFlight(pending) => Ok(pending),
+            launched => launched.into_pending(&shared.cells, &shared.port, key),
+        }
     }
 }
 
@@ -69,34 +78,39 @@ impl sealed::Mode for Inline {
     const SKIPS: bool = true;
 
     #[inline(always)]
-    fn deliver<C: Send + 'static, P: Payload, H, M>(
-        launched: Launched<C, P>,
-        handle: &Associated<H, M>,
+    fn deliver<C: Send + 'static, O: Operation, W: Way<O>>(
+        launched: Launched<C, O, W>,
         shared: &Shared<C>,
-    ) -> Result<Started<P::Output, C>, Rejected<(C, P::Given)>> {
+        key: usize,
+        may_be_inline: bool,
+        run: impl FnOnce(Option<&C>, fn(&InlineRun)),
+    ) -> Result<Started<O::Output, C>, Rejected<(C, O::Memory)>> {
         match launched {
             Launched::InFlight(pending) => {
-                handle.inline_run.end();
+                run(None, InlineRun::end);
                 Ok(Started::Pending(pending))
             }
             Launched::Unqueued(done) => {
-                let at_once = if handle.inline_run.goes_on(shared.looks.count()) {
+                let done = if may_be_inline {
                     done
                 } else {
-                    match done.post(&shared.port, handle.context()) {
+                    match done.post(&shared.port, key) {
                         Ok(pending) => return Ok(Started::Pending(pending)),
                         // No room for a packet: better at once than never.
                         Err(Rejected { returned: done, .. }) => done,
                     }
                 };
-                Ok(match at_once.complete(handle.context()) {
-                    Ok(completion) => Started::Completed(completion),
+                Ok(match done.complete(key) {
+                    Ok(completion) => {
+                        run(Some(&completion.context), InlineRun::count);
+                        Started::Completed(completion)
+                    }
                     Err(pending) => Started::Pending(pending),
                 })
             }
             Launched::Refused(refused) => {
                 let settled = refused.settle(&shared.cells, &shared.port, true)?;
-                Self::deliver(settled, handle, shared)
+                Self::deliver(settled, shared, key, may_be_inline, run)
             }
         }
     }
@@ -110,28 +124,34 @@ const INLINE_LIMIT: u32 = 32;
 /// Counted without synchronisation: a bound for a loop need not be exact
 /// between threads.
 #[derive(Debug, Default)]
-pub(super) struct InlineRun {
+pub(crate) struct InlineRun {
     length: AtomicU32,
     since: AtomicU32,
 }
 
 impl InlineRun {
-    /// Counts one more, or says that the run has been long enough.
+    /// Whether one more may complete without a packet. If not, the run ends.
     #[inline]
-    fn goes_on(&self, looks: u32) -> bool {
-        let length = if self.since.load(Ordering::Relaxed) == looks {
-            self.length.load(Ordering::Relaxed)
-        } else {
+    pub fn goes_on(&self, looks: u32) -> bool {
+        if self.since.load(Ordering::Relaxed) != looks {
             self.since.store(looks, Ordering::Relaxed);
-            0
-        };
-        let goes_on = length < INLINE_LIMIT;
-        self.length.store(if goes_on { length + 1 } else { 0 }, Ordering::Relaxed);
+            self.end();
+        }
+        let goes_on = self.length.load(Ordering::Relaxed) < INLINE_LIMIT;
+        if !goes_on {
+            self.end();
+        }
         goes_on
     }
 
+    /// One more has completed without a packet.
     #[inline]
-    fn end(&self) {
+    pub fn count(&self) {
+        self.length.store(self.length.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub fn end(&self) {
         self.length.store(0, Ordering::Relaxed);
     }
 }
@@ -146,19 +166,19 @@ impl<H> Associated<H> {
         match self.object {
             // A provider above the kernel's may complete an operation inline,
             // and queue the packet all the same.
-            Object::Stream { has_kernel_handle: false, .. } => {
+            What::Stream { has_kernel_handle: false, .. } => {
                 Err(Error::misuse(&refusal::SKIP_UNSAFE_LAYERED))
             }
-            Object::Datagram(_) => Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES)),
+            What::Datagram => Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES)),
             // A pipe that does not say what it is may have messages.
-            Object::Other
+            What::Other
                 if sys::nature(self.raw) == Nature::Pipe
                     && sys::has_messages(self.raw) != Some(false) =>
             {
                 Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES))
             }
-            object => {
-                let is_socket = matches!(object, Object::Stream { .. });
+            what => {
+                let is_socket = matches!(what, What::Stream { .. });
                 sys::skip_completion_port_on_success(self.raw, is_socket)
             }
         }

@@ -1,33 +1,222 @@
-//! The operations, by what they are done on: each a short statement of what is
-//! called with what.
+//! Starting operations: all of them in one way, and the most common ones under
+//! names of their own.
 
-mod listener;
-mod stream;
-mod transfer;
+mod named;
 
-pub use stream::unconnected_stream;
-pub(crate) use transfer::{read_file, receive, send, write_file};
-
-use crate::error::Rejected;
+use crate::error::{Error, Misuse, Rejected};
 use crate::handle::{Associated, Mode};
-use crate::operation::{Payload, Target};
+use crate::op::on::Supports;
+use crate::operation::{Operation, Owned};
 use crate::port::Iocp;
-use crate::sys::{Answer, LentOverlapped, LentRegion};
+
+pub use named::unconnected_stream;
 
 impl<C: Send + 'static> Iocp<C> {
-    /// Launches one operation and delivers it the way its handle wants.
+    /// Starts any operation: one of [`op`](crate::op), or of your own.
+    ///
+    /// What it returns arrives with the completion: see
+    /// [`Finished::take`](crate::Finished::take).
+    ///
+    /// # Errors
+    ///
+    /// Context and [memory](Operation::Memory) come back if it could not be
+    /// started: what the system answers, and
+    /// [`Unsupported`](crate::ErrorKind::Unsupported),
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput),
+    /// [`WrongPort`](crate::ErrorKind::WrongPort),
+    /// [`Closed`](crate::ErrorKind::Closed),
+    /// [`TooManyOperations`](crate::ErrorKind::TooManyOperations).
+    ///
+    /// ```
+    /// use completion_port::{Iocp, op};
+    /// use std::net::UdpSocket;
+    ///
+    /// let port = Iocp::new()?;
+    /// let socket = port.add_handle(UdpSocket::bind("127.0.0.1:0")?, 1)?;
+    /// port.initiate(&socket, 2, op::ReceiveFrom::new(Vec::with_capacity(1500)))?;
+    /// let client = UdpSocket::bind("127.0.0.1:0")?;
+    /// client.send_to(b"hello", socket.get_ref().local_addr()?)?;
+    ///
+    /// let mut completion = port.get_completion()?;
+    /// completion.error_status?;
+    /// let datagram: op::Datagram<Vec<u8>> = completion.operation.output()?;
+    /// assert_eq!(datagram.buffer, b"hello");
+    /// assert_eq!(datagram.from, Some(client.local_addr()?));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// What makes no sense for the type of a handle does not compile:
+    ///
+    /// ```compile_fail,E0277
+    /// # fn accept(port: &completion_port::Iocp, stream: &completion_port::Associated<std::net::TcpStream>) {
+    /// port.initiate(stream, 1, completion_port::op::Accept::new());
+    /// # }
+    /// ```
+    ///
+    /// Borrowed memory is for [scopes](Iocp::scope) alone:
+    ///
+    /// ```compile_fail,E0597
+    /// # fn read(port: &completion_port::Iocp, stream: &completion_port::Associated<std::net::TcpStream>) {
+    /// let mut buffer = [0; 1024];
+    /// port.initiate(stream, 456, completion_port::op::Read::new(&mut buffer));
+    /// # }
+    /// ```
+    ///
+    /// and so is memory that threads cannot share:
+    ///
+    /// ```compile_fail,E0277
+    /// # use std::rc::Rc;
+    /// # fn send(port: &completion_port::Iocp, stream: &completion_port::Associated<std::net::TcpStream>) {
+    /// struct Shared(Rc<[u8]>);
+    /// unsafe impl completion_port::IoBuf for Shared {
+    ///     fn initialized(&self) -> (*const u8, usize) { (self.0.as_ptr(), self.0.len()) }
+    /// }
+    /// port.initiate(stream, 456, completion_port::op::Write::new(Shared(Rc::from(*b"hello"))));
+    /// # }
+    /// ```
     #[inline(always)]
-    fn start<H, M: Mode, P: Payload>(
+    pub fn initiate<H, M: Mode, O>(
         &self,
         handle: &Associated<H, M>,
-        target: Target,
         context: C,
-        payload: P,
-        call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
-    ) -> Result<M::Started<P::Output, C>, Rejected<(C, P::Given)>> {
-        let shared = self.shared();
-        let admit = || handle.admit(&shared.gate);
-        let launched = shared.cells.launch(target, false, context, payload, admit, call)?;
-        M::deliver(launched, handle, shared)
+        operation: O,
+    ) -> Result<M::Started<O::Output, C>, Rejected<(C, O::Memory)>>
+    where
+        H: Supports<O::On>,
+        O: Operation<Memory: 'static, Output: 'static>,
+    {
+        self.start(handle, context, operation)
     }
+
+    /// Starts any operation on a handle that its context owns, or finds.
+    ///
+    /// `handle` is called with the context before that is moved. On a handle that
+    /// [skips the port](Associated::skip_on_success) it is called again if the
+    /// operation completes at once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`initiate`](Self::initiate).
+    ///
+    /// ```
+    /// use completion_port::{Associated, Iocp, op};
+    /// use std::net::{TcpListener, TcpStream};
+    ///
+    /// struct Connection { stream: Associated<TcpStream>, requests: u32 }
+    ///
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let client = TcpStream::connect(listener.local_addr()?)?;
+    /// let port: Iocp<Box<Connection>> = Iocp::builder().build()?;
+    /// let stream = port.add_handle(client, 1)?;
+    /// let connection = Box::new(Connection { stream, requests: 0 });
+    /// port.initiate_with(connection, |it| &it.stream, op::Write::new("hello"))?;
+    /// let mut connection = port.get_completion()?.context;
+    /// connection.requests += 1;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline(always)]
+    pub fn initiate_with<H, M: Mode, O>(
+        &self,
+        context: C,
+        handle: impl Fn(&C) -> &Associated<H, M>,
+        operation: O,
+    ) -> Result<M::Started<O::Output, C>, Rejected<(C, O::Memory)>>
+    where
+        H: Supports<O::On>,
+        O: Operation<Memory: 'static, Output: 'static>,
+    {
+        if handle(&context).object(&self.shared().guards).is_socket() {
+            self.start_with::<H, M, O, true>(context, handle, operation)
+        } else {
+            self.start_with::<H, M, O, false>(context, handle, operation)
+        }
+    }
+
+    #[inline(always)]
+    fn start_with<H, M: Mode, O, const SOCKET: bool>(
+        &self,
+        context: C,
+        handle: impl Fn(&C) -> &Associated<H, M>,
+        operation: O,
+    ) -> Result<M::Started<O::Output, C>, Rejected<(C, O::Memory)>>
+    where
+        O: Operation<Memory: 'static, Output: 'static>,
+    {
+        let shared = self.shared();
+        let on = handle(&context);
+        let object = on.object(&shared.guards);
+        let (target, key) = (object.target(), on.context());
+        let may_be_inline = M::SKIPS && on.inline_run().goes_on(shared.looks.count());
+        let identity = on.identity();
+        let admit = || shared.gate.check(&identity);
+        match object.split::<O, SOCKET>(operation) {
+            Ok(parts) => {
+                // From here on the handle goes where the context goes, so only its
+                // values are used. If the operation completes at once, the context
+                // is back.
+                let launched =
+                    shared.cells.launch::<O, Owned<SOCKET>>(target, context, parts, admit)?;
+                M::deliver(launched, shared, key, may_be_inline, |context, note| {
+                    if let Some(context) = context {
+                        note(handle(context).inline_run());
+                    }
+                })
+            }
+            Err((error, memory)) => Err(refused(admit(), error, context, memory)),
+        }
+    }
+
+    /// [`initiate`](Self::initiate) for any type of handle.
+    #[inline(always)]
+    fn start<H, M: Mode, O>(
+        &self,
+        handle: &Associated<H, M>,
+        context: C,
+        operation: O,
+    ) -> Result<M::Started<O::Output, C>, Rejected<(C, O::Memory)>>
+    where
+        O: Operation<Memory: 'static, Output: 'static>,
+    {
+        if handle.object(&self.shared().guards).is_socket() {
+            self.start_on::<H, M, O, true>(handle, context, operation)
+        } else {
+            self.start_on::<H, M, O, false>(handle, context, operation)
+        }
+    }
+
+    #[inline(always)]
+    fn start_on<H, M: Mode, O, const SOCKET: bool>(
+        &self,
+        handle: &Associated<H, M>,
+        context: C,
+        operation: O,
+    ) -> Result<M::Started<O::Output, C>, Rejected<(C, O::Memory)>>
+    where
+        O: Operation<Memory: 'static, Output: 'static>,
+    {
+        let shared = self.shared();
+        let on = handle.object(&shared.guards);
+        let run = handle.inline_run();
+        let admit = || handle.admit(&shared.gate);
+        let parts = match on.split::<O, SOCKET>(operation) {
+            Ok(parts) => parts,
+            Err((error, memory)) => return Err(refused(admit(), error, context, memory)),
+        };
+        let may_be_inline = M::SKIPS && run.goes_on(shared.looks.count());
+        let launched =
+            shared.cells.launch::<O, Owned<SOCKET>>(on.target(), context, parts, admit)?;
+        M::deliver(launched, shared, handle.context(), may_be_inline, |_, note| note(run))
+    }
+}
+
+/// What comes back of an operation that cannot be started on its handle. That the port
+/// is closed, or another, comes before all else.
+pub(crate) fn refused<C, M>(
+    admitted: Result<(), &'static Misuse>,
+    error: Error,
+    context: C,
+    memory: M,
+) -> Rejected<(C, M)> {
+    let error = admitted.map_or_else(Error::misuse, |()| error);
+    Rejected { error, returned: (context, memory) }
 }

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use super::cell::CellRef;
 use super::completion::{CompletionStatus, Dequeued};
 use super::launch::Cells;
 use crate::error::{Result, STATUS_PENDING};
@@ -128,7 +129,7 @@ unsafe fn complete<C>(entry: &Entry, status: u32) -> CompletionStatus<C> {
     let Packet { key, bytes, .. } = entry.packet();
     // SAFETY: By the caller's promise.
     unsafe {
-        let cell = NonNull::new_unchecked(entry.overlapped().cast());
+        let cell = CellRef::new(NonNull::new_unchecked(entry.overlapped().cast()));
         Dequeued::new(cell, status, bytes).complete(key)
     }
 }

@@ -10,13 +10,16 @@ use std::alloc::{self, Layout};
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::mem::{self, MaybeUninit};
+use std::process;
 use std::ptr::{self, NonNull};
 
-use super::cell::Cell;
-use super::payload::{OperationKind, Payload, Returns};
-use super::state::{DROPS, LONG_WAY};
-use crate::error::Call;
+use super::cell::CellRef;
+use super::definition::{How, Operation, Outcome, Owned, Post, Way};
+use super::lend::Lend;
+use super::state::{DROPS, Holder, LONG_WAY};
+use crate::error::{STATUS_CANCELLED, is_error};
 use crate::panics::IfItPanics;
+use crate::sys::{Facts, Transferred};
 
 /// How many bytes of a cell context and payload may fill, and how they may be
 /// aligned there.
@@ -29,8 +32,19 @@ const CONTEXT_ROOM: usize = 8;
 /// Larger spill blocks are not kept: an idle cell should not pin megabytes.
 const KEPT_SPILL: usize = 64 * 1024;
 
+/// Between two steps of which the second must not be left out: the kernel may have
+/// the operation already, or the packet is gone, and what stands for it would be
+/// forgotten.
+pub(super) struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        process::abort();
+    }
+}
+
 /// Where the context and the payload of an operation are.
-pub(super) struct Body<C, P>(PhantomData<(C, P)>);
+pub(super) struct Body<C, O, W>(PhantomData<(C, O, W)>);
 
 /// What an operation can do once its types are forgotten.
 ///
@@ -40,35 +54,41 @@ pub(super) struct Body<C, P>(PhantomData<(C, P)>);
 /// caller's alone (`completed`: or its context and payload are), and in which
 /// what they use has not been moved out or dropped.
 pub(super) struct VTable {
-    pub call: Call,
-    pub kind: OperationKind,
+    pub facts: &'static Facts,
     context_has_room: bool,
-    /// Where the payload is in the spill block, if it has no room.
+    /// Where the payload is in the room, or in the spill block if it has no room.
     payload_offset: usize,
+    payload_has_room: bool,
     /// What the operation returns; see [`returned`].
     returned: fn() -> (TypeId, Form),
+    /// The name of that type, for people.
+    pub output_name: fn() -> &'static str,
     output: Output,
     /// Runs when the packet is dequeued, before anybody sees the completion.
-    pub completed: Option<unsafe fn(NonNull<Cell>, &mut u32)>,
-    pub drop_context: unsafe fn(NonNull<Cell>),
-    drop_payload: Option<unsafe fn(NonNull<Cell>)>,
+    pub completed: Option<unsafe fn(CellRef, &mut u32)>,
+    pub drop_context: unsafe fn(CellRef),
+    drop_payload: Option<unsafe fn(CellRef)>,
 }
 
-/// Which of the ways an operation returns something in; see [`Returns`].
+/// What a cell is filled with that has never been.
+pub(super) const NOTHING: &VTable = Body::<(), Post, Owned<false>>::VTABLE;
+
+/// Which of the ways an operation returns something in; see
+/// [`Finish`](super::definition::Finish).
 pub(super) type Form = u8;
 /// The payload itself.
-pub(super) const ITSELF: Form = 0;
+pub(super) const WHOLE: Form = 0;
 /// The payload, once it has been told how many bytes it has got.
 pub(super) const FILLED: Form = 1;
 /// What is made of it.
-const MADE: Form = 2;
+pub(super) const CONVERTED: Form = 2;
 
 /// How what an operation returns comes out of its payload.
 pub(super) enum Output {
-    Payload,
-    Filled(unsafe fn(NonNull<Cell>, u32)),
+    Whole,
+    Filled(unsafe fn(CellRef, u32)),
     /// Puts it to the second pointer; `false` if there is none.
-    Made(unsafe fn(NonNull<Cell>, *mut u8) -> bool),
+    Converted(unsafe fn(CellRef, *mut u8) -> bool),
 }
 
 impl VTable {
@@ -81,12 +101,17 @@ impl VTable {
         ptr::fn_addr_eq(self.returned, returned::<B, FORM> as fn() -> (TypeId, Form))
     }
 
+    /// Whether [`drop_payload`](Self::drop_payload) does anything.
+    pub fn drops_payload(&self) -> bool {
+        self.drop_payload.is_some()
+    }
+
     /// Drops the payload.
     ///
     /// # Safety
     ///
     /// As for the functions.
-    pub unsafe fn drop_payload(&self, cell: NonNull<Cell>) {
+    pub unsafe fn drop_payload(&self, cell: CellRef) {
         if let Some(drop_payload) = self.drop_payload {
             // SAFETY: By the caller's promise.
             unsafe { drop_payload(cell) };
@@ -104,7 +129,7 @@ impl VTable {
 /// Stands for what it returns, by its address. Not inlined, so that it has as
 /// few of them as can be.
 #[inline(never)]
-fn returned<T: 'static, const FORM: Form>() -> (TypeId, Form) {
+pub(super) fn returned<T: 'static, const FORM: Form>() -> (TypeId, Form) {
     (TypeId::of::<T>(), FORM)
 }
 
@@ -130,71 +155,82 @@ const fn context_has_room<C>(taken: usize) -> bool {
 ///
 /// The cell was filled with a context of this type, and is the caller's.
 #[inline]
-pub(super) unsafe fn context_place<C>(cell: NonNull<Cell>) -> *mut C {
+pub(super) unsafe fn context_place<C>(cell: CellRef) -> *mut C {
     const { assert!(ROOM % ROOM_ALIGN == 0) };
     // SAFETY: Both places are within the cell's memory.
     unsafe {
         let has_room = context_has_room::<C>(ROOM - CONTEXT_ROOM)
-            || context_has_room::<C>(0) && Cell::vtable(cell).context_has_room;
+            || context_has_room::<C>(0) && cell.vtable().context_has_room;
         if has_room {
-            Cell::room(cell).add(ROOM - round_up(mem::size_of::<C>(), ROOM_ALIGN)).cast()
+            cell.room().add(ROOM - round_up(mem::size_of::<C>(), ROOM_ALIGN)).cast()
         } else {
-            Cell::spill_start(cell).cast()
+            cell.spill_start().cast()
         }
     }
 }
 
-impl<C, P: Payload> Body<C, P> {
+impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
     pub const VTABLE: &'static VTable = &VTable {
-        call: P::CALL,
-        kind: P::KIND,
+        facts: W::FACTS,
         context_has_room: Self::CONTEXT_HAS_ROOM,
         payload_offset: match Self::SPILL {
-            Some((_, offset)) => offset,
-            None => 0,
+            Some((_, offset)) if !Self::PAYLOAD_HAS_ROOM => offset,
+            _ => Self::LINK,
         },
-        returned: match P::RETURNS {
-            Returns::Itself => returned::<P::Output, ITSELF>,
-            Returns::ItselfFilled(_) => returned::<P::Output, FILLED>,
-            Returns::Made(_) => returned::<P::Output, MADE>,
+        payload_has_room: Self::PAYLOAD_HAS_ROOM,
+        returned: W::RETURNED,
+        output_name: W::OUTPUT_NAME,
+        output: match O::FINISH.0 {
+            How::Filled(_) if !W::IS_FILLED => Output::Filled(Self::fill),
+            How::Whole | How::Filled(_) => Output::Whole,
+            How::Converted(_) => Output::Converted(Self::convert),
         },
-        output: match P::RETURNS {
-            Returns::Itself => Output::Payload,
-            Returns::ItselfFilled(_) => Output::Filled(Self::fill),
-            Returns::Made(_) => Output::Made(Self::make),
-        },
-        completed: if P::SEES_COMPLETION { Some(Self::completed) } else { None },
+        completed: if O::SUCCEEDED.is_some() { Some(Self::completed) } else { None },
         drop_context: Self::drop_context,
-        drop_payload: if mem::needs_drop::<P>() { Some(Self::drop_payload) } else { None },
+        drop_payload: if mem::needs_drop::<O::Memory>() { Some(Self::drop_payload) } else { None },
     };
 
     /// Whether the operation takes the [long way](LONG_WAY).
-    const LONG_WAY: bool = P::SEES_COMPLETION
+    const LONG_WAY: bool = O::SUCCEEDED.is_some()
+        // What is made of the outcome wants to know it.
+        || matches!(O::FINISH.0, How::Converted(_))
         || match Self::SPILL {
             Some((layout, _)) => layout.size() > KEPT_SPILL,
             None => false,
         };
 
     /// What the [state](super::state::State) says of the operation.
-    pub const TRAITS: u32 =
-        if Self::LONG_WAY { LONG_WAY } else { 0 } | if mem::needs_drop::<P>() { DROPS } else { 0 };
+    pub const TRAITS: u32 = if Self::LONG_WAY { LONG_WAY } else { 0 }
+        | if mem::needs_drop::<O::Memory>() { DROPS } else { 0 };
 
-    const CONTEXT_HAS_ROOM: bool =
-        context_has_room::<C>(if payload_has_room::<P>() { mem::size_of::<P>() } else { 0 });
+    /// Who holds a cell with the kernel while the operation is in flight, and what
+    /// its state says of it.
+    pub const HOLDERS: u32 =
+        Holder::Pending as u32 | if W::SCOPED { Holder::Scope as u32 } else { 0 } | Self::TRAITS;
+
+    const CONTEXT_HAS_ROOM: bool = context_has_room::<C>(
+        Self::LINK + if Self::PAYLOAD_HAS_ROOM { mem::size_of::<O::Memory>() } else { 0 },
+    );
+
+    /// What the scope's list takes of the room. The payload behind it is aligned.
+    const LINK: usize = if W::SCOPED { round_up(mem::size_of::<Link>(), ROOM_ALIGN) } else { 0 };
+
+    const PAYLOAD_HAS_ROOM: bool = mem::size_of::<O::Memory>() + Self::LINK <= ROOM - CONTEXT_ROOM
+        && mem::align_of::<O::Memory>() <= ROOM_ALIGN;
 
     /// The spill block, if one of the two has no room, and where the payload
     /// is in it. The context is at its start.
     const SPILL: Option<(Layout, usize)> = {
         let context = if Self::CONTEXT_HAS_ROOM { Layout::new::<()>() } else { Layout::new::<C>() };
         let payload =
-            if payload_has_room::<P>() { Layout::new::<()>() } else { Layout::new::<P>() };
+            if Self::PAYLOAD_HAS_ROOM { Layout::new::<()>() } else { Layout::new::<O::Memory>() };
         let offset = round_up(context.size(), payload.align());
         let align =
             if context.align() > payload.align() { context.align() } else { payload.align() };
         // Not even for values of no size is a block of no size.
         let size = if offset + payload.size() == 0 { 1 } else { offset + payload.size() };
         match Layout::from_size_align(size, align) {
-            _ if Self::CONTEXT_HAS_ROOM && payload_has_room::<P>() => None,
+            _ if Self::CONTEXT_HAS_ROOM && Self::PAYLOAD_HAS_ROOM => None,
             Ok(layout) if layout.size() <= u32::MAX as usize => Some((layout, offset)),
             _ => panic!("a context and a buffer of 4 GiB and more"),
         }
@@ -206,11 +242,11 @@ impl<C, P: Payload> Body<C, P> {
     ///
     /// The cell is the caller's alone, and empty.
     #[inline]
-    pub unsafe fn place(cell: NonNull<Cell>, context: C, payload: P) -> *mut P {
+    pub unsafe fn place(cell: CellRef, context: C, payload: O::Memory) -> *mut O::Memory {
         // SAFETY: The cell is the caller's; both places fit by size and
         // alignment.
         unsafe {
-            Cell::set_vtable(cell, Self::VTABLE);
+            cell.set_vtable(Self::VTABLE);
             if let Some((layout, _)) = Self::SPILL {
                 Spill::make_room(cell, layout);
             }
@@ -226,7 +262,7 @@ impl<C, P: Payload> Body<C, P> {
     /// # Safety
     ///
     /// As for the functions of the [`VTable`].
-    pub unsafe fn remove(cell: NonNull<Cell>) -> (C, P) {
+    pub unsafe fn remove(cell: CellRef) -> (C, O::Memory) {
         // SAFETY: By the caller's promise.
         unsafe { (context_place::<C>(cell).read(), Self::payload_place(cell).read()) }
     }
@@ -235,14 +271,14 @@ impl<C, P: Payload> Body<C, P> {
     ///
     /// The cell was filled with these types, and is the caller's.
     #[inline]
-    pub unsafe fn payload_place(cell: NonNull<Cell>) -> *mut P {
+    pub unsafe fn payload_place(cell: CellRef) -> *mut O::Memory {
         // SAFETY: Both places are within the cell's memory.
         unsafe {
             match Self::SPILL {
-                Some((_, offset)) if !payload_has_room::<P>() => {
-                    Cell::spill_start(cell).add(offset).cast()
+                Some((_, offset)) if !Self::PAYLOAD_HAS_ROOM => {
+                    cell.spill_start().add(offset).cast()
                 }
-                _ => Cell::room(cell).cast(),
+                _ => cell.room().add(Self::LINK).cast(),
             }
         }
     }
@@ -250,38 +286,59 @@ impl<C, P: Payload> Body<C, P> {
     /// # Safety
     ///
     /// See [`VTable`].
-    unsafe fn completed(cell: NonNull<Cell>, status: &mut u32) {
+    unsafe fn completed(cell: CellRef, status: &mut u32) {
         // SAFETY: By the contract.
-        unsafe { (*Self::payload_place(cell)).completed(status) };
+        unsafe {
+            let Some(succeeded) = O::SUCCEEDED else { return };
+            if !is_error(*status) {
+                let unwinds = AbortOnUnwind;
+                let seen = succeeded(&*Self::payload_place(cell));
+                mem::forget(unwinds);
+                if let Err(error) = seen {
+                    // Nothing else: what a failed operation has put into its
+                    // memory counts for nothing.
+                    *status = if is_error(error) { error } else { STATUS_CANCELLED };
+                }
+            }
+        }
     }
 
     /// # Safety
     ///
     /// See [`VTable`].
-    unsafe fn fill(cell: NonNull<Cell>, bytes: u32) {
-        let Returns::ItselfFilled(fill) = P::RETURNS else { return };
+    unsafe fn fill(cell: CellRef, bytes: u32) {
+        let How::Filled(fill) = O::FINISH.0 else { return };
         // SAFETY: By the contract; the operation has transferred the bytes.
-        unsafe { fill(&mut *Self::payload_place(cell), bytes) };
+        unsafe { fill(&mut *Self::payload_place(cell), Transferred::new(bytes)) };
     }
 
     /// # Safety
     ///
     /// See [`VTable`].
-    unsafe fn make(cell: NonNull<Cell>, output: *mut u8) -> bool {
-        let Returns::Made(make) = P::RETURNS else { return false };
-        // SAFETY: By the contract, the payload is moved out once.
-        let (payload, (status, _)) =
-            unsafe { (Self::payload_place(cell).read(), Cell::result(cell)) };
-        let Some(value) = make(payload, status) else { return false };
+    unsafe fn convert(cell: CellRef, output: *mut u8) -> bool {
+        let How::Converted(convert) = O::FINISH.0 else { return false };
+        let (status, bytes) = cell.result();
+        // SAFETY: By the contract, the payload is moved out once. Before that, it is
+        // told, where it is, of the bytes that the operation has transferred; one that
+        // panics cannot be told a second time.
+        let memory = unsafe {
+            if !W::IS_FILLED {
+                let panicked = IfItPanics(|| cell.vtable().drop_payload(cell));
+                (*Self::payload_place(cell)).filled(Transferred::new(bytes));
+                mem::forget(panicked);
+            }
+            Self::payload_place(cell).read()
+        };
+        let Some(value) = convert(memory, Outcome { status, bytes }) else { return false };
         // SAFETY: The caller has made room for a value of this type.
-        unsafe { output.cast::<P::Output>().write(value) };
+        unsafe { output.cast::<O::Output>().write(value) };
         true
     }
 
     /// # Safety
     ///
     /// See [`VTable`].
-    unsafe fn drop_context(cell: NonNull<Cell>) {
+    unsafe fn drop_context(cell: CellRef) {
         // SAFETY: By the contract.
         unsafe { ptr::drop_in_place(context_place::<C>(cell)) };
     }
@@ -289,26 +346,35 @@ impl<C, P: Payload> Body<C, P> {
     /// # Safety
     ///
     /// See [`VTable`].
-    unsafe fn drop_payload(cell: NonNull<Cell>) {
+    unsafe fn drop_payload(cell: CellRef) {
         // SAFETY: By the contract.
         unsafe { ptr::drop_in_place(Self::payload_place(cell)) };
     }
 }
 
-/// Where the payload is of an operation that returns it.
+/// The next cell in a scope's list: at the start of the room of its operations.
+pub(super) type Link = Option<CellRef>;
+
+/// Where a cell in a scope's list has the one behind it.
+#[inline]
+pub(super) fn link(cell: CellRef) -> *mut Link {
+    cell.room().cast()
+}
+
+/// Where the payload is of an operation that returns it, and is not a scope's.
 ///
 /// # Safety
 ///
 /// The cell was filled with a payload that is, in memory, a `T`, and is the
 /// caller's.
 #[inline]
-pub(super) unsafe fn returned_payload<T>(cell: NonNull<Cell>) -> *mut T {
+pub(super) unsafe fn returned_payload<T>(cell: CellRef) -> *mut T {
     // SAFETY: Both places are within the cell's memory.
     unsafe {
         if payload_has_room::<T>() {
-            Cell::room(cell).cast()
+            cell.room().cast()
         } else {
-            Cell::spill_start(cell).add(Cell::vtable(cell).payload_offset).cast()
+            cell.spill_start().add(cell.vtable().payload_offset).cast()
         }
     }
 }
@@ -322,36 +388,37 @@ pub(super) unsafe fn returned_payload<T>(cell: NonNull<Cell>) -> *mut T {
 /// the cell was filled with this table, and the operation has transferred so
 /// many bytes.
 #[inline]
-pub(super) unsafe fn take_output<T>(cell: NonNull<Cell>, vtable: &VTable, bytes: u32) -> Option<T> {
+pub(super) unsafe fn take_output<T>(cell: CellRef, vtable: &VTable, bytes: u32) -> Option<T> {
     // SAFETY: By the caller's promise.
     unsafe {
         match vtable.output {
-            Output::Payload => {}
+            Output::Whole => {}
             // A buffer that panics cannot be told a second time.
             Output::Filled(fill) => {
                 let panicked = IfItPanics(|| vtable.drop_payload(cell));
                 fill(cell, bytes);
                 mem::forget(panicked);
             }
-            Output::Made(make) => return take_made(cell, make),
+            Output::Converted(convert) => return take_converted(cell, convert),
         }
-        Some(returned_payload::<T>(cell).read())
+        let start = if vtable.payload_has_room { cell.room() } else { cell.spill_start() };
+        Some(start.add(vtable.payload_offset).cast::<T>().read())
     }
 }
 
 /// # Safety
 ///
-/// As for [`take_output`], and `make` is of this cell.
+/// As for [`take_output`], and `convert` is of this cell.
 #[cold]
-unsafe fn take_made<T>(
-    cell: NonNull<Cell>,
-    make: unsafe fn(NonNull<Cell>, *mut u8) -> bool,
+unsafe fn take_converted<T>(
+    cell: CellRef,
+    convert: unsafe fn(CellRef, *mut u8) -> bool,
 ) -> Option<T> {
     let mut output = MaybeUninit::<T>::uninit();
     // SAFETY: By the caller's promise.
-    let made = unsafe { make(cell, output.as_mut_ptr().cast()) };
-    // SAFETY: `make` has written it if it says so.
-    made.then(|| unsafe { output.assume_init() })
+    let converted = unsafe { convert(cell, output.as_mut_ptr().cast()) };
+    // SAFETY: `convert` has written it if it says so.
+    converted.then(|| unsafe { output.assume_init() })
 }
 
 /// Memory of a cell on the heap.
@@ -390,9 +457,9 @@ impl Spill {
     ///
     /// The cell is the caller's alone, and empty.
     #[cold]
-    unsafe fn make_room(cell: NonNull<Cell>, layout: Layout) {
+    unsafe fn make_room(cell: CellRef, layout: Layout) {
         // SAFETY: The caller owns the cell, spill included.
-        let spill = unsafe { Cell::spill(cell) };
+        let spill = unsafe { cell.spill() };
         if spill.size as usize >= layout.size() && spill.align as usize >= layout.align() {
             return;
         }

@@ -3,53 +3,162 @@
 //!
 //! The header is a cache line: the `OVERLAPPED`, the state, and what is needed
 //! to cancel and to finish the operation. The [body](super::body) follows.
+//!
+//! The header is written by who owns the cell alone, and read by who holds a part of
+//! it; the [state](super::state) and the [status word](super::status_word) order the two.
 
 use std::cell::UnsafeCell;
 use std::mem::{self, MaybeUninit};
+use std::ops::Deref;
 use std::ptr::NonNull;
-use std::thread;
-use std::time::Duration;
 
-use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_0_0};
+use windows_sys::Win32::System::IO::OVERLAPPED;
 
-use super::atomic::AtomicU32;
-use super::body::{ROOM, Spill, VTable, returned_payload, take_output};
+use super::body::{NOTHING, ROOM, Spill, VTable};
 use super::slab::Slab;
-use super::state::{Holder, State};
+use super::state::State;
 use super::status_word::StatusWord;
-use crate::error::{Call, STATUS_CANCELLED, is_error};
-use crate::panics::FirstPanic;
-use crate::sys::{self, Handle, LentOverlapped};
+use crate::error::is_error;
+use crate::sys::{Handle, LentOverlapped};
 
 #[repr(C, align(64))]
 pub(crate) struct Cell {
-    overlapped: UnsafeCell<OVERLAPPED>,
+    overlapped: Overlapped,
     pub state: State,
     /// The place of the next free cell, while this one is on the list of them.
-    pub next: AtomicU32,
+    pub next: super::atomic::AtomicU32,
     /// What to cancel on; while the cell is at hand, the address of the one
     /// behind it, or 0.
-    handle: UnsafeCell<Handle>,
-    vtable: UnsafeCell<Option<&'static VTable>>,
-    slab: UnsafeCell<Option<NonNull<Slab>>>,
+    handle: UnsafeCell<usize>,
+    /// What the cell is filled with; see [`VTable`].
+    vtable: UnsafeCell<&'static VTable>,
+    slab: UnsafeCell<*mut Slab>,
     room: UnsafeCell<MaybeUninit<[u64; ROOM / 8]>>,
     spill: UnsafeCell<Spill>,
 }
 
-/// The functions below take the cell as a pointer, not as a reference, because
-/// it may be the kernel's, or gone, while they run or as soon as they return.
-impl Cell {
+/// An [`OVERLAPPED`].
+#[repr(C)]
+struct Overlapped {
+    /// `Internal`.
+    status: StatusWord,
+    /// `InternalHigh`.
+    bytes: UnsafeCell<usize>,
+    /// `Offset` and `OffsetHigh`, until the call is made. After the operation, the
+    /// first is the status, because the status word is nobody's then.
+    offset: UnsafeCell<[u32; 2]>,
+    /// Null, always: an event would be signalled, and with it set the operation is
+    /// cancelled when the thread that started it ends.
+    event: UnsafeCell<usize>,
+}
+
+/// A cell that has been used, and so is initialised.
+///
+/// Whoever has it holds a part of the cell while anything but its atomics is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct CellRef(NonNull<Cell>);
+
+impl Deref for CellRef {
+    type Target = Cell;
+
+    #[inline(always)]
+    fn deref(&self) -> &Cell {
+        // SAFETY: By the promise of `new`; all of it is atomic, or in an `UnsafeCell`.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl CellRef {
     /// # Safety
     ///
-    /// `cell` is zeroed memory of a cell that nobody else knows yet.
+    /// The pointer is that of the slab's reservation, to a cell that has been used. As
+    /// long as this or a copy of it is used, the slab stays; and while something of it
+    /// is read that is not atomic, nobody writes that.
+    #[inline(always)]
+    pub const unsafe fn new(cell: NonNull<Cell>) -> Self {
+        Self(cell)
+    }
+
+    /// A cell that is used for the first time.
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Self::new), but the memory is zeroed, and nobody else knows it.
     pub unsafe fn initialize(cell: NonNull<Cell>, slab: NonNull<Slab>) {
         let cell = cell.as_ptr();
-        // SAFETY: By the caller's promise. Zero is a value of the other fields.
+        // SAFETY: Zero is a value of the other fields.
         unsafe {
-            (*cell).slab.get().write(Some(slab));
+            (&raw mut (*cell).overlapped.status).write(StatusWord::default());
+            (&raw mut (*cell).vtable).write(UnsafeCell::new(NOTHING));
+            (&raw mut (*cell).slab).write(UnsafeCell::new(slab.as_ptr()));
             (*cell).spill.get().write(Spill::NONE);
-            (*cell).overlapped.get().cast::<StatusWord>().write(StatusWord::default());
         }
+    }
+
+    #[inline(always)]
+    pub fn as_ptr(self) -> NonNull<Cell> {
+        self.0
+    }
+
+    /// The address that the operation's packet carries.
+    #[inline(always)]
+    pub fn address(self) -> usize {
+        self.0.addr().get()
+    }
+
+    /// The room for what fits into the cell.
+    #[inline(always)]
+    pub fn room(self) -> *mut u8 {
+        // SAFETY: A projection within a cell.
+        unsafe { (&raw mut (*self.0.as_ptr()).room).cast() }
+    }
+
+    /// The block for what does not.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the cell alone, and it is empty, for as long as the
+    /// reference is used.
+    #[inline]
+    pub unsafe fn spill<'a>(self) -> &'a mut Spill {
+        // SAFETY: By the caller's promise.
+        unsafe { &mut *(*self.0.as_ptr()).spill.get() }
+    }
+
+    /// Where that block is, of a cell that is filled or the caller's: nobody changes it
+    /// while the cell is filled.
+    ///
+    /// # Safety
+    ///
+    /// As it says.
+    #[inline]
+    pub unsafe fn spill_start(self) -> *mut u8 {
+        // SAFETY: By the caller's promise.
+        unsafe { (*(*self.0.as_ptr()).spill.get()).start() }
+    }
+
+    /// The `OVERLAPPED`, with this offset, for the one call that starts the operation.
+    ///
+    /// # Safety
+    ///
+    /// The cell is filled, and is the kernel's from now on.
+    #[inline(always)]
+    pub unsafe fn lend(self, offset: u64) -> LentOverlapped {
+        // SAFETY: The cell is ours until here, and stays where it is.
+        unsafe {
+            self.overlapped.offset.get().write([offset as u32, (offset >> 32) as u32]);
+            LentOverlapped::new(self.0.as_ptr().cast())
+        }
+    }
+}
+
+impl Cell {
+    /// What to cancel on.
+    #[inline(always)]
+    pub fn handle(&self) -> Handle {
+        // SAFETY: By the promise of `CellRef::new`.
+        Handle(unsafe { *self.handle.get() })
     }
 
     /// Notes what to cancel on.
@@ -57,149 +166,67 @@ impl Cell {
     /// # Safety
     ///
     /// The caller owns the cell alone.
-    #[inline]
-    pub unsafe fn set_handle(cell: NonNull<Cell>, handle: Handle) {
+    #[inline(always)]
+    pub unsafe fn set_handle(&self, handle: Handle) {
         // SAFETY: By the caller's promise.
-        unsafe { (*cell.as_ptr()).handle.get().write(handle) };
+        unsafe { self.handle.get().write(handle.0) };
+    }
+
+    /// The address of the cell behind this one at hand, or 0.
+    #[inline(always)]
+    pub fn behind(&self) -> usize {
+        // SAFETY: By the promise of `CellRef::new`.
+        unsafe { *self.handle.get() }
     }
 
     /// Notes which cell is behind this one at hand.
     ///
     /// # Safety
     ///
-    /// The caller owns the cell alone, and it is empty.
-    #[inline]
-    pub unsafe fn put_before(cell: NonNull<Cell>, behind: usize) {
+    /// The caller owns the cell alone.
+    #[inline(always)]
+    pub unsafe fn put_before(&self, behind: usize) {
         // SAFETY: By the caller's promise.
-        unsafe { (*cell.as_ptr()).handle.get().write(Handle(behind)) };
+        unsafe { self.handle.get().write(behind) };
     }
 
-    /// The address of the cell behind this one at hand, or 0.
-    ///
-    /// # Safety
-    ///
-    /// The cell was put there, and is the caller's alone.
-    #[inline]
-    pub unsafe fn behind(cell: NonNull<Cell>) -> usize {
-        // SAFETY: By the caller's promise.
-        unsafe { (*(*cell.as_ptr()).handle.get()).0 }
+    /// What the cell is filled with, or was last.
+    #[inline(always)]
+    pub fn vtable(&self) -> &'static VTable {
+        // SAFETY: By the promise of `CellRef::new`.
+        unsafe { *self.vtable.get() }
     }
 
-    /// Makes the `OVERLAPPED` ready for an operation.
-    ///
-    /// Its event stays null from the beginning: it would be signalled, and with
-    /// it set the operation is cancelled when the thread that started it ends.
+    /// Notes what the cell is filled with.
     ///
     /// # Safety
     ///
     /// The caller owns the cell alone.
-    #[inline]
-    pub unsafe fn renew(cell: NonNull<Cell>, offset: u64) {
+    #[inline(always)]
+    pub unsafe fn set_vtable(&self, vtable: &'static VTable) {
         // SAFETY: By the caller's promise.
-        unsafe {
-            cell.as_ref().status_word().renew();
-            let overlapped = (*cell.as_ptr()).overlapped.get();
-            (*overlapped).Anonymous.Anonymous =
-                OVERLAPPED_0_0 { Offset: offset as u32, OffsetHigh: (offset >> 32) as u32 };
-        }
-    }
-
-    /// The room for what fits into the cell.
-    #[inline]
-    pub(super) fn room(cell: NonNull<Cell>) -> *mut u8 {
-        // SAFETY: A projection within a cell.
-        unsafe { (&raw mut (*cell.as_ptr()).room).cast() }
-    }
-
-    /// Where the spill block is.
-    ///
-    /// # Safety
-    ///
-    /// The cell is filled, or the caller's.
-    #[inline]
-    pub(super) unsafe fn spill_start(cell: NonNull<Cell>) -> *mut u8 {
-        // SAFETY: Nobody changes the spill while the cell is filled.
-        unsafe { (*(*cell.as_ptr()).spill.get()).start() }
-    }
-
-    /// # Safety
-    ///
-    /// The caller owns the cell alone, and it is empty, for as long as the
-    /// reference is used.
-    #[inline]
-    pub(super) unsafe fn spill<'a>(cell: NonNull<Cell>) -> &'a mut Spill {
-        // SAFETY: By the caller's promise.
-        unsafe { &mut *(*cell.as_ptr()).spill.get() }
-    }
-
-    /// # Safety
-    ///
-    /// The caller owns the cell alone.
-    #[inline]
-    pub(super) unsafe fn set_vtable(cell: NonNull<Cell>, vtable: &'static VTable) {
-        // SAFETY: By the caller's promise.
-        unsafe { (*cell.as_ptr()).vtable.get().write(Some(vtable)) };
-    }
-
-    /// # Safety
-    ///
-    /// The cell is filled.
-    #[inline]
-    pub(super) unsafe fn vtable(cell: NonNull<Cell>) -> &'static VTable {
-        // SAFETY: Written when the cell was filled, and not changed before it
-        // is empty.
-        unsafe { (*(*cell.as_ptr()).vtable.get()).unwrap_unchecked() }
-    }
-
-    /// # Safety
-    ///
-    /// The cell is filled.
-    pub unsafe fn handle(cell: NonNull<Cell>) -> Handle {
-        // SAFETY: As for `vtable`.
-        unsafe { *(*cell.as_ptr()).handle.get() }
+        unsafe { self.vtable.get().write(vtable) };
     }
 
     /// The slab that the cell is of.
-    #[inline]
-    pub(super) fn slab(cell: NonNull<Cell>) -> NonNull<Slab> {
-        // SAFETY: Written when the cell was initialised.
-        unsafe { (*(*cell.as_ptr()).slab.get()).unwrap_unchecked() }
-    }
-
-    /// The address that the operation's packet carries.
-    #[inline]
-    pub fn address(cell: NonNull<Cell>) -> usize {
-        cell.addr().get()
-    }
-
-    /// # Safety
-    ///
-    /// The cell was filled and given to the kernel, and goes into one call.
-    #[inline]
-    pub unsafe fn lend(cell: NonNull<Cell>) -> LentOverlapped {
-        // SAFETY: The cell stays where it is, and only `result` looks at the
-        // OVERLAPPED, after the operation.
-        unsafe { LentOverlapped::new((*cell.as_ptr()).overlapped.get()) }
+    #[inline(always)]
+    pub fn slab(&self) -> *mut Slab {
+        // SAFETY: It is never changed.
+        unsafe { *self.slab.get() }
     }
 
     /// Who ends the operation: see [`StatusWord`].
-    #[inline]
+    #[inline(always)]
     pub fn status_word(&self) -> &StatusWord {
-        // SAFETY: A word of a cell that is initialised, which is only used as
-        // what it is transparent over: atomically.
-        unsafe { &*self.overlapped.get().cast() }
+        &self.overlapped.status
     }
 
-    /// The byte count that came with the status.
-    ///
-    /// # Safety
-    ///
-    /// The caller has taken the status.
-    #[inline]
-    pub unsafe fn bytes(cell: NonNull<Cell>) -> u32 {
-        // SAFETY: What has a status is no longer the kernel's. A count over 32
-        // bits is cut as in a packet.
-        unsafe { (*(*cell.as_ptr()).overlapped.get()).InternalHigh as u32 }
+    /// The byte count that came with the status, for who has taken that.
+    #[inline(always)]
+    pub fn bytes(&self) -> u32 {
+        // SAFETY: What has a status is no longer the kernel's. A count over 32 bits is
+        // cut as in a packet.
+        unsafe { *self.overlapped.bytes.get() as u32 }
     }
 
     /// Notes the byte count of an operation that the kernel has not.
@@ -207,26 +234,20 @@ impl Cell {
     /// # Safety
     ///
     /// The caller owns the cell alone.
-    #[inline]
-    pub unsafe fn set_bytes(cell: NonNull<Cell>, bytes: u32) {
+    #[inline(always)]
+    pub unsafe fn set_bytes(&self, bytes: u32) {
         // SAFETY: By the caller's promise.
-        unsafe { (*(*cell.as_ptr()).overlapped.get()).InternalHigh = bytes as usize };
+        unsafe { self.overlapped.bytes.get().write(bytes as usize) };
     }
 
     /// The status and byte count of an operation that has been ended, and whose
     /// `Pending` was there then, or which takes the
     /// [long way](super::state::LONG_WAY).
-    ///
-    /// # Safety
-    ///
-    /// The caller holds the cell, and the kernel does not.
     #[inline]
-    pub unsafe fn result(cell: NonNull<Cell>) -> (u32, u32) {
-        // SAFETY: By the caller's promise nobody writes the OVERLAPPED, but for
-        // its status word.
-        let status = unsafe { (*(*cell.as_ptr()).overlapped.get()).Anonymous.Anonymous.Offset };
-        // SAFETY: As above.
-        (status, unsafe { Self::bytes(cell) })
+    pub fn result(&self) -> (u32, u32) {
+        // SAFETY: Nobody writes it any more.
+        let [status, _] = unsafe { *self.overlapped.offset.get() };
+        (status, self.bytes())
     }
 
     /// Notes the result where [`result`](Self::result) finds it. Not in the
@@ -234,247 +255,30 @@ impl Cell {
     ///
     /// # Safety
     ///
-    /// The caller has taken the status, and nobody knows that the operation is
-    /// over yet.
+    /// The caller has taken the status, and nobody knows that the operation is over yet.
     #[inline]
-    pub unsafe fn set_result(cell: NonNull<Cell>, status: u32, bytes: u32) {
+    pub unsafe fn set_result(&self, status: u32, bytes: u32) {
         // What a failed operation left in the buffer is not initialised for
         // certain.
         let bytes = if is_error(status) { 0 } else { bytes };
-        // SAFETY: By the caller's promise nobody else looks at it.
-        unsafe {
-            (*(*cell.as_ptr()).overlapped.get()).Anonymous.Anonymous.Offset = status;
-            Self::set_bytes(cell, bytes);
-        }
-    }
-
-    /// A packet was dequeued that carries the cell's address: ends the operation,
-    /// whoever else has a part in it. `None` if it is not in flight, or the
-    /// packet is not its own.
-    ///
-    /// # Safety
-    ///
-    /// The cell is initialised.
-    pub unsafe fn claim(cell: NonNull<Cell>, packet_bytes: u32) -> Option<(u32, u32)> {
-        // SAFETY: Who has taken the status ends the operation, and a status is the
-        // proof that the kernel has given the cell back. Without one, see
-        // `has_ended_without_status`.
-        unsafe {
-            let Self { state, .. } = cell.as_ref();
-            let word = cell.as_ref().status_word();
-            let mut taken = word.take_for_certain(|| state.is_in_flight())?;
-            let mut has_ended = false;
-            let may_have_ended = || Self::vtable(cell).call == Call::WSARecv && sys::is_wine();
-            if !taken.is_status() && packet_bytes == 0 && may_have_ended() {
-                word.put_back(taken);
-                Self::wait_for_call(state);
-                taken = word.take_for_certain(|| state.is_in_flight())?;
-                has_ended = !taken.is_status() && Self::has_ended_without_status(cell);
-            }
-            let (status, bytes) = if taken.is_status() {
-                (taken.status(), Self::bytes(cell))
-            } else if has_ended {
-                (STATUS_CANCELLED, 0)
-            } else {
-                // "The status block [...] is not updated until the packet is
-                // removed", and then it is: this is somebody else's packet, or of
-                // an operation that had the cell before
-                // (https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports).
-                word.put_back(taken);
-                return None;
-            };
-            let result = Self::completed(cell, status, bytes);
-            state.complete();
-            Some(result)
-        }
-    }
-
-    /// Waits until the call that starts the operation has returned. As long as its
-    /// thread may have the `Pending`, nobody can tell; a tenth of a second is far
-    /// more than a call takes. On Wine only.
-    #[cold]
-    fn wait_for_call(state: &State) {
-        for _ in 0..100 {
-            if !state.is_tracked_in_flight() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    /// Whether a packet without a status, and of no bytes, is the operation's all
-    /// the same. Wine queues one for a receive that ends together with the thread
-    /// that started it: nothing has been transferred then. Asking cancels an
-    /// operation that goes on, so it is not asked about other packets.
-    ///
-    /// # Safety
-    ///
-    /// The cell is filled, its call has returned, and the caller has taken its
-    /// status word.
-    #[cold]
-    unsafe fn has_ended_without_status(cell: NonNull<Cell>) -> bool {
-        // SAFETY: By the caller's promise.
-        let (handle, call) = unsafe { (Self::handle(cell), Self::vtable(cell).call) };
-        // "If this function cannot find a request to cancel, the return value is 0
-        // (zero), and GetLastError returns ERROR_NOT_FOUND"
-        // (https://learn.microsoft.com/windows/win32/fileio/cancelioex-func).
-        call == Call::WSARecv
-            && sys::cancel(handle, Self::address(cell)) == Ok(false)
-            // SAFETY: As above.
-            && unsafe { cell.as_ref() }.status_word().is_still_taken()
-    }
-
-    /// Lets the payload see that the operation is over with this result, which
-    /// may turn a success into an error, and notes the result.
-    ///
-    /// # Safety
-    ///
-    /// As for [`set_result`](Self::set_result).
-    #[inline]
-    pub unsafe fn completed(cell: NonNull<Cell>, mut status: u32, bytes: u32) -> (u32, u32) {
-        // SAFETY: The kernel has given the cell back, and nobody else has it.
-        unsafe {
-            if let Some(completed) = Self::vtable(cell).completed {
-                completed(cell, &mut status);
-            }
-            Self::set_result(cell, status, bytes);
-            Self::result(cell)
-        }
-    }
-
-    /// Takes what the operation returns, which is its payload once `fill` has
-    /// been called, if nobody else has, and lets the cell go. `fill` is none of
-    /// the program's code, and does not panic.
-    ///
-    /// # Safety
-    ///
-    /// The kernel has given the cell back, which was filled with this table,
-    /// after so many bytes; the context is gone, the completion's part ends
-    /// here, and the payload is, in memory, a `T`.
-    #[inline(always)]
-    pub unsafe fn take_payload_and_leave<T: 'static>(
-        cell: NonNull<Cell>,
-        vtable: &VTable,
-        bytes: u32,
-        fill: impl FnOnce(&mut T),
-    ) -> Option<T> {
-        // SAFETY: The completion holds the cell; if it does so alone, it owns
-        // it, and the payload is its to take.
-        unsafe {
-            let drops = mem::needs_drop::<T>();
-            if !cell.as_ref().state.is_held_by_nobody_but(Holder::Completion, drops) {
-                return Self::take_and_leave(cell, vtable, bytes);
-            }
-            let place = returned_payload::<T>(cell);
-            fill(&mut *place);
-            let payload = place.read();
-            Self::free_emptied(cell);
-            Some(payload)
-        }
-    }
-
-    /// The same for all that an operation may return, which is a `T`.
-    ///
-    /// # Safety
-    ///
-    /// As for [`take_payload_and_leave`](Self::take_payload_and_leave)
-    /// otherwise.
-    #[cold]
-    #[inline(never)]
-    pub unsafe fn take_and_leave<T: 'static>(
-        cell: NonNull<Cell>,
-        vtable: &VTable,
-        bytes: u32,
-    ) -> Option<T> {
-        // SAFETY: The completion holds the cell until it leaves, and the
-        // output is claimed before it is taken.
-        unsafe {
-            let is_ours = cell.as_ref().state.take();
-            let output = if is_ours { take_output(cell, vtable, bytes) } else { None };
-            Self::leave(cell, Holder::Completion);
-            output
-        }
-    }
-
-    /// Lets go of the cell.
-    ///
-    /// # Safety
-    ///
-    /// The holder's part ends here. If it is the last, the operation is over
-    /// and its context gone.
-    #[inline]
-    pub unsafe fn leave(cell: NonNull<Cell>, holder: Holder) {
-        // SAFETY: The holder holds the cell; the last one owns it alone.
-        unsafe {
-            if cell.as_ref().state.leave(holder) {
-                Self::finish(cell);
-            }
-        }
-    }
-
-    /// The same for the completion, which is most often the last.
-    ///
-    /// # Safety
-    ///
-    /// As for [`leave`](Self::leave).
-    #[inline]
-    pub unsafe fn leave_last(cell: NonNull<Cell>) {
-        // SAFETY: As for `leave`.
-        unsafe {
-            if cell.as_ref().state.is_held_by_nobody_but(Holder::Completion, false) {
-                Self::free_emptied(cell);
-            } else {
-                Self::leave(cell, Holder::Completion);
-            }
-        }
-    }
-
-    /// Drops what nobody has taken, and gives the cell back to its slab.
-    ///
-    /// # Safety
-    ///
-    /// The caller was the last holder, and the context is gone.
-    #[cold]
-    unsafe fn finish(cell: NonNull<Cell>) {
-        let mut panic = FirstPanic::none();
-        // SAFETY: The last holder owns the cell alone.
-        unsafe {
-            if !cell.as_ref().state.is_taken() {
-                panic.catch(|| Self::vtable(cell).drop_payload(cell));
-            }
-            Self::free(cell);
-        }
-        panic.resume();
-    }
-
-    /// Gives an empty cell back to its slab.
-    ///
-    /// # Safety
-    ///
-    /// The caller owns the cell alone, and nothing is left in it.
-    pub unsafe fn free(cell: NonNull<Cell>) {
         // SAFETY: By the caller's promise.
         unsafe {
-            Self::spill(cell).shrink();
-            Self::free_emptied(cell);
+            (*self.overlapped.offset.get())[0] = status;
+            self.set_bytes(bytes);
         }
-    }
-
-    /// The same for a cell whose operation took the short way: it has no block
-    /// that is too large to be kept.
-    ///
-    /// # Safety
-    ///
-    /// As for [`free`](Self::free).
-    #[inline]
-    pub unsafe fn free_emptied(cell: NonNull<Cell>) {
-        // SAFETY: By the caller's promise.
-        unsafe { Slab::free(Self::slab(cell), cell) };
     }
 }
 
-/// The status word is the first of the `OVERLAPPED`'s.
-const _: () = assert!(mem::offset_of!(OVERLAPPED, Internal) == 0);
+const _: () = {
+    use OVERLAPPED as Real;
+    assert!(mem::size_of::<Overlapped>() == mem::size_of::<Real>());
+    assert!(mem::align_of::<Overlapped>() == mem::align_of::<Real>());
+    assert!(mem::offset_of!(Overlapped, status) == mem::offset_of!(Real, Internal));
+    assert!(mem::offset_of!(Overlapped, bytes) == mem::offset_of!(Real, InternalHigh));
+    assert!(mem::offset_of!(Overlapped, offset) == mem::offset_of!(Real, Anonymous));
+    assert!(mem::offset_of!(Overlapped, event) == mem::offset_of!(Real, hEvent));
+    assert!(mem::offset_of!(Cell, overlapped) == 0);
+};
 
 /// The header's budget is one cache line, the `OVERLAPPED` included, and the
 /// whole cell's is two.

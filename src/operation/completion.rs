@@ -1,18 +1,19 @@
 //! Operations that are over.
 
-use std::any::TypeId;
+use std::any::{self, TypeId};
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::net::TcpStream;
-use std::ptr::{self, NonNull};
+use std::ptr;
 
-use super::body::{FILLED, ITSELF, VTable, context_place};
-use super::cell::Cell;
-use super::payload::{OperationKind, fill};
+use super::Fills;
+use super::body::{FILLED, VTable, WHOLE, context_place};
+use super::cell::CellRef;
+use super::lend::Lend;
 use crate::error::{Error, Result, completion_error};
 use crate::panics::FirstPanic;
-use crate::sys::Entry;
+use crate::sys::{Entry, OperationKind, Transferred};
 
 /// A completed operation: what [`Iocp::get_completion`](crate::Iocp::get_completion)
 /// returns.
@@ -84,7 +85,7 @@ impl<C> CompletionStatus<C> {
 /// first.
 pub struct Finished {
     /// `None` once the cell has been let go.
-    cell: Option<NonNull<Cell>>,
+    cell: Option<CellRef>,
     vtable: &'static VTable,
     /// How many bytes a read has put into the buffer.
     bytes: u32,
@@ -100,44 +101,78 @@ impl Finished {
     /// What kind of operation it was.
     #[must_use]
     pub fn kind(&self) -> OperationKind {
-        self.vtable.kind
+        self.vtable.facts.kind
     }
 
-    /// The buffer, if it is a `B` and has not been taken yet. After a read it
-    /// contains what was read.
+    /// The operation's [output](crate::Operation::Output), if it is a `T` and has not
+    /// been taken yet. After a read, the buffer contains what was read.
     ///
-    /// Operations of a [scope](crate::Iocp::scope) only borrow theirs, and
+    /// Operations of a [scope](crate::Iocp::scope) only borrow their memory, and
     /// return it from the `Pending` alone.
     #[inline(always)]
-    pub fn take_buffer<B: 'static>(&mut self) -> Option<B> {
+    pub fn take<T: 'static>(&mut self) -> Option<T> {
         let Self { cell: Some(cell), vtable, bytes } = *self else { return None };
-        let is_vector = TypeId::of::<B>() == TypeId::of::<Vec<u8>>();
+        let is_vector = TypeId::of::<T>() == TypeId::of::<Vec<u8>>();
         // SAFETY: The operation is over, its context has been moved out, and it
-        // returns a `B` of this form.
-        let buffer = unsafe {
-            if is_vector && vtable.returns_as::<B, FILLED>() {
+        // returns a `T` of this form.
+        let output = unsafe {
+            if is_vector && vtable.returns_as::<T, FILLED>() {
                 // What most reads are into is filled without a call through
                 // the table.
-                Cell::take_payload_and_leave(cell, vtable, bytes, |vector: &mut B| {
-                    fill(&mut *ptr::from_mut(vector).cast::<Vec<u8>>(), bytes);
+                cell.take_payload_and_leave(vtable, bytes, |vector: &mut T| {
+                    let memory = ptr::from_mut(vector).cast::<Fills<Vec<u8>>>();
+                    (*memory).filled(Transferred::new(bytes));
                 })
-            } else if vtable.returns_as::<B, ITSELF>() {
-                Cell::take_payload_and_leave(cell, vtable, bytes, |_: &mut B| {})
-            } else if vtable.returns::<B>() {
-                Cell::take_and_leave(cell, vtable, bytes)
+            } else if vtable.returns_as::<T, WHOLE>() {
+                cell.take_payload_and_leave(vtable, bytes, |_: &mut T| {})
+            } else if vtable.returns::<T>() {
+                cell.take_and_leave(vtable, bytes)
             } else {
                 return None;
             }
         };
         self.cell = None;
-        buffer
+        output
+    }
+
+    /// The operation's output, as [`take`](Self::take) returns it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput), with a message that says what
+    /// the operation returns, if that is not a `T`, or has been taken already.
+    ///
+    /// ```
+    /// # let port = completion_port::Iocp::new()?;
+    /// # let stream = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let client = std::net::TcpStream::connect(stream.local_addr()?)?;
+    /// # let client = port.add_handle(client, 1)?;
+    /// port.initiate_write(&client, 2, "hello".to_owned())?;
+    /// let mut completion = port.get_completion()?;
+    /// let error = completion.operation.output::<Vec<u8>>().unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "the operation returns alloc::string::String, not alloc::vec::Vec<u8>",
+    /// );
+    /// assert_eq!(completion.operation.output::<String>()?, "hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn output<T: 'static>(&mut self) -> Result<T> {
+        self.take().ok_or_else(|| Error::no_output(self.vtable.output_name, any::type_name::<T>))
+    }
+
+    /// The buffer: [`take`](Self::take), by the name that reads and writes know it
+    /// by.
+    #[inline(always)]
+    pub fn take_buffer<B: 'static>(&mut self) -> Option<B> {
+        self.take()
     }
 
     /// The accepted connection, after a successful
     /// [`initiate_accept`](crate::Iocp::initiate_accept), if it has not been
     /// taken yet.
     pub fn take_accepted(&mut self) -> Option<TcpStream> {
-        self.take_buffer()
+        self.take()
     }
 }
 
@@ -147,7 +182,7 @@ impl Drop for Finished {
         if let Some(cell) = self.cell {
             // SAFETY: The completion's part ends here; its context has been
             // moved out.
-            unsafe { Cell::leave_last(cell) };
+            unsafe { cell.leave_last() };
         }
     }
 }
@@ -162,7 +197,7 @@ impl fmt::Debug for Finished {
 /// drops its context, and its buffer unless a `Pending` is there to take it.
 #[derive(Debug)]
 pub(crate) struct Dequeued<C> {
-    cell: NonNull<Cell>,
+    cell: CellRef,
     status: u32,
     bytes: u32,
     context: PhantomData<C>,
@@ -179,7 +214,7 @@ impl<C> Dequeued<C> {
     /// The operation is over, with this result, and the completion holds its
     /// cell, whose context is a `C`.
     #[inline(always)]
-    pub(super) unsafe fn new(cell: NonNull<Cell>, status: u32, bytes: u32) -> Self {
+    pub(super) unsafe fn new(cell: CellRef, status: u32, bytes: u32) -> Self {
         Self { cell, status, bytes, context: PhantomData }
     }
 
@@ -188,11 +223,11 @@ impl<C> Dequeued<C> {
     #[inline(always)]
     pub(super) fn put_down(self, entry: &mut Entry) {
         let (cell, status, bytes) = self.into_parts();
-        entry.note(cell.as_ptr().cast(), status, bytes);
+        entry.note(cell.as_ptr().as_ptr().cast(), status, bytes);
     }
 
     #[inline(always)]
-    fn into_parts(self) -> (NonNull<Cell>, u32, u32) {
+    fn into_parts(self) -> (CellRef, u32, u32) {
         let Self { cell, status, bytes, .. } = *ManuallyDrop::new(self);
         (cell, status, bytes)
     }
@@ -203,12 +238,12 @@ impl<C> Dequeued<C> {
         let (cell, status, bytes) = self.into_parts();
         // SAFETY: The completion holds the cell, contexts of this port are
         // `C`, and `self` is gone.
-        let (context, vtable) = unsafe { (context_place::<C>(cell).read(), Cell::vtable(cell)) };
+        let (context, vtable) = unsafe { (context_place::<C>(cell).read(), cell.vtable()) };
         CompletionStatus {
             context,
             handle_context: key,
             bytes_transferred: bytes,
-            error_status: completion_error(status, bytes, vtable.call),
+            error_status: completion_error(status, bytes, vtable.facts),
             operation: Finished { cell: Some(cell), vtable, bytes },
         }
     }
@@ -216,24 +251,18 @@ impl<C> Dequeued<C> {
 
 impl<C> Drop for Dequeued<C> {
     fn drop(&mut self) {
-        // SAFETY: While the completion holds the cell, it is filled.
-        let vtable = unsafe { Cell::vtable(self.cell) };
+        let vtable = self.cell.vtable();
         let mut panic = FirstPanic::none();
         // SAFETY: The context has not been moved out, or `self` would be gone.
         panic.catch(|| unsafe { (vtable.drop_context)(self.cell) });
         // SAFETY: The completion's part ends here; its context is gone.
-        panic.catch(|| unsafe { Cell::leave_last(self.cell) });
+        panic.catch(|| unsafe { self.cell.leave_last() });
         panic.resume();
     }
 }
 
 /// The result of a completed operation as a `Pending` sees it.
-///
-/// # Safety
-///
-/// The kernel has given the cell back, and the caller holds it.
-pub(super) unsafe fn outcome(cell: NonNull<Cell>) -> Result<u32, Error> {
-    // SAFETY: By the caller's promise.
-    let ((status, bytes), call) = unsafe { (Cell::result(cell), Cell::vtable(cell).call) };
-    completion_error(status, bytes, call).map(|()| bytes)
+pub(super) fn outcome(cell: CellRef) -> Result<u32, Error> {
+    let ((status, bytes), facts) = (cell.result(), cell.vtable().facts);
+    completion_error(status, bytes, facts).map(|()| bytes)
 }

@@ -4,21 +4,25 @@ use std::marker::PhantomData;
 use std::mem;
 use std::ptr::NonNull;
 
-use super::body::Body;
-use super::cell::Cell;
+use super::body::{AbortOnUnwind, Body};
+use super::cell::CellRef;
 use super::completion::{CompletionStatus, Dequeued};
-use super::payload::{Filled, Payload, Post, Returns};
+use super::definition::{How, Operation, Owned, Post, Types, Way};
+use super::lend::Lend;
+use super::object::Target;
 use super::pending::Pending;
 use super::rule::{self, Failure, Verdict, verdict};
 use super::slab::Slab;
-use super::state::Holder;
+use super::starter::Starter;
+use super::state::LONG_WAY;
 use super::status_word::Taken;
 use crate::error::{
-    Call, Error, Misuse, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED,
-    STATUS_END_OF_FILE, is_error,
+    Error, Misuse, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, is_error, refusal,
 };
 use crate::panics::{FirstPanic, IfItPanics};
-use crate::sys::{self, Answer, Handle, Landing, LentOverlapped, LentRegion, Packet, Port};
+use crate::sys::{
+    self, Answer, Cause, Errors, Facts, Handle, InPlace, Landing, Packet, Port, Transferred,
+};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
 #[derive(Debug)]
@@ -35,45 +39,33 @@ unsafe impl<C: Send> Sync for Cells<C> {}
 
 /// A cell that a packet may be of.
 pub(crate) struct Found<C> {
-    cell: NonNull<Cell>,
+    cell: CellRef,
     contexts: PhantomData<fn() -> C>,
 }
 
-/// What an operation is started on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Target {
-    pub handle: Handle,
-    /// The completion key of the handle.
-    pub key: usize,
-    /// Where in a file; 0 for everything else.
-    pub offset: u64,
-    /// Whether the handle skips the packets of inline successes.
-    pub skips: bool,
-}
-
 /// An operation after the call that starts it.
-pub(crate) enum Launched<C, P: Payload> {
+pub(crate) enum Launched<C, O: Operation, W> {
     /// A packet will come.
-    InFlight(Pending<P::Output>),
+    InFlight(Pending<O::Output>),
     /// It is over, and no packet will come.
-    Unqueued(Unqueued<C, P>),
+    Unqueued(Unqueued<C, O, W>),
     /// The call has failed, and no packet will come.
-    Refused(Refused<C, P>),
+    Refused(Refused<C, O, W>),
 }
 
 /// An operation that finished within the call, without a packet.
-pub(crate) struct Unqueued<C, P> {
-    cell: NonNull<Cell>,
+pub(crate) struct Unqueued<C, O, W> {
+    cell: CellRef,
     status: u32,
     bytes: u32,
-    types: PhantomData<fn() -> (C, P)>,
+    types: Types<C, O, W>,
 }
 
 /// An operation that could not be started, or was over with the call.
-pub(crate) struct Refused<C, P> {
-    cell: NonNull<Cell>,
+pub(crate) struct Refused<C, O, W> {
+    cell: CellRef,
     code: u32,
-    types: PhantomData<fn() -> (C, P)>,
+    types: Types<C, O, W>,
 }
 
 impl<C> Cells<C> {
@@ -86,58 +78,73 @@ impl<C> Cells<C> {
         unsafe { self.slab.as_ref() }
     }
 
-    /// Puts context and payload into a cell, lends it to the kernel, and makes
+    /// Puts context and memory into a cell, lends it to the kernel, and makes
     /// the call. They come back if there is no cell.
-    ///
-    /// `scoped`: the operation belongs to a scope, which holds the cell too.
-    /// `admit` is asked last of all, because the payload runs code of the
-    /// program's that may change the answer.
+    /// `admit` is asked last of all, because the memory runs code of the program's
+    /// that may change the answer.
     #[inline(always)]
-    pub fn launch<P: Payload>(
+    pub fn launch<O: Operation, W: Way<O>>(
         &self,
         target: Target,
-        scoped: bool,
         context: C,
-        payload: P,
+        (arguments, memory): (O::Arguments, O::Memory),
         admit: impl Fn() -> Result<(), &'static Misuse>,
-        call: impl FnOnce(&LentRegion, LentOverlapped) -> Answer,
-    ) -> Result<Launched<C, P>, Rejected<(C, P::Given)>> {
+    ) -> Result<Launched<C, O, W>, Rejected<(C, O::Memory)>> {
+        let target = Target { is_socket: W::SOCKET, ..target };
+        self.launch_with(target, context, memory, admit, |lent, cell| {
+            let holders = Body::<C, O, W>::HOLDERS;
+            // SAFETY: The cell is filled, and ours until the starter gives it away.
+            let starter = unsafe { Starter::new(target, W::FACTS, cell, holders) };
+            O::start(arguments, lent, starter).answer()
+        })
+    }
+
+    #[inline(always)]
+    fn launch_with<O: Operation, W: Way<O>>(
+        &self,
+        target: Target,
+        context: C,
+        memory: O::Memory,
+        admit: impl Fn() -> Result<(), &'static Misuse>,
+        call: impl FnOnce(<O::Memory as Lend>::Lent, CellRef) -> Result<Answer, Cause>,
+    ) -> Result<Launched<C, O, W>, Rejected<(C, O::Memory)>> {
         let cell = match self.slab().allocate() {
             Ok(cell) => cell,
             Err(error) => {
                 let error = admit().map_or_else(Error::misuse, |()| error);
-                return Err(Rejected { error, returned: (context, payload.give_back()) });
+                return Err(Rejected { error, returned: (context, memory) });
             }
         };
         // SAFETY: The cell was just allocated: it is ours until the call, and
         // empty.
         let place = unsafe {
-            Cell::set_handle(cell, target.handle);
-            Cell::renew(cell, target.offset);
-            Body::place(cell, context, payload)
+            cell.set_handle(target.handle);
+            cell.status_word().renew();
+            Body::<C, O, W>::place(cell, context, memory)
         };
         // SAFETY: Ours, and filled with these types.
-        let panicked = IfItPanics(|| unsafe { drop_placed::<C, P>(cell) });
-        // SAFETY: Placed there.
-        let (start, length) = unsafe { (*place).region() };
+        let panicked = IfItPanics(|| unsafe { drop_placed::<C, O, W>(cell) });
+        // SAFETY: The memory is at its final place, and is not moved, borrowed or
+        // dropped before the operation is over.
+        let (lent, has_room) = unsafe {
+            let memory = &mut *place;
+            // Without room, a read waits for data on a stream, and then reports the end.
+            let has_room = !W::FACTS.fills || memory.room() > 0;
+            (memory.lend(&InPlace::new()), has_room)
+        };
         mem::forget(panicked);
-        // SAFETY: The payload is at its final place, and vouches for the
-        // region until it is moved, which happens after the operation.
-        let region = unsafe { LentRegion::new(start, length) };
-        let others = Holder::Pending as u32
-            | if scoped { Holder::Scope as u32 } else { 0 }
-            | Body::<C, P>::TRAITS;
-        // SAFETY: Ours until the call.
-        unsafe { cell.as_ref() }.state.begin(others);
-        if let Err(misuse) = admit() {
-            let code = sys::code_of(misuse);
-            return Ok(Launched::Refused(Refused { cell, code, types: PhantomData }));
+        let admitted = admit().and(if has_room { Ok(()) } else { Err(&refusal::NO_ROOM) });
+        if let Err(misuse) = admitted {
+            return Err(not_called::<C, O, W>(cell, Cause::Misuse(misuse)));
         }
-        // Given away from here on: the packet can be dequeued by another
-        // thread before the call returns.
-        // SAFETY: Filled and given to the kernel, for this call only.
-        let overlapped = unsafe { Cell::lend(cell) };
-        Ok(match verdict(call(&region, overlapped), target.skips) {
+        let unwinds = AbortOnUnwind;
+        let answer = call(lent, cell);
+        mem::forget(unwinds);
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(cause) => return Err(not_called::<C, O, W>(cell, cause)),
+        };
+        Ok(match verdict(answer, target.skips) {
             Verdict::PacketComes => Launched::InFlight(Pending::new(cell)),
             Verdict::Finished { bytes } => {
                 Launched::Unqueued(Unqueued { cell, status: 0, bytes, types: PhantomData })
@@ -157,13 +164,13 @@ impl<C> Cells<C> {
         };
         // SAFETY: The cell was just allocated: it is ours, and empty.
         unsafe {
-            Cell::set_handle(cell, Handle::NONE);
-            Cell::set_bytes(cell, bytes);
-            Body::place(cell, context, Post);
-            cell.as_ref().state.begin(Body::<C, Post>::TRAITS);
-            cell.as_ref().status_word().write(0);
+            cell.set_handle(Handle::NONE);
+            cell.set_bytes(bytes);
+            Body::<C, Post, Owned<false>>::place(cell, context, ());
+            cell.state.begin(Body::<C, Post, Owned<false>>::TRAITS);
+            cell.status_word().write(0);
         }
-        match port.post(key, bytes, Cell::address(cell)) {
+        match port.post(key, bytes, cell.address()) {
             Ok(()) => Ok(()),
             Err(error) => Self::not_posted(cell, error),
         }
@@ -172,11 +179,11 @@ impl<C> Cells<C> {
     /// Gives back the context of a packet that could not be posted.
     #[cold]
     #[inline(never)]
-    fn not_posted(cell: NonNull<Cell>, error: Error) -> Result<(), Rejected<C>> {
+    fn not_posted(cell: CellRef, error: Error) -> Result<(), Rejected<C>> {
         // SAFETY: Nothing was posted, so the cell is still as it was begun,
         // unless somebody has forged its packet.
-        match unsafe { take_back(cell) } {
-            Some((returned, Post)) => Err(Rejected { error, returned }),
+        match unsafe { take_back::<C, Post, Owned<false>>(cell) } {
+            Some((returned, ())) => Err(Rejected { error, returned }),
             None => Ok(()),
         }
     }
@@ -205,8 +212,7 @@ impl<C> Cells<C> {
     /// Whether a packet with this address is of an operation whose scope waits
     /// for it.
     pub fn is_awaited_by_scope(&self, overlapped: usize) -> bool {
-        // SAFETY: Cells that have been used are initialised.
-        self.slab().find(overlapped).is_some_and(|cell| unsafe { cell.as_ref() }.state.is_ending())
+        self.slab().find(overlapped).is_some_and(|cell| cell.state.is_ending())
     }
 
     /// Whether a packet with this address is one that should not have come, and
@@ -227,13 +233,12 @@ impl<C> Cells<C> {
         self.slab()
             .all_in_flight()
             .map(|cell| {
-                // SAFETY: A cell in flight is filled. Its handle may be closed,
-                // even be another object's by now: then no operation with this
-                // OVERLAPPED is found there.
-                let handle = unsafe { Cell::handle(cell) };
+                // The handle may be closed, even be another object's by now: then no
+                // operation with this OVERLAPPED is found there.
+                let handle = cell.handle();
                 if handle.is_plausible() {
                     // A failure leaves the operation as it is.
-                    let _ = sys::cancel(handle, Cell::address(cell));
+                    let _ = sys::cancel(handle, cell.address());
                 }
             })
             .count()
@@ -252,13 +257,13 @@ impl<C> Found<C> {
         // status ends the operation, and the status is the proof that the kernel
         // has given the cell back. Its part is the completion's then.
         unsafe {
-            let Cell { state, .. } = self.cell.as_ref();
-            let taken = self.cell.as_ref().status_word().take();
+            let state = &self.cell.state;
+            let taken = self.cell.status_word().take();
             if !state.is_alone_in_flight() {
                 return Err(taken);
             }
             if taken.is_success() {
-                let bytes = Cell::bytes(self.cell);
+                let bytes = self.cell.bytes();
                 state.complete_alone();
                 return Ok(then(Dequeued::new(self.cell, 0, bytes)));
             }
@@ -278,8 +283,8 @@ impl<C> Found<C> {
     pub fn claim(self, taken: Taken, packet_bytes: u32) -> Option<Dequeued<C>> {
         // SAFETY: As above.
         unsafe {
-            self.cell.as_ref().status_word().put_back(taken);
-            let (status, bytes) = Cell::claim(self.cell, packet_bytes)?;
+            self.cell.status_word().put_back(taken);
+            let (status, bytes) = self.cell.claim(packet_bytes)?;
             Some(Dequeued::new(self.cell, status, bytes))
         }
     }
@@ -293,7 +298,7 @@ impl<C> Drop for Cells<C> {
     }
 }
 
-impl<C, P: Payload> Launched<C, P> {
+impl<C, O: Operation, W: Way<O>> Launched<C, O, W> {
     /// The operation in flight: if it is over, its completion is sent through
     /// the port after all.
     #[inline(always)]
@@ -302,7 +307,7 @@ impl<C, P: Payload> Launched<C, P> {
         cells: &Cells<C>,
         port: &Port,
         key: usize,
-    ) -> Result<Pending<P::Output>, Rejected<(C, P::Given)>> {
+    ) -> Result<Pending<O::Output>, Rejected<(C, O::Memory)>> {
         // What the cold parts take and return fits into registers, so that the
         // common result stays there too.
         let mut rejected = None;
@@ -310,7 +315,7 @@ impl<C, P: Payload> Launched<C, P> {
             Self::InFlight(pending) => return Ok(pending),
             Self::Unqueued(done) => done.send(port, key, &mut rejected),
             Self::Refused(Refused { cell, code, .. }) => {
-                Refused::<C, P>::send(cell, code, cells, port, key, &mut rejected)
+                Refused::<C, O, W>::send(cell, code, cells, port, key, &mut rejected)
             }
         };
         match (pending, rejected) {
@@ -321,23 +326,23 @@ impl<C, P: Payload> Launched<C, P> {
     }
 }
 
-impl<C, P: Payload> Unqueued<C, P> {
+impl<C, O: Operation, W: Way<O>> Unqueued<C, O, W> {
     /// The completion, for the caller of the call itself.
     #[inline]
-    pub fn complete(self, key: usize) -> Result<CompletionStatus<C>, Pending<P::Output>> {
+    pub fn complete(self, key: usize) -> Result<CompletionStatus<C>, Pending<O::Output>> {
         let Self { cell, status, bytes, .. } = self;
         // SAFETY: The `Pending`'s part is still ours. With the status taken, the
         // cell is ours alone, and the result is the call's: "the kernel may leave
         // the OVERLAPPED in the pending state if an I/O completes inline".
         let operation = unsafe {
-            let Cell { state, .. } = cell.as_ref();
-            let word = cell.as_ref().status_word();
+            let state = &cell.state;
+            let word = cell.status_word();
             if word.take_for_certain(|| state.is_in_flight()).is_none() {
                 return Err(Pending::new(cell));
             }
             let (status, bytes) = match (status, bytes) {
-                (0, bytes) if !P::SEES_COMPLETION => (0, bytes),
-                (status, bytes) => Cell::completed(cell, status, bytes),
+                (0, bytes) if Body::<C, O, W>::TRAITS & LONG_WAY == 0 => (0, bytes),
+                (status, bytes) => cell.completed(status, bytes),
             };
             state.complete_at_once();
             Dequeued::new(cell, status, bytes)
@@ -353,53 +358,53 @@ impl<C, P: Payload> Unqueued<C, P> {
         self,
         port: &Port,
         key: usize,
-        rejected: &mut Option<Rejected<(C, P::Given)>>,
-    ) -> Option<Pending<P::Output>> {
+        rejected: &mut Option<Rejected<(C, O::Memory)>>,
+    ) -> Option<Pending<O::Output>> {
         let Rejected { error, returned: Self { cell, .. } } = match self.post(port, key) {
             Ok(pending) => return Some(pending),
             Err(not_posted) => not_posted,
         };
         // SAFETY: Begun, not posted, and filled with these types.
-        let Some((context, payload)) = (unsafe { take_back::<C, P>(cell) }) else {
+        let Some(returned) = (unsafe { take_back::<C, O, W>(cell) }) else {
             return Some(Pending::new(cell));
         };
-        *rejected = Some(Rejected { error, returned: (context, payload.give_back()) });
+        *rejected = Some(Rejected { error, returned });
         None
     }
 
     /// Sends the completion through the port after all, like any other.
     #[cold]
-    pub fn post(self, port: &Port, key: usize) -> Result<Pending<P::Output>, Rejected<Self>> {
+    pub fn post(self, port: &Port, key: usize) -> Result<Pending<O::Output>, Rejected<Self>> {
         let Self { cell, status, bytes, .. } = self;
         // SAFETY: The `Pending`'s part is still ours; withdrawn, so is the cell.
         unsafe {
             let Some((others, _)) = withdraw(cell) else { return Ok(Pending::new(cell)) };
-            Cell::set_bytes(cell, bytes);
+            cell.set_bytes(bytes);
             // Held as before the call, by the kernel, for which the port stands in
             // here, and by the `Pending`.
-            cell.as_ref().state.begin(others);
-            cell.as_ref().status_word().write(status);
+            cell.state.begin(others);
+            cell.status_word().write(status);
         }
-        match port.post(key, bytes, Cell::address(cell)) {
+        match port.post(key, bytes, cell.address()) {
             Ok(()) => Ok(Pending::new(cell)),
             Err(error) => Err(Rejected { error, returned: self }),
         }
     }
 }
 
-impl<C, P: Payload> Refused<C, P> {
+impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
     /// As [`settle`](Self::settle), and what gets a completion gets it through
     /// the port.
     #[cold]
     #[inline(never)]
     fn send(
-        cell: NonNull<Cell>,
+        cell: CellRef,
         code: u32,
         cells: &Cells<C>,
         port: &Port,
         key: usize,
-        rejected: &mut Option<Rejected<(C, P::Given)>>,
-    ) -> Option<Pending<P::Output>> {
+        rejected: &mut Option<Rejected<(C, O::Memory)>>,
+    ) -> Option<Pending<O::Output>> {
         let refused = Self { cell, code, types: PhantomData };
         let settled = refused.settle(cells, port, false);
         match settled.and_then(|launched| launched.into_pending(cells, port, key)) {
@@ -418,15 +423,13 @@ impl<C, P: Payload> Refused<C, P> {
         cells: &Cells<C>,
         port: &Port,
         skips: bool,
-    ) -> Result<Launched<C, P>, Rejected<(C, P::Given)>> {
+    ) -> Result<Launched<C, O, W>, Rejected<(C, O::Memory)>> {
         let Self { cell, code, .. } = self;
-        let failure = rule::failure(code, P::CALL, sys::last_status());
-        let misuse = sys::misuse_of(code);
+        let failure = rule::failure(code, W::FACTS, sys::last_status());
         let warned = failure == Failure::Warned;
         let is_done = |word: Taken| warned && word.is_status() && !is_error(word.status());
         // SAFETY: The `Pending`'s part is still ours.
-        let withdrawn = unsafe { withdraw_unless(cell, |word| is_done(word) && !skips) };
-        let Some((others, word)) = withdrawn else {
+        let Some((others, word)) = withdraw_unless(cell, |word| is_done(word) && !skips) else {
             // A packet comes, or has come all the same and somebody has it.
             return Ok(Launched::InFlight(Pending::new(cell)));
         };
@@ -434,127 +437,99 @@ impl<C, P: Payload> Refused<C, P> {
         // types.
         let result = unsafe {
             match failure {
-                Failure::AtEnd => Some((STATUS_END_OF_FILE, 0)),
-                Failure::Warned if is_done(word) => Some((word.status(), Cell::bytes(cell))),
+                Failure::Over { status } => Some((status, 0)),
+                Failure::Warned if is_done(word) => Some((word.status(), cell.bytes())),
                 // "The buffer is filled with the first part of the datagram"
                 // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
-                Failure::Warned if P::CALL == Call::WSARecv && is_datagram(cell) => {
-                    let (_, length) = Self::run(cell, P::region);
-                    Some((STATUS_BUFFER_OVERFLOW, LentRegion::cut(length)))
+                Failure::Warned if W::FACTS.is_receive() && is_datagram(cell.handle()) => {
+                    Some((STATUS_BUFFER_OVERFLOW, Self::run(cell, Lend::room)))
                 }
                 Failure::Warned | Failure::NotStarted => None,
             }
         };
-        if let (Some((_, bytes)), Returns::ItselfFilled(fill)) = (result, P::RETURNS) {
+        if let (Some((_, bytes)), How::Filled(_) | How::Converted(_)) = (result, O::FINISH.0) {
             // Before it is moved, after which its range may be another.
             // SAFETY: As above; the operation has put so many bytes there.
-            unsafe { Self::run(cell, |payload| fill(payload, bytes)) };
+            unsafe { Self::run(cell, |memory| memory.filled(Transferred::new(bytes))) };
         }
         // SAFETY: As above.
-        let ((context, payload), handle) =
-            unsafe { (Body::<C, P>::remove(cell), Cell::handle(cell)) };
-        if warned || misuse.is_none() && may_leave_a_packet(P::CALL, handle) {
+        let ((context, memory), handle) = unsafe { (Body::<C, O, W>::remove(cell), cell.handle()) };
+        if warned || may_leave_a_packet(W::FACTS, handle) {
             quarantine(cell, port);
         } else {
             // SAFETY: Ours alone, and empty.
             unsafe {
-                cell.as_ref().state.free();
-                Cell::free(cell);
+                cell.state.free();
+                cell.free();
             }
         }
         let Some((status, bytes)) = result else {
-            let error = misuse.map_or_else(|| Error::os(P::CALL, code), Error::misuse);
-            return Err(Rejected { error, returned: (context, payload.give_back()) });
+            let returned = (context, memory);
+            return Err(Rejected { error: Error::os(W::FACTS, code), returned });
         };
         let cell = match cells.slab().allocate() {
             Ok(cell) => cell,
-            Err(error) => return Err(Rejected { error, returned: (context, payload.give_back()) }),
+            Err(error) => return Err(Rejected { error, returned: (context, memory) }),
         };
         // SAFETY: The cell is new; no packet will come for it, unless it is posted.
         unsafe {
-            Cell::set_handle(cell, Handle::NONE);
-            Cell::renew(cell, 0);
-            Body::place(cell, context, Filled(payload));
-            cell.as_ref().state.begin(others);
+            cell.set_handle(Handle::NONE);
+            cell.status_word().renew();
+            Body::<C, O, W::Filled>::place(cell, context, memory);
+            cell.state.begin(others);
         }
         Ok(Launched::Unqueued(Unqueued { cell, status, bytes, types: PhantomData }))
     }
 
-    /// Runs code of the payload's. If it panics, both parts are dropped, and the
-    /// cell is free.
+    /// Runs code of the memory's. If it panics, both parts are dropped, and the cell
+    /// is free.
     ///
     /// # Safety
     ///
     /// The cell is the caller's alone, and filled with these types.
-    unsafe fn run<T>(cell: NonNull<Cell>, code: impl FnOnce(&mut P) -> T) -> T {
+    unsafe fn run<T>(cell: CellRef, code: impl FnOnce(&mut O::Memory) -> T) -> T {
         // SAFETY: By the caller's promise.
-        let lost = IfItPanics(|| unsafe { drop_placed::<C, P>(cell) });
+        let lost = IfItPanics(|| unsafe { drop_placed::<C, O, W>(cell) });
         // SAFETY: As above.
-        let result = code(unsafe { &mut *Body::<C, P>::payload_place(cell) });
+        let result = code(unsafe { &mut *Body::<C, O, W>::payload_place(cell) });
         mem::forget(lost);
         result
     }
 }
 
-/// Whether the operation is on a datagram socket.
-///
-/// # Safety
-///
-/// The cell is filled.
-unsafe fn is_datagram(cell: NonNull<Cell>) -> bool {
-    // SAFETY: By the caller's promise.
-    let handle = unsafe { Cell::handle(cell) };
+/// Whether a handle is of a datagram socket.
+fn is_datagram(handle: Handle) -> bool {
     sys::socket_traits(handle).is_some_and(|socket| !socket.is_stream)
 }
 
-/// Whether a packet may come although the call has failed at once with an
-/// error. On Windows none does. Wine queues one for reads and writes of
-/// Unix files and devices that it fails once it has tried them: `NtReadFile` and
-/// `NtWriteFile` in
-/// <https://gitlab.winehq.org/wine/wine/-/blob/wine-10.0/dlls/ntdll/unix/file.c>.
-/// Named pipes are its server's, which queues none.
-fn may_leave_a_packet(call: Call, handle: Handle) -> bool {
-    matches!(call, Call::ReadFile | Call::WriteFile)
-        && sys::is_wine()
-        && sys::has_messages(handle).is_none()
-}
-
-/// Drops what an operation was to be started with.
-///
-/// # Safety
-///
-/// As for [`empty`].
+/// Gives back what an operation was to be started with for which no call was made:
+/// the cell has never been the kernel's.
 #[cold]
 #[inline(never)]
-unsafe fn drop_placed<C, P: Payload>(cell: NonNull<Cell>) {
-    // SAFETY: By the caller's promise.
-    let (context, payload) = unsafe { empty::<C, P>(cell) };
-    let mut panic = FirstPanic::none();
-    panic.catch(|| drop(context));
-    panic.catch(|| drop(payload));
-    panic.resume();
+fn not_called<C, O: Operation, W: Way<O>>(cell: CellRef, cause: Cause) -> Rejected<(C, O::Memory)> {
+    // SAFETY: The cell is ours alone, and filled with these types.
+    let returned = unsafe { take_out::<C, O, W>(cell) };
+    Rejected { error: cause.into(), returned }
 }
 
-/// Empties and frees a cell.
-///
-/// # Safety
-///
-/// The cell is the caller's alone, and filled with these types.
-unsafe fn empty<C, P: Payload>(cell: NonNull<Cell>) -> (C, P) {
-    // SAFETY: By the caller's promise.
-    unsafe {
-        let parts = Body::remove(cell);
-        cell.as_ref().state.free();
-        Cell::free(cell);
-        parts
+/// Whether a packet may come although the call has failed at once with an
+/// error. On Windows none does, of functions that are known. Wine queues one for reads
+/// and writes of Unix files and devices that it fails once it has tried them:
+/// `NtReadFile` and `NtWriteFile` in
+/// <https://gitlab.winehq.org/wine/wine/-/blob/wine-10.0/dlls/ntdll/unix/file.c>.
+/// Named pipes are its server's, which queues none.
+fn may_leave_a_packet(facts: &'static Facts, handle: Handle) -> bool {
+    match facts.errors {
+        Errors::AllBut(_) => false,
+        Errors::AllButDeviceWarnings => sys::is_wine() && sys::has_messages(handle).is_none(),
+        Errors::Unknown => true,
     }
 }
 
 /// Keeps a cell that was withdrawn and emptied from being used, until all
 /// packets that are queued by now have been dequeued: one may be for it.
-fn quarantine(cell: NonNull<Cell>, port: &Port) {
-    // SAFETY: The slab keeps the cell.
-    unsafe { cell.as_ref() }.state.abandon();
+fn quarantine(cell: CellRef, port: &Port) {
+    cell.state.abandon();
     // Without this packet it stays there, until the port ends.
     let _ = port.post(0, 0, Slab::release_marker(cell));
 }
@@ -562,26 +537,16 @@ fn quarantine(cell: NonNull<Cell>, port: &Port) {
 /// Takes a cell that was begun back from all its holders, unless a packet has
 /// come for it all the same and somebody has it: what it was begun with, and
 /// what its status word said.
-///
-/// # Safety
-///
-/// A part in the cell is the caller's.
-unsafe fn withdraw(cell: NonNull<Cell>) -> Option<(u32, Taken)> {
-    // SAFETY: By the caller's promise.
-    unsafe { withdraw_unless(cell, |_| false) }
+fn withdraw(cell: CellRef) -> Option<(u32, Taken)> {
+    withdraw_unless(cell, |_| false)
 }
 
 /// The same, unless a look at the status word says that a packet comes.
-///
-/// # Safety
-///
-/// As for [`withdraw`].
-unsafe fn withdraw_unless(
-    cell: NonNull<Cell>,
+fn withdraw_unless(
+    cell: CellRef,
     packet_comes: impl FnOnce(Taken) -> bool,
 ) -> Option<(u32, Taken)> {
-    // SAFETY: By the caller's promise.
-    let (state, word) = unsafe { (&cell.as_ref().state, cell.as_ref().status_word()) };
+    let (state, word) = (&cell.state, cell.status_word());
     let taken = word.take_for_certain(|| state.is_in_flight())?;
     if packet_comes(taken) {
         word.put_back(taken);
@@ -598,13 +563,45 @@ unsafe fn withdraw_unless(
 /// The caller filled the cell with these types, and a part in it is the
 /// caller's.
 #[cold]
-unsafe fn take_back<C, P: Payload>(cell: NonNull<Cell>) -> Option<(C, P)> {
+unsafe fn take_back<C, O: Operation, W: Way<O>>(cell: CellRef) -> Option<(C, O::Memory)> {
     // SAFETY: By the caller's promise; withdrawn, the cell is the caller's
     // alone.
     unsafe {
         withdraw(cell)?;
-        Some(empty(cell))
+        Some(take_out::<C, O, W>(cell))
     }
+}
+
+/// Empties and frees a cell.
+///
+/// # Safety
+///
+/// The caller owns the cell alone, and filled it with these types.
+#[cold]
+unsafe fn take_out<C, O: Operation, W: Way<O>>(cell: CellRef) -> (C, O::Memory) {
+    // SAFETY: By the caller's promise.
+    unsafe {
+        let parts = Body::<C, O, W>::remove(cell);
+        cell.state.free();
+        cell.free();
+        parts
+    }
+}
+
+/// Drops what an operation was to be started with, whose memory has panicked.
+///
+/// # Safety
+///
+/// As for [`take_out`].
+#[cold]
+#[inline(never)]
+unsafe fn drop_placed<C, O: Operation, W: Way<O>>(cell: CellRef) {
+    // SAFETY: By the caller's promise.
+    let (context, memory) = unsafe { take_out::<C, O, W>(cell) };
+    let mut panic = FirstPanic::none();
+    panic.catch(|| drop(context));
+    panic.catch(|| drop(memory));
+    panic.resume();
 }
 
 #[cfg(test)]
@@ -614,57 +611,109 @@ mod tests {
 
     use windows_sys::Win32::Foundation::{ERROR_INVALID_HANDLE, ERROR_IO_PENDING};
 
-    use super::super::payload::{OperationKind, Returns};
+    use super::super::definition::Finish;
+    use super::super::lend::Keeps;
+    use super::super::object::Object;
+    use super::super::starter::Submitted;
     use super::*;
     use crate::error::{STATUS_CANCELLED, STATUS_PENDING};
+    use crate::sys::FactsOn;
 
-    /// Does this when it sees its completion, which has that status.
+    /// Does this when it sees that it has succeeded, and ends with that status.
     struct Watching<F>(F);
 
-    // SAFETY: There is no memory.
-    unsafe impl<F: FnMut(&mut u32)> Payload for Watching<F> {
+    impl<F: Fn() -> u32> Operation for Watching<F> {
+        const FACTS: FactsOn =
+            FactsOn::Either { sockets: Facts::ConnectEx, handles: Facts::ConnectEx };
+        const FINISH: Finish<Self> = Finish::with(|_, _| None);
+        type On = ();
+        type Memory = Unchecked<F>;
+        type Arguments = ();
         type Output = ();
-        type Given = ();
-        const CALL: Call = Call::ConnectEx;
-        const KIND: OperationKind = OperationKind::Connect;
-        const RETURNS: Returns<Self> = Returns::Made(|_, _| None);
-        const SEES_COMPLETION: bool = true;
 
-        fn give_back(self) {}
-
-        fn completed(&mut self, status: &mut u32) {
-            (self.0)(status);
+        fn split(self, _: &Object<'_>) -> Result<((), Unchecked<F>), (Error, Unchecked<F>)> {
+            Ok(((), Unchecked(Keeps(self.0))))
         }
+
+        fn start((): (), (): (), _: Starter<'_, Self>) -> Submitted<'_> {
+            unreachable!("there is no kernel")
+        }
+
+        const SUCCEEDED: Option<fn(&Unchecked<F>) -> Result<(), u32>> =
+            Some(|watching| match (watching.0.0)() {
+                0 => Ok(()),
+                status => Err(status),
+            });
+    }
+
+    /// Of one thread.
+    struct Unchecked<F>(Keeps<F>);
+
+    // SAFETY: The tests have one thread.
+    unsafe impl<F> Send for Unchecked<F> {}
+
+    // SAFETY: Nothing is lent.
+    unsafe impl<F> Lend for Unchecked<F> {
+        type Lent = ();
+
+        fn lend(&mut self, _: &InPlace) {}
+    }
+
+    const fn nothing(skips: bool) -> Target {
+        Target { handle: Handle::NONE, is_socket: false, skips, longest_message: 0 }
+    }
+
+    /// As a starter does.
+    fn begin<C, O: Operation<Output: 'static>>(cell: CellRef) {
+        // SAFETY: The tests fill the cell.
+        cell.state.begin(Body::<C, O, Owned<false>>::HOLDERS);
+    }
+
+    fn launch<C, F: Fn() -> u32>(
+        cells: &Cells<C>,
+        target: Target,
+        context: C,
+        operation: Watching<F>,
+        call: impl FnOnce() -> Answer,
+    ) -> Result<Launched<C, Watching<F>, Owned<false>>, Rejected<(C, Unchecked<F>)>> {
+        cells.launch_with(
+            target,
+            context,
+            Unchecked(Keeps(operation.0)),
+            || Ok(()),
+            |(), cell| {
+                begin::<C, Watching<F>>(cell);
+                Ok(call())
+            },
+        )
     }
 
     /// Ends an operation in the kernel's place.
-    fn end(cell: NonNull<Cell>, status: u32) {
+    fn end(cell: CellRef, status: u32) {
         // SAFETY: The kernel knows nothing of the operation.
         unsafe {
-            Cell::set_bytes(cell, 0);
-            cell.as_ref().status_word().write(status);
+            cell.set_bytes(0);
+            cell.status_word().write(status);
         }
     }
 
-    fn packet_of(cell: NonNull<Cell>) -> Packet {
-        Packet { overlapped: Cell::address(cell), key: 0, bytes: 0 }
+    fn packet_of(cell: CellRef) -> Packet {
+        Packet { overlapped: cell.address(), key: 0, bytes: 0 }
     }
 
     #[test]
     fn an_operation_is_pending_until_the_kernel_says_otherwise() {
         let cells = Cells::<()>::reserve(1).unwrap();
-        let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
-        let call = |_: &LentRegion, _| {
+        let target = nothing(false);
+        let launched = launch(&cells, target, (), Watching(|| 0), || {
             let cell = cells.slab().all_in_flight().next().unwrap();
             // SAFETY: There is no kernel.
-            let word = unsafe { cell.as_ref() }.status_word();
+            let word = cell.status_word();
             let taken = word.take();
             assert_eq!(taken.status(), STATUS_PENDING);
             word.put_back(taken);
             Answer::Code(ERROR_INVALID_HANDLE)
-        };
-        let watching = Watching(|_: &mut u32| ());
-        let launched = cells.launch(target, false, (), watching, || Ok(()), call);
+        });
         let Ok(Launched::Refused(refused)) = launched else { panic!("it is refused") };
         let port = Port::create(0).unwrap();
         assert!(refused.settle(&cells, &port, false).is_err());
@@ -676,31 +725,27 @@ mod tests {
         let cell = cells.slab().allocate().unwrap();
         // SAFETY: The cell is ours.
         unsafe {
-            Cell::set_result(cell, STATUS_CANCELLED, 50);
-            assert_eq!(Cell::result(cell), (STATUS_CANCELLED, 0));
-            Cell::free(cell);
+            cell.set_result(STATUS_CANCELLED, 50);
+            assert_eq!(cell.result(), (STATUS_CANCELLED, 0));
+            cell.free();
         }
     }
 
     #[test]
     fn a_payload_sees_its_completion_though_nobody_tracks_the_operation() {
         let cells = Cells::reserve(1).unwrap();
-        let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
+        let target = nothing(false);
         let seen = Counter::new(0);
-        let watching = Watching(|_: &mut u32| seen.set(seen.get() + 1));
-        let launched = cells.launch(
-            target,
-            false,
-            7,
-            watching,
-            || Ok(()),
-            |_, _| Answer::Code(ERROR_IO_PENDING),
-        );
+        let watching = Watching(|| {
+            seen.set(seen.get() + 1);
+            0
+        });
+        let launched = launch(&cells, target, 7, watching, || Answer::Code(ERROR_IO_PENDING));
         assert!(matches!(launched, Ok(Launched::InFlight(_))));
         drop(launched);
         let cell = cells.slab().all_in_flight().next().unwrap();
         end(cell, 0);
-        let address = Cell::address(cell);
+        let address = cell.address();
         let found = cells.find(address).expect("it is one of ours");
         let taken = found.claim_alone(drop).expect_err("it takes the long way");
         let dequeued = found.claim(taken, 0).expect("it is in flight");
@@ -711,12 +756,11 @@ mod tests {
     #[test]
     fn a_payload_may_turn_a_success_into_an_error_at_once_and_later() {
         let cells = Cells::reserve(1).unwrap();
-        let failing = || Watching(|status: &mut u32| *status = STATUS_CANCELLED);
+        let failing = || Watching(|| STATUS_CANCELLED);
         for skips in [false, true] {
-            let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips };
+            let target = nothing(skips);
             let answer = if skips { Answer::Finished(0) } else { Answer::Code(ERROR_IO_PENDING) };
-            let launched = cells.launch(target, false, 7, failing(), || Ok(()), |_, _| answer);
-            let completion = match launched {
+            let completion = match launch(&cells, target, 7, failing(), || answer) {
                 Ok(Launched::Unqueued(done)) => done.complete(0).unwrap(),
                 Ok(Launched::InFlight(pending)) => {
                     end(pending.cell(), 0);
@@ -733,42 +777,36 @@ mod tests {
     #[test]
     fn a_cell_that_was_withdrawn_is_stale_and_of_use_only_once_it_was_emptied_and_released() {
         let cells = Cells::<()>::reserve(1).unwrap();
-        let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
-        let pends = |_: &LentRegion, _| Answer::Code(ERROR_IO_PENDING);
-        let launched = cells.launch(target, false, (), Post, || Ok(()), pends);
+        let pends = || Answer::Code(ERROR_IO_PENDING);
+        let launched = launch(&cells, nothing(false), (), Watching(|| 0), pends);
         let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
         let cell = ManuallyDrop::new(pending).cell();
-        let (late, release) = (Cell::address(cell), Slab::release_marker(cell));
-        // SAFETY: The `Pending`'s part is ours.
-        assert!(unsafe { withdraw(cell) }.is_some());
+        let (late, release) = (cell.address(), Slab::release_marker(cell));
+        assert!(withdraw(cell).is_some());
         assert!(cells.swallow(late) && !cells.swallow(release), "it is not empty yet");
-        // SAFETY: Withdrawn, and filled with these types.
-        let ((), Post) = unsafe { Body::remove(cell) };
+        // What is in it has no destructor.
         quarantine(cell, &Port::create(0).unwrap());
         assert!(cells.slab().allocate().is_err());
         assert!(cells.swallow(late) && cells.swallow(late));
         assert!(cells.swallow(release) && !cells.swallow(release));
         let again = cells.slab().allocate().unwrap();
         // SAFETY: It was just allocated.
-        unsafe { Cell::free(again) };
+        unsafe { again.free() };
     }
 
     /// A status that differs in any bit says something.
     #[test]
     fn only_a_status_of_nothing_but_zeros_goes_the_short_way() {
         let cells = Cells::<()>::reserve(1).unwrap();
-        let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
+        let target = nothing(false);
         for status in (0..32).map(|bit| 1 << bit) {
-            let launched = cells.launch(
-                target,
-                false,
-                (),
-                Post,
-                || Ok(()),
-                |_, _| Answer::Code(ERROR_IO_PENDING),
-            );
+            let call = |(): (), cell| {
+                begin::<(), Post>(cell);
+                Ok(Answer::Code(ERROR_IO_PENDING))
+            };
+            let launched = cells.launch_with::<Post, Owned<false>>(target, (), (), || Ok(()), call);
             let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
-            let address = Cell::address(pending.cell());
+            let address = pending.cell().address();
             end(pending.cell(), status);
             drop(pending);
             let found = cells.find(address).expect("it is one of ours");
@@ -781,17 +819,13 @@ mod tests {
     #[test]
     fn a_payload_sees_its_completion_before_the_pending_does() {
         let cells = Cells::reserve(1).unwrap();
-        let target = Target { handle: Handle::NONE, key: 0, offset: 0, skips: false };
+        let target = nothing(false);
         let in_flight = Counter::new(0);
-        let watching = Watching(|_: &mut u32| in_flight.set(cells.slab().all_in_flight().count()));
-        let launched = cells.launch(
-            target,
-            false,
-            7,
-            watching,
-            || Ok(()),
-            |_, _| Answer::Code(ERROR_IO_PENDING),
-        );
+        let watching = Watching(|| {
+            in_flight.set(cells.slab().all_in_flight().count());
+            0
+        });
+        let launched = launch(&cells, target, 7, watching, || Answer::Code(ERROR_IO_PENDING));
         let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
         end(pending.cell(), 0);
         let dequeued = cells.claim(packet_of(pending.cell()), Taken::NOTHING);

@@ -4,10 +4,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::net::TcpStream;
-use std::ptr::NonNull;
 
 use super::body::take_output;
-use super::cell::Cell;
+use super::cell::CellRef;
 use super::completion::{CompletionStatus, outcome};
 use super::state::Holder;
 use crate::error::{ErrorKind, Result};
@@ -49,16 +48,23 @@ use crate::sys;
 /// println!("{}", buffer.len());
 /// # }
 /// ```
-pub struct Pending<B> {
-    cell: NonNull<Cell>,
-    output: PhantomData<fn() -> B>,
+///
+/// `S` is [`InScope`] for one that borrows its memory from a scope.
+pub struct Pending<B, S = ()> {
+    cell: CellRef,
+    output: PhantomData<fn() -> (B, S)>,
 }
+
+/// Of an operation whose memory is lent for `'scope`: its [`Pending`] goes no
+/// further.
+#[derive(Debug)]
+pub struct InScope<'scope>(PhantomData<&'scope ()>);
 
 // SAFETY: The buffer moves between threads only if it is `Send`, and the
 // protocol of the cell's state is made for several threads.
-unsafe impl<B: Send> Send for Pending<B> {}
+unsafe impl<B: Send, S> Send for Pending<B, S> {}
 // SAFETY: A shared reference gives no access to the buffer.
-unsafe impl<B: Send> Sync for Pending<B> {}
+unsafe impl<B: Send, S> Sync for Pending<B, S> {}
 
 /// An operation started on a handle that [skips the
 /// port](crate::Associated::skip_on_success) when it can.
@@ -88,20 +94,19 @@ impl<B, C> From<Pending<B>> for Started<B, C> {
     }
 }
 
-impl<B> Pending<B> {
+impl<B, S> Pending<B, S> {
     /// `cell` is in flight, has a holder for this, and its output is a `B`.
-    pub(super) fn new(cell: NonNull<Cell>) -> Self {
+    pub(super) fn new(cell: CellRef) -> Self {
         Self { cell, output: PhantomData }
     }
 
-    pub(super) fn cell(&self) -> NonNull<Cell> {
+    pub(super) fn cell(&self) -> CellRef {
         self.cell
     }
 
-    /// # Safety
-    ///
-    /// The output is, in memory, a `T`.
-    pub(super) unsafe fn cast<T>(self) -> Pending<T> {
+    /// The same for a scope.
+    #[inline(always)]
+    pub(super) fn in_scope<'scope>(self) -> Pending<B, InScope<'scope>> {
         Pending::new(ManuallyDrop::new(self).cell)
     }
 
@@ -109,30 +114,36 @@ impl<B> Pending<B> {
     #[must_use]
     pub fn is_completed(&self) -> bool {
         // SAFETY: The `Pending` holds the cell.
-        !unsafe { self.cell.as_ref() }.state.is_in_flight()
+        !self.cell.state.is_in_flight()
     }
 
     /// The number of bytes transferred, or why the operation failed; `None`
     /// while it is in flight.
     #[must_use]
     pub fn result(&self) -> Option<Result<u32>> {
-        // SAFETY: The operation is over, and the `Pending` holds the cell.
-        self.is_completed().then(|| unsafe { outcome(self.cell) })
+        self.is_completed().then(|| outcome(self.cell))
     }
 
     /// The buffer, with what was read into it; `None` while the operation is
     /// in flight, and after the buffer has been taken, here or from the
     /// [completion](CompletionStatus::operation).
     pub fn take_buffer(&mut self) -> Option<B> {
+        self.take()
+    }
+
+    /// The operation's [output](crate::Operation::Output), whatever that is: the
+    /// buffer, with what was read into it; buffer and sender; the connection. `None`
+    /// while the operation is in flight, and after it has been taken.
+    pub fn take(&mut self) -> Option<B> {
         // SAFETY: The `Pending` holds the cell.
-        let state = &unsafe { self.cell.as_ref() }.state;
+        let state = &self.cell.state;
         if state.is_in_flight() || !state.take() {
             return None;
         }
         // SAFETY: The operation is over, the output is claimed, and a `B`.
         unsafe {
-            let (_, bytes) = Cell::result(self.cell);
-            take_output(self.cell, Cell::vtable(self.cell), bytes)
+            let (_, bytes) = self.cell.result();
+            take_output(self.cell, self.cell.vtable(), bytes)
         }
     }
 
@@ -157,10 +168,9 @@ impl<B> Pending<B> {
         if self.is_completed() {
             return Ok(false);
         }
-        // SAFETY: The `Pending` holds the cell, so no other operation has it,
-        // and what is cancelled can only be this one, if it is still there.
-        let handle = unsafe { Cell::handle(self.cell) };
-        match sys::cancel(handle, Cell::address(self.cell)) {
+        // The `Pending` holds the cell, so no other operation has it, and what is
+        // cancelled can only be this one, if it is still there.
+        match sys::cancel(self.cell.handle(), self.cell.address()) {
             // The handle is closed. That has cancelled the operation, unless a
             // duplicate is open: then nothing is left to cancel it with.
             Err(error) if error.kind() == ErrorKind::InvalidHandle => Ok(false),
@@ -169,25 +179,42 @@ impl<B> Pending<B> {
     }
 }
 
-impl Pending<TcpStream> {
+impl<'scope> Pending<&'scope mut [u8], InScope<'scope>> {
+    /// What it returns cannot outlive the scope, so that the `Pending` need not
+    /// say so.
+    #[inline(always)]
+    pub(crate) fn unmarked_mut(self) -> Pending<&'scope mut [u8]> {
+        Pending::new(ManuallyDrop::new(self).cell)
+    }
+}
+
+impl<'scope> Pending<&'scope [u8], InScope<'scope>> {
+    /// The same.
+    #[inline(always)]
+    pub(crate) fn unmarked(self) -> Pending<&'scope [u8]> {
+        Pending::new(ManuallyDrop::new(self).cell)
+    }
+}
+
+impl<S> Pending<TcpStream, S> {
     /// The accepted connection, once the
     /// [accept](crate::Iocp::initiate_accept) has succeeded, unless it has
     /// been taken already, here or from the completion.
     pub fn take_accepted(&mut self) -> Option<TcpStream> {
-        self.take_buffer()
+        self.take()
     }
 }
 
-impl<B> Drop for Pending<B> {
+impl<B, S> Drop for Pending<B, S> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: The `Pending` holds the cell, and lets go of it here. If it
         // is the last, the operation is over and its context is gone.
-        unsafe { Cell::leave(self.cell, Holder::Pending) };
+        unsafe { self.cell.leave(Holder::Pending) };
     }
 }
 
-impl<B> fmt::Debug for Pending<B> {
+impl<B, S> fmt::Debug for Pending<B, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pending").field("completed", &self.is_completed()).finish_non_exhaustive()
     }

@@ -1,13 +1,10 @@
 //! The packet rule: whether a packet comes for an operation, decided in this
 //! one function from what the call answered and nothing else.
 
-use windows_sys::Win32::Foundation::{
-    ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_IO_PENDING, ERROR_MORE_DATA,
-};
-use windows_sys::Win32::Networking::WinSock::WSAEMSGSIZE;
+use windows_sys::Win32::Foundation::ERROR_IO_PENDING;
 
-use crate::error::{Call, is_warning};
-use crate::sys::{self, Answer};
+use crate::error::is_warning;
+use crate::sys::{self, Answer, Errors, Facts};
 
 /// What follows from the answer of a call that starts an operation.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,14 +25,12 @@ pub(super) enum Failure {
     /// The operation has ended with a warning. A packet was queued if the system
     /// has written a status.
     Warned,
-    /// The read has found the end of its file or pipe, and there will be no
-    /// packet.
-    AtEnd,
+    /// The code says that the operation is over, with this status, and there will
+    /// be no packet.
+    Over { status: u32 },
     /// The operation was not started.
     NotStarted,
 }
-
-const MESSAGE_TRUNCATED: u32 = WSAEMSGSIZE as u32;
 
 /// `skips`: the handle is in the mode `FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`.
 #[inline]
@@ -52,49 +47,57 @@ pub(super) fn verdict(answer: Answer, skips: bool) -> Verdict {
 }
 
 /// `last_status`: the status of the last call of the thread's that has noted one.
-pub(super) fn failure(code: u32, call: Call, last_status: u32) -> Failure {
+pub(super) fn failure(code: u32, facts: &'static Facts, last_status: u32) -> Failure {
     // A code alone does not tell a device's warning from an error.
-    let is_devices_warning = || {
-        matches!(call, Call::ReadFile | Call::WriteFile)
-            && is_warning(last_status)
-            && sys::win32_code(last_status) == code
+    let is_devices_warning = || is_warning(last_status) && sys::win32_code(last_status) == code;
+    let warns = match facts.errors {
+        // Of some it is not certain that they are errors.
+        Errors::AllBut(codes) => codes.contains(&code),
+        Errors::AllButDeviceWarnings | Errors::Unknown => is_devices_warning(),
     };
-    match (code, call) {
-        // Of a warning the call says that it failed, and the packet comes all the
-        // same. "The status block [...] is not updated until the packet is
-        // removed, except when the original call returned an error synchronously"
-        // (https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports).
-        _ if is_cut(code, call) || is_devices_warning() => Failure::Warned,
-        // A message that is too long to be sent is an error, but for Wine.
-        (MESSAGE_TRUNCATED, Call::WSASend) => Failure::Warned,
-        // The end of a file or pipe is a success without bytes, whichever way
-        // it is found. "If lpOverlapped is not NULL [...] and the read is
-        // past the end, the function returns FALSE with ERROR_HANDLE_EOF"
-        // (https://learn.microsoft.com/windows/win32/fileio/testing-for-the-end-of-a-file).
-        (ERROR_HANDLE_EOF | ERROR_BROKEN_PIPE, Call::ReadFile) => Failure::AtEnd,
+    // Of a warning the call says that it failed, and the packet comes all the
+    // same. "The status block [...] is not updated until the packet is
+    // removed, except when the original call returned an error synchronously"
+    // (https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports).
+    if warns || is_cut(code, facts) {
+        return Failure::Warned;
+    }
+    match facts.over.iter().find(|(over, _)| *over == code) {
+        Some(&(_, status)) => Failure::Over { status },
         // "Any other error code indicates that the overlapped operation was
         // not successfully initiated and no completion indication will occur"
         // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
-        _ => Failure::NotStarted,
+        None => Failure::NotStarted,
     }
 }
 
 /// Whether the call says that a message was cut to fit into the buffer.
-fn is_cut(code: u32, call: Call) -> bool {
-    matches!((code, call), (ERROR_MORE_DATA, Call::ReadFile) | (MESSAGE_TRUNCATED, Call::WSARecv))
+fn is_cut(code: u32, facts: &'static Facts) -> bool {
+    facts.warnings.contains(&code)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use windows_sys::Win32::Foundation::{
+        ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_MORE_DATA, ERROR_PIPE_CONNECTED,
+    };
 
-    const CALLS: [Call; 6] = [
-        Call::ReadFile,
-        Call::WriteFile,
-        Call::WSARecv,
-        Call::WSASend,
-        Call::AcceptEx,
-        Call::ConnectEx,
+    use super::*;
+    use crate::error::STATUS_END_OF_FILE;
+
+    const MESSAGE_TRUNCATED: u32 = 10040;
+
+    const CALLS: [&Facts; 10] = [
+        Facts::ReadFile,
+        Facts::WriteFile,
+        Facts::WSARecv,
+        Facts::WSASend,
+        Facts::WSARecvFrom,
+        Facts::WSASendTo,
+        Facts::AcceptEx,
+        Facts::ConnectEx,
+        Facts::ConnectNamedPipe,
+        Facts::DeviceIoControl,
     ];
 
     #[test]
@@ -113,21 +116,30 @@ mod tests {
     #[test]
     fn what_a_code_means_depends_on_the_call() {
         let warned = [
-            (ERROR_MORE_DATA, Call::ReadFile),
-            (MESSAGE_TRUNCATED, Call::WSARecv),
-            (MESSAGE_TRUNCATED, Call::WSASend),
+            (ERROR_MORE_DATA, Facts::ReadFile),
+            (ERROR_MORE_DATA, Facts::DeviceIoControl),
+            (MESSAGE_TRUNCATED, Facts::WSARecv),
+            (MESSAGE_TRUNCATED, Facts::WSARecvFrom),
+            (MESSAGE_TRUNCATED, Facts::WSASend),
+            (MESSAGE_TRUNCATED, Facts::WSASendTo),
         ];
-        let at_end = [(ERROR_HANDLE_EOF, Call::ReadFile), (ERROR_BROKEN_PIPE, Call::ReadFile)];
+        let over = [
+            (ERROR_HANDLE_EOF, Facts::ReadFile, STATUS_END_OF_FILE),
+            (ERROR_BROKEN_PIPE, Facts::ReadFile, STATUS_END_OF_FILE),
+            (ERROR_PIPE_CONNECTED, Facts::ConnectNamedPipe, 0),
+        ];
         let others = [5, 6, 64, 87, 995, 10038, 10054, 10057];
-        for code in warned.iter().chain(&at_end).map(|row| row.0).chain(others) {
-            for call in CALLS {
-                let expected = match (code, call) {
-                    row if warned.contains(&row) => Failure::Warned,
-                    row if at_end.contains(&row) => Failure::AtEnd,
-                    _ => Failure::NotStarted,
+        let codes = warned.iter().map(|row| row.0).chain(over.map(|row| row.0)).chain(others);
+        for code in codes {
+            for facts in CALLS {
+                let is_over = over.iter().find(|row| (row.0, row.1) == (code, facts));
+                let expected = match is_over {
+                    Some(&(_, _, status)) => Failure::Over { status },
+                    None if warned.contains(&(code, facts)) => Failure::Warned,
+                    None => Failure::NotStarted,
                 };
                 // Whatever the last status is of.
-                assert_eq!(failure(code, call, 0xC000_0022), expected, "{code} {call:?}");
+                assert_eq!(failure(code, facts, 0xC000_0022), expected, "{code} {facts:?}");
             }
         }
     }
@@ -136,14 +148,14 @@ mod tests {
     fn a_device_warns_where_the_status_says_so() {
         for status in [0x8000_000D, 0x8000_000E, 0x8000_0010, 0x8000_001E] {
             let code = sys::win32_code(status);
-            for call in [Call::ReadFile, Call::WriteFile] {
+            for call in [Facts::ReadFile, Facts::WriteFile, Facts::DeviceIoControl] {
                 assert_eq!(failure(code, call, status), Failure::Warned);
                 assert_eq!(failure(5, call, status), Failure::NotStarted, "of another call");
             }
-            assert_eq!(failure(code, Call::WSARecv, status), Failure::NotStarted, "none noted");
+            assert_eq!(failure(code, Facts::WSARecv, status), Failure::NotStarted, "none noted");
         }
         // The code of a device's warning, too.
         let code = sys::win32_code(0xC000_00A3);
-        assert_eq!(failure(code, Call::ReadFile, 0xC000_00A3), Failure::NotStarted);
+        assert_eq!(failure(code, Facts::ReadFile, 0xC000_00A3), Failure::NotStarted);
     }
 }

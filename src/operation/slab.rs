@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::at_hand::{self, AtHand, BUSY, is_cell, is_open};
 use super::atomic::{AtomicU32, AtomicUsize, Ordering};
-use super::cell::Cell;
+use super::cell::{Cell, CellRef};
 use super::free_list::{FreeList, NONE};
 use crate::error::{Error, Result, refusal};
 use crate::sys;
@@ -89,7 +89,7 @@ impl Slab {
 
     /// A cell that nobody else holds.
     #[inline]
-    pub fn allocate(&self) -> Result<NonNull<Cell>> {
+    pub fn allocate(&self) -> Result<CellRef> {
         let first = self.at_hand.seize();
         let cell = if is_cell(first) {
             Ok(self.take_first(first))
@@ -97,30 +97,29 @@ impl Slab {
             self.allocate_elsewhere(first)
         };
         #[cfg(memcheck)]
-        cell.iter().for_each(|cell| memcheck_cell_in_use(cell.addr()));
+        cell.iter().for_each(|cell| memcheck_cell_in_use(cell.as_ptr().addr()));
         cell
     }
 
     /// Takes the first cell of the chain that was seized.
     #[inline]
-    fn take_first(&self, first: usize) -> NonNull<Cell> {
+    fn take_first(&self, first: usize) -> CellRef {
         let cell = self.known(first);
-        // SAFETY: Who has the chain has the cells in it.
-        self.at_hand.put_back(unsafe { Cell::behind(cell) });
+        self.at_hand.put_back(cell.behind());
         cell
     }
 
     /// A cell where none is at hand, or somebody else has the chain.
     #[cold]
     #[inline(never)]
-    fn allocate_elsewhere(&self, mut first: usize) -> Result<NonNull<Cell>> {
+    fn allocate_elsewhere(&self, mut first: usize) -> Result<CellRef> {
         // Who has the chain does not have it for long, unless its thread is put
         // to sleep just then.
         let mut patience = 100;
         loop {
             self.at_hand.leave(first);
             if let Some(place) = self.free.pop(|place| self.link(place)) {
-                return Ok(self.cell(place));
+                return Ok(self.used(place));
             }
             if first != BUSY || patience == 0 {
                 match self.allocate_fresh() {
@@ -139,7 +138,7 @@ impl Slab {
 
     /// A cell that has never been used.
     #[cold]
-    fn allocate_fresh(&self) -> Result<NonNull<Cell>> {
+    fn allocate_fresh(&self) -> Result<CellRef> {
         let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
         let index = self.used.load(Ordering::Relaxed) as u32 + 1;
         if index == self.capacity {
@@ -156,9 +155,9 @@ impl Slab {
         let cell = self.cell(index * SIZE);
         // SAFETY: The memory is committed, zeroed, aligned, and nobody else's
         // until it counts as used.
-        unsafe { Cell::initialize(cell, self.own) };
+        unsafe { CellRef::initialize(cell, self.own) };
         self.used.store(index as usize, Ordering::Release);
-        Ok(cell)
+        Ok(self.used(index * SIZE))
     }
 
     /// Takes back a cell that has no holders and nothing in it. The cell, and
@@ -166,22 +165,22 @@ impl Slab {
     ///
     /// # Safety
     ///
-    /// The cell is of this slab, the caller owns it alone, and uses neither it
-    /// nor the slab afterwards, unless something else keeps the slab open.
+    /// The caller owns the cell alone, and uses neither it nor its slab afterwards,
+    /// unless something else keeps the slab open.
     #[inline]
-    pub unsafe fn free(slab: NonNull<Slab>, cell: NonNull<Cell>) {
+    pub unsafe fn free(cell: CellRef) {
         #[cfg(memcheck)]
-        memcheck_cell_free(cell.addr());
+        memcheck_cell_free(cell.as_ptr().addr());
         // SAFETY: The cell keeps the slab alive until it counts as free, and is
         // the caller's until then.
         unsafe {
-            let at_hand = &slab.as_ref().at_hand;
+            let at_hand = &(*cell.slab()).at_hand;
             let first = at_hand.seize();
             if is_open(first) {
-                Cell::put_before(cell, first);
-                at_hand.put_back(cell.addr().get());
+                cell.put_before(first);
+                at_hand.put_back(cell.address());
             } else {
-                Self::free_elsewhere(slab, cell, first);
+                Self::free_elsewhere(cell, first);
             }
         }
     }
@@ -191,11 +190,11 @@ impl Slab {
     /// # Safety
     ///
     /// As for [`free`](Self::free).
-    unsafe fn free_last(slab: NonNull<Slab>, cell: NonNull<Cell>) {
+    unsafe fn free_last(cell: CellRef) {
         #[cfg(memcheck)]
-        memcheck_cell_free(cell.addr());
+        memcheck_cell_free(cell.as_ptr().addr());
         // SAFETY: As above.
-        unsafe { Self::free_to_list(slab, cell) };
+        unsafe { Self::free_to_list(cell) };
     }
 
     /// The same where no cell is kept at hand any more, or somebody else has
@@ -206,25 +205,25 @@ impl Slab {
     /// As for [`free`](Self::free).
     #[cold]
     #[inline(never)]
-    unsafe fn free_elsewhere(slab: NonNull<Slab>, cell: NonNull<Cell>, first: usize) {
+    unsafe fn free_elsewhere(cell: CellRef, first: usize) {
         // SAFETY: As above.
         unsafe {
-            slab.as_ref().at_hand.leave(first);
-            Self::free_to_list(slab, cell);
+            (*cell.slab()).at_hand.leave(first);
+            Self::free_to_list(cell);
         }
     }
 
     /// # Safety
     ///
     /// As for [`free`](Self::free).
-    unsafe fn free_to_list(slab: NonNull<Slab>, cell: NonNull<Cell>) {
-        // SAFETY: As above.
-        let this = unsafe { slab.as_ref() };
-        let place = this.place(cell);
-        // SAFETY: The caller owns the cell.
-        if this.free.push(place, unsafe { &cell.as_ref().next }) {
-            // SAFETY: That was the last cell of a closed slab.
-            unsafe { Self::destroy(slab) };
+    unsafe fn free_to_list(cell: CellRef) {
+        let slab = cell.slab();
+        // SAFETY: The cell keeps the slab alive until it counts as free. If it was the
+        // last cell of a closed slab, nobody else knows that.
+        unsafe {
+            if (*slab).free.push((*slab).place(cell), &cell.next) {
+                Self::destroy(slab);
+            }
         }
     }
 
@@ -243,17 +242,15 @@ impl Slab {
         let mut address = this.at_hand.close();
         while address != at_hand::NONE {
             let cell = this.known(address);
+            address = cell.behind();
             // SAFETY: The cell is free, and nobody else takes it. The list is
             // not closed yet, so the slab stays.
-            unsafe {
-                address = Cell::behind(cell);
-                Self::free_to_list(slab, cell);
-            }
+            unsafe { Self::free_to_list(cell) };
         }
         let used = this.used.load(Ordering::Acquire) as u32;
         if this.free.close(used, |place| this.link(place)) {
             // SAFETY: Nobody holds a cell, and the caller was the last user.
-            unsafe { Self::destroy(slab) };
+            unsafe { Self::destroy(slab.as_ptr()) };
         }
     }
 
@@ -261,12 +258,12 @@ impl Slab {
     ///
     /// The slab is closed, no cell of it is held, and nobody else knows it.
     #[cold]
-    unsafe fn destroy(slab: NonNull<Slab>) {
+    unsafe fn destroy(slab: *mut Slab) {
         // SAFETY: By the caller's word nobody else knows the slab any more.
-        let this = unsafe { Box::from_raw(slab.as_ptr()) };
+        let this = unsafe { Box::from_raw(slab) };
         for cell in this.used_cells() {
             // SAFETY: The cell is free.
-            unsafe { Cell::spill(cell) }.release();
+            unsafe { cell.spill() }.release();
         }
         // SAFETY: No cell is in use, by the kernel either.
         unsafe { sys::release(this.base.cast()) };
@@ -275,39 +272,33 @@ impl Slab {
     /// Whether a packet with this address is one that is not to be seen: it is
     /// for a stale cell, or says that such a cell is of use again.
     pub fn swallow(&self, address: usize) -> bool {
-        // SAFETY: Cells that have been used are initialised.
-        if self.find(address).is_some_and(|cell| unsafe { cell.as_ref() }.state.is_stale()) {
+        if self.find(address).is_some_and(|cell| cell.state.is_stale()) {
             return true;
         }
         let Some(cell) = self.find(address.wrapping_sub(RELEASE)) else { return false };
-        // SAFETY: As above; an abandoned cell is empty, and the packets that
-        // were queued before this one have been dequeued. A thread may still have
-        // one in hand: so it is put behind all other free cells.
-        unsafe {
-            let recovered = cell.as_ref().state.recover();
-            if recovered {
-                Self::free_last(self.own, cell);
-            }
-            recovered
+        let recovered = cell.state.recover();
+        if recovered {
+            // SAFETY: An abandoned cell is empty, and the packets that were queued
+            // before this one have been dequeued. A thread may still have one in hand:
+            // so it is put behind all other free cells.
+            unsafe { Self::free_last(cell) };
         }
+        recovered
     }
 
     /// The address that the packet carries which makes a stale cell of use
     /// again.
-    pub fn release_marker(cell: NonNull<Cell>) -> usize {
-        Cell::address(cell) + RELEASE
+    pub fn release_marker(cell: CellRef) -> usize {
+        cell.address() + RELEASE
     }
 
     /// Takes back the cells whose packets have not come. The port is closed:
     /// none will.
     pub fn recover_all(&self) {
         for cell in self.used_cells() {
-            // SAFETY: Cells that have been used are initialised; an abandoned one is
-            // empty.
-            unsafe {
-                if cell.as_ref().state.recover() {
-                    Cell::free(cell);
-                }
+            if cell.state.recover() {
+                // SAFETY: An abandoned cell is empty.
+                unsafe { cell.free() };
             }
         }
     }
@@ -315,7 +306,7 @@ impl Slab {
     /// The cell whose `OVERLAPPED` is at `address`, if it is one that has been
     /// used. Follows no foreign pointer.
     #[inline]
-    pub fn find(&self, address: usize) -> Option<NonNull<Cell>> {
+    pub fn find(&self, address: usize) -> Option<CellRef> {
         let offset = address.wrapping_sub(self.first.addr().get());
         // One comparison asks for all: turned like this, an offset within a
         // cell is a huge number, as is one below the first cell.
@@ -328,10 +319,11 @@ impl Slab {
 
     /// The cell whose `OVERLAPPED` is at `address`: one that has been used.
     #[inline]
-    fn known(&self, address: usize) -> NonNull<Cell> {
+    fn known(&self, address: usize) -> CellRef {
         debug_assert_ne!(address, 0);
-        // SAFETY: The address is one within the reservation, so not null.
-        self.first.with_addr(unsafe { NonZeroUsize::new_unchecked(address) })
+        // SAFETY: The address is that of a cell that has been used, so not null. Who
+        // borrows the slab keeps it open.
+        unsafe { CellRef::new(self.first.with_addr(NonZeroUsize::new_unchecked(address))) }
     }
 
     /// The address that the packets carry which wake threads from a port that
@@ -341,9 +333,8 @@ impl Slab {
     }
 
     /// All cells that the kernel holds at the time they are asked for.
-    pub fn all_in_flight(&self) -> impl Iterator<Item = NonNull<Cell>> + '_ {
-        // SAFETY: Cells that have been used are initialised.
-        self.used_cells().filter(|cell| unsafe { cell.as_ref() }.state.is_in_flight())
+    pub fn all_in_flight(&self) -> impl Iterator<Item = CellRef> + '_ {
+        self.used_cells().filter(|cell| cell.state.is_in_flight())
     }
 
     /// Where a cell that has been used keeps the place of the next free one.
@@ -353,15 +344,22 @@ impl Slab {
         &unsafe { self.cell(place).as_ref() }.next
     }
 
-    fn used_cells(&self) -> impl Iterator<Item = NonNull<Cell>> + '_ {
+    /// The cell at this place, which has been used.
+    #[inline]
+    fn used(&self, place: u32) -> CellRef {
+        // SAFETY: As it says; who borrows the slab keeps it open.
+        unsafe { CellRef::new(self.cell(place)) }
+    }
+
+    fn used_cells(&self) -> impl Iterator<Item = CellRef> + '_ {
         let used = self.used.load(Ordering::Acquire) as u32;
-        (1..=used).map(|index| self.cell(index * SIZE))
+        (1..=used).map(|index| self.used(index * SIZE))
     }
 
     /// The place of one of our cells.
     #[inline]
-    fn place(&self, cell: NonNull<Cell>) -> u32 {
-        (cell.addr().get() - self.base.addr().get()) as u32
+    fn place(&self, cell: CellRef) -> u32 {
+        (cell.address() - self.base.addr().get()) as u32
     }
 
     /// The cell at this place.
@@ -408,14 +406,14 @@ mod tests {
             unsafe { self.0.as_ref() }
         }
 
-        fn free(&self, cell: NonNull<Cell>) {
+        fn free(cell: CellRef) {
             // SAFETY: The tests free what they have allocated.
-            unsafe { Slab::free(self.0, cell) };
+            unsafe { Slab::free(cell) };
         }
 
-        fn free_all(&self, cells: &[NonNull<Cell>]) {
+        fn free_all(cells: &[CellRef]) {
             for cell in cells {
-                self.free(*cell);
+                Self::free(*cell);
             }
         }
     }
@@ -432,40 +430,40 @@ mod tests {
         let open = Open::reserve(3);
         let cells = [(); 3].map(|()| open.slab().allocate().unwrap());
         assert!(open.slab().allocate().is_err());
-        open.free_all(&cells);
+        Open::free_all(&cells);
         let again = [(); 3].map(|()| open.slab().allocate().unwrap());
         assert_eq!(again, [cells[2], cells[1], cells[0]]);
-        open.free_all(&again);
+        Open::free_all(&again);
     }
 
     #[test]
     fn nobody_is_kept_waiting_by_a_thread_that_has_the_chain() {
         let open = Open::reserve(3);
         let cell = open.slab().allocate().unwrap();
-        open.free(cell);
+        Open::free(cell);
         let first = open.slab().at_hand.seize();
         let fresh = open.slab().allocate().unwrap();
         assert_ne!(fresh, cell);
         // It goes to the list, and comes back from there.
-        open.free(fresh);
+        Open::free(fresh);
         assert_eq!(open.slab().allocate(), Ok(fresh));
         open.slab().at_hand.put_back(first);
         assert_eq!(open.slab().allocate(), Ok(cell));
-        open.free_all(&[cell, fresh]);
+        Open::free_all(&[cell, fresh]);
     }
 
     #[test]
     fn the_last_cell_is_found_though_a_thread_has_the_chain() {
         let open = Open::reserve(1);
         let cell = open.slab().allocate().unwrap();
-        open.free(cell);
+        Open::free(cell);
         for _ in 0..20 {
             let first = open.slab().at_hand.seize();
             let (starts, started) = mpsc::channel();
             thread::scope(|scope| {
                 scope.spawn(|| {
                     starts.send(()).unwrap();
-                    open.free(open.slab().allocate().expect("there is one"));
+                    Open::free(open.slab().allocate().expect("there is one"));
                 });
                 started.recv().unwrap();
                 // Longer than the other thread is patient.

@@ -1,7 +1,8 @@
-//! Sockets as the operations see them that have something left to do on them
+//! Handles as the operations see them that have something left to do on them
 //! when they complete.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::os::windows::io::RawHandle;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::sys::Handle;
 
@@ -14,13 +15,37 @@ use crate::sys::Handle;
 #[derive(Debug)]
 pub(crate) struct SocketGuard(Mutex<Result<Handle, Gone>>);
 
-/// What has become of a socket that is not the port's any more.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Gone {
+/// Why nothing can be done on a handle any more that an operation was started on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
     /// It is closed, or about to be.
     Closed,
     /// It is somebody else's, who may close it at any time.
     Released,
+}
+
+/// The guard of a handle, once there has been one, and where it goes afterwards.
+pub(crate) type HandleGuards = OnceLock<(Arc<SocketGuard>, Arc<IdleGuards>)>;
+
+/// A handle that an operation was started on, for what is left to be done on it when
+/// the operation has succeeded; see [`Object::guard`](crate::op::Object::guard).
+#[derive(Clone, Debug)]
+pub struct HandleGuard(pub(super) Arc<SocketGuard>);
+
+impl HandleGuard {
+    /// Makes a call on the handle, which stays open meanwhile. The call must not
+    /// wait: whoever closes the handle waits for it.
+    ///
+    /// # Errors
+    ///
+    /// If the handle is not the port's any more.
+    pub fn while_open<T>(&self, call: impl FnOnce(RawHandle) -> T) -> Result<T, Gone> {
+        self.0.while_open(|handle| call(handle.raw()))
+    }
+
+    pub(crate) fn socket(&self) -> &SocketGuard {
+        &self.0
+    }
 }
 
 /// The guards of a port that are not in use, so that a connection needs no

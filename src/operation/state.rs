@@ -153,6 +153,11 @@ impl State {
         self.0.load(Ordering::Acquire) == holder as u32 | drops
     }
 
+    /// Whether this holder is the only one left. Nobody can join it.
+    pub fn is_held_only_by(&self, holder: Holder) -> bool {
+        self.0.load(Ordering::Acquire) & HOLDERS == holder as u32
+    }
+
     /// Claims what the operation returns for one of the holders.
     #[inline]
     pub fn take(&self) -> bool {

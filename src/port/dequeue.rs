@@ -157,7 +157,7 @@ impl<C: Send + 'static> Shared<C> {
         taken: Taken,
         milliseconds: u32,
     ) -> Result<(Dequeued<C>, usize)> {
-        let look = |packet: Packet, taken| {
+        let look = |packet: Packet, taken: Taken| {
             if let Some(operation) = self.cells.claim(packet, taken) {
                 return Look { found: Some(Ok((operation, packet.key))), marked: false };
             }
@@ -277,7 +277,7 @@ mod tests {
     use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
 
     use super::*;
-    use crate::error::Call;
+    use crate::sys::Facts;
 
     /// The system's idea of the time may be ahead of ours.
     #[test]
@@ -290,7 +290,7 @@ mod tests {
             thread::sleep(PAUSE);
             match waits.len() {
                 3 => Ok(()),
-                _ => Err(Error::os(Call::GetQueuedCompletionStatus, WAIT_TIMEOUT)),
+                _ => Err(Error::os(Facts::GetQueuedCompletionStatus, WAIT_TIMEOUT)),
             }
         });
         assert_eq!(dequeued, Ok(Some(())));
@@ -322,7 +322,7 @@ mod tests {
             waits += 1;
             match waits {
                 2 => Ok(()),
-                _ => Err(Error::os(Call::GetQueuedCompletionStatus, WAIT_TIMEOUT)),
+                _ => Err(Error::os(Facts::GetQueuedCompletionStatus, WAIT_TIMEOUT)),
             }
         });
         assert_eq!(dequeued, Ok(Some(())));

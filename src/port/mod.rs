@@ -273,7 +273,7 @@ impl<C: Send + 'static> Shared<C> {
     /// Queues the packet that wakes a thread to tell it that the port is
     /// closed. Each thread that takes it queues it again for the next.
     fn post_close_marker(&self) {
-        self.put_back(Packet { overlapped: self.cells.close_marker(), key: 0, bytes: 0 });
+        self.put_back(Packet::posted(self.cells.close_marker()));
     }
 
     /// Queues a packet that others are to dequeue.

@@ -6,10 +6,11 @@ use std::{fmt, thread};
 
 use super::dequeue::milliseconds;
 use super::{Iocp, Shared};
-use crate::error::{Error, Rejected};
-use crate::handle::{Associated, Calls, Queued};
-use crate::io::{read_file, receive, send, write_file};
-use crate::operation::{Borrowing, Pending, Taken, borrow};
+use crate::error::Rejected;
+use crate::handle::{Associated, Queued};
+use crate::io::refused;
+use crate::op::{self, on::Supports};
+use crate::operation::{Borrowing, InScope, Operation, Pending, Taken, borrow};
 use crate::panics;
 
 /// Where operations on borrowed buffers can be started; see [`Iocp::scope`].
@@ -97,6 +98,56 @@ impl<C: Send + 'static> Iocp<C> {
 }
 
 impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
+    /// Starts any operation, whose memory may be borrowed. It is returned by the
+    /// [`Pending`] alone, which the scope does not let out.
+    ///
+    /// ```
+    /// # use completion_port::{Iocp, op};
+    /// # use std::net::UdpSocket;
+    /// # let port = Iocp::new()?;
+    /// # let socket = port.add_handle(UdpSocket::bind("127.0.0.1:0")?, 1)?;
+    /// # let client = UdpSocket::bind("127.0.0.1:0")?;
+    /// # client.send_to(b"hello", socket.get_ref().local_addr()?)?;
+    /// let mut buffer = [0; 1500];
+    /// let from = port.scope(|scope| -> completion_port::Result<_> {
+    ///     let mut pending = scope.initiate(&socket, 1, op::ReceiveFrom::new(&mut buffer[..]))?;
+    ///     port.get_completion()?.error_status?;
+    ///     Ok(pending.take().and_then(|datagram| datagram.from))
+    /// })?;
+    /// assert_eq!(from, Some(client.local_addr()?));
+    /// assert_eq!(&buffer[..5], b"hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// ```compile_fail,E0521
+    /// # use completion_port::{Iocp, op};
+    /// # fn send(port: &Iocp, socket: &completion_port::Associated<std::net::UdpSocket>) {
+    /// let bytes = *b"hello";
+    /// let mut kept = None;
+    /// port.scope(|scope| {
+    ///     let to = "127.0.0.1:9".parse().unwrap();
+    ///     kept = Some(scope.initiate(socket, 1, op::SendTo::new(&bytes[..], to)).unwrap());
+    /// }); // a `Pending` stays in its scope, whatever it returns
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`Iocp::initiate`].
+    #[inline(always)]
+    pub fn initiate<H, O>(
+        &self,
+        handle: &Associated<H, Queued>,
+        context: C,
+        operation: O,
+    ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Memory)>>
+    where
+        H: Supports<O::On>,
+        O: Operation<Memory: 'scope>,
+    {
+        self.start(handle, context, operation)
+    }
+
     /// Starts a read into a borrowed buffer, which is full of initialised
     /// bytes and gets overwritten. Otherwise as
     /// [`Iocp::initiate_read`].
@@ -112,7 +163,9 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         context: C,
         buffer: &'scope mut [u8],
     ) -> Result<Pending<&'scope mut [u8]>, Rejected<C>> {
-        self.read(handle, context, buffer, None)
+        self.start(handle, context, op::Read::new(buffer))
+            .map(Pending::unmarked_mut)
+            .map_err(|rejected| rejected.map(|(context, _)| context))
     }
 
     /// The same for a file, from `offset` on.
@@ -128,7 +181,9 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         buffer: &'scope mut [u8],
         offset: u64,
     ) -> Result<Pending<&'scope mut [u8]>, Rejected<C>> {
-        self.read(handle, context, buffer, Some(offset))
+        self.start(handle, context, op::Read::new(buffer).at(offset))
+            .map(Pending::unmarked_mut)
+            .map_err(|rejected| rejected.map(|(context, _)| context))
     }
 
     /// Starts a write from a borrowed buffer. Otherwise as
@@ -144,7 +199,9 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         context: C,
         buffer: &'scope [u8],
     ) -> Result<Pending<&'scope [u8]>, Rejected<C>> {
-        self.write(handle, context, buffer, None)
+        self.start(handle, context, op::Write::new(buffer))
+            .map(Pending::unmarked)
+            .map_err(|rejected| rejected.map(|(context, _)| context))
     }
 
     /// The same for a file, from `offset` on.
@@ -160,54 +217,51 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         buffer: &'scope [u8],
         offset: u64,
     ) -> Result<Pending<&'scope [u8]>, Rejected<C>> {
-        self.write(handle, context, buffer, Some(offset))
+        self.start(handle, context, op::Write::new(buffer).at(offset))
+            .map(Pending::unmarked)
+            .map_err(|rejected| rejected.map(|(context, _)| context))
     }
 
-    #[inline]
-    fn read<H>(
+    #[inline(always)]
+    fn start<H, O: Operation>(
         &self,
         handle: &Associated<H, Queued>,
         context: C,
-        buffer: &'scope mut [u8],
-        offset: Option<u64>,
-    ) -> Result<Pending<&'scope mut [u8]>, Rejected<C>> {
-        let shared = self.port.shared();
-        let target = handle.target(offset);
-        let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
-        let admitted = handle.admit(&shared.gate);
-        match admitted.and_then(|()| handle.calls(offset)) {
-            Ok(Calls::Winsock) => {
-                borrowing.read::<C, true>(cells, port, target, context, buffer, receive(target))
-            }
-            Ok(Calls::File) => {
-                borrowing.read::<C, false>(cells, port, target, context, buffer, read_file(target))
-            }
-            Err(misuse) => Err(Rejected { error: Error::misuse(misuse), returned: context }),
+        operation: O,
+    ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Memory)>>
+    where
+        O::Memory: 'scope,
+    {
+        if handle.object(&self.port.shared().guards).is_socket() {
+            self.start_on::<H, O, true>(handle, context, operation)
+        } else {
+            self.start_on::<H, O, false>(handle, context, operation)
         }
     }
 
-    #[inline]
-    fn write<H>(
+    #[inline(always)]
+    fn start_on<H, O: Operation, const SOCKET: bool>(
         &self,
         handle: &Associated<H, Queued>,
         context: C,
-        buffer: &'scope [u8],
-        offset: Option<u64>,
-    ) -> Result<Pending<&'scope [u8]>, Rejected<C>> {
+        operation: O,
+    ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Memory)>>
+    where
+        O::Memory: 'scope,
+    {
         let shared = self.port.shared();
-        let target = handle.target(offset);
-        let (borrowing, cells, port) = (self.borrowing, &shared.cells, &shared.port);
-        let admitted = handle.admit(&shared.gate);
-        match admitted.and_then(|()| handle.calls(offset)) {
-            Ok(Calls::Winsock) => {
-                let call = send(target, handle.longest_message());
-                borrowing.write::<C, true>(cells, port, target, context, buffer, call)
-            }
-            Ok(Calls::File) => {
-                let call = write_file(target);
-                borrowing.write::<C, false>(cells, port, target, context, buffer, call)
-            }
-            Err(misuse) => Err(Rejected { error: Error::misuse(misuse), returned: context }),
+        let on = handle.object(&shared.guards);
+        let admit = || handle.admit(&shared.gate);
+        match on.split::<O, SOCKET>(operation) {
+            Ok(parts) => self.borrowing.launch::<C, O, SOCKET>(
+                (&shared.cells, &shared.port),
+                on.target(),
+                || handle.context(),
+                context,
+                parts,
+                admit,
+            ),
+            Err((error, memory)) => Err(refused(admit(), error, context, memory)),
         }
     }
 }

@@ -9,37 +9,36 @@ use windows_sys::Wdk::Storage::FileSystem::{
     FileIoCompletionNotificationInformation, FileModeInformation, FileStandardInformation,
     NtQueryInformationFile,
 };
-use windows_sys::Win32::Foundation::{
-    ERROR_HANDLE_EOF, ERROR_INVALID_PARAMETER, ERROR_IO_PENDING, GetLastError,
-};
+use windows_sys::Win32::Foundation::{ERROR_HANDLE_EOF, ERROR_INVALID_PARAMETER, ERROR_IO_PENDING};
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_TYPE_CHAR, FILE_TYPE_DISK, FILE_TYPE_PIPE, GetFileType, ReadFile,
     SetFileCompletionNotificationModes, WriteFile,
 };
 use windows_sys::Win32::System::Console::GetConsoleMode;
-use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
-use windows_sys::Win32::System::Pipes::{GetNamedPipeInfo, PIPE_TYPE_MESSAGE};
+use windows_sys::Win32::System::IO::{DeviceIoControl, IO_STATUS_BLOCK};
+use windows_sys::Win32::System::Pipes::{ConnectNamedPipe, GetNamedPipeInfo, PIPE_TYPE_MESSAGE};
 use windows_sys::Win32::System::WindowsProgramming::{
     FILE_SKIP_COMPLETION_PORT_ON_SUCCESS, FILE_SKIP_SET_EVENT_ON_HANDLE,
 };
 
-use super::{Answer, Handle, LentOverlapped, LentRegion};
-use crate::error::{Call, Error, Result};
+use super::Facts;
+use super::{Answer, Handle, LentOverlapped, Region, RegionMut, last_error};
+use crate::error::{Error, Result};
 
 /// Starts a read. The byte count is asked for only where it is used: "use NULL
 /// for this parameter if this is an asynchronous operation to avoid
 /// potentially erroneous results"
 /// (<https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-readfile>).
-#[inline]
+#[inline(always)]
 pub(crate) fn read_file(
     file: Handle,
     offset: u64,
-    region: &LentRegion,
+    region: &RegionMut,
     overlapped: LentOverlapped,
-    count_inline: bool,
+    counts: bool,
 ) -> Answer {
     let mut count = 0;
-    let counter = if count_inline { &raw mut count } else { ptr::null_mut() };
+    let counter = if counts { &raw mut count } else { ptr::null_mut() };
     // SAFETY: Region and OVERLAPPED are lent for the operation's whole life;
     // the count is written before the call returns, if at all.
     let succeeded = unsafe {
@@ -62,15 +61,15 @@ fn refused_read(file: Handle, offset: u64, code: u32) -> Answer {
 }
 
 /// Starts a write.
-#[inline]
+#[inline(always)]
 pub(crate) fn write_file(
     file: Handle,
-    region: &LentRegion,
+    region: &Region,
     overlapped: LentOverlapped,
-    count_inline: bool,
+    counts: bool,
 ) -> Answer {
     let mut count = 0;
-    let counter = if count_inline { &raw mut count } else { ptr::null_mut() };
+    let counter = if counts { &raw mut count } else { ptr::null_mut() };
     // SAFETY: As for `read_file`; the region is only read.
     let succeeded = unsafe {
         WriteFile(file.raw(), region.start(), region.length(), counter, overlapped.into_raw())
@@ -78,14 +77,61 @@ pub(crate) fn write_file(
     answer(succeeded, count)
 }
 
-#[inline]
-fn answer(succeeded: i32, count: u32) -> Answer {
-    if succeeded != 0 {
-        Answer::Finished(count)
-    } else {
-        // SAFETY: Reads the calling thread's last error.
-        Answer::Code(unsafe { GetLastError() })
+/// What a driver or a file system can be asked to do, as
+/// [`DeviceControl`](crate::op::DeviceControl) does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlCode(u32);
+
+impl ControlCode {
+    /// # Safety
+    ///
+    /// Whatever handle, input and output it is used with, the code
+    /// 1. uses no memory of this process but input and output: there are no pointers
+    ///    in them that are followed;
+    /// 2. does nothing else that safe code may rely on not to happen.
+    ///
+    /// It may read the output and write less, or more, than it counts, as those with
+    /// the transfer methods other than `METHOD_BUFFERED` can.
+    #[must_use]
+    pub const unsafe fn new(code: u32) -> Self {
+        Self(code)
     }
+}
+
+/// Starts what a driver or file system does for a control code.
+pub(crate) fn control_device(
+    device: Handle,
+    code: ControlCode,
+    input: &Region,
+    output: &RegionMut,
+    overlapped: LentOverlapped,
+) -> Answer {
+    // SAFETY: Regions and OVERLAPPED are lent for the operation's whole life, and
+    // by the promise of `ControlCode::new` nothing else is used.
+    let succeeded = unsafe {
+        DeviceIoControl(
+            device.raw(),
+            code.0,
+            input.start().cast(),
+            input.length(),
+            output.start().cast(),
+            output.length(),
+            ptr::null_mut(),
+            overlapped.into_raw(),
+        )
+    };
+    answer(succeeded, 0)
+}
+
+/// Starts to wait for a client.
+pub(crate) fn connect_pipe(pipe: Handle, overlapped: LentOverlapped) -> Answer {
+    // SAFETY: The OVERLAPPED is lent for the operation's whole life.
+    answer(unsafe { ConnectNamedPipe(pipe.raw(), overlapped.into_raw()) }, 0)
+}
+
+#[inline(always)]
+fn answer(succeeded: i32, count: u32) -> Answer {
+    if succeeded != 0 { Answer::Finished(count) } else { Answer::Code(last_error()) }
 }
 
 /// What a handle that is not a socket refers to.
@@ -188,9 +234,7 @@ pub(crate) fn skip_completion_port_on_success(handle: Handle, is_socket: bool) -
     let flags = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | event;
     // SAFETY: Writes no memory; the handle is checked.
     if unsafe { SetFileCompletionNotificationModes(handle.raw(), flags as u8) } == 0 {
-        // SAFETY: Reads the calling thread's last error.
-        let code = unsafe { GetLastError() };
-        return Err(Error::os(Call::SetFileCompletionNotificationModes, code));
+        return Err(Error::os(Facts::SetFileCompletionNotificationModes, last_error()));
     }
     Ok(())
 }

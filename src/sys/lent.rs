@@ -1,9 +1,14 @@
 //! Memory that belongs to the kernel until a packet gives it back.
 
+use std::fmt;
+use std::net::SocketAddr;
+
+use windows_sys::Win32::Networking::WinSock as ws;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
 /// An `OVERLAPPED` that the kernel may write until the operation's packet is
 /// dequeued. Not `Copy`: one call, one `OVERLAPPED`.
+#[derive(Debug)]
 pub(crate) struct LentOverlapped(*mut OVERLAPPED);
 
 impl LentOverlapped {
@@ -16,43 +21,166 @@ impl LentOverlapped {
         Self(overlapped)
     }
 
-    pub(super) fn into_raw(self) -> *mut OVERLAPPED {
+    #[inline(always)]
+    pub fn into_raw(self) -> *mut OVERLAPPED {
         self.0
     }
 }
 
-/// A stretch of memory that the kernel may read or write for as long as the
-/// [`LentOverlapped`] that it is passed with.
-pub(crate) struct LentRegion {
+/// Says that a value is at its final place: it is neither moved, borrowed mutably nor
+/// dropped before an operation is over that it is [lent](crate::op::Lend) to.
+#[derive(Debug)]
+pub struct InPlace(());
+
+/// How many bytes an operation has put into its memory.
+#[derive(Debug)]
+pub struct Transferred(usize);
+
+/// Memory that the kernel may read for as long as the operation is in flight.
+#[derive(Debug)]
+pub struct Region {
+    start: *const u8,
+    length: u32,
+}
+
+/// Memory that the kernel may read and write for as long as the operation is in
+/// flight.
+#[derive(Debug)]
+pub struct RegionMut {
     start: *mut u8,
     length: u32,
 }
 
-impl LentRegion {
-    /// Lengths over `u32::MAX` are cut to that, because the kernel's are 32
-    /// bits wide; the operation then transfers less than was asked for, which
-    /// every operation may.
-    ///
+/// So much of a length as one operation can transfer. The kernel's lengths are 32 bits
+/// wide, so longer ones are cut: the operation then transfers less than was asked for,
+/// as every operation may.
+#[inline]
+pub(crate) fn cut(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+impl InPlace {
     /// # Safety
     ///
-    /// The region is valid for what the call does with it, reads or writes,
-    /// and nobody else touches it (for a call that only reads: writes to it),
-    /// until the packet has been dequeued or the call has answered that no
-    /// packet will come.
-    pub unsafe fn new(start: *mut u8, length: usize) -> Self {
-        Self { start, length: Self::cut(length) }
+    /// As the type says, of the one value that it is passed to.
+    #[inline(always)]
+    pub(crate) unsafe fn new() -> Self {
+        Self(())
     }
 
-    /// So much of a length as one operation can transfer.
-    pub fn cut(length: usize) -> u32 {
-        u32::try_from(length).unwrap_or(u32::MAX)
+    /// Memory of the value's that may be read from any thread, and that nobody writes
+    /// to.
+    #[inline(always)]
+    #[must_use]
+    pub fn region(&self, start: *const u8, length: usize) -> Region {
+        Region { start, length: cut(length) }
     }
 
-    pub(super) fn start(&self) -> *mut u8 {
+    /// Memory of the value's that may be written from any thread, and that nobody else
+    /// reads or writes.
+    #[inline(always)]
+    #[must_use]
+    pub fn region_mut(&self, start: *mut u8, length: usize) -> RegionMut {
+        RegionMut { start, length: cut(length) }
+    }
+
+    /// The same for an address.
+    #[inline(always)]
+    pub(crate) fn address(&self, address: *mut SocketAddress) -> AddressRegion {
+        let Self(()) = self;
+        AddressRegion(address)
+    }
+}
+
+impl Transferred {
+    /// # Safety
+    ///
+    /// An operation has put so many bytes into the memory that it is passed to, one
+    /// part after the other.
+    #[inline(always)]
+    pub(crate) unsafe fn new(bytes: u32) -> Self {
+        Self(bytes as usize)
+    }
+
+    /// How many of them are in a part with this much `room`. The others are in the
+    /// parts behind it.
+    #[inline(always)]
+    #[must_use]
+    pub fn split(self, room: usize) -> (usize, Self) {
+        // A broken layered provider may report more than was asked for.
+        let bytes = self.0.min(room);
+        (bytes, Self(self.0 - bytes))
+    }
+}
+
+impl Region {
+    /// Where it starts.
+    #[inline]
+    #[must_use]
+    pub fn start(&self) -> *const u8 {
         self.start
     }
 
+    /// How many bytes it has.
+    #[inline]
+    #[must_use]
     pub fn length(&self) -> u32 {
         self.length
+    }
+}
+
+impl RegionMut {
+    /// Where it starts.
+    #[inline]
+    #[must_use]
+    pub fn start(&self) -> *mut u8 {
+        self.start
+    }
+
+    /// How many bytes it has.
+    #[inline]
+    #[must_use]
+    pub fn length(&self) -> u32 {
+        self.length
+    }
+}
+
+/// Room for a socket address, and for its length.
+#[derive(Clone)]
+#[repr(C)]
+pub(crate) struct SocketAddress {
+    storage: ws::SOCKADDR_IN6,
+    length: i32,
+}
+
+impl Default for SocketAddress {
+    fn default() -> Self {
+        Self { storage: ws::SOCKADDR_IN6::default(), length: size_of::<ws::SOCKADDR_IN6>() as i32 }
+    }
+}
+
+impl SocketAddress {
+    pub fn get(&self) -> Option<SocketAddr> {
+        super::socket::address_of(&self.storage)
+    }
+}
+
+impl fmt::Debug for SocketAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+/// Room for a socket address, and for its length, that the kernel may write for as
+/// long as the operation is in flight.
+#[derive(Debug)]
+pub struct AddressRegion(*mut SocketAddress);
+
+impl AddressRegion {
+    /// A `SOCKADDR`, which has room for an IPv6 address, and the `int` of its length.
+    #[must_use]
+    pub fn into_raw(self) -> (*mut u8, *mut i32) {
+        // SAFETY: Projections within the value, which is there.
+        unsafe { ((&raw mut (*self.0).storage).cast(), &raw mut (*self.0).length) }
     }
 }

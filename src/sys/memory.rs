@@ -2,18 +2,18 @@
 
 use std::ptr::{self, NonNull};
 
-use windows_sys::Win32::Foundation::GetLastError;
 use windows_sys::Win32::System::Memory::{
     MEM_COMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_NOACCESS, PAGE_READWRITE, VirtualAlloc, VirtualFree,
 };
 
-use crate::error::{Call, Error, Result};
+use super::Facts;
+use crate::error::{Error, Result};
 
 /// Reserves `bytes` of address space, aligned to 64 KiB, without memory behind.
 pub(crate) fn reserve(bytes: usize) -> Result<NonNull<u8>> {
     // SAFETY: Reserving at an address of the system's choice touches no memory.
     let start = unsafe { VirtualAlloc(ptr::null(), bytes, MEM_RESERVE, PAGE_NOACCESS) };
-    NonNull::new(start.cast()).ok_or_else(|| last_error(Call::VirtualAlloc))
+    NonNull::new(start.cast()).ok_or_else(|| last_error(Facts::VirtualAlloc))
 }
 
 /// Puts zeroed memory behind `bytes` at `start`.
@@ -27,7 +27,7 @@ pub(crate) unsafe fn commit(start: NonNull<u8>, bytes: usize) -> Result<()> {
     let committed =
         unsafe { VirtualAlloc(start.as_ptr().cast(), bytes, MEM_COMMIT, PAGE_READWRITE) };
     if committed.is_null() {
-        return Err(last_error(Call::VirtualAlloc));
+        return Err(last_error(Facts::VirtualAlloc));
     }
     Ok(())
 }
@@ -43,7 +43,6 @@ pub(crate) unsafe fn release(start: NonNull<u8>) {
     unsafe { VirtualFree(start.as_ptr().cast(), 0, MEM_RELEASE) };
 }
 
-fn last_error(call: Call) -> Error {
-    // SAFETY: Reads the calling thread's last error.
-    Error::os(call, unsafe { GetLastError() })
+fn last_error(facts: &'static Facts) -> Error {
+    Error::os(facts, super::last_error())
 }

@@ -3,13 +3,10 @@
 //! The functions are safe to call with any handle value: the kernel checks
 //! handles and answers an invalid one with an error. What the kernel would
 //! write to later cannot be passed as a bare pointer, only as
-//! [`LentOverlapped`] and [`LentRegion`], whose constructors state the promise
-//! that makes the call sound.
+//! [`LentOverlapped`], [`Region`] and [`RegionMut`]; what they are made from states
+//! the promise that makes the call sound.
 
-use std::ptr;
-
-use crate::error::{Misuse, refusal};
-
+mod facts;
 mod file;
 mod lent;
 mod memory;
@@ -18,20 +15,27 @@ mod raw;
 mod socket;
 mod wine;
 
+use crate::error::Misuse;
+
+pub(crate) use facts::Errors;
+pub use facts::{Facts, FactsOn, OperationKind};
+pub use file::ControlCode;
 pub(crate) use file::{
-    Nature, has_messages, is_synchronous, nature, read_file, skip_completion_port_on_success,
-    skips_completion_port_on_success, write_file,
+    Nature, connect_pipe, control_device, has_messages, is_synchronous, nature, read_file,
+    skip_completion_port_on_success, skips_completion_port_on_success, write_file,
 };
-pub(crate) use lent::{LentOverlapped, LentRegion};
+pub use lent::{AddressRegion, InPlace, Region, RegionMut, Transferred};
+pub(crate) use lent::{LentOverlapped, SocketAddress, cut};
 pub(crate) use memory::{commit, release, reserve};
 pub(crate) use port::{
     Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, last_status, win32_code,
 };
 pub use raw::{RawOverlapped, RawValue};
 pub(crate) use socket::{
-    ADDRESS_SPACE, SocketTraits, accept, bind_to_any, connect, family_of, handle_of, is_ip,
-    is_listening, make_dual_stack, max_message_size, new_socket, receive, send, socket_traits,
-    update_accept_context, update_connect_context,
+    ADDRESS_SPACE, AcceptEx, ConnectEx, SocketTraits, accept, bind_to_any, connect, family_of,
+    handle_of, is_ip, is_listening, last_winsock_error, make_dual_stack, max_message_size,
+    new_socket, receive, receive_from, send, send_to, socket_traits, update_accept_context,
+    update_connect_context,
 };
 
 pub(crate) use wine::is_wine;
@@ -43,7 +47,7 @@ pub(crate) struct Handle(pub usize);
 impl Handle {
     pub const NONE: Self = Self(0);
 
-    fn raw(self) -> windows_sys::Win32::Foundation::HANDLE {
+    pub(crate) fn raw(self) -> windows_sys::Win32::Foundation::HANDLE {
         std::ptr::without_provenance_mut(self.0)
     }
 
@@ -63,27 +67,18 @@ pub(crate) enum Answer {
     Code(u32),
 }
 
-/// Why no call was made, by the code that stands for it, counted from the highest
-/// down. No system has such codes.
-static REFUSALS: [&Misuse; 4] =
-    [&refusal::NO_ROOM, &refusal::MESSAGE_TOO_LONG, &refusal::CLOSED, &refusal::WRONG_PORT];
-
-impl Answer {
-    /// No call was made: the buffer has no room for what is to be read.
-    pub const NO_ROOM: Self = Self::Code(u32::MAX);
-    /// No call was made: the message is longer than the socket can send.
-    pub const TOO_LONG: Self = Self::Code(u32::MAX - 1);
+/// Why a call was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// This call has failed, which comes before it.
+    Call { facts: &'static Facts, code: u32 },
+    /// This crate refuses it.
+    Misuse(&'static Misuse),
 }
 
-/// The code that stands for why no call was made.
+/// The code that the calling thread's last system call has failed with.
 #[cold]
-#[inline(never)]
-pub(crate) fn code_of(misuse: &'static Misuse) -> u32 {
-    let place = REFUSALS.iter().position(|refusal| ptr::eq(*refusal, misuse));
-    u32::MAX - place.expect("one of the list") as u32
-}
-
-/// Why no call was made, if that is what a code stands for.
-pub(crate) fn misuse_of(code: u32) -> Option<&'static Misuse> {
-    REFUSALS.get((u32::MAX - code) as usize).copied()
+pub(crate) fn last_error() -> u32 {
+    // SAFETY: Reads the calling thread's last error.
+    unsafe { windows_sys::Win32::Foundation::GetLastError() }
 }

@@ -4,15 +4,16 @@ use std::mem::{self, MaybeUninit};
 use std::ptr;
 
 use windows_sys::Win32::Foundation::{
-    CloseHandle, ERROR_NOT_FOUND, GetLastError, INVALID_HANDLE_VALUE, RtlNtStatusToDosError,
+    CloseHandle, ERROR_NOT_FOUND, INVALID_HANDLE_VALUE, RtlNtStatusToDosError,
 };
 use windows_sys::Win32::System::IO::{
     CancelIoEx, CreateIoCompletionPort, GetQueuedCompletionStatus, GetQueuedCompletionStatusEx,
     OVERLAPPED, OVERLAPPED_ENTRY, PostQueuedCompletionStatus,
 };
 
+use super::Facts;
 use super::Handle;
-use crate::error::{Call, Error, Result};
+use crate::error::{Error, Result};
 
 /// The time-out that never ends.
 pub(crate) const INFINITE: u32 = u32::MAX;
@@ -30,6 +31,13 @@ pub(crate) struct Packet {
     pub bytes: u32,
 }
 
+impl Packet {
+    /// One with this address, as it is posted.
+    pub fn posted(overlapped: usize) -> Self {
+        Self { overlapped, key: 0, bytes: 0 }
+    }
+}
+
 /// Where the system puts a packet that it dequeues, if it dequeues one.
 pub(crate) struct Landing {
     overlapped: *mut OVERLAPPED,
@@ -45,7 +53,7 @@ impl Port {
             CreateIoCompletionPort(INVALID_HANDLE_VALUE, ptr::null_mut(), 0, concurrency)
         };
         if port.is_null() {
-            return Err(last_error(Call::CreateIoCompletionPort));
+            return Err(last_error(Facts::CreateIoCompletionPort));
         }
         Ok(Self(Handle(port.addr())))
     }
@@ -60,7 +68,7 @@ impl Port {
         // SAFETY: Writes no memory of this process; handles are checked.
         let port = unsafe { CreateIoCompletionPort(handle.raw(), self.0.raw(), key, 0) };
         if port.is_null() {
-            return Err(last_code());
+            return Err(super::last_error());
         }
         Ok(())
     }
@@ -73,7 +81,7 @@ impl Port {
         // (https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus).
         let posted = unsafe { PostQueuedCompletionStatus(self.0.raw(), bytes, key, overlapped) };
         if posted == 0 {
-            return Err(last_error(Call::PostQueuedCompletionStatus));
+            return Err(last_error(Facts::PostQueuedCompletionStatus));
         }
         Ok(())
     }
@@ -121,7 +129,7 @@ impl Port {
             )
         };
         if succeeded == 0 {
-            return Err(last_error(Call::GetQueuedCompletionStatusEx));
+            return Err(last_error(Facts::GetQueuedCompletionStatusEx));
         }
         Ok(removed as usize)
     }
@@ -166,7 +174,7 @@ impl Landing {
     #[inline]
     pub fn check(&self, succeeded: bool) -> Result<Packet> {
         if !succeeded && self.overlapped.is_null() {
-            return Err(last_error(Call::GetQueuedCompletionStatus));
+            return Err(last_error(Facts::GetQueuedCompletionStatus));
         }
         // SAFETY: The call says so.
         Ok(unsafe { self.packet() })
@@ -258,9 +266,9 @@ fn nothing_cancelled() -> Result<bool> {
     // "If this function cannot find a request to cancel, the return value is 0
     // (zero), and GetLastError returns ERROR_NOT_FOUND"
     // (https://learn.microsoft.com/windows/win32/fileio/cancelioex-func).
-    match last_code() {
+    match super::last_error() {
         ERROR_NOT_FOUND => Ok(false),
-        code => Err(Error::os(Call::CancelIoEx, code)),
+        code => Err(Error::os(Facts::CancelIoEx, code)),
     }
 }
 
@@ -284,14 +292,8 @@ pub(crate) fn win32_code(status: u32) -> u32 {
 }
 
 #[cold]
-fn last_code() -> u32 {
-    // SAFETY: Reads the calling thread's last error.
-    unsafe { GetLastError() }
-}
-
-#[cold]
-fn last_error(call: Call) -> Error {
-    Error::os(call, last_code())
+fn last_error(facts: &'static Facts) -> Error {
+    Error::os(facts, super::last_error())
 }
 
 const _: () = assert!(mem::size_of::<Entry>() == mem::size_of::<OVERLAPPED_ENTRY>());

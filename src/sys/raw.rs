@@ -164,7 +164,7 @@ impl<C: Send + 'static> Iocp<C> {
         context: usize,
     ) -> Result<Associated<RawOverlapped>> {
         let raw = Handle(handle.value());
-        let (identity, object) = self.associate(raw, context)?;
-        Ok(Associated::new(RawOverlapped(raw), raw, false, context, identity, object))
+        let of_port = self.associate(raw, context)?;
+        Ok(Associated::new(RawOverlapped(raw), raw, false, context, of_port))
     }
 }

@@ -1,7 +1,7 @@
 //! Sockets.
 
 use std::mem;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::windows::io::{AsRawSocket, FromRawSocket, OwnedSocket};
 use std::ptr;
 
@@ -9,36 +9,37 @@ use windows_sys::Win32::Networking::WinSock as ws;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::core::GUID;
 
-use super::{Answer, Handle, LentOverlapped, LentRegion};
-use crate::error::{Call, Error, Result};
+use super::Facts;
+use super::{AddressRegion, Answer, Cause, Handle, LentOverlapped, Region, RegionMut};
+use crate::error::{Error, Result};
 
 /// The bytes that `AcceptEx` needs for an address: "at least 16 bytes more
 /// than the maximum address length for the transport protocol in use"
 /// (<https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-acceptex>).
 pub(crate) const ADDRESS_SPACE: usize = mem::size_of::<ws::SOCKADDR_IN6>() + 16;
 
-/// Starts a receive. The byte count is asked for only where it is used: "use
-/// NULL for this parameter if the lpOverlapped parameter is not NULL to avoid
-/// potentially erroneous results"
+/// Starts a receive into one region after the other. The byte count is asked for
+/// only where it is used: "use NULL for this parameter if the lpOverlapped parameter
+/// is not NULL to avoid potentially erroneous results"
 /// (<https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv>).
-#[inline]
-pub(crate) fn receive(
+#[inline(always)]
+pub(crate) fn receive<const N: usize>(
     socket: Handle,
-    region: &LentRegion,
+    regions: [RegionMut; N],
     overlapped: LentOverlapped,
-    count_inline: bool,
+    counts: bool,
 ) -> Answer {
-    let buffer = wsabuf(region);
+    let buffers = regions.map(|region| wsabuf_mut(&region));
     let (mut count, mut flags) = (0, 0);
-    let counter = if count_inline { &raw mut count } else { ptr::null_mut() };
-    // SAFETY: Region and OVERLAPPED are lent for the operation's whole life.
-    // The WSABUF may be on the stack: "the service provider must capture these
+    let counter = if counts { &raw mut count } else { ptr::null_mut() };
+    // SAFETY: Regions and OVERLAPPED are lent for the operation's whole life.
+    // The WSABUFs may be on the stack: "the service provider must capture these
     // structures before returning". Flags are not updated later.
     let result = unsafe {
         ws::WSARecv(
             socket.0,
-            &raw const buffer,
-            1,
+            buffers.as_ptr(),
+            N as u32,
             counter,
             &raw mut flags,
             overlapped.into_raw(),
@@ -48,29 +49,88 @@ pub(crate) fn receive(
     answer(result == 0, count)
 }
 
-/// Starts a send.
-#[inline]
-pub(crate) fn send(
+/// Starts a send of one region after the other.
+#[inline(always)]
+pub(crate) fn send<const N: usize>(
     socket: Handle,
-    region: &LentRegion,
+    regions: [Region; N],
     overlapped: LentOverlapped,
-    count_inline: bool,
+    counts: bool,
 ) -> Answer {
-    let buffer = wsabuf(region);
+    let buffers = regions.map(|region| wsabuf(&region));
     let mut count = 0;
-    let counter = if count_inline { &raw mut count } else { ptr::null_mut() };
-    // SAFETY: As for `receive`; the region is only read.
+    let counter = if counts { &raw mut count } else { ptr::null_mut() };
+    // SAFETY: As for `receive`; the regions are only read.
     let result = unsafe {
-        ws::WSASend(socket.0, &raw const buffer, 1, counter, 0, overlapped.into_raw(), None)
+        ws::WSASend(socket.0, buffers.as_ptr(), N as u32, counter, 0, overlapped.into_raw(), None)
     };
     answer(result == 0, count)
 }
 
-fn wsabuf(region: &LentRegion) -> ws::WSABUF {
+/// Starts a receive that also tells who has sent.
+pub(crate) fn receive_from(
+    socket: Handle,
+    region: &RegionMut,
+    from: AddressRegion,
+    overlapped: LentOverlapped,
+) -> Answer {
+    let buffer = wsabuf_mut(region);
+    let mut flags = 0;
+    let (address, length) = from.into_raw();
+    // SAFETY: As for `receive`; address and length are lent, too.
+    let result = unsafe {
+        ws::WSARecvFrom(
+            socket.0,
+            &raw const buffer,
+            1,
+            ptr::null_mut(),
+            &raw mut flags,
+            address.cast(),
+            length,
+            overlapped.into_raw(),
+            None,
+        )
+    };
+    answer(result == 0, 0)
+}
+
+/// Starts to send a datagram to somebody.
+pub(crate) fn send_to(
+    socket: Handle,
+    region: &Region,
+    to: SocketAddr,
+    overlapped: LentOverlapped,
+) -> Answer {
+    let buffer = wsabuf(region);
+    let (storage, length) = sockaddr(to);
+    // SAFETY: As for `send`; the address is read before the call returns.
+    let result = unsafe {
+        ws::WSASendTo(
+            socket.0,
+            &raw const buffer,
+            1,
+            ptr::null_mut(),
+            0,
+            (&raw const storage).cast(),
+            length,
+            overlapped.into_raw(),
+            None,
+        )
+    };
+    answer(result == 0, 0)
+}
+
+#[inline(always)]
+fn wsabuf(region: &Region) -> ws::WSABUF {
+    ws::WSABUF { len: region.length(), buf: region.start().cast_mut() }
+}
+
+#[inline(always)]
+fn wsabuf_mut(region: &RegionMut) -> ws::WSABUF {
     ws::WSABUF { len: region.length(), buf: region.start() }
 }
 
-type AcceptEx = unsafe extern "system" fn(
+type AcceptExFunction = unsafe extern "system" fn(
     ws::SOCKET,
     ws::SOCKET,
     *mut core::ffi::c_void,
@@ -81,7 +141,7 @@ type AcceptEx = unsafe extern "system" fn(
     *mut OVERLAPPED,
 ) -> i32;
 
-type ConnectEx = unsafe extern "system" fn(
+type ConnectExFunction = unsafe extern "system" fn(
     ws::SOCKET,
     *const ws::SOCKADDR,
     i32,
@@ -91,9 +151,9 @@ type ConnectEx = unsafe extern "system" fn(
     *mut OVERLAPPED,
 ) -> i32;
 
-/// Looks an extension function up: its address, or the code of the failure. It
-/// belongs to the socket's provider, which answers without a system call.
-fn extension(socket: Handle, id: GUID) -> Result<*const (), u32> {
+/// Looks an extension function up. It belongs to the socket's provider, which
+/// answers without a system call.
+fn extension(socket: Handle, id: GUID) -> Result<*const (), Cause> {
     let mut function: *const () = ptr::null();
     let mut returned = 0;
     // SAFETY: Input and output are locals of the given sizes. A null
@@ -111,23 +171,42 @@ fn extension(socket: Handle, id: GUID) -> Result<*const (), u32> {
             None,
         )
     };
-    if result != 0 { Err(last_code()) } else { Ok(function) }
+    if result != 0 { Err(last_cause(Facts::WSAIoctl)) } else { Ok(function) }
+}
+
+/// The provider's `AcceptEx`.
+#[derive(Clone, Copy)]
+pub(crate) struct AcceptEx(AcceptExFunction);
+
+/// The provider's `ConnectEx`.
+#[derive(Clone, Copy)]
+pub(crate) struct ConnectEx(ConnectExFunction);
+
+impl AcceptEx {
+    pub fn of(socket: Handle) -> Result<Self, Cause> {
+        let function = extension(socket, ws::WSAID_ACCEPTEX)?;
+        // SAFETY: The provider gave this address for AcceptEx.
+        Ok(Self(unsafe { mem::transmute::<*const (), AcceptExFunction>(function) }))
+    }
+}
+
+impl ConnectEx {
+    pub fn of(socket: Handle) -> Result<Self, Cause> {
+        let function = extension(socket, ws::WSAID_CONNECTEX)?;
+        // SAFETY: The provider gave this address for ConnectEx.
+        Ok(Self(unsafe { mem::transmute::<*const (), ConnectExFunction>(function) }))
+    }
 }
 
 /// Starts an accept, which delays for no data.
 pub(crate) fn accept(
+    AcceptEx(accept_ex): AcceptEx,
     listener: Handle,
     accepted: Handle,
-    addresses: &LentRegion,
+    addresses: &RegionMut,
     overlapped: LentOverlapped,
 ) -> Answer {
-    assert!(addresses.length() as usize >= 2 * ADDRESS_SPACE);
-    let function = match extension(listener, ws::WSAID_ACCEPTEX) {
-        Ok(function) => function,
-        Err(code) => return Answer::Code(code),
-    };
-    // SAFETY: The provider gave this address for AcceptEx.
-    let accept_ex = unsafe { mem::transmute::<*const (), AcceptEx>(function) };
+    assert!(addresses.length() as usize >= 2 * ADDRESS_SPACE, "room for two addresses");
     let mut count = 0;
     // SAFETY: The output buffer and the OVERLAPPED are lent for the
     // operation's whole life; the count is written before the call returns.
@@ -146,25 +225,25 @@ pub(crate) fn accept(
     answer(succeeded != 0, count)
 }
 
-/// Starts a connect of a bound socket, which sends no data.
-pub(crate) fn connect(socket: Handle, peer: SocketAddr, overlapped: LentOverlapped) -> Answer {
-    let function = match extension(socket, ws::WSAID_CONNECTEX) {
-        Ok(function) => function,
-        Err(code) => return Answer::Code(code),
-    };
-    // SAFETY: The provider gave this address for ConnectEx.
-    let connect_ex = unsafe { mem::transmute::<*const (), ConnectEx>(function) };
+/// Starts a connect of a bound socket, which may send something at once.
+pub(crate) fn connect(
+    ConnectEx(connect_ex): ConnectEx,
+    socket: Handle,
+    peer: SocketAddr,
+    data: Option<&Region>,
+    overlapped: LentOverlapped,
+) -> Answer {
     let (storage, length) = sockaddr(peer);
     let mut count = 0;
-    // SAFETY: The address is read before the call returns; the OVERLAPPED is
+    // SAFETY: The address is read before the call returns; data and OVERLAPPED are
     // lent for the operation's whole life.
     let succeeded = unsafe {
         connect_ex(
             socket.0,
             (&raw const storage).cast(),
             length,
-            ptr::null(),
-            0,
+            data.map_or(ptr::null(), |data| data.start().cast()),
+            data.map_or(0, Region::length),
             &raw mut count,
             overlapped.into_raw(),
         )
@@ -172,9 +251,9 @@ pub(crate) fn connect(socket: Handle, peer: SocketAddr, overlapped: LentOverlapp
     answer(succeeded != 0, count)
 }
 
-#[inline]
+#[inline(always)]
 fn answer(succeeded: bool, count: u32) -> Answer {
-    if succeeded { Answer::Finished(count) } else { Answer::Code(last_code()) }
+    if succeeded { Answer::Finished(count) } else { Answer::Code(last_winsock_error()) }
 }
 
 /// Without it, "the accepted socket does not behave as connected": `getpeername`
@@ -202,7 +281,7 @@ fn set_option(socket: Handle, level: i32, option: i32, value: &[u8]) -> Result<(
         )
     };
     if result != 0 {
-        return Err(last_error(Call::Setsockopt));
+        return Err(last_error(Facts::Setsockopt));
     }
     Ok(())
 }
@@ -230,9 +309,9 @@ pub(crate) fn new_socket(family: u16) -> Result<OwnedSocket> {
         // SAFETY: Writes no memory of this process.
         let socket =
             unsafe { ws::WSASocketW(family.into(), kind, protocol, ptr::null(), 0, flags) };
-        if socket == ws::INVALID_SOCKET { Err(last_code()) } else { Ok(socket) }
+        if socket == ws::INVALID_SOCKET { Err(last_winsock_error()) } else { Ok(socket) }
     })
-    .map_err(|code| Error::os(Call::WSASocketW, code))?;
+    .map_err(|code| Error::os(Facts::WSASocketW, code))?;
     // SAFETY: The socket is new and nobody else's.
     Ok(unsafe { OwnedSocket::from_raw_socket(socket as _) })
 }
@@ -261,7 +340,7 @@ pub(crate) fn is_ip(family: u16) -> bool {
 
 /// Gives a socket a local address of the system's choice, as `ConnectEx`
 /// requires; a socket that is bound already stays as it is.
-pub(crate) fn bind_to_any(socket: Handle, family: u16) -> Result<()> {
+pub(crate) fn bind_to_any(socket: Handle, family: u16) -> Result<(), Cause> {
     // "When set, allow ephemeral port reuse for Winsock API connection functions
     // which require an explicit bind, such as ConnectEx"
     // (https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options).
@@ -277,11 +356,11 @@ pub(crate) fn bind_to_any(socket: Handle, family: u16) -> Result<()> {
     let (storage, length) = sockaddr(any);
     // SAFETY: The address is read for its length before the call returns.
     if unsafe { ws::bind(socket.0, (&raw const storage).cast(), length) } != 0 {
-        let code = last_code();
+        let code = last_winsock_error();
         // "WSAEINVAL: the socket is already bound to an address"
         // (https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-bind).
         if code as i32 != ws::WSAEINVAL {
-            return Err(Error::os(Call::Bind, code));
+            return Err(Cause::Call { facts: Facts::Bind, code });
         }
     }
     Ok(())
@@ -333,7 +412,7 @@ fn get_option<T: PlainOption>(socket: Handle, option: i32) -> Result<T, u32> {
     let result = unsafe {
         ws::getsockopt(socket.0, ws::SOL_SOCKET, option, (&raw mut value).cast(), &raw mut length)
     };
-    if result != 0 { Err(last_code()) } else { Ok(value) }
+    if result != 0 { Err(last_winsock_error()) } else { Ok(value) }
 }
 
 /// An address in the form that Winsock takes, and its length.
@@ -365,20 +444,47 @@ fn sockaddr(address: SocketAddr) -> (ws::SOCKADDR_IN6, i32) {
     }
 }
 
+/// The address in what Winsock has written, if it has.
+pub(super) fn address_of(storage: &ws::SOCKADDR_IN6) -> Option<SocketAddr> {
+    match storage.sin6_family {
+        ws::AF_INET => {
+            // SAFETY: SOCKADDR_IN is smaller than, and aligned no stricter than,
+            // the storage, all of which is initialised.
+            let v4 = unsafe { (&raw const *storage).cast::<ws::SOCKADDR_IN>().read() };
+            // SAFETY: Any bytes are a value of each of the union's forms.
+            let octets = unsafe { v4.sin_addr.S_un.S_addr }.to_ne_bytes();
+            Some((Ipv4Addr::from(octets), u16::from_be(v4.sin_port)).into())
+        }
+        ws::AF_INET6 => {
+            // SAFETY: As above.
+            let (bytes, scope) =
+                unsafe { (storage.sin6_addr.u.Byte, storage.Anonymous.sin6_scope_id) };
+            let port = u16::from_be(storage.sin6_port);
+            Some(SocketAddrV6::new(bytes.into(), port, storage.sin6_flowinfo, scope).into())
+        }
+        _ => None,
+    }
+}
+
 #[inline]
-fn last_code() -> u32 {
+pub(crate) fn last_winsock_error() -> u32 {
     // SAFETY: Reads the calling thread's last error.
     let code = unsafe { ws::WSAGetLastError() };
     code as u32
 }
 
-fn last_error(call: Call) -> Error {
-    Error::os(call, last_code())
+fn last_cause(facts: &'static Facts) -> Cause {
+    Cause::Call { facts, code: last_winsock_error() }
+}
+
+#[cold]
+fn last_error(facts: &'static Facts) -> Error {
+    Error::os(facts, last_winsock_error())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{SocketAddrV4, SocketAddrV6};
+    use std::net::SocketAddrV4;
 
     use super::*;
 

@@ -1,0 +1,96 @@
+//! The operations, as values: what [`Iocp::initiate`](crate::Iocp::initiate) and
+//! [`Scope::initiate`](crate::Scope::initiate) start.
+//!
+//! | on | operation | call | returns |
+//! |---|---|---|---|
+//! | sockets, files, pipes, devices | [`Read`] | `WSARecv`, `ReadFile` | the buffer |
+//! | | [`Write`] | `WSASend`, `WriteFile` | the buffer |
+//! | sockets | [`ReadVectored`] | `WSARecv` | the buffers |
+//! | | [`WriteVectored`] | `WSASend` | the buffers |
+//! | datagram sockets | [`ReceiveFrom`] | `WSARecvFrom` | a [`Datagram`] |
+//! | | [`SendTo`] | `WSASendTo` | the buffer |
+//! | listening sockets | [`Accept`] | `AcceptEx` | a `TcpStream`, if it has succeeded |
+//! | stream sockets | [`Connect`] | `ConnectEx` | nothing, or the buffer |
+//! | pipe servers | [`ConnectPipe`] | `ConnectNamedPipe` | nothing |
+//! | files, pipes, devices | [`DeviceControl`] | `DeviceIoControl` | input and output |
+//!
+//! Options are methods of the operation: `op::Read::new(buffer).at(4096)`. Buffers
+//! come back whatever becomes of the operation: from the completion, or from the
+//! [`Rejected`](crate::Rejected) of one that could not be started, in the
+//! [part](Lend) of memory that it was in.
+//!
+//! # Operations of your own
+//!
+//! Any other overlapped function is an [`Operation`] of your own, with all that the
+//! others have: contexts, cancellation, scopes, the end of the port. What has to hold
+//! for the call stands at [`Starter::call`].
+//!
+//! ```
+//! use completion_port::{Error, Operation, op};
+//! use op::{Facts, FactsOn, Fills, Finish, Object, RegionMut, Starter, Submitted};
+//! # #[allow(non_snake_case)] unsafe extern "system" fn WaitCommEvent(_: *mut std::ffi::c_void, _: *mut u32, _: *mut std::ffi::c_void) -> i32 { 0 }
+//!
+//! /// Waits for an event of a serial port, and returns which it was.
+//! struct WaitForEvent;
+//!
+//! static WAIT_COMM_EVENT: Facts = Facts::new("WaitCommEvent");
+//!
+//! impl Operation for WaitForEvent {
+//!     const FACTS: FactsOn = FactsOn::Handles(&WAIT_COMM_EVENT);
+//!     type On = op::on::Handle;
+//!     type Memory = Fills<[u8; 4]>;
+//!     type Arguments = ();
+//!     type Output = u32;
+//!
+//!     fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
+//!         Ok(((), Fills([0; 4])))
+//!     }
+//!
+//!     fn start((): (), mask: RegionMut, starter: Starter<'_, Self>) -> Submitted<'_> {
+//!         // SAFETY: It is WaitCommEvent, which writes the mask later, and nothing else.
+//!         unsafe {
+//!             starter.call(|call| {
+//!                 let mask = mask.start().cast();
+//!                 op::win32_result(WaitCommEvent(call.handle, mask, call.overlapped) != 0)
+//!             })
+//!         }
+//!     }
+//!
+//!     const FINISH: Finish<Self> = Finish::with(|Fills(mask), outcome| {
+//!         outcome.is_ok().then_some(u32::from_ne_bytes(mask))
+//!     });
+//! }
+//! ```
+
+// To add an operation to the crate, and nothing else of it:
+// 1. the row of its function in `sys/facts.rs`,
+// 2. the function itself in `sys`: a thin one over `windows-sys`,
+// 3. the operation, in the file of what it is started on,
+// 4. its line in the table above, and its name below,
+// 5. its function in `simulated-kernel`, and a test in `tests/operations.rs`.
+
+mod datagram;
+mod device;
+mod listener;
+pub mod on;
+mod pipe;
+mod stream;
+mod transfer;
+
+pub use datagram::{Datagram, ReceiveFrom, SendTo};
+pub use device::DeviceControl;
+pub use listener::Accept;
+pub use pipe::ConnectPipe;
+pub use stream::Connect;
+pub use transfer::{Read, ReadVectored, Write, WriteVectored};
+
+pub use crate::operation::{
+    Address, Fills, Finish, Gone, HandleGuard, Keeps, Lend, Object, Outcome, Overwrites, RawCall,
+    Sends, Starter, Submitted, Transparent, win32_result, winsock_result,
+};
+pub use crate::sys::{
+    AddressRegion, ControlCode, Facts, FactsOn, InPlace, Region, RegionMut, Transferred,
+};
+
+#[cfg(doc)]
+use crate::operation::Operation;

@@ -1,0 +1,153 @@
+//! What an operation may know of the handle that it is started on.
+
+use std::os::windows::io::RawHandle;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::definition::Operation;
+use super::socket_guard::{HandleGuard, HandleGuards, IdleGuards};
+use crate::error::{Error, Result, refusal};
+use crate::sys::{self, Handle};
+
+/// What kind of thing a handle refers to, as far as operations differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A socket of one, and whether the kernel itself knows its handle.
+    Stream {
+        family: u16,
+        has_kernel_handle: bool,
+    },
+    /// A socket of datagrams.
+    Datagram,
+    Disk,
+    /// A pipe or a device.
+    Other,
+}
+
+/// What an operation is started on, by value: the handle that it is of may be gone
+/// before the call is made, or while it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub handle: Handle,
+    pub is_socket: bool,
+    /// Whether the handle skips the packets of inline successes.
+    pub skips: bool,
+    /// The longest message that can be sent through it, in bytes.
+    pub longest_message: u32,
+}
+
+/// What an operation is to be started on; see
+/// [`Operation::split`](crate::Operation::split).
+#[derive(Clone, Copy, Debug)]
+pub struct Object<'a> {
+    pub(crate) is_socket: bool,
+    pub(crate) what: What,
+    /// The longest message that can be sent through it, in bytes.
+    pub(crate) longest_message: u32,
+    pub(crate) handle: Handle,
+    /// Whether it is known to be a listening socket.
+    pub(crate) listens: &'a AtomicBool,
+    /// Its guard, and where that comes from.
+    pub(crate) guards: (&'a HandleGuards, &'a Arc<IdleGuards>),
+    /// Whether the handle skips the packets of inline successes.
+    pub(crate) skips: bool,
+}
+
+impl Object<'_> {
+    /// Whether it is a socket.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_socket(&self) -> bool {
+        self.is_socket
+    }
+
+    /// Whether it is a socket of datagrams.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_datagram_socket(&self) -> bool {
+        self.is_socket && matches!(self.what, What::Datagram)
+    }
+
+    /// Whether it is a file on a disk, or a directory.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        !self.is_socket && matches!(self.what, What::Disk)
+    }
+
+    /// The handle by value.
+    #[must_use]
+    pub fn raw(&self) -> RawHandle {
+        self.handle.raw()
+    }
+
+    /// A guard of the handle, for what is left to be done on it when the operation
+    /// has [succeeded](Operation::SUCCEEDED): keep it in the operation's memory.
+    #[must_use]
+    pub fn guard(&self) -> HandleGuard {
+        let (guard, idle) = self.guards;
+        let new = || (idle.take(self.handle), Arc::clone(idle));
+        HandleGuard(Arc::clone(&guard.get_or_init(new).0))
+    }
+
+    /// Refuses sockets of families whose addresses are not known.
+    pub(crate) fn check_family(&self) -> Result<()> {
+        match self.what {
+            What::Stream { family, .. } if !sys::is_ip(family) => {
+                Err(Error::misuse(&refusal::FAMILY))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what is connected without an operation: datagram sockets.
+    pub(crate) fn check_connect(&self) -> Result<()> {
+        self.check_family()?;
+        match self.what {
+            What::Datagram => Err(Error::misuse(&refusal::CONNECTS_DATAGRAMS)),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn target(&self) -> Target {
+        let &Self { handle, is_socket, skips, longest_message, .. } = self;
+        Target { handle, is_socket, skips, longest_message }
+    }
+
+    /// Divides an operation, if it can be started on this.
+    ///
+    /// # Errors
+    ///
+    /// Why not, if that is known, or what the operation says.
+    #[inline(always)]
+    pub(crate) fn split<O: Operation, const SOCKET: bool>(
+        &self,
+        operation: O,
+    ) -> Result<(O::Arguments, O::Memory), (Error, O::Memory)> {
+        let on = Object { is_socket: SOCKET, ..*self };
+        let refusal = match const { O::FACTS.get(SOCKET) } {
+            None if SOCKET => &refusal::NOT_FOR_SOCKETS,
+            None => &refusal::NOT_A_SOCKET,
+            Some(facts) if on.skips && !facts.skips => &refusal::NOT_FOR_SKIPPING,
+            Some(_) => return operation.split(&on),
+        };
+        let (Ok((_, memory)) | Err((_, memory))) = operation.split(&on);
+        Err((Error::misuse(refusal), memory))
+    }
+
+    /// A socket that does not listen is refused here, because the system may let
+    /// the operation wait for ever; one that does has to be asked once. The address
+    /// family of what it accepts.
+    pub(crate) fn check_listener(&self) -> Result<u16> {
+        self.check_family()?;
+        let listens = || self.listens.load(Ordering::Relaxed) || sys::is_listening(self.handle);
+        match self.what {
+            What::Stream { family, .. } if listens() => {
+                self.listens.store(true, Ordering::Relaxed);
+                Ok(family)
+            }
+            _ => Err(Error::misuse(&refusal::NOT_LISTENING)),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The system calls that this crate makes: one row a call, with all that the
+//! packet rule and the errors have to know of it.
+
+use windows_sys::Win32::Foundation::{
+    ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_MORE_DATA, ERROR_NO_DATA, ERROR_PIPE_CONNECTED,
+};
+use windows_sys::Win32::Networking::WinSock::{WSAEMSGSIZE, WSAENOTCONN};
+
+use crate::error::{ErrorKind, STATUS_END_OF_FILE, STATUS_PENDING, STATUS_PIPE_BROKEN};
+
+/// What kind of operation a completion belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OperationKind {
+    /// A read or a receive.
+    Read,
+    /// A write or a send.
+    Write,
+    /// An accept.
+    Accept,
+    /// A connect.
+    Connect,
+    /// [`Iocp::post`](crate::Iocp::post).
+    Post,
+    /// Any other.
+    Other,
+}
+
+/// What is known of a function that starts operations: what its errors mean, and
+/// when a packet comes of it.
+///
+/// Every overlapped function keeps to these, which are not said here: after
+/// `ERROR_IO_PENDING` a packet comes; after a success one comes, unless the handle
+/// [skips](crate::Associated::skip_on_success) it; after an error none comes.
+///
+/// [`new`](Self::new) assumes the worst of everything else. The other methods say
+/// more, and are unsafe where a packet that comes in spite of them would be
+/// another operation's.
+///
+/// ```
+/// use completion_port::op::Facts;
+///
+/// static WAIT_COMM_EVENT: Facts = Facts::new("WaitCommEvent");
+/// ```
+#[derive(Debug, PartialEq, Eq)]
+pub struct Facts {
+    pub(crate) name: &'static str,
+    /// Whether its codes, and those of its completions, are Winsock's.
+    pub(crate) is_winsock: bool,
+    pub(crate) kind: OperationKind,
+    /// Whether it fills memory, and is refused without room.
+    pub(crate) fills: bool,
+    pub(crate) over: &'static [(u32, u32)],
+    pub(crate) warnings: &'static [u32],
+    pub(crate) errors: Errors,
+    /// Whether it can be started on a handle that skips packets.
+    pub(crate) skips: bool,
+    pub(crate) ends: &'static [u32],
+    pub(crate) kinds: &'static [(u32, ErrorKind)],
+}
+
+/// Which codes of a failed call are certain to be errors, of which no packet comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errors {
+    /// All but these.
+    AllBut(&'static [u32]),
+    /// All but those that the system's drivers warn with.
+    AllButDeviceWarnings,
+    /// None: a driver may return whatever it likes, and
+    /// [0x8007xxxx](https://learn.microsoft.com/windows/win32/api/winternl/nf-winternl-rtlntstatustodoserror),
+    /// which is a warning, becomes any code.
+    Unknown,
+}
+
+impl Facts {
+    /// A function with this documented name, whose codes are those of
+    /// `GetLastError`.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            is_winsock: false,
+            kind: OperationKind::Other,
+            fills: false,
+            over: &[],
+            warnings: &[],
+            errors: Errors::Unknown,
+            skips: false,
+            ends: &[],
+            kinds: &[],
+        }
+    }
+
+    /// Its codes are those of `WSAGetLastError`.
+    #[must_use]
+    pub const fn winsock(self) -> Self {
+        Self { is_winsock: true, ..self }
+    }
+
+    /// What [`Finished::kind`](crate::Finished::kind) says of its operations.
+    #[must_use]
+    pub const fn kind(self, kind: OperationKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// It fills the [`Fills`](crate::op::Fills) of an operation's memory, which is
+    /// refused if they have no room: a read then waits for data on a stream, and
+    /// reports the end.
+    #[must_use]
+    pub const fn fills(self) -> Self {
+        Self { fills: true, ..self }
+    }
+
+    /// Codes of a failed call after which a packet comes all the same, because they
+    /// are warnings: a message that was cut, for example. (If none comes, the
+    /// operation never ends.)
+    #[must_use]
+    pub const fn warnings(self, codes: &'static [u32]) -> Self {
+        Self { warnings: codes, ..self }
+    }
+
+    /// Statuses of a completion that mean a success without bytes: the end of what
+    /// is read.
+    #[must_use]
+    pub const fn ends(self, statuses: &'static [u32]) -> Self {
+        Self { ends: statuses, ..self }
+    }
+
+    /// Codes whose cause is another than usual, and which.
+    #[must_use]
+    pub const fn kinds(self, codes: &'static [(u32, ErrorKind)]) -> Self {
+        Self { kinds: codes, ..self }
+    }
+
+    /// Codes of a failed call that say that the operation is over all the same,
+    /// each with the `NTSTATUS` that it is over with: it gets a completion, as if a
+    /// packet had come.
+    ///
+    /// # Safety
+    ///
+    /// No packet comes after these codes.
+    ///
+    /// # Panics
+    ///
+    /// If a status is `STATUS_PENDING`, which is none to be over with.
+    #[must_use]
+    pub const unsafe fn over(self, codes: &'static [(u32, u32)]) -> Self {
+        let mut index = 0;
+        while index < codes.len() {
+            assert!(codes[index].1 != STATUS_PENDING, "an operation that is over is not pending");
+            index += 1;
+        }
+        Self { over: codes, ..self }
+    }
+
+    /// No packet comes after any code of a failed call but
+    /// [warnings](Self::warnings), so that memory of the port can be used again at
+    /// once. (Without this, it is kept back, because a driver may warn with any
+    /// code.)
+    ///
+    /// # Safety
+    ///
+    /// As it says.
+    #[must_use]
+    pub const unsafe fn errors_have_no_packet(self) -> Self {
+        Self { errors: Errors::AllBut(&[]), ..self }
+    }
+
+    /// Whether it is one of this crate's that receive from a socket.
+    pub(crate) fn is_receive(&self) -> bool {
+        [Self::WSARecv, Self::WSARecvFrom].contains(&self)
+    }
+
+    /// It can be started on a handle that
+    /// [skips the port](crate::Associated::skip_on_success).
+    ///
+    /// # Safety
+    ///
+    /// On such a handle no packet comes after a success, and then the function has
+    /// written its byte count to [`RawCall::count`](crate::op::RawCall::count), or
+    /// transfers no bytes. It has no [warnings](Self::warnings) there.
+    #[must_use]
+    pub const unsafe fn skips(self) -> Self {
+        Self { skips: true, ..self }
+    }
+}
+
+/// Which function an operation calls, by what it is started on.
+#[derive(Clone, Copy, Debug)]
+pub enum FactsOn {
+    /// This one on sockets; other handles are refused.
+    Sockets(&'static Facts),
+    /// This one on files, pipes and devices; sockets are refused.
+    Handles(&'static Facts),
+    /// One of two.
+    Either {
+        /// The one on sockets.
+        sockets: &'static Facts,
+        /// The one elsewhere.
+        handles: &'static Facts,
+    },
+}
+
+impl FactsOn {
+    pub(crate) const fn get(self, is_socket: bool) -> Option<&'static Facts> {
+        match self {
+            Self::Sockets(facts) | Self::Either { sockets: facts, .. } if is_socket => Some(facts),
+            Self::Handles(facts) | Self::Either { handles: facts, .. } if !is_socket => Some(facts),
+            _ => None,
+        }
+    }
+}
+
+/// Declares the functions of this crate. All columns have to be there; those of
+/// functions that start no operation are left out.
+macro_rules! facts {
+    ($($name:ident = $text:literal $codes:ident
+        $({ $kind:ident, fills: $fills:expr, over: $over:expr, warnings: $warnings:expr, errors: $errors:expr,
+            skips: $skips:expr, ends: $ends:expr, kinds: $kinds:expr })?;
+    )*) => {
+        #[allow(non_upper_case_globals, reason = "they are the functions' own names")]
+        impl Facts {
+            $(pub(crate) const $name: &'static Facts = &Facts {
+                is_winsock: facts!(@$codes),
+                $(kind: OperationKind::$kind, fills: $fills, over: $over, warnings: $warnings, errors: $errors,
+                    skips: $skips, ends: $ends, kinds: $kinds,)?
+                ..Facts::new($text)
+            };)*
+        }
+    };
+    (@Winsock) => { true };
+    (@Win32) => { false };
+}
+
+const END: u32 = STATUS_END_OF_FILE;
+const CUT: u32 = WSAEMSGSIZE as u32;
+
+/// The end of a file or pipe is a success without bytes, whichever way it is
+/// found. "If lpOverlapped is not NULL [...] and the read is past the end, the
+/// function returns FALSE with `ERROR_HANDLE_EOF`"
+/// (<https://learn.microsoft.com/windows/win32/fileio/testing-for-the-end-of-a-file>).
+const ENDS: &[u32] = &[STATUS_END_OF_FILE, STATUS_PIPE_BROKEN];
+
+/// A listener is never connected: this is the client that went away.
+const GONE: &[(u32, ErrorKind)] = &[(WSAENOTCONN as u32, ErrorKind::ConnectionAborted)];
+
+/// "Using a nonblocking-wait handle, the function returns zero immediately, and the
+/// `GetLastError` function returns `ERROR_NO_DATA`", if the pipe is empty
+/// (<https://learn.microsoft.com/windows/win32/ipc/named-pipe-type-read-and-wait-modes>).
+/// Of a write, it says that the other end is being closed.
+const EMPTY: &[(u32, ErrorKind)] = &[(ERROR_NO_DATA, ErrorKind::WouldBlock)];
+
+use Errors::{AllBut, AllButDeviceWarnings, Unknown};
+
+// A truncated message is a warning, STATUS_BUFFER_OVERFLOW, not an error: the
+// call says that it failed, and the packet comes all the same. Skip-on-success
+// is never on where messages can be truncated.
+//
+// A datagram that is too long to be sent is an error, but Wine queues a packet of
+// it.
+#[rustfmt::skip]
+facts! {
+    AcceptEx = "AcceptEx" Winsock { Accept, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: GONE };
+    ConnectEx = "ConnectEx" Winsock { Connect, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
+    // "If a client connects before the function is called, the function returns
+    // zero and GetLastError returns ERROR_PIPE_CONNECTED"
+    // (https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-connectnamedpipe).
+    ConnectNamedPipe = "ConnectNamedPipe" Win32 { Accept, fills: false, over: &[(ERROR_PIPE_CONNECTED, 0)], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
+    DeviceIoControl = "DeviceIoControl" Win32 { Other, fills: false, over: &[], warnings: &[ERROR_MORE_DATA], errors: Unknown, skips: false, ends: &[], kinds: &[] };
+    PostQueuedCompletionStatus = "PostQueuedCompletionStatus" Win32 { Post, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
+    ReadFile = "ReadFile" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END), (ERROR_BROKEN_PIPE, END)], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: true, ends: ENDS, kinds: EMPTY };
+    WSARecv = "WSARecv" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[] };
+    WSARecvFrom = "WSARecvFrom" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: ENDS, kinds: &[] };
+    WSASend = "WSASend" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: true, ends: &[], kinds: &[] };
+    WSASendTo = "WSASendTo" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: false, ends: &[], kinds: &[] };
+    WriteFile = "WriteFile" Win32 { Write, fills: false, over: &[], warnings: &[], errors: AllButDeviceWarnings, skips: true, ends: &[], kinds: &[] };
+
+    Bind = "bind" Winsock;
+    CancelIoEx = "CancelIoEx" Win32;
+    CreateIoCompletionPort = "CreateIoCompletionPort" Win32;
+    GetQueuedCompletionStatus = "GetQueuedCompletionStatus" Win32;
+    GetQueuedCompletionStatusEx = "GetQueuedCompletionStatusEx" Win32;
+    SetFileCompletionNotificationModes = "SetFileCompletionNotificationModes" Win32;
+    Setsockopt = "setsockopt" Winsock;
+    VirtualAlloc = "VirtualAlloc" Win32;
+    WSAIoctl = "WSAIoctl" Winsock;
+    WSASocketW = "WSASocketW" Winsock;
+}
