@@ -49,13 +49,14 @@ pub mod op;
 mod operation;
 mod panics;
 mod port;
+mod scope;
 #[allow(unsafe_code)]
 mod sys;
 
 pub use buffer::{IoBuf, IoBufMut, Slice};
-pub use error::{Error, ErrorKind, ForeignPacket, Rejected, Result};
-pub use handle::{Adoptable, Associated, Inline, Mode, Queued, Socket};
+pub use error::{Error, ErrorKind, ForeignPacket, OperationKind, Rejected, Result};
+pub use handle::{Adoptable, Associated, Inline, Mode, Queued, RawOverlapped, RawValue, Socket};
 pub use io::unconnected_stream;
 pub use operation::{CompletionStatus, Finished, InScope, Operation, Pending, Started};
-pub use port::{Batch, Builder, Iocp, Scope};
-pub use sys::{OperationKind, RawOverlapped, RawValue};
+pub use port::{Batch, Builder, Iocp};
+pub use scope::Scope;

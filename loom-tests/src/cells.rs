@@ -77,7 +77,7 @@ fn a_cell_that_came_back_does_not_bring_its_old_successor() {
 
 /// Whoever finds the chain at hand busy goes to the list.
 #[test]
-fn cells_at_hand_and_on_the_list_are_not_mixed_up() {
+fn cells_cache_and_on_the_list_are_not_mixed_up() {
     explore::two_threads(|| {
         let port = Port::with_list(2);
         port.free(port.allocate().expect("there are two"));

@@ -1,7 +1,7 @@
 //! The lock-free protocols of the library, in all orders and with all
 //! stale values that the memory model allows.
 //!
-//! These are the library's own files, `state.rs`, `status_word.rs`, `at_hand.rs`
+//! These are the library's own files, `state.rs`, `status_word.rs`, `cache.rs`
 //! and `free_list.rs`, on loom's atomics. [`model`] builds around them what the library builds: cells,
 //! holders, a port. Where the library has memory, the model has loom's
 //! `UnsafeCell`, which fails a test when two threads use it and nothing orders
@@ -9,14 +9,14 @@
 #![cfg(test)]
 #![cfg(target_pointer_width = "64")]
 
-#[path = "../../src/operation/at_hand.rs"]
-mod at_hand;
-#[path = "../../src/operation/free_list.rs"]
+#[path = "../../src/operation/pool/cache.rs"]
+mod cache;
+#[path = "../../src/operation/pool/free_list.rs"]
 mod free_list;
-#[path = "../../src/operation/state.rs"]
+#[path = "../../src/operation/cell/state.rs"]
 #[allow(dead_code, reason = "what a thread does alone needs no exploring")]
 mod state;
-#[path = "../../src/operation/status_word.rs"]
+#[path = "../../src/operation/cell/status_word.rs"]
 #[allow(dead_code, reason = "what a thread does alone needs no exploring")]
 mod status_word;
 

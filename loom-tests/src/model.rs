@@ -6,15 +6,15 @@ use std::rc::Rc;
 
 use loom::cell::UnsafeCell;
 
-use crate::at_hand::{self, AtHand, BUSY, is_cell, is_open};
 use crate::atomic::{AtomicU32, Ordering};
+use crate::cache::{self, BUSY, Cache, is_cell, is_open};
 use crate::free_list::{FreeList, NONE};
 use crate::state::{DROPS, Holder, State};
 use crate::status_word::StatusWord;
 
 /// A port, its slab, and its queue.
 pub struct Port {
-    at_hand: AtHand,
+    cache: Cache,
     free: FreeList,
     cells: Vec<Cell>,
     /// One packet at most. The kernel orders what comes before it is queued
@@ -66,7 +66,7 @@ impl Port {
             context: UnsafeCell::new(None),
         };
         let port = Self {
-            at_hand: AtHand::new(),
+            cache: Cache::new(),
             free: FreeList::new(),
             cells: (0..cells).map(cell).collect(),
             queue: AtomicU32::new(NONE),
@@ -82,10 +82,10 @@ impl Port {
     pub fn with_list(cells: u32) -> Rc<Self> {
         let port = Self::new(cells);
         for _ in 0..cells {
-            let index = port.take_first(port.at_hand.seize());
+            let index = port.take_first(port.cache.seize());
             port.free_to_list(index);
         }
-        port.at_hand.put_back(at_hand::NONE);
+        port.cache.put_back(cache::NONE);
         port
     }
 
@@ -101,33 +101,33 @@ impl Port {
     /// `Slab::allocate`, where there are no fresh cells; the cell is nobody
     /// else's.
     pub fn allocate(&self) -> Option<u32> {
-        let mut first = self.at_hand.seize();
+        let mut first = self.cache.seize();
         while !is_cell(first) {
             let index = self.allocate_elsewhere(first);
             if index.is_some() || first != BUSY {
                 return index;
             }
-            first = self.at_hand.seize_again();
+            first = self.cache.seize_again();
         }
         Some(self.take_first(first))
     }
 
     /// `Slab::allocate`, where there are: no cell means a fresh one.
     pub fn allocate_in_haste(&self) -> Option<u32> {
-        let first = self.at_hand.seize();
+        let first = self.cache.seize();
         if is_cell(first) { Some(self.take_first(first)) } else { self.allocate_elsewhere(first) }
     }
 
     /// Once around in `Slab::allocate_elsewhere`.
     fn allocate_elsewhere(&self, first: usize) -> Option<u32> {
-        self.at_hand.leave(first);
+        self.cache.leave(first);
         self.allocate_from_list()
     }
 
     /// `Slab::take_first`.
     fn take_first(&self, first: usize) -> u32 {
         let index = at(first as u32);
-        self.at_hand.put_back(read(&self.cell(index).handle) as usize);
+        self.cache.put_back(read(&self.cell(index).handle) as usize);
         self.cell(index).own();
         index
     }
@@ -142,13 +142,13 @@ impl Port {
     /// `Slab::free`.
     pub fn free(&self, index: u32) {
         self.cell(index).own();
-        let first = self.at_hand.seize();
+        let first = self.cache.seize();
         if is_open(first) {
             self.cell(index).handle.with_mut(|handle| unsafe { *handle = first as u32 });
-            self.at_hand.put_back(place(index) as usize);
+            self.cache.put_back(place(index) as usize);
         } else {
             // `Slab::free_elsewhere`.
-            self.at_hand.leave(first);
+            self.cache.leave(first);
             self.free_to_list(index);
         }
     }
@@ -163,8 +163,8 @@ impl Port {
 
     /// `Slab::close`.
     pub fn close(&self) {
-        let mut address = self.at_hand.close();
-        while address != at_hand::NONE {
+        let mut address = self.cache.close();
+        while address != cache::NONE {
             let index = at(address as u32);
             address = read(&self.cell(index).handle) as usize;
             self.free_to_list(index);

@@ -1,5 +1,7 @@
 //! What can go wrong, in one type that keeps all that the system said.
 
+#[allow(unsafe_code)]
+mod facts;
 mod status;
 
 use std::fmt;
@@ -7,11 +9,12 @@ use std::io;
 
 use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
 
-use crate::sys::{Cause, Facts, Packet};
+pub(crate) use facts::Errors;
+pub use facts::{Facts, FactsOn, OperationKind};
 
 pub(crate) use status::{
     STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE,
-    STATUS_PENDING, STATUS_PIPE_BROKEN, completion_error, is_error, is_warning,
+    STATUS_PENDING, STATUS_PIPE_BROKEN, completion_error, is_error, is_warning, win32_code,
 };
 
 /// The result of everything in this crate that can fail.
@@ -307,6 +310,15 @@ impl Error {
     }
 }
 
+/// Why a call was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// This call has failed, which comes before it.
+    Call { facts: &'static Facts, code: u32 },
+    /// This crate refuses it.
+    Misuse(&'static Misuse),
+}
+
 impl From<Cause> for Error {
     fn from(cause: Cause) -> Self {
         match cause {
@@ -440,12 +452,6 @@ pub struct ForeignPacket {
     /// The `OVERLAPPED` pointer of the packet, which may be null and need not
     /// be a pointer at all.
     pub overlapped: usize,
-}
-
-impl From<Packet> for ForeignPacket {
-    fn from(Packet { overlapped, key, bytes }: Packet) -> Self {
-        Self { completion_key: key, bytes_transferred: bytes, overlapped }
-    }
 }
 
 /// What could not be started, with all that was given to it.

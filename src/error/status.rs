@@ -8,8 +8,8 @@
 use windows_sys::Win32::Foundation as win;
 use windows_sys::Win32::Networking::WinSock as ws;
 
+use super::facts::Facts;
 use super::{Error, ErrorKind, Repr};
-use crate::sys::{self, Facts};
 
 pub(crate) const STATUS_END_OF_FILE: u32 = 0xC000_0011;
 pub(crate) const STATUS_BUFFER_OVERFLOW: u32 = 0x8000_0005;
@@ -83,8 +83,8 @@ pub(super) fn code_of(status: u32, facts: &'static Facts) -> Option<u32> {
         // Some systems translate it to ERROR_FILE_NOT_FOUND.
         STATUS_NO_SUCH_DEVICE => win::ERROR_NO_SUCH_DEVICE,
         _ if !is_error(status) && !is_warning(status) => return None,
-        _ if socket => winsock_code(status).unwrap_or_else(|| sys::win32_code(status)),
-        _ => sys::win32_code(status),
+        _ if socket => winsock_code(status).unwrap_or_else(|| win32_code(status)),
+        _ => win32_code(status),
     })
 }
 
@@ -207,6 +207,13 @@ pub(super) fn kind_of_code(code: u32, facts: &'static Facts) -> ErrorKind {
             _ => ErrorKind::Other,
         },
     }
+}
+
+/// The Win32 code of a status, by the system's own table.
+#[allow(unsafe_code)]
+pub(crate) fn win32_code(status: u32) -> u32 {
+    // SAFETY: It looks the status up in a table, and touches no other memory.
+    unsafe { win::RtlNtStatusToDosError(status as i32) }
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 mod adopt;
 mod mode;
+#[allow(unsafe_code)]
+mod raw;
 
 use std::fmt;
 use std::fs::{File, Metadata};
@@ -14,13 +16,15 @@ use std::thread;
 pub use adopt::{Adoptable, Socket};
 use mode::InlineRun;
 pub use mode::{Inline, Mode, Queued};
+pub use raw::{RawOverlapped, RawValue};
 
 use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
 
+use crate::error::Facts;
 use crate::error::{Error, ErrorKind, Misuse, Rejected, Result, refusal};
 use crate::operation::{Gone, HandleGuards, IdleGuards, Object, What};
 use crate::port::{Gate, Identity, Iocp};
-use crate::sys::{self, Facts, Handle, Nature, SocketTraits};
+use crate::sys::{self, Handle, Nature, SocketTraits};
 
 /// A socket, file, pipe or device whose completions go to a port.
 ///

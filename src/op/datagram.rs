@@ -7,9 +7,9 @@ use super::transfer::{check_message, parts};
 use super::{Address, AddressRegion, Fills, Finish, Region, RegionMut, Sends, Starter, Submitted};
 use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::{Error, Misuse, refusal};
+use crate::error::{Facts, FactsOn};
 use crate::operation::{Object, Operation};
 use crate::sys;
-use crate::sys::{Facts, FactsOn};
 
 /// Receives a datagram, and learns who has sent it: `WSARecvFrom`.
 ///

@@ -4,9 +4,9 @@ use super::on::Handle;
 use super::{ControlCode, Finish, Overwrites, Region, RegionMut, Sends, Starter, Submitted};
 use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::Error;
+use crate::error::{Facts, FactsOn};
 use crate::operation::{Object, Operation};
 use crate::sys;
-use crate::sys::{Facts, FactsOn};
 
 /// Asks a driver or a file system for something: `DeviceIoControl`.
 ///

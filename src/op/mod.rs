@@ -84,13 +84,12 @@ pub use pipe::ConnectPipe;
 pub use stream::Connect;
 pub use transfer::{Read, ReadVectored, Write, WriteVectored};
 
+pub use crate::error::{Facts, FactsOn};
 pub use crate::operation::{
     Address, Fills, Finish, Gone, HandleGuard, Keeps, Lend, Object, Outcome, Overwrites, RawCall,
     Sends, Starter, Submitted, Transparent, win32_result, winsock_result,
 };
-pub use crate::sys::{
-    AddressRegion, ControlCode, Facts, FactsOn, InPlace, Region, RegionMut, Transferred,
-};
+pub use crate::sys::{AddressRegion, ControlCode, InPlace, Region, RegionMut, Transferred};
 
 #[cfg(doc)]
 use crate::operation::Operation;

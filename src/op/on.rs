@@ -8,7 +8,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::windows::io::{OwnedHandle, OwnedSocket};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use crate::RawOverlapped;
+use crate::handle::{Adoptable, RawOverlapped};
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident: $($handle:ty),*;)*) => {
@@ -32,7 +32,7 @@ macro_rules! kinds {
 )]
 pub trait Supports<On> {}
 
-impl<H: crate::Adoptable> Supports<Anything> for H {}
+impl<H: Adoptable> Supports<Anything> for H {}
 
 /// Whatever is associated with a port.
 #[derive(Debug)]

@@ -3,9 +3,9 @@
 use super::on::Pipe;
 use super::{Finish, Starter, Submitted};
 use crate::error::Error;
+use crate::error::{Facts, FactsOn};
 use crate::operation::{Object, Operation};
 use crate::sys;
-use crate::sys::{Facts, FactsOn};
 
 /// Waits for a client of a named pipe: `ConnectNamedPipe`.
 ///

@@ -6,9 +6,9 @@ use super::on::Stream;
 use super::{Finish, Gone, HandleGuard, Keeps, Region, Sends, Starter, Submitted};
 use crate::buffer::IoBuf;
 use crate::error::{Error, STATUS_CONNECTION_ABORTED};
+use crate::error::{Facts, FactsOn};
 use crate::operation::{Object, Operation};
 use crate::sys;
-use crate::sys::{Facts, FactsOn};
 
 /// Connects a socket: `ConnectEx`.
 ///

@@ -4,10 +4,11 @@
 use super::on::{Anything, Socket};
 use super::{Fills, Finish, Region, RegionMut, Sends, Starter, Submitted};
 use crate::buffer::{IoBuf, IoBufMut};
+use crate::error::Cause;
 use crate::error::{Error, Misuse, refusal};
+use crate::error::{Facts, FactsOn};
 use crate::operation::{Object, Operation};
-use crate::sys::{self, Cause};
-use crate::sys::{Facts, FactsOn};
+use crate::sys::{self};
 
 /// Reads from a socket, file, pipe or device: `WSARecv` or `ReadFile`.
 ///

@@ -8,12 +8,13 @@ use std::net::TcpStream;
 use std::ptr;
 
 use super::Fills;
-use super::body::{FILLED, VTable, WHOLE, context_place};
-use super::cell::CellRef;
+use super::cell::{CellRef, FILLED, VTable, WHOLE};
+use super::layout::context_place;
 use super::lend::Lend;
+use crate::error::OperationKind;
 use crate::error::{Error, Result, completion_error};
 use crate::panics::FirstPanic;
-use crate::sys::{Entry, OperationKind, Transferred};
+use crate::sys::{Entry, Transferred};
 
 /// A completed operation: what [`Iocp::get_completion`](crate::Iocp::get_completion)
 /// returns.

@@ -4,12 +4,13 @@
 use std::any::{self, TypeId};
 use std::marker::PhantomData;
 
-use super::body::{self, CONVERTED, Form, WHOLE, returned};
+use super::cell::{self, CONVERTED, Form, WHOLE, returned};
 use super::lend::{Lend, Transparent};
 use super::object::Object;
 use super::starter::{Starter, Submitted};
-use crate::error::{Error, is_error};
-use crate::sys::{Facts, FactsOn, Transferred};
+use crate::error::{Error, is_error, refusal};
+use crate::error::{Facts, FactsOn};
+use crate::sys::Transferred;
 
 /// An operation that can be started: which function it calls, which memory it lends
 /// to it, and what becomes of that.
@@ -160,6 +161,29 @@ impl<O: Operation> Finish<O> {
     }
 }
 
+impl Object<'_> {
+    /// Divides an operation, if it can be started on this.
+    ///
+    /// # Errors
+    ///
+    /// Why not, if that is known, or what the operation says.
+    #[inline(always)]
+    pub(crate) fn split<O: Operation, const SOCKET: bool>(
+        &self,
+        operation: O,
+    ) -> Result<(O::Arguments, O::Memory), (Error, O::Memory)> {
+        let on = Object { is_socket: SOCKET, ..*self };
+        let refusal = match const { O::FACTS.get(SOCKET) } {
+            None if SOCKET => &refusal::NOT_FOR_SOCKETS,
+            None => &refusal::NOT_A_SOCKET,
+            Some(facts) if on.skips && !facts.skips => &refusal::NOT_FOR_SKIPPING,
+            Some(_) => return operation.split(&on),
+        };
+        let (Ok((_, memory)) | Err((_, memory))) = operation.split(&on);
+        Err((Error::misuse(refusal), memory))
+    }
+}
+
 /// How an operation was started: what its cell says of it.
 pub(crate) trait Way<O: Operation> {
     /// Whether on a socket.
@@ -196,7 +220,7 @@ impl<O: Operation<Output: 'static>, const SOCKET: bool, const FILLED: bool> Way<
     type Filled = Owned<SOCKET, true>;
     const IS_FILLED: bool = FILLED;
     const RETURNED: fn() -> (TypeId, Form) = match O::FINISH.0 {
-        How::Filled(_) if !FILLED => returned::<O::Output, { body::FILLED }>,
+        How::Filled(_) if !FILLED => returned::<O::Output, { cell::FILLED }>,
         How::Whole | How::Filled(_) => returned::<O::Output, WHOLE>,
         How::Converted(_) => returned::<O::Output, CONVERTED>,
     };

@@ -6,45 +6,39 @@
 //! [`Dequeued::complete`] turns it into a [`CompletionStatus`]. What stands
 //! between, and who may touch what when, is the protocol of [`state`].
 
-mod arrivals;
-mod at_hand;
-mod body;
-mod borrowed;
 mod cell;
+mod complete;
 mod completion;
 mod definition;
-mod end;
-mod free_list;
-#[cfg(test)]
-mod free_list_tests;
-mod launch;
+mod entries;
+mod handle_guard;
+mod layout;
 mod lend;
 mod object;
+mod outcome;
 mod pending;
-mod rule;
-mod slab;
-mod socket_guard;
+mod pool;
+mod scoped;
+mod start;
 mod starter;
-mod state;
-mod status_word;
 
 // What the protocols are made of; `loom-tests` puts loom's in their place.
 use std::sync::atomic;
 use std::thread::yield_now;
 
-pub(crate) use arrivals::Arrivals;
-pub(crate) use borrowed::{Borrowing, borrow};
+pub(crate) use cell::status_word::Taken;
 pub(crate) use completion::Dequeued;
 pub use completion::{CompletionStatus, Finished};
 pub use definition::{Finish, Operation, Outcome};
 pub(crate) use definition::{Owned, Way};
-pub(crate) use launch::{Cells, Launched};
+pub(crate) use entries::Arrivals;
+pub use handle_guard::{Gone, HandleGuard};
+pub(crate) use handle_guard::{HandleGuards, IdleGuards};
 pub use lend::{Address, Fills, Keeps, Lend, Overwrites, Sends, Transparent};
 pub use object::Object;
 pub(crate) use object::What;
 pub use pending::{InScope, Pending, Started};
-pub(crate) use slab::{DEFAULT_OPERATIONS, MAX_OPERATIONS};
-pub use socket_guard::{Gone, HandleGuard};
-pub(crate) use socket_guard::{HandleGuards, IdleGuards};
+pub(crate) use pool::{DEFAULT_OPERATIONS, MAX_OPERATIONS};
+pub(crate) use scoped::{Borrowing, borrow};
+pub(crate) use start::{Cells, Launched};
 pub use starter::{RawCall, Starter, Submitted, win32_result, winsock_result};
-pub(crate) use status_word::Taken;

@@ -4,8 +4,7 @@ use std::os::windows::io::RawHandle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::definition::Operation;
-use super::socket_guard::{HandleGuard, HandleGuards, IdleGuards};
+use super::handle_guard::{HandleGuard, HandleGuards, IdleGuards};
 use crate::error::{Error, Result, refusal};
 use crate::sys::{self, Handle};
 
@@ -82,7 +81,7 @@ impl Object<'_> {
     }
 
     /// A guard of the handle, for what is left to be done on it when the operation
-    /// has [succeeded](Operation::SUCCEEDED): keep it in the operation's memory.
+    /// has [succeeded](crate::Operation::SUCCEEDED): keep it in the operation's memory.
     #[must_use]
     pub fn guard(&self) -> HandleGuard {
         let (guard, idle) = self.guards;
@@ -113,27 +112,6 @@ impl Object<'_> {
     pub(crate) fn target(&self) -> Target {
         let &Self { handle, is_socket, skips, longest_message, .. } = self;
         Target { handle, is_socket, skips, longest_message }
-    }
-
-    /// Divides an operation, if it can be started on this.
-    ///
-    /// # Errors
-    ///
-    /// Why not, if that is known, or what the operation says.
-    #[inline(always)]
-    pub(crate) fn split<O: Operation, const SOCKET: bool>(
-        &self,
-        operation: O,
-    ) -> Result<(O::Arguments, O::Memory), (Error, O::Memory)> {
-        let on = Object { is_socket: SOCKET, ..*self };
-        let refusal = match const { O::FACTS.get(SOCKET) } {
-            None if SOCKET => &refusal::NOT_FOR_SOCKETS,
-            None => &refusal::NOT_A_SOCKET,
-            Some(facts) if on.skips && !facts.skips => &refusal::NOT_FOR_SKIPPING,
-            Some(_) => return operation.split(&on),
-        };
-        let (Ok((_, memory)) | Err((_, memory))) = operation.split(&on);
-        Err((Error::misuse(refusal), memory))
     }
 
     /// A socket that does not listen is refused here, because the system may let

@@ -5,10 +5,10 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::net::TcpStream;
 
-use super::body::take_output;
 use super::cell::CellRef;
+use super::cell::state::Holder;
 use super::completion::{CompletionStatus, outcome};
-use super::state::Holder;
+use super::layout::take_output;
 use crate::error::{ErrorKind, Result};
 use crate::sys;
 

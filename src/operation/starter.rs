@@ -7,7 +7,8 @@ use std::ptr;
 
 use super::cell::CellRef;
 use super::object::Target;
-use crate::sys::{Answer, Cause, Facts, Handle, LentOverlapped, last_error, last_winsock_error};
+use crate::error::{Cause, Facts};
+use crate::sys::{Answer, Handle, LentOverlapped, last_error, last_winsock_error};
 
 /// The right to make one call, the one that starts an operation.
 ///

@@ -277,7 +277,7 @@ mod tests {
     use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
 
     use super::*;
-    use crate::sys::Facts;
+    use crate::error::Facts;
 
     /// The system's idea of the time may be ahead of ours.
     #[test]

@@ -3,7 +3,7 @@
 mod batch;
 mod dequeue;
 mod gate;
-mod scope;
+mod scopes;
 
 use std::fmt;
 use std::os::windows::io::{AsRawHandle, RawHandle};
@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 pub use batch::Batch;
 pub(crate) use gate::{Gate, Identity};
-pub use scope::Scope;
 
 use crate::error::{Error, Rejected, Result, refusal};
 use crate::operation::{Cells, DEFAULT_OPERATIONS, IdleGuards, MAX_OPERATIONS, Taken};

@@ -21,9 +21,8 @@ use windows_sys::Win32::System::WindowsProgramming::{
     FILE_SKIP_COMPLETION_PORT_ON_SUCCESS, FILE_SKIP_SET_EVENT_ON_HANDLE,
 };
 
-use super::Facts;
 use super::{Answer, Handle, LentOverlapped, Region, RegionMut, last_error};
-use crate::error::{Error, Result};
+use crate::error::{Error, Facts, Result};
 
 /// Starts a read. The byte count is asked for only where it is used: "use NULL
 /// for this parameter if this is an asynchronous operation to avoid

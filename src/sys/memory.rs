@@ -6,8 +6,7 @@ use windows_sys::Win32::System::Memory::{
     MEM_COMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_NOACCESS, PAGE_READWRITE, VirtualAlloc, VirtualFree,
 };
 
-use super::Facts;
-use crate::error::{Error, Result};
+use crate::error::{Error, Facts, Result};
 
 /// Reserves `bytes` of address space, aligned to 64 KiB, without memory behind.
 pub(crate) fn reserve(bytes: usize) -> Result<NonNull<u8>> {

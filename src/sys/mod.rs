@@ -6,19 +6,13 @@
 //! [`LentOverlapped`], [`Region`] and [`RegionMut`]; what they are made from states
 //! the promise that makes the call sound.
 
-mod facts;
 mod file;
 mod lent;
 mod memory;
 mod port;
-mod raw;
 mod socket;
 mod wine;
 
-use crate::error::Misuse;
-
-pub(crate) use facts::Errors;
-pub use facts::{Facts, FactsOn, OperationKind};
 pub use file::ControlCode;
 pub(crate) use file::{
     Nature, connect_pipe, control_device, has_messages, is_synchronous, nature, read_file,
@@ -27,10 +21,7 @@ pub(crate) use file::{
 pub use lent::{AddressRegion, InPlace, Region, RegionMut, Transferred};
 pub(crate) use lent::{LentOverlapped, SocketAddress, cut};
 pub(crate) use memory::{commit, release, reserve};
-pub(crate) use port::{
-    Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, last_status, win32_code,
-};
-pub use raw::{RawOverlapped, RawValue};
+pub(crate) use port::{Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, last_status};
 pub(crate) use socket::{
     ADDRESS_SPACE, AcceptEx, ConnectEx, SocketTraits, accept, bind_to_any, connect, family_of,
     handle_of, is_ip, is_listening, last_winsock_error, make_dual_stack, max_message_size,
@@ -65,15 +56,6 @@ pub(crate) enum Answer {
     Finished(u32),
     /// It said no, with this code: `ERROR_IO_PENDING` included.
     Code(u32),
-}
-
-/// Why a call was not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// This call has failed, which comes before it.
-    Call { facts: &'static Facts, code: u32 },
-    /// This crate refuses it.
-    Misuse(&'static Misuse),
 }
 
 /// The code that the calling thread's last system call has failed with.

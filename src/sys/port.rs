@@ -3,17 +3,14 @@
 use std::mem::{self, MaybeUninit};
 use std::ptr;
 
-use windows_sys::Win32::Foundation::{
-    CloseHandle, ERROR_NOT_FOUND, INVALID_HANDLE_VALUE, RtlNtStatusToDosError,
-};
+use windows_sys::Win32::Foundation::{CloseHandle, ERROR_NOT_FOUND, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::System::IO::{
     CancelIoEx, CreateIoCompletionPort, GetQueuedCompletionStatus, GetQueuedCompletionStatusEx,
     OVERLAPPED, OVERLAPPED_ENTRY, PostQueuedCompletionStatus,
 };
 
-use super::Facts;
 use super::Handle;
-use crate::error::{Error, Result};
+use crate::error::{Error, Facts, ForeignPacket, Result};
 
 /// The time-out that never ends.
 pub(crate) const INFINITE: u32 = u32::MAX;
@@ -29,6 +26,12 @@ pub(crate) struct Packet {
     pub overlapped: usize,
     pub key: usize,
     pub bytes: u32,
+}
+
+impl From<Packet> for ForeignPacket {
+    fn from(Packet { overlapped, key, bytes }: Packet) -> Self {
+        Self { completion_key: key, bytes_transferred: bytes, overlapped }
+    }
 }
 
 impl Packet {
@@ -283,12 +286,6 @@ pub(crate) fn last_status() -> u32 {
         safe fn RtlGetLastNtStatus() -> i32;
     }
     RtlGetLastNtStatus() as u32
-}
-
-/// The Win32 code of a status, by the system's own table.
-pub(crate) fn win32_code(status: u32) -> u32 {
-    // SAFETY: A table look-up.
-    unsafe { RtlNtStatusToDosError(status as i32) }
 }
 
 #[cold]

@@ -9,9 +9,8 @@ use windows_sys::Win32::Networking::WinSock as ws;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::core::GUID;
 
-use super::Facts;
-use super::{AddressRegion, Answer, Cause, Handle, LentOverlapped, Region, RegionMut};
-use crate::error::{Error, Result};
+use super::{AddressRegion, Answer, Handle, LentOverlapped, Region, RegionMut};
+use crate::error::{Cause, Error, Facts, Result};
 
 /// The bytes that `AcceptEx` needs for an address: "at least 16 bytes more
 /// than the maximum address length for the transport protocol in use"

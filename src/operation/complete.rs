@@ -4,10 +4,10 @@ use std::mem;
 use std::thread;
 use std::time::Duration;
 
-use super::body::{VTable, returned_payload, take_output};
-use super::cell::CellRef;
-use super::slab::Slab;
-use super::state::Holder;
+use super::cell::state::Holder;
+use super::cell::{CellRef, VTable};
+use super::layout::{returned_payload, take_output};
+use super::pool::Slab;
 use crate::error::STATUS_CANCELLED;
 use crate::panics::FirstPanic;
 use crate::sys;

@@ -4,25 +4,24 @@ use std::marker::PhantomData;
 use std::mem;
 use std::ptr::NonNull;
 
-use super::body::{AbortOnUnwind, Body};
 use super::cell::CellRef;
+use super::cell::state::LONG_WAY;
+use super::cell::status_word::Taken;
 use super::completion::{CompletionStatus, Dequeued};
 use super::definition::{How, Operation, Owned, Post, Types, Way};
+use super::layout::{AbortOnUnwind, Body};
 use super::lend::Lend;
 use super::object::Target;
+use super::outcome::{self, Failure, Verdict, verdict};
 use super::pending::Pending;
-use super::rule::{self, Failure, Verdict, verdict};
-use super::slab::Slab;
+use super::pool::Slab;
 use super::starter::Starter;
-use super::state::LONG_WAY;
-use super::status_word::Taken;
+use crate::error::{Cause, Errors, Facts};
 use crate::error::{
     Error, Misuse, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, is_error, refusal,
 };
 use crate::panics::{FirstPanic, IfItPanics};
-use crate::sys::{
-    self, Answer, Cause, Errors, Facts, Handle, InPlace, Landing, Packet, Port, Transferred,
-};
+use crate::sys::{self, Answer, Handle, InPlace, Landing, Packet, Port, Transferred};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
 #[derive(Debug)]
@@ -425,7 +424,7 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
         skips: bool,
     ) -> Result<Launched<C, O, W>, Rejected<(C, O::Memory)>> {
         let Self { cell, code, .. } = self;
-        let failure = rule::failure(code, W::FACTS, sys::last_status());
+        let failure = outcome::failure(code, W::FACTS, sys::last_status());
         let warned = failure == Failure::Warned;
         let is_done = |word: Taken| warned && word.is_status() && !is_error(word.status());
         // SAFETY: The `Pending`'s part is still ours.
@@ -616,8 +615,8 @@ mod tests {
     use super::super::object::Object;
     use super::super::starter::Submitted;
     use super::*;
+    use crate::error::FactsOn;
     use crate::error::{STATUS_CANCELLED, STATUS_PENDING};
-    use crate::sys::FactsOn;
 
     /// Does this when it sees that it has succeeded, and ends with that status.
     struct Watching<F>(F);

@@ -2,24 +2,36 @@
 //! taken.
 //!
 //! The header is a cache line: the `OVERLAPPED`, the state, and what is needed
-//! to cancel and to finish the operation. The [body](super::body) follows.
+//! to cancel and to finish the operation. What it is [filled](super::layout) with
+//! follows.
 //!
 //! The header is written by who owns the cell alone, and read by who holds a part of
-//! it; the [state](super::state) and the [status word](super::status_word) order the two.
+//! it; the [state](state) and the [status word](status_word) order the two.
 
+pub(in crate::operation) mod overflow;
+pub(in crate::operation) mod state;
+pub(in crate::operation) mod status_word;
+
+use std::any::{self, TypeId};
 use std::cell::UnsafeCell;
 use std::mem::{self, MaybeUninit};
 use std::ops::Deref;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
-use super::body::{NOTHING, ROOM, Spill, VTable};
-use super::slab::Slab;
-use super::state::State;
-use super::status_word::StatusWord;
-use crate::error::is_error;
+use self::overflow::Overflow;
+use self::state::State;
+use self::status_word::StatusWord;
+// For the files in here.
+use super::{atomic, yield_now};
+use crate::error::{Facts, is_error};
 use crate::sys::{Handle, LentOverlapped};
+
+/// How many bytes of a cell context and payload may fill, and how they may be
+/// aligned there.
+pub(in crate::operation) const ROOM: usize = 48;
+pub(in crate::operation) const ROOM_ALIGN: usize = 8;
 
 #[repr(C, align(64))]
 pub(crate) struct Cell {
@@ -32,9 +44,9 @@ pub(crate) struct Cell {
     handle: UnsafeCell<usize>,
     /// What the cell is filled with; see [`VTable`].
     vtable: UnsafeCell<&'static VTable>,
-    slab: UnsafeCell<*mut Slab>,
+    slab: UnsafeCell<NonNull<()>>,
     room: UnsafeCell<MaybeUninit<[u64; ROOM / 8]>>,
-    spill: UnsafeCell<Spill>,
+    spill: UnsafeCell<Overflow>,
 }
 
 /// An [`OVERLAPPED`].
@@ -85,14 +97,14 @@ impl CellRef {
     /// # Safety
     ///
     /// As for [`new`](Self::new), but the memory is zeroed, and nobody else knows it.
-    pub unsafe fn initialize(cell: NonNull<Cell>, slab: NonNull<Slab>) {
+    pub unsafe fn initialize(cell: NonNull<Cell>, slab: NonNull<()>) {
         let cell = cell.as_ptr();
         // SAFETY: Zero is a value of the other fields.
         unsafe {
             (&raw mut (*cell).overlapped.status).write(StatusWord::default());
             (&raw mut (*cell).vtable).write(UnsafeCell::new(NOTHING));
-            (&raw mut (*cell).slab).write(UnsafeCell::new(slab.as_ptr()));
-            (*cell).spill.get().write(Spill::NONE);
+            (&raw mut (*cell).slab).write(UnsafeCell::new(slab));
+            (*cell).spill.get().write(Overflow::NONE);
         }
     }
 
@@ -121,7 +133,7 @@ impl CellRef {
     /// The caller owns the cell alone, and it is empty, for as long as the
     /// reference is used.
     #[inline]
-    pub unsafe fn spill<'a>(self) -> &'a mut Spill {
+    pub unsafe fn spill<'a>(self) -> &'a mut Overflow {
         // SAFETY: By the caller's promise.
         unsafe { &mut *(*self.0.as_ptr()).spill.get() }
     }
@@ -210,7 +222,7 @@ impl Cell {
 
     /// The slab that the cell is of.
     #[inline(always)]
-    pub fn slab(&self) -> *mut Slab {
+    pub fn slab(&self) -> NonNull<()> {
         // SAFETY: It is never changed.
         unsafe { *self.slab.get() }
     }
@@ -242,7 +254,7 @@ impl Cell {
 
     /// The status and byte count of an operation that has been ended, and whose
     /// `Pending` was there then, or which takes the
-    /// [long way](super::state::LONG_WAY).
+    /// [long way](state::LONG_WAY).
     #[inline]
     pub fn result(&self) -> (u32, u32) {
         // SAFETY: Nobody writes it any more.
@@ -267,6 +279,106 @@ impl Cell {
             self.set_bytes(bytes);
         }
     }
+}
+
+/// What an operation can do once its types are forgotten.
+///
+/// # Safety
+///
+/// The functions are for a cell that was filled with these types and is the
+/// caller's alone (`completed`: or its context and payload are), and in which
+/// what they use has not been moved out or dropped.
+pub(in crate::operation) struct VTable {
+    pub facts: &'static Facts,
+    pub context_has_room: bool,
+    /// Where the payload is in the room, or in the spill block if it has no room.
+    pub payload_offset: usize,
+    pub payload_has_room: bool,
+    /// What the operation returns; see [`returned`].
+    pub returned: fn() -> (TypeId, Form),
+    /// The name of that type, for people.
+    pub output_name: fn() -> &'static str,
+    pub output: Output,
+    /// Runs when the packet is dequeued, before anybody sees the completion.
+    pub completed: Option<unsafe fn(CellRef, &mut u32)>,
+    pub drop_context: unsafe fn(CellRef),
+    pub drop_payload: Option<unsafe fn(CellRef)>,
+}
+
+/// What a cell is filled with that has never been.
+const NOTHING: &VTable = &VTable {
+    facts: Facts::PostQueuedCompletionStatus,
+    context_has_room: true,
+    payload_offset: 0,
+    payload_has_room: true,
+    returned: returned::<(), WHOLE>,
+    output_name: any::type_name::<()>,
+    output: Output::Whole,
+    completed: None,
+    drop_context: nothing,
+    drop_payload: None,
+};
+
+unsafe fn nothing(_: CellRef) {}
+
+/// Which of the ways an operation returns something in; see
+/// [`Finish`](super::definition::Finish).
+pub(in crate::operation) type Form = u8;
+/// The payload itself.
+pub(in crate::operation) const WHOLE: Form = 0;
+/// The payload, once it has been told how many bytes it has got.
+pub(in crate::operation) const FILLED: Form = 1;
+/// What is made of it.
+pub(in crate::operation) const CONVERTED: Form = 2;
+
+/// How what an operation returns comes out of its payload.
+pub(in crate::operation) enum Output {
+    Whole,
+    Filled(unsafe fn(CellRef, u32)),
+    /// Puts it to the second pointer; `false` if there is none.
+    Converted(unsafe fn(CellRef, *mut u8) -> bool),
+}
+
+impl VTable {
+    /// Whether the operation returns a `B` in this form, at a glance: it may do
+    /// so though the answer is `false`.
+    #[inline]
+    pub fn returns_as<B: 'static, const FORM: Form>(&self) -> bool {
+        // One address means one answer, whatever a linker folds; but a function
+        // may have several addresses.
+        ptr::fn_addr_eq(self.returned, returned::<B, FORM> as fn() -> (TypeId, Form))
+    }
+
+    /// Whether [`drop_payload`](Self::drop_payload) does anything.
+    pub fn drops_payload(&self) -> bool {
+        self.drop_payload.is_some()
+    }
+
+    /// Drops the payload.
+    ///
+    /// # Safety
+    ///
+    /// As for the functions.
+    pub unsafe fn drop_payload(&self, cell: CellRef) {
+        if let Some(drop_payload) = self.drop_payload {
+            // SAFETY: By the caller's promise.
+            unsafe { drop_payload(cell) };
+        }
+    }
+
+    /// Whether the operation returns a `B`, for certain.
+    #[cold]
+    #[inline(never)]
+    pub fn returns<B: 'static>(&self) -> bool {
+        (self.returned)().0 == TypeId::of::<B>()
+    }
+}
+
+/// Stands for what it returns, by its address. Not inlined, so that it has as
+/// few of them as can be.
+#[inline(never)]
+pub(in crate::operation) fn returned<T: 'static, const FORM: Form>() -> (TypeId, Form) {
+    (TypeId::of::<T>(), FORM)
 }
 
 const _: () = {

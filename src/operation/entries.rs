@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use super::cell::CellRef;
 use super::completion::{CompletionStatus, Dequeued};
-use super::launch::Cells;
+use super::start::Cells;
 use crate::error::{Result, STATUS_PENDING};
 use crate::sys::{Entry, Packet};
 

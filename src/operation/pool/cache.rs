@@ -19,7 +19,7 @@ const CLOSED: usize = 3;
 /// The address of the first cell, if there is one. Each cell has the address of
 /// the one behind it, which belongs to whoever has the chain.
 #[derive(Debug)]
-pub(super) struct AtHand(AtomicUsize);
+pub(super) struct Cache(AtomicUsize);
 
 /// Whether this is the address of a cell.
 #[inline]
@@ -34,7 +34,7 @@ pub(super) fn is_open(first: usize) -> bool {
     first & BUSY == 0
 }
 
-impl AtHand {
+impl Cache {
     pub fn new() -> Self {
         Self(AtomicUsize::new(NONE))
     }

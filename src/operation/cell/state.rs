@@ -35,9 +35,9 @@ const ENDING: u32 = 512;
 /// Not a holder, but given with them: the operation takes the long way. Its
 /// payload has work to do when the packet is dequeued, or its cell has a block
 /// to free.
-pub(super) const LONG_WAY: u32 = 64;
+pub(crate) const LONG_WAY: u32 = 64;
 /// Not a holder either: the payload has to be dropped, or moved out.
-pub(super) const DROPS: u32 = 128;
+pub(crate) const DROPS: u32 = 128;
 
 const KERNEL: u32 = Holder::Kernel as u32;
 const PENDING: u32 = Holder::Pending as u32;

@@ -4,13 +4,13 @@
 use std::cell::Cell as Flag;
 use std::marker::PhantomData;
 
-use super::body::link;
 use super::cell::CellRef;
+use super::cell::state::Holder;
 use super::definition::{Operation, Scoped};
-use super::launch::{Cells, Launched};
+use super::layout::link;
 use super::object::Target;
 use super::pending::{InScope, Pending};
-use super::state::Holder;
+use super::start::{Cells, Launched};
 use crate::error::{Misuse, Rejected, Result};
 use crate::panics::FirstPanic;
 use crate::sys::{self, Port};

@@ -4,7 +4,8 @@
 use windows_sys::Win32::Foundation::ERROR_IO_PENDING;
 
 use crate::error::is_warning;
-use crate::sys::{self, Answer, Errors, Facts};
+use crate::error::{Errors, Facts};
+use crate::sys::Answer;
 
 /// What follows from the answer of a call that starts an operation.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +50,8 @@ pub(super) fn verdict(answer: Answer, skips: bool) -> Verdict {
 /// `last_status`: the status of the last call of the thread's that has noted one.
 pub(super) fn failure(code: u32, facts: &'static Facts, last_status: u32) -> Failure {
     // A code alone does not tell a device's warning from an error.
-    let is_devices_warning = || is_warning(last_status) && sys::win32_code(last_status) == code;
+    let is_devices_warning =
+        || is_warning(last_status) && crate::error::win32_code(last_status) == code;
     let warns = match facts.errors {
         // Of some it is not certain that they are errors.
         Errors::AllBut(codes) => codes.contains(&code),
@@ -147,7 +149,7 @@ mod tests {
     #[test]
     fn a_device_warns_where_the_status_says_so() {
         for status in [0x8000_000D, 0x8000_000E, 0x8000_0010, 0x8000_001E] {
-            let code = sys::win32_code(status);
+            let code = crate::error::win32_code(status);
             for call in [Facts::ReadFile, Facts::WriteFile, Facts::DeviceIoControl] {
                 assert_eq!(failure(code, call, status), Failure::Warned);
                 assert_eq!(failure(5, call, status), Failure::NotStarted, "of another call");
@@ -155,7 +157,7 @@ mod tests {
             assert_eq!(failure(code, Facts::WSARecv, status), Failure::NotStarted, "none noted");
         }
         // The code of a device's warning, too.
-        let code = sys::win32_code(0xC000_00A3);
+        let code = crate::error::win32_code(0xC000_00A3);
         assert_eq!(failure(code, Facts::ReadFile, 0xC000_00A3), Failure::NotStarted);
     }
 }

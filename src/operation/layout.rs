@@ -6,31 +6,22 @@
 //! knowing the other. What does not fit is in a spill block on the heap, which
 //! the cell keeps for its next operation.
 
-use std::alloc::{self, Layout};
-use std::any::TypeId;
+use std::alloc::Layout;
 use std::marker::PhantomData;
 use std::mem::{self, MaybeUninit};
 use std::process;
-use std::ptr::{self, NonNull};
+use std::ptr;
 
-use super::cell::CellRef;
-use super::definition::{How, Operation, Outcome, Owned, Post, Way};
+use super::cell::state::{DROPS, Holder, LONG_WAY};
+use super::cell::{CellRef, Output, ROOM, ROOM_ALIGN, VTable, overflow};
+use super::definition::{How, Operation, Outcome, Way};
 use super::lend::Lend;
-use super::state::{DROPS, Holder, LONG_WAY};
 use crate::error::{STATUS_CANCELLED, is_error};
 use crate::panics::IfItPanics;
-use crate::sys::{Facts, Transferred};
-
-/// How many bytes of a cell context and payload may fill, and how they may be
-/// aligned there.
-pub(super) const ROOM: usize = 48;
-const ROOM_ALIGN: usize = 8;
+use crate::sys::Transferred;
 
 /// A payload leaves at least so much of the room to the context.
 const CONTEXT_ROOM: usize = 8;
-
-/// Larger spill blocks are not kept: an idle cell should not pin megabytes.
-const KEPT_SPILL: usize = 64 * 1024;
 
 /// Between two steps of which the second must not be left out: the kernel may have
 /// the operation already, or the packet is gone, and what stands for it would be
@@ -45,93 +36,6 @@ impl Drop for AbortOnUnwind {
 
 /// Where the context and the payload of an operation are.
 pub(super) struct Body<C, O, W>(PhantomData<(C, O, W)>);
-
-/// What an operation can do once its types are forgotten.
-///
-/// # Safety
-///
-/// The functions are for a cell that was filled with these types and is the
-/// caller's alone (`completed`: or its context and payload are), and in which
-/// what they use has not been moved out or dropped.
-pub(super) struct VTable {
-    pub facts: &'static Facts,
-    context_has_room: bool,
-    /// Where the payload is in the room, or in the spill block if it has no room.
-    payload_offset: usize,
-    payload_has_room: bool,
-    /// What the operation returns; see [`returned`].
-    returned: fn() -> (TypeId, Form),
-    /// The name of that type, for people.
-    pub output_name: fn() -> &'static str,
-    output: Output,
-    /// Runs when the packet is dequeued, before anybody sees the completion.
-    pub completed: Option<unsafe fn(CellRef, &mut u32)>,
-    pub drop_context: unsafe fn(CellRef),
-    drop_payload: Option<unsafe fn(CellRef)>,
-}
-
-/// What a cell is filled with that has never been.
-pub(super) const NOTHING: &VTable = Body::<(), Post, Owned<false>>::VTABLE;
-
-/// Which of the ways an operation returns something in; see
-/// [`Finish`](super::definition::Finish).
-pub(super) type Form = u8;
-/// The payload itself.
-pub(super) const WHOLE: Form = 0;
-/// The payload, once it has been told how many bytes it has got.
-pub(super) const FILLED: Form = 1;
-/// What is made of it.
-pub(super) const CONVERTED: Form = 2;
-
-/// How what an operation returns comes out of its payload.
-pub(super) enum Output {
-    Whole,
-    Filled(unsafe fn(CellRef, u32)),
-    /// Puts it to the second pointer; `false` if there is none.
-    Converted(unsafe fn(CellRef, *mut u8) -> bool),
-}
-
-impl VTable {
-    /// Whether the operation returns a `B` in this form, at a glance: it may do
-    /// so though the answer is `false`.
-    #[inline]
-    pub fn returns_as<B: 'static, const FORM: Form>(&self) -> bool {
-        // One address means one answer, whatever a linker folds; but a function
-        // may have several addresses.
-        ptr::fn_addr_eq(self.returned, returned::<B, FORM> as fn() -> (TypeId, Form))
-    }
-
-    /// Whether [`drop_payload`](Self::drop_payload) does anything.
-    pub fn drops_payload(&self) -> bool {
-        self.drop_payload.is_some()
-    }
-
-    /// Drops the payload.
-    ///
-    /// # Safety
-    ///
-    /// As for the functions.
-    pub unsafe fn drop_payload(&self, cell: CellRef) {
-        if let Some(drop_payload) = self.drop_payload {
-            // SAFETY: By the caller's promise.
-            unsafe { drop_payload(cell) };
-        }
-    }
-
-    /// Whether the operation returns a `B`, for certain.
-    #[cold]
-    #[inline(never)]
-    pub fn returns<B: 'static>(&self) -> bool {
-        (self.returned)().0 == TypeId::of::<B>()
-    }
-}
-
-/// Stands for what it returns, by its address. Not inlined, so that it has as
-/// few of them as can be.
-#[inline(never)]
-pub(super) fn returned<T: 'static, const FORM: Form>() -> (TypeId, Form) {
-    (TypeId::of::<T>(), FORM)
-}
 
 const fn round_up(size: usize, align: usize) -> usize {
     (size + align - 1) & !(align - 1)
@@ -195,11 +99,11 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
         // What is made of the outcome wants to know it.
         || matches!(O::FINISH.0, How::Converted(_))
         || match Self::SPILL {
-            Some((layout, _)) => layout.size() > KEPT_SPILL,
+            Some((layout, _)) => layout.size() > overflow::KEPT,
             None => false,
         };
 
-    /// What the [state](super::state::State) says of the operation.
+    /// What the [state](super::cell::state::State) says of the operation.
     pub const TRAITS: u32 = if Self::LONG_WAY { LONG_WAY } else { 0 }
         | if mem::needs_drop::<O::Memory>() { DROPS } else { 0 };
 
@@ -248,7 +152,7 @@ impl<C, O: Operation, W: Way<O>> Body<C, O, W> {
         unsafe {
             cell.set_vtable(Self::VTABLE);
             if let Some((layout, _)) = Self::SPILL {
-                Spill::make_room(cell, layout);
+                cell.spill().make_room(layout);
             }
             context_place::<C>(cell).write(context);
             let place = Self::payload_place(cell);
@@ -384,7 +288,7 @@ pub(super) unsafe fn returned_payload<T>(cell: CellRef) -> *mut T {
 /// # Safety
 ///
 /// The kernel has given the cell back, the caller has claimed the output
-/// ([`State::take`](super::state::State::take)), `T` is, in memory, its type,
+/// ([`State::take`](super::cell::state::State::take)), `T` is, in memory, its type,
 /// the cell was filled with this table, and the operation has transferred so
 /// many bytes.
 #[inline]
@@ -419,63 +323,4 @@ unsafe fn take_converted<T>(
     let converted = unsafe { convert(cell, output.as_mut_ptr().cast()) };
     // SAFETY: `convert` has written it if it says so.
     converted.then(|| unsafe { output.assume_init() })
-}
-
-/// Memory of a cell on the heap.
-pub(super) struct Spill {
-    /// Dangling while the size is 0.
-    start: NonNull<u8>,
-    size: u32,
-    align: u32,
-}
-
-impl Spill {
-    pub const NONE: Self = Self { start: NonNull::dangling(), size: 0, align: 1 };
-
-    fn layout(&self) -> Layout {
-        Layout::from_size_align(self.size as usize, self.align as usize)
-            .expect("a layout that was allocated")
-    }
-
-    /// Where the block is.
-    #[inline]
-    pub fn start(&self) -> *mut u8 {
-        self.start.as_ptr()
-    }
-
-    /// Frees a block that is too large to be kept by an idle cell. Nothing is
-    /// in it.
-    pub fn shrink(&mut self) {
-        if self.size as usize > KEPT_SPILL {
-            self.release();
-        }
-    }
-
-    /// Makes sure that the cell has a block for this layout.
-    ///
-    /// # Safety
-    ///
-    /// The cell is the caller's alone, and empty.
-    #[cold]
-    unsafe fn make_room(cell: CellRef, layout: Layout) {
-        // SAFETY: The caller owns the cell, spill included.
-        let spill = unsafe { cell.spill() };
-        if spill.size as usize >= layout.size() && spill.align as usize >= layout.align() {
-            return;
-        }
-        spill.release();
-        // SAFETY: The size is not zero.
-        let start = unsafe { alloc::alloc(layout) };
-        let Some(start) = NonNull::new(start) else { alloc::handle_alloc_error(layout) };
-        *spill = Self { start, size: layout.size() as u32, align: layout.align() as u32 };
-    }
-
-    /// Frees the block, if there is one. Nothing is in it.
-    pub fn release(&mut self) {
-        let spill = mem::replace(self, Self::NONE);
-        if spill.size != 0 {
-            // SAFETY: The block was allocated with this layout.
-            unsafe { alloc::dealloc(spill.start.as_ptr(), spill.layout()) };
-        }
-    }
 }

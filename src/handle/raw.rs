@@ -4,10 +4,10 @@ use std::os::windows::io::{
     AsRawHandle, AsRawSocket, IntoRawHandle, IntoRawSocket, RawHandle, RawSocket,
 };
 
-use super::Handle;
+use super::Associated;
 use crate::error::Result;
-use crate::handle::Associated;
 use crate::port::Iocp;
+use crate::sys::Handle;
 
 /// A handle or socket that somebody else owns and closes, while it is
 /// associated with a port; see [`Iocp::add_raw_handle`].

@@ -3,17 +3,24 @@
 //!
 //! Whether a packet's pointer is one of ours is a range check here, which
 //! follows no pointer. Of the cells that have been used and are free, most are
-//! [at hand](AtHand); where threads get in each other's way, they use the
+//! [at hand](Cache); where threads get in each other's way, they use the
 //! [`FreeList`].
+
+mod cache;
+mod free_list;
+#[cfg(test)]
+mod free_list_tests;
 
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 use std::sync::{Mutex, PoisonError};
 
-use super::at_hand::{self, AtHand, BUSY, is_cell, is_open};
-use super::atomic::{AtomicU32, AtomicUsize, Ordering};
+use self::atomic::{AtomicU32, AtomicUsize, Ordering};
+use self::cache::{BUSY, Cache, is_cell, is_open};
+use self::free_list::{FreeList, NONE};
 use super::cell::{Cell, CellRef};
-use super::free_list::{FreeList, NONE};
+// For the files in here, too.
+use super::{atomic, yield_now};
 use crate::error::{Error, Result, refusal};
 use crate::sys;
 
@@ -49,7 +56,7 @@ pub(crate) struct Slab {
     first: NonNull<Cell>,
     /// How many cells have been used, the first ones.
     used: AtomicUsize,
-    at_hand: AtHand,
+    cache: Cache,
     free: FreeList,
     capacity: u32,
     /// How many cells have memory behind them.
@@ -74,7 +81,7 @@ impl Slab {
             // SAFETY: There is one operation at least, so this is a cell.
             first: unsafe { base.byte_add((RESERVED + SIZE) as usize) },
             used: AtomicUsize::new(0),
-            at_hand: AtHand::new(),
+            cache: Cache::new(),
             free: FreeList::new(),
             capacity,
             committed: Mutex::new(0),
@@ -87,10 +94,16 @@ impl Slab {
         }
     }
 
+    /// The slab that a cell is of.
+    #[inline(always)]
+    fn of(cell: CellRef) -> NonNull<Slab> {
+        cell.slab().cast()
+    }
+
     /// A cell that nobody else holds.
     #[inline]
     pub fn allocate(&self) -> Result<CellRef> {
-        let first = self.at_hand.seize();
+        let first = self.cache.seize();
         let cell = if is_cell(first) {
             Ok(self.take_first(first))
         } else {
@@ -105,7 +118,7 @@ impl Slab {
     #[inline]
     fn take_first(&self, first: usize) -> CellRef {
         let cell = self.known(first);
-        self.at_hand.put_back(cell.behind());
+        self.cache.put_back(cell.behind());
         cell
     }
 
@@ -117,7 +130,7 @@ impl Slab {
         // to sleep just then.
         let mut patience = 100;
         loop {
-            self.at_hand.leave(first);
+            self.cache.leave(first);
             if let Some(place) = self.free.pop(|place| self.link(place)) {
                 return Ok(self.used(place));
             }
@@ -129,7 +142,7 @@ impl Slab {
                 }
             }
             patience = patience.max(1) - 1;
-            first = self.at_hand.seize_again();
+            first = self.cache.seize_again();
             if is_cell(first) {
                 return Ok(self.take_first(first));
             }
@@ -155,7 +168,7 @@ impl Slab {
         let cell = self.cell(index * SIZE);
         // SAFETY: The memory is committed, zeroed, aligned, and nobody else's
         // until it counts as used.
-        unsafe { CellRef::initialize(cell, self.own) };
+        unsafe { CellRef::initialize(cell, self.own.cast()) };
         self.used.store(index as usize, Ordering::Release);
         Ok(self.used(index * SIZE))
     }
@@ -174,11 +187,11 @@ impl Slab {
         // SAFETY: The cell keeps the slab alive until it counts as free, and is
         // the caller's until then.
         unsafe {
-            let at_hand = &(*cell.slab()).at_hand;
-            let first = at_hand.seize();
+            let cache = &Self::of(cell).as_ref().cache;
+            let first = cache.seize();
             if is_open(first) {
                 cell.put_before(first);
-                at_hand.put_back(cell.address());
+                cache.put_back(cell.address());
             } else {
                 Self::free_elsewhere(cell, first);
             }
@@ -208,7 +221,7 @@ impl Slab {
     unsafe fn free_elsewhere(cell: CellRef, first: usize) {
         // SAFETY: As above.
         unsafe {
-            (*cell.slab()).at_hand.leave(first);
+            Self::of(cell).as_ref().cache.leave(first);
             Self::free_to_list(cell);
         }
     }
@@ -217,7 +230,7 @@ impl Slab {
     ///
     /// As for [`free`](Self::free).
     unsafe fn free_to_list(cell: CellRef) {
-        let slab = cell.slab();
+        let slab = Self::of(cell).as_ptr();
         // SAFETY: The cell keeps the slab alive until it counts as free. If it was the
         // last cell of a closed slab, nobody else knows that.
         unsafe {
@@ -239,8 +252,8 @@ impl Slab {
     pub unsafe fn close(slab: NonNull<Slab>) {
         // SAFETY: The slab is not closed yet, so it exists.
         let this = unsafe { slab.as_ref() };
-        let mut address = this.at_hand.close();
-        while address != at_hand::NONE {
+        let mut address = this.cache.close();
+        while address != cache::NONE {
             let cell = this.known(address);
             address = cell.behind();
             // SAFETY: The cell is free, and nobody else takes it. The list is
@@ -387,7 +400,6 @@ mod tests {
     use std::sync::mpsc;
     use std::thread;
 
-    use super::super::yield_now;
     use super::*;
 
     /// A slab whose cells are freed before it is dropped.
@@ -441,13 +453,13 @@ mod tests {
         let open = Open::reserve(3);
         let cell = open.slab().allocate().unwrap();
         Open::free(cell);
-        let first = open.slab().at_hand.seize();
+        let first = open.slab().cache.seize();
         let fresh = open.slab().allocate().unwrap();
         assert_ne!(fresh, cell);
         // It goes to the list, and comes back from there.
         Open::free(fresh);
         assert_eq!(open.slab().allocate(), Ok(fresh));
-        open.slab().at_hand.put_back(first);
+        open.slab().cache.put_back(first);
         assert_eq!(open.slab().allocate(), Ok(cell));
         Open::free_all(&[cell, fresh]);
     }
@@ -458,7 +470,7 @@ mod tests {
         let cell = open.slab().allocate().unwrap();
         Open::free(cell);
         for _ in 0..20 {
-            let first = open.slab().at_hand.seize();
+            let first = open.slab().cache.seize();
             let (starts, started) = mpsc::channel();
             thread::scope(|scope| {
                 scope.spawn(|| {
@@ -468,7 +480,7 @@ mod tests {
                 started.recv().unwrap();
                 // Longer than the other thread is patient.
                 (0..1000).for_each(|_| yield_now());
-                open.slab().at_hand.put_back(first);
+                open.slab().cache.put_back(first);
             });
         }
     }

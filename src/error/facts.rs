@@ -6,7 +6,7 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::Networking::WinSock::{WSAEMSGSIZE, WSAENOTCONN};
 
-use crate::error::{ErrorKind, STATUS_END_OF_FILE, STATUS_PENDING, STATUS_PIPE_BROKEN};
+use super::{ErrorKind, STATUS_END_OF_FILE, STATUS_PENDING, STATUS_PIPE_BROKEN};
 
 /// What kind of operation a completion belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
