@@ -1,7 +1,7 @@
 //! Panics of foreign code: of what is the program's and called from here, which
 //! is the destructors of contexts and buffers, and the methods of buffers.
 //!
-//! What has to be done is done, whatever panics. The first panic goes on at the
+//! ObjectKind has to be done is done, whatever panics. The first panic goes on at the
 //! end, and those after it are forgotten. Where the thread is panicking already,
 //! that panic is the first.
 
@@ -50,12 +50,12 @@ pub(crate) fn drop_all<T>(values: impl Iterator<Item = T>) {
     panic.resume();
 }
 
-/// What has to be done if a piece of foreign code panics, which may run more.
+/// ObjectKind has to be done if a piece of foreign code panics, which may run more.
 /// If it does not, this is to be [forgotten](mem::forget), and costs nothing.
 #[must_use]
-pub(crate) struct IfItPanics<F: Fn()>(pub F);
+pub(crate) struct OnPanic<F: Fn()>(pub F);
 
-impl<F: Fn()> Drop for IfItPanics<F> {
+impl<F: Fn()> Drop for OnPanic<F> {
     #[cold]
     fn drop(&mut self) {
         // The thread is panicking, so nothing is left to resume.

@@ -247,9 +247,9 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
     {
         let shared = self.port.shared();
         let on = handle.object(&shared.guards);
-        let admit = || handle.admit(&shared.gate);
+        let admit = || handle.admit(&shared.state);
         match on.split::<O, SOCKET>(operation) {
-            Ok(parts) => self.borrowing.launch::<C, O, SOCKET>(
+            Ok(parts) => self.borrowing.start::<C, O, SOCKET>(
                 (&shared.cells, &shared.port),
                 on.target(),
                 || handle.context(),

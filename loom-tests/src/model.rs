@@ -25,17 +25,17 @@ pub struct Port {
     destroyed: Flag<bool>,
 }
 
-/// A cell. What its state protects is in `UnsafeCell`s.
+/// A cell. ObjectKind its state protects is in `UnsafeCell`s.
 pub struct Cell {
     state: State,
     word: StatusWord,
     next: AtomicU32,
-    /// What to cancel on; here it is the cell's number. While the cell is at
+    /// ObjectKind to cancel on; here it is the cell's number. While the cell is at
     /// hand, the address of the one behind it.
     handle: UnsafeCell<u32>,
     /// Written by the dequeuer; here it is the operation's payload.
     result: UnsafeCell<u32>,
-    /// What the kernel transfers into; `None` once moved out or dropped.
+    /// ObjectKind the kernel transfers into; `None` once moved out or dropped.
     payload: UnsafeCell<Option<u32>>,
     /// `None` once moved out.
     context: UnsafeCell<Option<u32>>,
@@ -50,7 +50,7 @@ pub struct Part {
     gone: Flag<bool>,
 }
 
-/// What the kernel adds to the payload.
+/// ObjectKind the kernel adds to the payload.
 pub const TRANSFER: u32 = 100;
 
 impl Port {
@@ -82,10 +82,10 @@ impl Port {
     pub fn with_list(cells: u32) -> Rc<Self> {
         let port = Self::new(cells);
         for _ in 0..cells {
-            let index = port.take_first(port.cache.seize());
+            let index = port.take_first(port.cache.try_lock());
             port.free_to_list(index);
         }
-        port.cache.put_back(cache::NONE);
+        port.cache.unlock(cache::NONE);
         port
     }
 
@@ -101,33 +101,33 @@ impl Port {
     /// `Slab::allocate`, where there are no fresh cells; the cell is nobody
     /// else's.
     pub fn allocate(&self) -> Option<u32> {
-        let mut first = self.cache.seize();
+        let mut first = self.cache.try_lock();
         while !is_cell(first) {
             let index = self.allocate_elsewhere(first);
             if index.is_some() || first != BUSY {
                 return index;
             }
-            first = self.cache.seize_again();
+            first = self.cache.try_lock_again();
         }
         Some(self.take_first(first))
     }
 
     /// `Slab::allocate`, where there are: no cell means a fresh one.
     pub fn allocate_in_haste(&self) -> Option<u32> {
-        let first = self.cache.seize();
+        let first = self.cache.try_lock();
         if is_cell(first) { Some(self.take_first(first)) } else { self.allocate_elsewhere(first) }
     }
 
     /// Once around in `Slab::allocate_elsewhere`.
     fn allocate_elsewhere(&self, first: usize) -> Option<u32> {
-        self.cache.leave(first);
+        self.cache.unlock_unless_busy(first);
         self.allocate_from_list()
     }
 
     /// `Slab::take_first`.
     fn take_first(&self, first: usize) -> u32 {
         let index = at(first as u32);
-        self.cache.put_back(read(&self.cell(index).handle) as usize);
+        self.cache.unlock(read(&self.cell(index).handle) as usize);
         self.cell(index).own();
         index
     }
@@ -142,13 +142,13 @@ impl Port {
     /// `Slab::free`.
     pub fn free(&self, index: u32) {
         self.cell(index).own();
-        let first = self.cache.seize();
+        let first = self.cache.try_lock();
         if is_open(first) {
             self.cell(index).handle.with_mut(|handle| unsafe { *handle = first as u32 });
-            self.cache.put_back(place(index) as usize);
+            self.cache.unlock(place(index) as usize);
         } else {
             // `Slab::free_elsewhere`.
-            self.cache.leave(first);
+            self.cache.unlock_unless_busy(first);
             self.free_to_list(index);
         }
     }
@@ -251,11 +251,11 @@ impl Port {
         cell.state.withdraw();
         assert_eq!(replace(&cell.payload, None), Some(payload), "what was given comes back");
         assert_eq!(replace(&cell.context, None), Some(payload), "what was given comes back");
-        cell.state.abandon();
+        cell.state.quarantine();
         None
     }
 
-    /// `Unqueued::complete`, of an operation that is over at once, although its
+    /// `CompletedInline::complete`, of an operation that is over at once, although its
     /// packet comes all the same: the completion, or the `Pending`.
     pub fn launch_at_once(self: &Rc<Self>, index: u32, payload: u32) -> Part {
         self.begin(index, payload, Holder::Pending as u32 | DROPS);
@@ -267,15 +267,15 @@ impl Port {
         self.complete(index)
     }
 
-    /// `Slab::recover_all`.
-    pub fn recover_all(&self) {
+    /// `Slab::reclaim_all`.
+    pub fn reclaim_all(&self) {
         for index in 1..=self.cells.len() as u32 {
-            self.recover(index);
+            self.reclaim(index);
         }
     }
 
-    fn recover(&self, index: u32) {
-        if self.cell(index).state.recover() {
+    fn reclaim(&self, index: u32) {
+        if self.cell(index).state.reclaim() {
             self.free(index);
         }
     }
@@ -286,14 +286,14 @@ impl Port {
         if index == NONE { None } else { self.claim(index) }
     }
 
-    /// `Found::claim_alone` and `Found::claim`, for a dequeued packet with this
+    /// `Found::try_complete_exclusive` and `Found::claim`, for a dequeued packet with this
     /// address, whoever has sent it.
     pub fn claim(self: &Rc<Self>, index: u32) -> Option<Part> {
         let Cell { state, word, .. } = self.cell(index);
         let taken = word.take();
-        if state.is_alone_in_flight() && taken.is_success() {
+        if state.is_exclusively_in_flight() && taken.is_success() {
             self.transfer(index);
-            state.complete_alone();
+            state.complete_exclusive();
             return Some(self.complete(index));
         }
         word.put_back(taken);
@@ -307,7 +307,7 @@ impl Port {
         Some(self.complete(index))
     }
 
-    /// What the kernel and the dequeuer write of the operation's result.
+    /// ObjectKind the kernel and the dequeuer write of the operation's result.
     fn transfer(&self, index: u32) {
         let cell = self.cell(index);
         let payload = replace(&cell.payload, None).expect("a payload in flight");
@@ -370,10 +370,10 @@ impl Part {
         (!state.is_in_flight() && state.take()).then(|| self.take_output())
     }
 
-    /// `Finished::take_buffer`, which is `Cell::take_and_leave`.
-    pub fn take_and_leave(self) -> Option<u32> {
+    /// `Finished::take_buffer`, which is `Cell::take_and_release`.
+    pub fn take_and_release(self) -> Option<u32> {
         let state = &self.cell().state;
-        let alone = state.is_held_by_nobody_but(self.holder, true);
+        let alone = state.is_exclusively_held_by(self.holder, true);
         let output = (alone || state.take()).then(|| self.take_output());
         if alone {
             self.gone.set(true);
@@ -407,7 +407,7 @@ impl Part {
     }
 }
 
-/// `Drop` of `Pending`, `Finished` and `Held`: `Cell::leave_last`, but for the
+/// `Drop` of `Pending`, `Finished` and `Held`: `Cell::release_last`, but for the
 /// first, and `Cell::finish`.
 impl Drop for Part {
     fn drop(&mut self) {
@@ -417,8 +417,8 @@ impl Drop for Part {
             return;
         }
         // Alone, it does not look again.
-        let alone = often_last && state.is_held_by_nobody_but(self.holder, false);
-        if alone || state.leave(self.holder) {
+        let alone = often_last && state.is_exclusively_held_by(self.holder, false);
+        if alone || state.release(self.holder) {
             if alone || !state.is_taken() {
                 replace(payload, None).expect("a payload that nobody has taken");
             }

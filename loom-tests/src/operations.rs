@@ -11,7 +11,7 @@ fn the_buffer_goes_to_one_of_pending_and_completion() {
         let port = Port::new(1);
         let pending = port.launch(port.allocate().unwrap(), 7);
         let dequeuer = port.clone();
-        let there = thread::spawn(move || dequeuer.dequeue().expect("a packet").take_and_leave());
+        let there = thread::spawn(move || dequeuer.dequeue().expect("a packet").take_and_release());
         let here = pending.take_buffer();
         let there = there.join().unwrap();
         assert_eq!(here.xor(there), Some(7 + TRANSFER));
@@ -91,14 +91,14 @@ fn a_cell_that_is_free_starts_another_operation_from_nothing() {
         let port = Port::new(1);
         let pending = port.launch(port.allocate().unwrap(), 7);
         let dequeuer = port.clone();
-        let there = thread::spawn(move || dequeuer.dequeue().expect("a packet").take_and_leave());
+        let there = thread::spawn(move || dequeuer.dequeue().expect("a packet").take_and_release());
         drop(pending);
         // Whichever thread was the last to let go: what it did comes before.
         if let Some(index) = port.allocate() {
             let next = port.launch(index, 8);
             assert_eq!(next.take_buffer(), None, "nobody has dequeued it");
             let completion = port.dequeue().expect("its packet");
-            assert_eq!(completion.take_and_leave(), Some(8 + TRANSFER));
+            assert_eq!(completion.take_and_release(), Some(8 + TRANSFER));
         }
         assert_eq!(there.join().unwrap(), Some(7 + TRANSFER));
         port.assert_all_free();
@@ -123,7 +123,7 @@ fn a_cell_that_was_posted_is_free_once_its_completion_goes() {
     });
 }
 
-/// What it has looked at is the next operation's to change.
+/// ObjectKind it has looked at is the next operation's to change.
 #[test]
 fn a_pending_that_is_gone_is_done_with_the_cell() {
     explore::two_threads(|| {
@@ -133,7 +133,7 @@ fn a_pending_that_is_gone_is_done_with_the_cell() {
             pending.cancel();
             assert!(pending.result().is_none_or(|result| result == 7));
         });
-        assert!(port.dequeue().expect("a packet").take_and_leave().is_some());
+        assert!(port.dequeue().expect("a packet").take_and_release().is_some());
         if let Some(index) = port.allocate() {
             let next = port.launch(index, 8);
             drop(port.dequeue().expect("its packet"));
@@ -189,7 +189,7 @@ fn a_pending_that_goes_while_the_completion_takes_leaves_one_to_free_the_cell() 
         let port = Port::new(1);
         let pending = port.launch(port.allocate().unwrap(), 7);
         let completion = port.dequeue().expect("a packet");
-        let there = thread::spawn(move || completion.take_and_leave());
+        let there = thread::spawn(move || completion.take_and_release());
         drop(pending);
         assert_eq!(there.join().unwrap(), Some(7 + TRANSFER));
         port.assert_all_free();
@@ -241,7 +241,7 @@ fn a_completion_that_is_left_alone_takes_nothing_twice() {
         let pending = port.launch(port.allocate().unwrap(), 7);
         let completion = port.dequeue().expect("a packet");
         let there = thread::spawn(move || pending.take_buffer());
-        let here = completion.take_and_leave();
+        let here = completion.take_and_release();
         assert_eq!(there.join().unwrap().xor(here), Some(7 + TRANSFER));
         port.assert_all_free();
     });
@@ -255,18 +255,18 @@ fn a_packet_of_a_call_that_failed_wins_or_is_late() {
         let port = Port::new(1);
         let index = port.allocate().unwrap();
         let dequeuer = port.clone();
-        let there = thread::spawn(move || dequeuer.dequeue().and_then(Part::take_and_leave));
+        let there = thread::spawn(move || dequeuer.dequeue().and_then(Part::take_and_release));
         let pending = port.launch_in_vain(index, 7);
         let early = there.join().unwrap();
         // The other thread may have looked before there was a packet.
-        let late = port.dequeue().and_then(Part::take_and_leave);
+        let late = port.dequeue().and_then(Part::take_and_release);
         let completed = early.or(late);
         match pending {
             Some(_) => assert_eq!(completed, Some(7 + TRANSFER)),
             None => assert_eq!(completed, None),
         }
         drop(pending);
-        port.recover_all();
+        port.reclaim_all();
         port.assert_all_free();
     });
 }
@@ -315,9 +315,9 @@ fn an_operation_goes_on_though_a_packet_without_a_result_has_its_address() {
         let index = port.allocate().unwrap();
         drop(port.launch_pending(index, 7));
         let other = port.clone();
-        let there = thread::spawn(move || other.claim(index).and_then(Part::take_and_leave));
+        let there = thread::spawn(move || other.claim(index).and_then(Part::take_and_release));
         port.end(index);
-        let here = port.dequeue().and_then(Part::take_and_leave);
+        let here = port.dequeue().and_then(Part::take_and_release);
         // The kernel may have written the result in between.
         assert_eq!(here.xor(there.join().unwrap()), Some(7 + TRANSFER));
         port.assert_all_free();
@@ -338,7 +338,7 @@ fn a_packet_for_a_free_cell_does_not_complete_its_next_operation() {
         // Its kernel has not written anything.
         assert_eq!(there.join().unwrap(), None);
         port.end(index);
-        assert_eq!(port.dequeue().expect("its packet").take_and_leave(), Some(7 + TRANSFER));
+        assert_eq!(port.dequeue().expect("its packet").take_and_release(), Some(7 + TRANSFER));
         port.assert_all_free();
     });
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, in one type that keeps all that the system said.
+//! ObjectKind can go wrong, in one type that keeps all that the system said.
 
 #[allow(unsafe_code)]
 mod facts;
@@ -62,7 +62,7 @@ enum Repr {
     /// An operation failed after this call had started it.
     Operation { facts: &'static Facts, status: u32, kind: ErrorKind },
     /// This crate refused, before any call was made.
-    Misuse(&'static Misuse),
+    UsageError(&'static UsageError),
     /// A packet that belongs to no operation of the port that dequeued it.
     Foreign { key: usize, bytes: u32, overlapped: usize },
     /// An operation returns something else than what was asked for.
@@ -82,9 +82,9 @@ impl PartialEq for TypeName {
 
 impl Eq for TypeName {}
 
-/// What this crate refuses by itself, and what to do about it.
+/// ObjectKind this crate refuses by itself, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Misuse {
+pub(crate) struct UsageError {
     pub kind: ErrorKind,
     pub message: &'static str,
 }
@@ -212,7 +212,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match &self.0 {
             Repr::Call { kind, .. } | Repr::Operation { kind, .. } => *kind,
-            Repr::Misuse(misuse) => misuse.kind,
+            Repr::UsageError(usage) => usage.kind,
             Repr::Foreign { .. } => ErrorKind::ForeignPacket,
             Repr::NoOutput { .. } => ErrorKind::InvalidInput,
         }
@@ -226,7 +226,7 @@ impl Error {
             Repr::Operation { facts, status, .. } => {
                 status::code_of(*status, facts).map(|code| code as i32)
             }
-            Repr::Misuse(_) | Repr::Foreign { .. } | Repr::NoOutput { .. } => None,
+            Repr::UsageError(_) | Repr::Foreign { .. } | Repr::NoOutput { .. } => None,
         }
     }
 
@@ -246,7 +246,7 @@ impl Error {
     pub fn call(&self) -> Option<&'static str> {
         match &self.0 {
             Repr::Call { facts, .. } | Repr::Operation { facts, .. } => Some(facts.name),
-            Repr::Misuse(_) | Repr::Foreign { .. } | Repr::NoOutput { .. } => None,
+            Repr::UsageError(_) | Repr::Foreign { .. } | Repr::NoOutput { .. } => None,
         }
     }
 
@@ -294,8 +294,8 @@ impl Error {
     }
 
     #[cold]
-    pub(crate) fn misuse(misuse: &'static Misuse) -> Self {
-        Self(Repr::Misuse(misuse))
+    pub(crate) fn usage(usage: &'static UsageError) -> Self {
+        Self(Repr::UsageError(usage))
     }
 
     #[cold]
@@ -316,14 +316,14 @@ pub(crate) enum Cause {
     /// This call has failed, which comes before it.
     Call { facts: &'static Facts, code: u32 },
     /// This crate refuses it.
-    Misuse(&'static Misuse),
+    UsageError(&'static UsageError),
 }
 
 impl From<Cause> for Error {
     fn from(cause: Cause) -> Self {
         match cause {
             Cause::Call { facts, code } => Self::os(facts, code),
-            Cause::Misuse(misuse) => Self::misuse(misuse),
+            Cause::UsageError(usage) => Self::usage(usage),
         }
     }
 }
@@ -350,7 +350,7 @@ impl fmt::Display for Error {
                 }
                 write_codes(f, code, status)
             }
-            Repr::Misuse(misuse) => f.write_str(misuse.message),
+            Repr::UsageError(usage) => f.write_str(usage.message),
             Repr::NoOutput { returned, wanted } if returned == wanted => f.write_str(
                 "the operation has returned nothing, or what it returned was taken already",
             ),
@@ -454,7 +454,7 @@ pub struct ForeignPacket {
     pub overlapped: usize,
 }
 
-/// What could not be started, with all that was given to it.
+/// ObjectKind could not be started, with all that was given to it.
 ///
 /// It converts into [`Error`] and [`std::io::Error`], which drops `returned`.
 ///
@@ -477,7 +477,7 @@ pub struct ForeignPacket {
 pub struct Rejected<T> {
     /// Why.
     pub error: Error,
-    /// What was passed in: the handle, or the context and the buffer.
+    /// ObjectKind was passed in: the handle, or the context and the buffer.
     pub returned: T,
 }
 
@@ -518,14 +518,14 @@ impl<T> From<Rejected<T>> for io::Error {
 /// wrong and what to do.
 macro_rules! refusals {
     ($($(#[$doc:meta])* $name:ident: $kind:ident = $message:literal;)*) => {
-        $($(#[$doc])* pub(crate) static $name: Misuse =
-            Misuse { kind: ErrorKind::$kind, message: $message };)*
+        $($(#[$doc])* pub(crate) static $name: UsageError =
+            UsageError { kind: ErrorKind::$kind, message: $message };)*
     };
 }
 
 /// The refusals, each used at the place that checks for it.
 pub(crate) mod refusal {
-    use super::{ErrorKind, Misuse};
+    use super::{ErrorKind, UsageError};
 
     refusals! {
         CLOSED: Closed = "the completion port is closed";

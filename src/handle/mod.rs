@@ -21,16 +21,16 @@ pub use raw::{RawOverlapped, RawValue};
 use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
 
 use crate::error::Facts;
-use crate::error::{Error, ErrorKind, Misuse, Rejected, Result, refusal};
-use crate::operation::{Gone, HandleGuards, IdleGuards, Object, What};
-use crate::port::{Gate, Identity, Iocp};
-use crate::sys::{self, Handle, Nature, SocketTraits};
+use crate::error::{Error, ErrorKind, Rejected, Result, UsageError, refusal};
+use crate::operation::{Gone, HandleGuards, IdleGuards, Object, ObjectKind};
+use crate::port::{Identity, Iocp, PortState};
+use crate::sys::{self, Handle, HandleKind, SocketTraits};
 
 /// A socket, file, pipe or device whose completions go to a port.
 ///
 /// It owns `H`. Dropping it cancels what is in flight on it, writes included,
 /// and closes it; the completions still arrive. That also cancels what this
-/// process has started on duplicates, calls that block included. What a peer is
+/// process has started on duplicates, calls that block included. ObjectKind a peer is
 /// to receive for certain has to be written completely first. The handle stays
 /// associated for as long as the file, socket or pipe behind it is open, through
 /// duplicates as well; I/O that other code does on a duplicate arrives as
@@ -45,7 +45,7 @@ pub struct Associated<H, M = Queued> {
     raw: Handle,
     identity: Identity,
     key: usize,
-    object: What,
+    object: ObjectKind,
     /// The longest message that can be sent, in bytes.
     longest_message: u32,
     inline_run: InlineRun,
@@ -54,12 +54,12 @@ pub struct Associated<H, M = Queued> {
     mode: PhantomData<M>,
 }
 
-/// What has to happen before the handle is closed or given away.
+/// ObjectKind has to happen before the handle is closed or given away.
 struct End {
     handle: Handle,
     /// Whether it is closed, rather than given away.
     closes: bool,
-    /// What accepts and connects know of the socket, once there has been one,
+    /// ObjectKind accepts and connects know of the socket, once there has been one,
     /// and where it goes afterwards.
     guard: HandleGuards,
 }
@@ -68,7 +68,7 @@ impl Drop for End {
     fn drop(&mut self) {
         if let Some((guard, idle)) = self.guard.take() {
             guard.end(if self.closes { Gone::Closed } else { Gone::Released });
-            idle.put_back(guard);
+            idle.restore(guard);
         }
         if self.closes {
             self.cancel_all();
@@ -142,32 +142,36 @@ impl<C: Send + 'static> Iocp<C> {
         }
     }
 
-    pub(crate) fn associate(&self, handle: Handle, key: usize) -> Result<(Identity, What, u32)> {
+    pub(crate) fn associate(
+        &self,
+        handle: Handle,
+        key: usize,
+    ) -> Result<(Identity, ObjectKind, u32)> {
         let shared = self.shared();
-        if shared.gate.is_closed() {
-            return Err(Error::misuse(&refusal::CLOSED));
+        if shared.state.is_closed() {
+            return Err(Error::usage(&refusal::CLOSED));
         }
         if !handle.is_plausible() {
-            return Err(Error::misuse(&refusal::INVALID_HANDLE));
+            return Err(Error::usage(&refusal::INVALID_HANDLE));
         }
         // Before, so that a handle that is refused can be used elsewhere.
         if sys::skips_completion_port_on_success(handle) {
-            return Err(Error::misuse(&refusal::SKIPS_ALREADY));
+            return Err(Error::usage(&refusal::SKIPS_ALREADY));
         }
         shared.port.associate(handle, key).map_err(|code| explain(handle, code))?;
         let object = match sys::socket_traits(handle) {
             Some(SocketTraits { is_stream: true, family, has_kernel_handle }) => {
-                What::Stream { family, has_kernel_handle }
+                ObjectKind::Stream { family, has_kernel_handle }
             }
-            Some(_) => What::Datagram,
-            None if sys::nature(handle) == Nature::Disk => What::Disk,
-            None => What::Other,
+            Some(_) => ObjectKind::Datagram,
+            None if sys::handle_kind(handle) == HandleKind::Disk => ObjectKind::Disk,
+            None => ObjectKind::Other,
         };
         let longest_message = match object {
-            What::Datagram => sys::max_message_size(handle).unwrap_or(u32::MAX),
+            ObjectKind::Datagram => sys::max_message_size(handle).unwrap_or(u32::MAX),
             _ => u32::MAX,
         };
-        Ok((shared.gate.identity(), object, longest_message))
+        Ok((shared.state.identity(), object, longest_message))
     }
 }
 
@@ -177,7 +181,7 @@ impl<H> Associated<H> {
         raw: Handle,
         owned: bool,
         key: usize,
-        (identity, object, longest_message): (Identity, What, u32),
+        (identity, object, longest_message): (Identity, ObjectKind, u32),
     ) -> Self {
         Self {
             end: End { handle: raw, closes: owned, guard: HandleGuards::new() },
@@ -250,13 +254,15 @@ impl<H> Associated<H> {
 /// tells them apart.
 fn explain(handle: Handle, code: u32) -> Error {
     let kind = match code {
-        ERROR_INVALID_PARAMETER if sys::nature(handle) == Nature::Console => ErrorKind::Console,
+        ERROR_INVALID_PARAMETER if sys::handle_kind(handle) == HandleKind::Console => {
+            ErrorKind::Console
+        }
         ERROR_INVALID_PARAMETER => match sys::is_synchronous(handle) {
             Some(true) => ErrorKind::NotOverlapped,
             Some(false) => ErrorKind::AlreadyAssociated,
             None => ErrorKind::InvalidInput,
         },
-        _ if sys::nature(handle) == Nature::Console => ErrorKind::Console,
+        _ if sys::handle_kind(handle) == HandleKind::Console => ErrorKind::Console,
         _ => return Error::os(Facts::CreateIoCompletionPort, code),
     };
     Error::os_as(Facts::CreateIoCompletionPort, kind, code)
@@ -276,14 +282,14 @@ impl<H, M> Associated<H, M> {
     ///
     /// # Errors
     ///
-    /// What the system answers to a request that it could not take.
+    /// ObjectKind the system answers to a request that it could not take.
     pub fn cancel_all(&self) -> Result<bool> {
         sys::cancel_all(self.raw)
     }
 
     /// Whether the handle's port is open, and this one.
     #[inline(always)]
-    pub(crate) fn admit(&self, gate: &Gate) -> Result<(), &'static Misuse> {
+    pub(crate) fn admit(&self, gate: &PortState) -> Result<(), &'static UsageError> {
         gate.check(&self.identity)
     }
 
@@ -299,14 +305,14 @@ impl<H, M> Associated<H, M> {
         &self.inline_run
     }
 
-    /// What operations are started on.
+    /// ObjectKind operations are started on.
     #[inline(always)]
     pub(crate) fn object<'a>(&'a self, idle: &'a Arc<IdleGuards>) -> Object<'a>
     where
         M: Mode,
     {
         Object {
-            is_socket: matches!(self.object, What::Stream { .. } | What::Datagram),
+            is_socket: matches!(self.object, ObjectKind::Stream { .. } | ObjectKind::Datagram),
             what: self.object,
             longest_message: self.longest_message,
             handle: self.raw,
@@ -361,7 +367,7 @@ impl<H: Socket, M> Associated<H, M> {
     }
 }
 
-/// What has no overlapped form, and does not disturb operations in flight.
+/// ObjectKind has no overlapped form, and does not disturb operations in flight.
 impl<M> Associated<File, M> {
     /// As [`File::metadata`].
     ///

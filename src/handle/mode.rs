@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Associated;
 use crate::error::{Error, Rejected, Result, refusal};
-use crate::operation::{Launched, Operation, Pending, Started, Way, What};
+use crate::operation::{ObjectKind, Operation, Pending, StartOutcome, Started, Way};
 use crate::port::Shared;
-use crate::sys::{self, Nature};
+use crate::sys::{self, HandleKind};
 
 /// How the completions of a handle's operations arrive: [`Queued`] or
 /// [`Inline`].
 pub trait Mode: sealed::Mode {
-    /// What starting an operation returns. In code for either kind of handle
+    /// ObjectKind starting an operation returns. In code for either kind of handle
     /// it becomes a [`Started`].
     type Started<B, C>: Into<Started<B, C>>;
 }
@@ -35,7 +35,7 @@ impl Mode for Inline {
 }
 
 mod sealed {
-    use super::{InlineRun, Launched, Operation, Rejected, Shared, Way};
+    use super::{InlineRun, Operation, Rejected, Shared, StartOutcome, Way};
 
     pub trait Mode {
         /// Whether the handle skips the packets of inline successes.
@@ -45,7 +45,7 @@ mod sealed {
         /// whether it may get the completion of one that is over; then it counts
         /// that, and one that is not.
         fn deliver<C: Send + 'static, O: Operation, W: Way<O>>(
-            launched: Launched<C, O, W>,
+            outcome: StartOutcome<C, O, W>,
             shared: &Shared<C>,
             key: usize,
             may_be_inline: bool,
@@ -61,15 +61,15 @@ impl sealed::Mode for Queued {
 
     #[inline(always)]
     fn deliver<C: Send + 'static, O: Operation, W: Way<O>>(
-        launched: Launched<C, O, W>,
+        outcome: StartOutcome<C, O, W>,
         shared: &Shared<C>,
         key: usize,
         _: bool,
         _: impl FnOnce(Option<&C>, fn(&InlineRun)),
     ) -> Result<Pending<O::Output>, Rejected<(C, O::Memory)>> {
-        match launched {
-            Launched::InFlight(pending) => Ok(pending),
-            launched => launched.into_pending(&shared.cells, &shared.port, key),
+        match outcome {
+            StartOutcome::InFlight(pending) => Ok(pending),
+            outcome => outcome.into_pending(&shared.cells, &shared.port, key),
         }
     }
 }
@@ -79,18 +79,18 @@ impl sealed::Mode for Inline {
 
     #[inline(always)]
     fn deliver<C: Send + 'static, O: Operation, W: Way<O>>(
-        launched: Launched<C, O, W>,
+        outcome: StartOutcome<C, O, W>,
         shared: &Shared<C>,
         key: usize,
         may_be_inline: bool,
         run: impl FnOnce(Option<&C>, fn(&InlineRun)),
     ) -> Result<Started<O::Output, C>, Rejected<(C, O::Memory)>> {
-        match launched {
-            Launched::InFlight(pending) => {
+        match outcome {
+            StartOutcome::InFlight(pending) => {
                 run(None, InlineRun::end);
                 Ok(Started::Pending(pending))
             }
-            Launched::Unqueued(done) => {
+            StartOutcome::CompletedInline(done) => {
                 let done = if may_be_inline {
                     done
                 } else {
@@ -108,8 +108,8 @@ impl sealed::Mode for Inline {
                     Err(pending) => Started::Pending(pending),
                 })
             }
-            Launched::Refused(refused) => {
-                let settled = refused.settle(&shared.cells, &shared.port, true)?;
+            StartOutcome::FailedCall(refused) => {
+                let settled = refused.resolve(&shared.cells, &shared.port, true)?;
                 Self::deliver(settled, shared, key, may_be_inline, run)
             }
         }
@@ -166,19 +166,19 @@ impl<H> Associated<H> {
         match self.object {
             // A provider above the kernel's may complete an operation inline,
             // and queue the packet all the same.
-            What::Stream { has_kernel_handle: false, .. } => {
-                Err(Error::misuse(&refusal::SKIP_UNSAFE_LAYERED))
+            ObjectKind::Stream { has_kernel_handle: false, .. } => {
+                Err(Error::usage(&refusal::SKIP_UNSAFE_LAYERED))
             }
-            What::Datagram => Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES)),
+            ObjectKind::Datagram => Err(Error::usage(&refusal::SKIP_UNSAFE_MESSAGES)),
             // A pipe that does not say what it is may have messages.
-            What::Other
-                if sys::nature(self.raw) == Nature::Pipe
+            ObjectKind::Other
+                if sys::handle_kind(self.raw) == HandleKind::Pipe
                     && sys::has_messages(self.raw) != Some(false) =>
             {
-                Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES))
+                Err(Error::usage(&refusal::SKIP_UNSAFE_MESSAGES))
             }
             what => {
-                let is_socket = matches!(what, What::Stream { .. });
+                let is_socket = matches!(what, ObjectKind::Stream { .. });
                 sys::skip_completion_port_on_success(self.raw, is_socket)
             }
         }

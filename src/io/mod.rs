@@ -3,7 +3,7 @@
 
 mod named;
 
-use crate::error::{Error, Misuse, Rejected};
+use crate::error::{Error, Rejected, UsageError};
 use crate::handle::{Associated, Mode};
 use crate::op::on::Supports;
 use crate::operation::{Operation, Owned};
@@ -14,7 +14,7 @@ pub use named::unconnected_stream;
 impl<C: Send + 'static> Iocp<C> {
     /// Starts any operation: one of [`op`](crate::op), or of your own.
     ///
-    /// What it returns arrives with the completion: see
+    /// ObjectKind it returns arrives with the completion: see
     /// [`Finished::take`](crate::Finished::take).
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
-    /// What makes no sense for the type of a handle does not compile:
+    /// ObjectKind makes no sense for the type of a handle does not compile:
     ///
     /// ```compile_fail,E0277
     /// # fn accept(port: &completion_port::Iocp, stream: &completion_port::Associated<std::net::TcpStream>) {
@@ -146,17 +146,17 @@ impl<C: Send + 'static> Iocp<C> {
         let on = handle(&context);
         let object = on.object(&shared.guards);
         let (target, key) = (object.target(), on.context());
-        let may_be_inline = M::SKIPS && on.inline_run().goes_on(shared.looks.count());
+        let may_be_inline = M::SKIPS && on.inline_run().goes_on(shared.polls.count());
         let identity = on.identity();
-        let admit = || shared.gate.check(&identity);
+        let admit = || shared.state.check(&identity);
         match object.split::<O, SOCKET>(operation) {
             Ok(parts) => {
                 // From here on the handle goes where the context goes, so only its
                 // values are used. If the operation completes at once, the context
                 // is back.
-                let launched =
-                    shared.cells.launch::<O, Owned<SOCKET>>(target, context, parts, admit)?;
-                M::deliver(launched, shared, key, may_be_inline, |context, note| {
+                let outcome =
+                    shared.cells.start::<O, Owned<SOCKET>>(target, context, parts, admit)?;
+                M::deliver(outcome, shared, key, may_be_inline, |context, note| {
                     if let Some(context) = context {
                         note(handle(context).inline_run());
                     }
@@ -197,26 +197,25 @@ impl<C: Send + 'static> Iocp<C> {
         let shared = self.shared();
         let on = handle.object(&shared.guards);
         let run = handle.inline_run();
-        let admit = || handle.admit(&shared.gate);
+        let admit = || handle.admit(&shared.state);
         let parts = match on.split::<O, SOCKET>(operation) {
             Ok(parts) => parts,
             Err((error, memory)) => return Err(refused(admit(), error, context, memory)),
         };
-        let may_be_inline = M::SKIPS && run.goes_on(shared.looks.count());
-        let launched =
-            shared.cells.launch::<O, Owned<SOCKET>>(on.target(), context, parts, admit)?;
-        M::deliver(launched, shared, handle.context(), may_be_inline, |_, note| note(run))
+        let may_be_inline = M::SKIPS && run.goes_on(shared.polls.count());
+        let outcome = shared.cells.start::<O, Owned<SOCKET>>(on.target(), context, parts, admit)?;
+        M::deliver(outcome, shared, handle.context(), may_be_inline, |_, note| note(run))
     }
 }
 
-/// What comes back of an operation that cannot be started on its handle. That the port
+/// ObjectKind comes back of an operation that cannot be started on its handle. That the port
 /// is closed, or another, comes before all else.
 pub(crate) fn refused<C, M>(
-    admitted: Result<(), &'static Misuse>,
+    admitted: Result<(), &'static UsageError>,
     error: Error,
     context: C,
     memory: M,
 ) -> Rejected<(C, M)> {
-    let error = admitted.map_or_else(Error::misuse, |()| error);
+    let error = admitted.map_or_else(Error::usage, |()| error);
     Rejected { error, returned: (context, memory) }
 }

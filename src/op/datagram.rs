@@ -6,7 +6,7 @@ use super::on::Datagrams;
 use super::transfer::{check_message, parts};
 use super::{Address, AddressRegion, Fills, Finish, Region, RegionMut, Sends, Starter, Submitted};
 use crate::buffer::{IoBuf, IoBufMut};
-use crate::error::{Error, Misuse, refusal};
+use crate::error::{Error, UsageError, refusal};
 use crate::error::{Facts, FactsOn};
 use crate::operation::{Object, Operation};
 use crate::sys;
@@ -131,6 +131,6 @@ impl<B: IoBuf + Send> Operation for SendTo<B> {
     }
 }
 
-fn check_datagrams(on: &Object<'_>) -> Result<(), &'static Misuse> {
+fn check_datagrams(on: &Object<'_>) -> Result<(), &'static UsageError> {
     if on.is_datagram_socket() { Ok(()) } else { Err(&refusal::NOT_DATAGRAMS) }
 }

@@ -5,7 +5,7 @@ use super::on::{Anything, Socket};
 use super::{Fills, Finish, Region, RegionMut, Sends, Starter, Submitted};
 use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::Cause;
-use crate::error::{Error, Misuse, refusal};
+use crate::error::{Error, UsageError, refusal};
 use crate::error::{Facts, FactsOn};
 use crate::operation::{Object, Operation};
 use crate::sys::{self};
@@ -130,7 +130,7 @@ impl<B: IoBuf, const N: usize> WriteVectored<B, N> {
 
 /// Files have no current position, and nothing else has any.
 #[inline(always)]
-fn check_offset(on: &Object<'_>, offset: Option<u64>) -> Result<(), &'static Misuse> {
+fn check_offset(on: &Object<'_>, offset: Option<u64>) -> Result<(), &'static UsageError> {
     match offset {
         None if on.is_file() => Err(&refusal::NEEDS_OFFSET),
         Some(_) if on.is_socket() => Err(&refusal::NO_OFFSET),
@@ -138,16 +138,16 @@ fn check_offset(on: &Object<'_>, offset: Option<u64>) -> Result<(), &'static Mis
     }
 }
 
-/// What `split` returns, if `checked` says so.
+/// ObjectKind `split` returns, if `checked` says so.
 #[inline(always)]
 pub(super) fn parts<A, M>(
     arguments: A,
     memory: M,
-    checked: Result<(), &'static Misuse>,
+    checked: Result<(), &'static UsageError>,
 ) -> Result<(A, M), (Error, M)> {
     match checked {
         Ok(()) => Ok((arguments, memory)),
-        Err(misuse) => Err((Error::misuse(misuse), memory)),
+        Err(usage) => Err((Error::usage(usage), memory)),
     }
 }
 
@@ -155,7 +155,11 @@ pub(super) fn parts<A, M>(
 /// which is sent: what the system does with one differs in whether a packet comes.
 #[inline(always)]
 pub(super) fn check_message<O>(starter: &Starter<'_, O>, length: u32) -> Result<(), Cause> {
-    if starter.can_send(length) { Ok(()) } else { Err(Cause::Misuse(&refusal::MESSAGE_TOO_LONG)) }
+    if starter.can_send(length) {
+        Ok(())
+    } else {
+        Err(Cause::UsageError(&refusal::MESSAGE_TOO_LONG))
+    }
 }
 
 impl<B: IoBufMut + Send> Operation for Read<B> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::cell::state::Holder;
 use super::cell::{CellRef, VTable};
-use super::layout::{returned_payload, take_output};
+use super::layout::{returned_payload_ptr, take_output};
 use super::pool::Slab;
 use crate::error::STATUS_CANCELLED;
 use crate::panics::FirstPanic;
@@ -16,13 +16,13 @@ impl CellRef {
     /// A packet was dequeued that carries the cell's address: ends the operation,
     /// whoever else has a part in it. `None` if it is not in flight, or the
     /// packet is not its own.
-    pub fn claim(self, packet_bytes: u32) -> Option<(u32, u32)> {
+    pub fn try_complete(self, packet_bytes: u32) -> Option<(u32, u32)> {
         let word = self.status_word();
         let mut taken = word.take_for_certain(|| self.state.is_in_flight())?;
         let mut has_ended = false;
         let may_have_ended = || self.vtable().facts.is_receive() && sys::is_wine();
         if !taken.is_status() && packet_bytes == 0 && may_have_ended() {
-            word.put_back(taken);
+            word.restore(taken);
             self.wait_for_call();
             taken = word.take_for_certain(|| self.state.is_in_flight())?;
             has_ended = !taken.is_status() && self.has_ended_without_status();
@@ -36,7 +36,7 @@ impl CellRef {
             // removed", and then it is: this is somebody else's packet, or of
             // an operation that had the cell before
             // (https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports).
-            word.put_back(taken);
+            word.restore(taken);
             return None;
         };
         // SAFETY: Who has taken the status ends the operation, and a status is the
@@ -102,7 +102,7 @@ impl CellRef {
     /// after so many bytes; the context is gone, the completion's part ends
     /// here, and the payload is, in memory, a `T`.
     #[inline(always)]
-    pub unsafe fn take_payload_and_leave<T: 'static>(
+    pub unsafe fn take_payload_and_release<T: 'static>(
         self,
         vtable: &VTable,
         bytes: u32,
@@ -112,13 +112,13 @@ impl CellRef {
         // it, and the payload is its to take.
         unsafe {
             let drops = mem::needs_drop::<T>();
-            if !self.state.is_held_by_nobody_but(Holder::Completion, drops) {
-                return self.take_and_leave(vtable, bytes);
+            if !self.state.is_exclusively_held_by(Holder::Completion, drops) {
+                return self.take_and_release(vtable, bytes);
             }
-            let place = returned_payload::<T>(self);
+            let place = returned_payload_ptr::<T>(self);
             fill(&mut *place);
             let payload = place.read();
-            self.free_emptied();
+            self.free_without_shrinking();
             Some(payload)
         }
     }
@@ -127,17 +127,17 @@ impl CellRef {
     ///
     /// # Safety
     ///
-    /// As for [`take_payload_and_leave`](take_payload_and_leave)
+    /// As for [`take_payload_and_release`](take_payload_and_release)
     /// otherwise.
     #[cold]
     #[inline(never)]
-    pub unsafe fn take_and_leave<T: 'static>(self, vtable: &VTable, bytes: u32) -> Option<T> {
+    pub unsafe fn take_and_release<T: 'static>(self, vtable: &VTable, bytes: u32) -> Option<T> {
         // SAFETY: The completion holds the cell until it leaves, and the
         // output is claimed before it is taken.
         unsafe {
             let is_ours = self.state.take();
             let output = if is_ours { take_output(self, vtable, bytes) } else { None };
-            self.leave(Holder::Completion);
+            self.release(Holder::Completion);
             output
         }
     }
@@ -149,10 +149,10 @@ impl CellRef {
     /// The holder's part ends here. If it is the last, the operation is over
     /// and its context gone.
     #[inline]
-    pub unsafe fn leave(self, holder: Holder) {
+    pub unsafe fn release(self, holder: Holder) {
         // SAFETY: The holder holds the cell; the last one owns it alone.
         unsafe {
-            if self.state.leave(holder) {
+            if self.state.release(holder) {
                 self.finish();
             }
         }
@@ -164,13 +164,13 @@ impl CellRef {
     ///
     /// As for [`leave`](leave).
     #[inline]
-    pub unsafe fn leave_last(self) {
+    pub unsafe fn release_last(self) {
         // SAFETY: As for `leave`.
         unsafe {
-            if self.state.is_held_by_nobody_but(Holder::Completion, false) {
-                self.free_emptied();
+            if self.state.is_exclusively_held_by(Holder::Completion, false) {
+                self.free_without_shrinking();
             } else {
-                self.leave(Holder::Completion);
+                self.release(Holder::Completion);
             }
         }
     }
@@ -201,8 +201,8 @@ impl CellRef {
     pub unsafe fn free(self) {
         // SAFETY: By the caller's promise.
         unsafe {
-            self.spill().shrink();
-            self.free_emptied();
+            self.overflow().shrink();
+            self.free_without_shrinking();
         }
     }
 
@@ -213,7 +213,7 @@ impl CellRef {
     ///
     /// As for [`free`](free).
     #[inline]
-    pub unsafe fn free_emptied(self) {
+    pub unsafe fn free_without_shrinking(self) {
         // SAFETY: By the caller's promise.
         unsafe { Slab::free(self) };
     }

@@ -9,7 +9,7 @@ use std::ptr;
 
 use super::Fills;
 use super::cell::{CellRef, FILLED, VTable, WHOLE};
-use super::layout::context_place;
+use super::layout::context_ptr;
 use super::lend::Lend;
 use crate::error::OperationKind;
 use crate::error::{Error, Result, completion_error};
@@ -99,7 +99,7 @@ unsafe impl Send for Finished {}
 unsafe impl Sync for Finished {}
 
 impl Finished {
-    /// What kind of operation it was.
+    /// ObjectKind kind of operation it was.
     #[must_use]
     pub fn kind(&self) -> OperationKind {
         self.vtable.facts.kind
@@ -118,16 +118,16 @@ impl Finished {
         // returns a `T` of this form.
         let output = unsafe {
             if is_vector && vtable.returns_as::<T, FILLED>() {
-                // What most reads are into is filled without a call through
+                // ObjectKind most reads are into is filled without a call through
                 // the table.
-                cell.take_payload_and_leave(vtable, bytes, |vector: &mut T| {
+                cell.take_payload_and_release(vtable, bytes, |vector: &mut T| {
                     let memory = ptr::from_mut(vector).cast::<Fills<Vec<u8>>>();
                     (*memory).filled(Transferred::new(bytes));
                 })
             } else if vtable.returns_as::<T, WHOLE>() {
-                cell.take_payload_and_leave(vtable, bytes, |_: &mut T| {})
+                cell.take_payload_and_release(vtable, bytes, |_: &mut T| {})
             } else if vtable.returns::<T>() {
-                cell.take_and_leave(vtable, bytes)
+                cell.take_and_release(vtable, bytes)
             } else {
                 return None;
             }
@@ -183,7 +183,7 @@ impl Drop for Finished {
         if let Some(cell) = self.cell {
             // SAFETY: The completion's part ends here; its context has been
             // moved out.
-            unsafe { cell.leave_last() };
+            unsafe { cell.release_last() };
         }
     }
 }
@@ -222,7 +222,7 @@ impl<C> Dequeued<C> {
     /// Puts the operation down in the place of its packet, which is the new
     /// owner.
     #[inline(always)]
-    pub(super) fn put_down(self, entry: &mut Entry) {
+    pub(super) fn store_in(self, entry: &mut Entry) {
         let (cell, status, bytes) = self.into_parts();
         entry.note(cell.as_ptr().as_ptr().cast(), status, bytes);
     }
@@ -239,7 +239,7 @@ impl<C> Dequeued<C> {
         let (cell, status, bytes) = self.into_parts();
         // SAFETY: The completion holds the cell, contexts of this port are
         // `C`, and `self` is gone.
-        let (context, vtable) = unsafe { (context_place::<C>(cell).read(), cell.vtable()) };
+        let (context, vtable) = unsafe { (context_ptr::<C>(cell).read(), cell.vtable()) };
         CompletionStatus {
             context,
             handle_context: key,
@@ -257,7 +257,7 @@ impl<C> Drop for Dequeued<C> {
         // SAFETY: The context has not been moved out, or `self` would be gone.
         panic.catch(|| unsafe { (vtable.drop_context)(self.cell) });
         // SAFETY: The completion's part ends here; its context is gone.
-        panic.catch(|| unsafe { self.cell.leave_last() });
+        panic.catch(|| unsafe { self.cell.release_last() });
         panic.resume();
     }
 }

@@ -9,12 +9,12 @@ use super::start::Cells;
 use crate::error::{Result, STATUS_PENDING};
 use crate::sys::{Entry, Packet};
 
-/// The storage of a batch: the system's own entries. What is found out about a
+/// The storage of a batch: the system's own entries. ObjectKind is found out about a
 /// packet is put down in its place. To be emptied before it is dropped.
-pub(crate) struct Arrivals<C> {
+pub(crate) struct CompletionEntries<C> {
     entries: Box<[Entry]>,
     /// From here to the `end`, each entry is a completion, which holds its cell,
-    /// whose context is a `C`; or it has the status `NOTHING`.
+    /// whose context is a `C`; or it has the status `NOT_A_COMPLETION`.
     start: usize,
     end: usize,
     contexts: PhantomData<Dequeued<C>>,
@@ -22,9 +22,9 @@ pub(crate) struct Arrivals<C> {
 
 /// The status of a packet that completes nothing. No operation that is over has
 /// it.
-const NOTHING: u32 = STATUS_PENDING;
+const NOT_A_COMPLETION: u32 = STATUS_PENDING;
 
-impl<C> Arrivals<C> {
+impl<C> CompletionEntries<C> {
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
             entries: (0..capacity).map(|_| Entry::EMPTY).collect(),
@@ -65,9 +65,9 @@ impl<C> Arrivals<C> {
         let mut behind = &mut room[..count];
         while !behind.is_empty() {
             let entry = &mut behind[0];
-            let is_kept = claim(cells, entry) || {
+            let is_kept = try_complete(cells, entry) || {
                 let packet = entry.packet();
-                entry.note_status(NOTHING);
+                entry.store_status(NOT_A_COMPLETION);
                 is_foreign(packet)
             };
             if is_kept {
@@ -92,13 +92,13 @@ impl<C> Arrivals<C> {
         // SAFETY: It is before the end, which is in the storage, or behind it.
         let entry = unsafe { self.entries.get_unchecked(self.start) };
         self.start += 1;
-        // SAFETY: What has not the status `NOTHING` is a completion, which is
+        // SAFETY: ObjectKind has not the status `NOT_A_COMPLETION` is a completion, which is
         // moved out here.
         unsafe {
             match entry.status() {
                 // Apart from the others, so that it is known to be a success.
                 0 => Some(Ok(complete(entry, 0))),
-                NOTHING => Some(Err(entry.packet())),
+                NOT_A_COMPLETION => Some(Err(entry.packet())),
                 status => Some(Ok(complete(entry, status))),
             }
         }
@@ -108,12 +108,14 @@ impl<C> Arrivals<C> {
 /// Finds the operation that a packet completes, and puts its completion down
 /// in the packet's place.
 #[inline(always)]
-fn claim<C>(cells: &Cells<C>, entry: &mut Entry) -> bool {
+fn try_complete<C>(cells: &Cells<C>, entry: &mut Entry) -> bool {
     let Some(found) = cells.find(entry.overlapped().addr()) else { return false };
-    let Err(taken) = found.claim_alone(|operation| operation.put_down(entry)) else { return true };
-    match found.claim(taken, entry.packet().bytes) {
+    let Err(taken) = found.try_complete_exclusive(|operation| operation.store_in(entry)) else {
+        return true;
+    };
+    match found.try_complete(taken, entry.packet().bytes) {
         Some(operation) => {
-            operation.put_down(entry);
+            operation.store_in(entry);
             true
         }
         None => false,

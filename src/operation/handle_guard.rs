@@ -13,7 +13,7 @@ use crate::sys::Handle;
 /// The lock is held for one call that does not wait, and neither operations in
 /// flight nor packets in the queue keep the socket from being closed.
 #[derive(Debug)]
-pub(crate) struct SocketGuard(Mutex<Result<Handle, Gone>>);
+pub(crate) struct GuardedHandle(Mutex<Result<Handle, Gone>>);
 
 /// Why nothing can be done on a handle any more that an operation was started on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +25,12 @@ pub enum Gone {
 }
 
 /// The guard of a handle, once there has been one, and where it goes afterwards.
-pub(crate) type HandleGuards = OnceLock<(Arc<SocketGuard>, Arc<IdleGuards>)>;
+pub(crate) type HandleGuards = OnceLock<(Arc<GuardedHandle>, Arc<IdleGuards>)>;
 
 /// A handle that an operation was started on, for what is left to be done on it when
 /// the operation has succeeded; see [`Object::guard`](crate::op::Object::guard).
 #[derive(Clone, Debug)]
-pub struct HandleGuard(pub(super) Arc<SocketGuard>);
+pub struct HandleGuard(pub(super) Arc<GuardedHandle>);
 
 impl HandleGuard {
     /// Makes a call on the handle, which stays open meanwhile. The call must not
@@ -43,7 +43,7 @@ impl HandleGuard {
         self.0.while_open(|handle| call(handle.raw()))
     }
 
-    pub(crate) fn socket(&self) -> &SocketGuard {
+    pub(crate) fn socket(&self) -> &GuardedHandle {
         &self.0
     }
 }
@@ -51,12 +51,12 @@ impl HandleGuard {
 /// The guards of a port that are not in use, so that a connection needs no
 /// allocation.
 #[derive(Debug, Default)]
-pub(crate) struct IdleGuards(Mutex<Vec<Arc<SocketGuard>>>);
+pub(crate) struct IdleGuards(Mutex<Vec<Arc<GuardedHandle>>>);
 
 /// More are not kept.
 const KEPT: usize = 64;
 
-impl SocketGuard {
+impl GuardedHandle {
     /// To be called before the socket is closed or given away.
     pub fn end(&self, gone: Gone) {
         *lock(&self.0) = Err(gone);
@@ -71,16 +71,16 @@ impl SocketGuard {
 
 impl IdleGuards {
     /// A guard for a socket that is open.
-    pub fn take(&self, socket: Handle) -> Arc<SocketGuard> {
+    pub fn take(&self, socket: Handle) -> Arc<GuardedHandle> {
         let Some(guard) = lock(&self.0).pop() else {
-            return Arc::new(SocketGuard(Mutex::new(Ok(socket))));
+            return Arc::new(GuardedHandle(Mutex::new(Ok(socket))));
         };
         *lock(&guard.0) = Ok(socket);
         guard
     }
 
     /// Keeps a guard whose socket is gone, unless an operation still has it.
-    pub fn put_back(&self, mut guard: Arc<SocketGuard>) {
+    pub fn restore(&self, mut guard: Arc<GuardedHandle>) {
         let mut idle = lock(&self.0);
         if Arc::get_mut(&mut guard).is_some() && idle.len() < KEPT {
             idle.push(guard);
@@ -88,7 +88,7 @@ impl IdleGuards {
     }
 }
 
-/// What is behind the locks is whole at any time.
+/// ObjectKind is behind the locks is whole at any time.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -103,13 +103,13 @@ mod tests {
         let first = idle.take(Handle(4));
         let operation = Arc::clone(&first);
         first.end(Gone::Closed);
-        idle.put_back(first);
+        idle.restore(first);
         let second = idle.take(Handle(8));
         assert!(!Arc::ptr_eq(&operation, &second));
         assert!(operation.while_open(|_| ()).is_err());
         let address = Arc::as_ptr(&second);
         second.end(Gone::Released);
-        idle.put_back(second);
+        idle.restore(second);
         let third = idle.take(Handle(12));
         assert_eq!(Arc::as_ptr(&third), address);
         assert!(third.while_open(|socket| socket == Handle(12)).is_ok_and(|same| same));

@@ -29,7 +29,7 @@ pub unsafe trait Lend {
 
     /// How many bytes an operation can put there.
     #[inline]
-    fn room(&mut self) -> u32 {
+    fn capacity(&mut self) -> u32 {
         0
     }
 
@@ -54,7 +54,7 @@ pub unsafe trait Transparent<T>: Lend + sealed::Sealed {
 }
 
 mod sealed {
-    /// What is said of such memory is relied on where no promise of a stranger's
+    /// ObjectKind is said of such memory is relied on where no promise of a stranger's
     /// reaches.
     pub trait Sealed {}
 
@@ -82,7 +82,7 @@ pub struct Sends<B>(pub B);
 #[repr(transparent)]
 pub struct Overwrites<B>(pub B);
 
-/// What is only kept until the operation is over: a socket, a file, a reference
+/// ObjectKind is only kept until the operation is over: a socket, a file, a reference
 /// count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(transparent)]
@@ -126,7 +126,7 @@ unsafe impl<B: IoBufMut> Lend for Fills<B> {
         place.region_mut(start, length)
     }
 
-    fn room(&mut self) -> u32 {
+    fn capacity(&mut self) -> u32 {
         cut(self.0.writable().1)
     }
 
@@ -160,7 +160,7 @@ unsafe impl<B: IoBufMut> Lend for Overwrites<B> {
         place.region_mut(start, length)
     }
 
-    fn room(&mut self) -> u32 {
+    fn capacity(&mut self) -> u32 {
         cut(self.0.initialized_mut().1)
     }
 }
@@ -184,8 +184,8 @@ unsafe impl<A: Lend, B: Lend> Lend for (A, B) {
         (self.0.lend(place), self.1.lend(place))
     }
 
-    fn room(&mut self) -> u32 {
-        self.0.room().saturating_add(self.1.room())
+    fn capacity(&mut self) -> u32 {
+        self.0.capacity().saturating_add(self.1.capacity())
     }
 
     #[inline]
@@ -204,8 +204,8 @@ unsafe impl<L: Lend, const N: usize> Lend for [L; N] {
         self.each_mut().map(|part| part.lend(place))
     }
 
-    fn room(&mut self) -> u32 {
-        self.iter_mut().fold(0, |room, part| part.room().saturating_add(room))
+    fn capacity(&mut self) -> u32 {
+        self.iter_mut().fold(0, |room, part| part.capacity().saturating_add(room))
     }
 
     #[inline]

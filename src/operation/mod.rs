@@ -2,8 +2,8 @@
 //! packet that gives it back.
 //!
 //! [`Cells::launch`] fills a cell, gives it to the kernel and makes the call;
-//! [`Cells::claim`] finds the cell of a dequeued packet;
-//! [`Dequeued::complete`] turns it into a [`CompletionStatus`]. What stands
+//! [`Cells::try_complete`] finds the cell of a dequeued packet;
+//! [`Dequeued::complete`] turns it into a [`CompletionStatus`]. ObjectKind stands
 //! between, and who may touch what when, is the protocol of [`state`].
 
 mod cell;
@@ -22,7 +22,7 @@ mod scoped;
 mod start;
 mod starter;
 
-// What the protocols are made of; `loom-tests` puts loom's in their place.
+// ObjectKind the protocols are made of; `loom-tests` puts loom's in their place.
 use std::sync::atomic;
 use std::thread::yield_now;
 
@@ -31,14 +31,14 @@ pub(crate) use completion::Dequeued;
 pub use completion::{CompletionStatus, Finished};
 pub use definition::{Finish, Operation, Outcome};
 pub(crate) use definition::{Owned, Way};
-pub(crate) use entries::Arrivals;
+pub(crate) use entries::CompletionEntries;
 pub use handle_guard::{Gone, HandleGuard};
 pub(crate) use handle_guard::{HandleGuards, IdleGuards};
 pub use lend::{Address, Fills, Keeps, Lend, Overwrites, Sends, Transparent};
 pub use object::Object;
-pub(crate) use object::What;
+pub(crate) use object::ObjectKind;
 pub use pending::{InScope, Pending, Started};
 pub(crate) use pool::{DEFAULT_OPERATIONS, MAX_OPERATIONS};
 pub(crate) use scoped::{Borrowing, borrow};
-pub(crate) use start::{Cells, Launched};
+pub(crate) use start::{Cells, StartOutcome};
 pub use starter::{RawCall, Starter, Submitted, win32_result, winsock_result};

@@ -1,4 +1,4 @@
-//! What an operation may know of the handle that it is started on.
+//! ObjectKind an operation may know of the handle that it is started on.
 
 use std::os::windows::io::RawHandle;
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use super::handle_guard::{HandleGuard, HandleGuards, IdleGuards};
 use crate::error::{Error, Result, refusal};
 use crate::sys::{self, Handle};
 
-/// What kind of thing a handle refers to, as far as operations differ.
+/// ObjectKind kind of thing a handle refers to, as far as operations differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum ObjectKind {
     /// A socket of one, and whether the kernel itself knows its handle.
     Stream {
         family: u16,
@@ -23,7 +23,7 @@ pub(crate) enum What {
     Other,
 }
 
-/// What an operation is started on, by value: the handle that it is of may be gone
+/// ObjectKind an operation is started on, by value: the handle that it is of may be gone
 /// before the call is made, or while it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
@@ -35,12 +35,12 @@ pub(crate) struct Target {
     pub longest_message: u32,
 }
 
-/// What an operation is to be started on; see
+/// ObjectKind an operation is to be started on; see
 /// [`Operation::split`](crate::Operation::split).
 #[derive(Clone, Copy, Debug)]
 pub struct Object<'a> {
     pub(crate) is_socket: bool,
-    pub(crate) what: What,
+    pub(crate) what: ObjectKind,
     /// The longest message that can be sent through it, in bytes.
     pub(crate) longest_message: u32,
     pub(crate) handle: Handle,
@@ -64,14 +64,14 @@ impl Object<'_> {
     #[inline(always)]
     #[must_use]
     pub fn is_datagram_socket(&self) -> bool {
-        self.is_socket && matches!(self.what, What::Datagram)
+        self.is_socket && matches!(self.what, ObjectKind::Datagram)
     }
 
     /// Whether it is a file on a disk, or a directory.
     #[inline(always)]
     #[must_use]
     pub fn is_file(&self) -> bool {
-        !self.is_socket && matches!(self.what, What::Disk)
+        !self.is_socket && matches!(self.what, ObjectKind::Disk)
     }
 
     /// The handle by value.
@@ -92,8 +92,8 @@ impl Object<'_> {
     /// Refuses sockets of families whose addresses are not known.
     pub(crate) fn check_family(&self) -> Result<()> {
         match self.what {
-            What::Stream { family, .. } if !sys::is_ip(family) => {
-                Err(Error::misuse(&refusal::FAMILY))
+            ObjectKind::Stream { family, .. } if !sys::is_ip(family) => {
+                Err(Error::usage(&refusal::FAMILY))
             }
             _ => Ok(()),
         }
@@ -103,7 +103,7 @@ impl Object<'_> {
     pub(crate) fn check_connect(&self) -> Result<()> {
         self.check_family()?;
         match self.what {
-            What::Datagram => Err(Error::misuse(&refusal::CONNECTS_DATAGRAMS)),
+            ObjectKind::Datagram => Err(Error::usage(&refusal::CONNECTS_DATAGRAMS)),
             _ => Ok(()),
         }
     }
@@ -121,11 +121,11 @@ impl Object<'_> {
         self.check_family()?;
         let listens = || self.listens.load(Ordering::Relaxed) || sys::is_listening(self.handle);
         match self.what {
-            What::Stream { family, .. } if listens() => {
+            ObjectKind::Stream { family, .. } if listens() => {
                 self.listens.store(true, Ordering::Relaxed);
                 Ok(family)
             }
-            _ => Err(Error::misuse(&refusal::NOT_LISTENING)),
+            _ => Err(Error::usage(&refusal::NOT_LISTENING)),
         }
     }
 }

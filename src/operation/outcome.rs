@@ -3,11 +3,11 @@
 
 use windows_sys::Win32::Foundation::ERROR_IO_PENDING;
 
-use crate::error::is_warning;
 use crate::error::{Errors, Facts};
+use crate::error::{is_warning, win32_code};
 use crate::sys::Answer;
 
-/// What follows from the answer of a call that starts an operation.
+/// ObjectKind follows from the answer of a call that starts an operation.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// A packet was queued or will be: nothing of the operation may be touched
@@ -20,7 +20,7 @@ pub(super) enum Verdict {
     Failed { code: u32 },
 }
 
-/// What follows from the code of a call that has failed.
+/// ObjectKind follows from the code of a call that has failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// The operation has ended with a warning. A packet was queued if the system
@@ -50,8 +50,7 @@ pub(super) fn verdict(answer: Answer, skips: bool) -> Verdict {
 /// `last_status`: the status of the last call of the thread's that has noted one.
 pub(super) fn failure(code: u32, facts: &'static Facts, last_status: u32) -> Failure {
     // A code alone does not tell a device's warning from an error.
-    let is_devices_warning =
-        || is_warning(last_status) && crate::error::win32_code(last_status) == code;
+    let is_devices_warning = || is_warning(last_status) && win32_code(last_status) == code;
     let warns = match facts.errors {
         // Of some it is not certain that they are errors.
         Errors::AllBut(codes) => codes.contains(&code),

@@ -161,7 +161,7 @@ impl<B, S> Pending<B, S> {
     ///
     /// # Errors
     ///
-    /// What the system answers to a request that it could not take; that there
+    /// ObjectKind the system answers to a request that it could not take; that there
     /// was nothing left to cancel is `Ok(false)`.
     #[inline]
     pub fn cancel(&self) -> Result<bool> {
@@ -180,7 +180,7 @@ impl<B, S> Pending<B, S> {
 }
 
 impl<'scope> Pending<&'scope mut [u8], InScope<'scope>> {
-    /// What it returns cannot outlive the scope, so that the `Pending` need not
+    /// ObjectKind it returns cannot outlive the scope, so that the `Pending` need not
     /// say so.
     #[inline(always)]
     pub(crate) fn unmarked_mut(self) -> Pending<&'scope mut [u8]> {
@@ -210,7 +210,7 @@ impl<B, S> Drop for Pending<B, S> {
     fn drop(&mut self) {
         // SAFETY: The `Pending` holds the cell, and lets go of it here. If it
         // is the last, the operation is over and its context is gone.
-        unsafe { self.cell.leave(Holder::Pending) };
+        unsafe { self.cell.release(Holder::Pending) };
     }
 }
 

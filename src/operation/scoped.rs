@@ -10,8 +10,8 @@ use super::definition::{Operation, Scoped};
 use super::layout::link;
 use super::object::Target;
 use super::pending::{InScope, Pending};
-use super::start::{Cells, Launched};
-use crate::error::{Misuse, Rejected, Result};
+use super::start::{Cells, StartOutcome};
+use crate::error::{Rejected, Result, UsageError};
 use crate::panics::FirstPanic;
 use crate::sys::{self, Port};
 
@@ -53,7 +53,7 @@ pub(crate) fn borrow<'env, T>(
         #[inline(always)]
         fn drop(&mut self) {
             let Self(borrowing, wait) = *self;
-            if let Some(left) = borrowing.let_go_of_first() {
+            if let Some(left) = borrowing.release_first_completed() {
                 borrowing.cancel_and_wait(left, wait);
             }
         }
@@ -70,17 +70,17 @@ pub(crate) fn borrow<'env, T>(
 }
 
 impl<'scope> Borrowing<'scope, '_> {
-    /// Starts an operation, as [`Cells::launch`] does, whose memory is lent for the
+    /// Starts an operation, as [`Cells::start`] does, whose memory is lent for the
     /// scope.
     #[inline(always)]
-    pub fn launch<C, O: Operation, const SOCKET: bool>(
+    pub fn start<C, O: Operation, const SOCKET: bool>(
         &'scope self,
         (cells, port): (&Cells<C>, &Port),
         target: Target,
         key: impl FnOnce() -> usize,
         context: C,
         parts: (O::Arguments, O::Memory),
-        admit: impl Fn() -> Result<(), &'static Misuse>,
+        admit: impl Fn() -> Result<(), &'static UsageError>,
     ) -> Result<Pending<O::Output, InScope<'scope>>, Rejected<(C, O::Memory)>>
     where
         O::Memory: 'scope,
@@ -89,12 +89,12 @@ impl<'scope> Borrowing<'scope, '_> {
         if self.room.get() < 0 {
             // As many more as are left: letting go costs little for each.
             let mut panic = FirstPanic::none();
-            self.room.set(FIRST_ROOM.max(self.let_go(false, &mut panic)));
+            self.room.set(FIRST_ROOM.max(self.release_completed(false, &mut panic)));
             panic.resume();
         }
-        let pending = match cells.launch::<O, Scoped<SOCKET>>(target, context, parts, admit)? {
-            Launched::InFlight(pending) => pending,
-            launched => launched.into_pending(cells, port, key())?,
+        let pending = match cells.start::<O, Scoped<SOCKET>>(target, context, parts, admit)? {
+            StartOutcome::InFlight(pending) => pending,
+            outcome => outcome.into_pending(cells, port, key())?,
         };
         self.hold(pending.cell());
         // From here on it cannot outlive the scope.
@@ -117,18 +117,18 @@ impl<'scope> Borrowing<'scope, '_> {
     /// Lets go of the first operations, as far as they are over and nobody else
     /// holds their cells. Which one is left as the first.
     #[inline(always)]
-    fn let_go_of_first(&self) -> Option<CellRef> {
+    fn release_first_completed(&self) -> Option<CellRef> {
         let mut next = self.first.get();
         while let Some(cell) = next {
             // SAFETY: The scope holds the cell until here. If it does so alone,
             // the operation is over, its context is gone, and the buffer is
             // only borrowed.
             unsafe {
-                if !cell.state.is_held_by_nobody_but(Holder::Scope, false) {
+                if !cell.state.is_exclusively_held_by(Holder::Scope, false) {
                     return Some(cell);
                 }
                 next = link(cell).read();
-                cell.free_emptied();
+                cell.free_without_shrinking();
             }
         }
         None
@@ -141,11 +141,11 @@ impl<'scope> Borrowing<'scope, '_> {
     /// the completion, which may hold the cell longer, must not do it; until then
     /// it is the `Pending`'s.
     #[cold]
-    fn let_go(&self, ends: bool, panic: &mut FirstPanic) -> i32 {
+    fn release_completed(&self, ends: bool, panic: &mut FirstPanic) -> i32 {
         let mut kept = 0;
         let mut next = self.first.take();
         while let Some(cell) = next {
-            // SAFETY: The scope holds the cell until it leaves. What it drops, it
+            // SAFETY: The scope holds the cell until it leaves. ObjectKind it drops, it
             // has claimed, of an operation that is over.
             unsafe {
                 next = link(cell).read();
@@ -158,7 +158,7 @@ impl<'scope> Borrowing<'scope, '_> {
                     if vtable.drops_payload() && cell.state.take() {
                         panic.catch(|| vtable.drop_payload(cell));
                     }
-                    cell.leave(Holder::Scope);
+                    cell.release(Holder::Scope);
                 }
             }
         }
@@ -171,7 +171,7 @@ impl<'scope> Borrowing<'scope, '_> {
     fn cancel_and_wait(&self, left: CellRef, wait: impl Fn()) {
         self.first.set(Some(left));
         let mut panic = FirstPanic::none();
-        self.let_go(false, &mut panic);
+        self.release_completed(false, &mut panic);
         for cell in self.held().filter(|cell| is_in_flight(*cell)) {
             // The scope holds the cell, so no other operation has it. Nothing to cancel,
             // or not possible: the completion decides.
@@ -185,7 +185,7 @@ impl<'scope> Borrowing<'scope, '_> {
                 panic.catch(&wait);
             }
         }
-        self.let_go(true, &mut panic);
+        self.release_completed(true, &mut panic);
         panic.resume();
     }
 }

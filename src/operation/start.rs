@@ -5,11 +5,11 @@ use std::mem;
 use std::ptr::NonNull;
 
 use super::cell::CellRef;
-use super::cell::state::LONG_WAY;
+use super::cell::state::SLOW_PATH;
 use super::cell::status_word::Taken;
 use super::completion::{CompletionStatus, Dequeued};
 use super::definition::{How, Operation, Owned, Post, Types, Way};
-use super::layout::{AbortOnUnwind, Body};
+use super::layout::{AbortOnUnwind, CellLayout};
 use super::lend::Lend;
 use super::object::Target;
 use super::outcome::{self, Failure, Verdict, verdict};
@@ -18,10 +18,11 @@ use super::pool::Slab;
 use super::starter::Starter;
 use crate::error::{Cause, Errors, Facts};
 use crate::error::{
-    Error, Misuse, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, is_error, refusal,
+    Error, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, UsageError, is_error,
+    refusal,
 };
-use crate::panics::{FirstPanic, IfItPanics};
-use crate::sys::{self, Answer, Handle, InPlace, Landing, Packet, Port, Transferred};
+use crate::panics::{FirstPanic, OnPanic};
+use crate::sys::{self, Answer, Handle, InPlace, Packet, Port, RawDequeue, Transferred};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
 #[derive(Debug)]
@@ -43,17 +44,17 @@ pub(crate) struct Found<C> {
 }
 
 /// An operation after the call that starts it.
-pub(crate) enum Launched<C, O: Operation, W> {
+pub(crate) enum StartOutcome<C, O: Operation, W> {
     /// A packet will come.
     InFlight(Pending<O::Output>),
     /// It is over, and no packet will come.
-    Unqueued(Unqueued<C, O, W>),
+    CompletedInline(CompletedInline<C, O, W>),
     /// The call has failed, and no packet will come.
-    Refused(Refused<C, O, W>),
+    FailedCall(FailedCall<C, O, W>),
 }
 
 /// An operation that finished within the call, without a packet.
-pub(crate) struct Unqueued<C, O, W> {
+pub(crate) struct CompletedInline<C, O, W> {
     cell: CellRef,
     status: u32,
     bytes: u32,
@@ -61,7 +62,7 @@ pub(crate) struct Unqueued<C, O, W> {
 }
 
 /// An operation that could not be started, or was over with the call.
-pub(crate) struct Refused<C, O, W> {
+pub(crate) struct FailedCall<C, O, W> {
     cell: CellRef,
     code: u32,
     types: Types<C, O, W>,
@@ -82,16 +83,16 @@ impl<C> Cells<C> {
     /// `admit` is asked last of all, because the memory runs code of the program's
     /// that may change the answer.
     #[inline(always)]
-    pub fn launch<O: Operation, W: Way<O>>(
+    pub fn start<O: Operation, W: Way<O>>(
         &self,
         target: Target,
         context: C,
         (arguments, memory): (O::Arguments, O::Memory),
-        admit: impl Fn() -> Result<(), &'static Misuse>,
-    ) -> Result<Launched<C, O, W>, Rejected<(C, O::Memory)>> {
+        admit: impl Fn() -> Result<(), &'static UsageError>,
+    ) -> Result<StartOutcome<C, O, W>, Rejected<(C, O::Memory)>> {
         let target = Target { is_socket: W::SOCKET, ..target };
-        self.launch_with(target, context, memory, admit, |lent, cell| {
-            let holders = Body::<C, O, W>::HOLDERS;
+        self.start_with_call(target, context, memory, admit, |lent, cell| {
+            let holders = CellLayout::<C, O, W>::HOLDERS;
             // SAFETY: The cell is filled, and ours until the starter gives it away.
             let starter = unsafe { Starter::new(target, W::FACTS, cell, holders) };
             O::start(arguments, lent, starter).answer()
@@ -99,18 +100,18 @@ impl<C> Cells<C> {
     }
 
     #[inline(always)]
-    fn launch_with<O: Operation, W: Way<O>>(
+    fn start_with_call<O: Operation, W: Way<O>>(
         &self,
         target: Target,
         context: C,
         memory: O::Memory,
-        admit: impl Fn() -> Result<(), &'static Misuse>,
+        admit: impl Fn() -> Result<(), &'static UsageError>,
         call: impl FnOnce(<O::Memory as Lend>::Lent, CellRef) -> Result<Answer, Cause>,
-    ) -> Result<Launched<C, O, W>, Rejected<(C, O::Memory)>> {
+    ) -> Result<StartOutcome<C, O, W>, Rejected<(C, O::Memory)>> {
         let cell = match self.slab().allocate() {
             Ok(cell) => cell,
             Err(error) => {
-                let error = admit().map_or_else(Error::misuse, |()| error);
+                let error = admit().map_or_else(Error::usage, |()| error);
                 return Err(Rejected { error, returned: (context, memory) });
             }
         };
@@ -119,22 +120,22 @@ impl<C> Cells<C> {
         let place = unsafe {
             cell.set_handle(target.handle);
             cell.status_word().renew();
-            Body::<C, O, W>::place(cell, context, memory)
+            CellLayout::<C, O, W>::place(cell, context, memory)
         };
         // SAFETY: Ours, and filled with these types.
-        let panicked = IfItPanics(|| unsafe { drop_placed::<C, O, W>(cell) });
+        let panicked = OnPanic(|| unsafe { drop_placed::<C, O, W>(cell) });
         // SAFETY: The memory is at its final place, and is not moved, borrowed or
         // dropped before the operation is over.
         let (lent, has_room) = unsafe {
             let memory = &mut *place;
             // Without room, a read waits for data on a stream, and then reports the end.
-            let has_room = !W::FACTS.fills || memory.room() > 0;
+            let has_room = !W::FACTS.fills || memory.capacity() > 0;
             (memory.lend(&InPlace::new()), has_room)
         };
         mem::forget(panicked);
         let admitted = admit().and(if has_room { Ok(()) } else { Err(&refusal::NO_ROOM) });
-        if let Err(misuse) = admitted {
-            return Err(not_called::<C, O, W>(cell, Cause::Misuse(misuse)));
+        if let Err(usage) = admitted {
+            return Err(not_called::<C, O, W>(cell, Cause::UsageError(usage)));
         }
         let unwinds = AbortOnUnwind;
         let answer = call(lent, cell);
@@ -144,12 +145,15 @@ impl<C> Cells<C> {
             Err(cause) => return Err(not_called::<C, O, W>(cell, cause)),
         };
         Ok(match verdict(answer, target.skips) {
-            Verdict::PacketComes => Launched::InFlight(Pending::new(cell)),
-            Verdict::Finished { bytes } => {
-                Launched::Unqueued(Unqueued { cell, status: 0, bytes, types: PhantomData })
-            }
+            Verdict::PacketComes => StartOutcome::InFlight(Pending::new(cell)),
+            Verdict::Finished { bytes } => StartOutcome::CompletedInline(CompletedInline {
+                cell,
+                status: 0,
+                bytes,
+                types: PhantomData,
+            }),
             Verdict::Failed { code } => {
-                Launched::Refused(Refused { cell, code, types: PhantomData })
+                StartOutcome::FailedCall(FailedCall { cell, code, types: PhantomData })
             }
         })
     }
@@ -165,8 +169,8 @@ impl<C> Cells<C> {
         unsafe {
             cell.set_handle(Handle::NONE);
             cell.set_bytes(bytes);
-            Body::<C, Post, Owned<false>>::place(cell, context, ());
-            cell.state.begin(Body::<C, Post, Owned<false>>::TRAITS);
+            CellLayout::<C, Post, Owned<false>>::place(cell, context, ());
+            cell.state.begin(CellLayout::<C, Post, Owned<false>>::TRAITS);
             cell.status_word().write(0);
         }
         match port.post(key, bytes, cell.address()) {
@@ -189,7 +193,7 @@ impl<C> Cells<C> {
 
     /// The cell that what was dequeued may be of, and its packet.
     #[inline(always)]
-    pub fn find_landed(&self, landing: &Landing) -> Option<(Found<C>, Packet)> {
+    pub fn find_dequeued(&self, landing: &RawDequeue) -> Option<(Found<C>, Packet)> {
         let found = self.find(landing.overlapped())?;
         // SAFETY: No cell has the address that stands for no packet.
         Some((found, unsafe { landing.packet() }))
@@ -202,10 +206,10 @@ impl<C> Cells<C> {
     }
 
     /// The operation that a dequeued packet completes, if it is one of ours.
-    /// Each packet is claimed once. `taken`: by [`Found::claim_alone`].
+    /// Each packet is claimed once. `taken`: by [`Found::try_complete_exclusive`].
     #[cold]
-    pub fn claim(&self, packet: Packet, taken: Taken) -> Option<Dequeued<C>> {
-        self.find(packet.overlapped)?.claim(taken, packet.bytes)
+    pub fn try_complete(&self, packet: Packet, taken: Taken) -> Option<Dequeued<C>> {
+        self.find(packet.overlapped)?.try_complete(taken, packet.bytes)
     }
 
     /// Whether a packet with this address is of an operation whose scope waits
@@ -216,11 +220,11 @@ impl<C> Cells<C> {
 
     /// Whether a packet with this address is one that should not have come, and
     /// is not to be seen.
-    pub fn swallow(&self, overlapped: usize) -> bool {
-        self.slab().swallow(overlapped)
+    pub fn discard_late_packet(&self, overlapped: usize) -> bool {
+        self.slab().discard_late_packet(overlapped)
     }
 
-    /// What the packets carry for their `OVERLAPPED` that wake threads when the
+    /// ObjectKind the packets carry for their `OVERLAPPED` that wake threads when the
     /// port closes.
     pub fn close_marker(&self) -> usize {
         self.slab().close_marker()
@@ -249,21 +253,24 @@ impl<C> Found<C> {
     /// cancelled, and nobody has a part in it but the packet, and perhaps a
     /// scope. It goes to `then`, which is compiled for each of the two, with
     /// what is known of it. Otherwise, what was taken, for
-    /// [`claim`](Self::claim).
+    /// [`try_complete`](Self::try_complete).
     #[inline(always)]
-    pub fn claim_alone<T>(&self, mut then: impl FnMut(Dequeued<C>) -> T) -> Result<T, Taken> {
+    pub fn try_complete_exclusive<T>(
+        &self,
+        mut then: impl FnMut(Dequeued<C>) -> T,
+    ) -> Result<T, Taken> {
         // SAFETY: Cells that have been used are initialised. Who has taken the
         // status ends the operation, and the status is the proof that the kernel
         // has given the cell back. Its part is the completion's then.
         unsafe {
             let state = &self.cell.state;
             let taken = self.cell.status_word().take();
-            if !state.is_alone_in_flight() {
+            if !state.is_exclusively_in_flight() {
                 return Err(taken);
             }
             if taken.is_success() {
                 let bytes = self.cell.bytes();
-                state.complete_alone();
+                state.complete_exclusive();
                 return Ok(then(Dequeued::new(self.cell, 0, bytes)));
             }
             if taken.status() != STATUS_CANCELLED {
@@ -271,7 +278,7 @@ impl<C> Found<C> {
             }
             // The other way round, or the compiler makes one of the two ways.
             let result = then(Dequeued::new(self.cell, STATUS_CANCELLED, 0));
-            state.complete_alone();
+            state.complete_exclusive();
             Ok(result)
         }
     }
@@ -279,11 +286,11 @@ impl<C> Found<C> {
     /// The same whoever has a part; `None` if the packet is foreign, or stray.
     #[cold]
     #[inline(never)]
-    pub fn claim(self, taken: Taken, packet_bytes: u32) -> Option<Dequeued<C>> {
+    pub fn try_complete(self, taken: Taken, packet_bytes: u32) -> Option<Dequeued<C>> {
         // SAFETY: As above.
         unsafe {
-            self.cell.status_word().put_back(taken);
-            let (status, bytes) = self.cell.claim(packet_bytes)?;
+            self.cell.status_word().restore(taken);
+            let (status, bytes) = self.cell.try_complete(packet_bytes)?;
             Some(Dequeued::new(self.cell, status, bytes))
         }
     }
@@ -291,13 +298,13 @@ impl<C> Found<C> {
 
 impl<C> Drop for Cells<C> {
     fn drop(&mut self) {
-        self.slab().recover_all();
+        self.slab().reclaim_all();
         // SAFETY: Whoever allocates borrows `self`.
         unsafe { Slab::close(self.slab) };
     }
 }
 
-impl<C, O: Operation, W: Way<O>> Launched<C, O, W> {
+impl<C, O: Operation, W: Way<O>> StartOutcome<C, O, W> {
     /// The operation in flight: if it is over, its completion is sent through
     /// the port after all.
     #[inline(always)]
@@ -307,14 +314,14 @@ impl<C, O: Operation, W: Way<O>> Launched<C, O, W> {
         port: &Port,
         key: usize,
     ) -> Result<Pending<O::Output>, Rejected<(C, O::Memory)>> {
-        // What the cold parts take and return fits into registers, so that the
+        // ObjectKind the cold parts take and return fits into registers, so that the
         // common result stays there too.
         let mut rejected = None;
         let pending = match self {
             Self::InFlight(pending) => return Ok(pending),
-            Self::Unqueued(done) => done.send(port, key, &mut rejected),
-            Self::Refused(Refused { cell, code, .. }) => {
-                Refused::<C, O, W>::send(cell, code, cells, port, key, &mut rejected)
+            Self::CompletedInline(done) => done.send(port, key, &mut rejected),
+            Self::FailedCall(FailedCall { cell, code, .. }) => {
+                FailedCall::<C, O, W>::send(cell, code, cells, port, key, &mut rejected)
             }
         };
         match (pending, rejected) {
@@ -325,7 +332,7 @@ impl<C, O: Operation, W: Way<O>> Launched<C, O, W> {
     }
 }
 
-impl<C, O: Operation, W: Way<O>> Unqueued<C, O, W> {
+impl<C, O: Operation, W: Way<O>> CompletedInline<C, O, W> {
     /// The completion, for the caller of the call itself.
     #[inline]
     pub fn complete(self, key: usize) -> Result<CompletionStatus<C>, Pending<O::Output>> {
@@ -340,7 +347,7 @@ impl<C, O: Operation, W: Way<O>> Unqueued<C, O, W> {
                 return Err(Pending::new(cell));
             }
             let (status, bytes) = match (status, bytes) {
-                (0, bytes) if Body::<C, O, W>::TRAITS & LONG_WAY == 0 => (0, bytes),
+                (0, bytes) if CellLayout::<C, O, W>::TRAITS & SLOW_PATH == 0 => (0, bytes),
                 (status, bytes) => cell.completed(status, bytes),
             };
             state.complete_at_once();
@@ -391,8 +398,8 @@ impl<C, O: Operation, W: Way<O>> Unqueued<C, O, W> {
     }
 }
 
-impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
-    /// As [`settle`](Self::settle), and what gets a completion gets it through
+impl<C, O: Operation, W: Way<O>> FailedCall<C, O, W> {
+    /// As [`resolve`](Self::resolve), and what gets a completion gets it through
     /// the port.
     #[cold]
     #[inline(never)]
@@ -405,8 +412,8 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
         rejected: &mut Option<Rejected<(C, O::Memory)>>,
     ) -> Option<Pending<O::Output>> {
         let refused = Self { cell, code, types: PhantomData };
-        let settled = refused.settle(cells, port, false);
-        match settled.and_then(|launched| launched.into_pending(cells, port, key)) {
+        let settled = refused.resolve(cells, port, false);
+        match settled.and_then(|outcome| outcome.into_pending(cells, port, key)) {
             Ok(pending) => Some(pending),
             Err(why) => {
                 *rejected = Some(why);
@@ -417,12 +424,12 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
 
     /// Gives back what the operation was started with; if it is over, it gets
     /// a completion after all. `skips`: see [`Target::skips`].
-    pub fn settle(
+    pub fn resolve(
         self,
         cells: &Cells<C>,
         port: &Port,
         skips: bool,
-    ) -> Result<Launched<C, O, W>, Rejected<(C, O::Memory)>> {
+    ) -> Result<StartOutcome<C, O, W>, Rejected<(C, O::Memory)>> {
         let Self { cell, code, .. } = self;
         let failure = outcome::failure(code, W::FACTS, sys::last_status());
         let warned = failure == Failure::Warned;
@@ -430,7 +437,7 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
         // SAFETY: The `Pending`'s part is still ours.
         let Some((others, word)) = withdraw_unless(cell, |word| is_done(word) && !skips) else {
             // A packet comes, or has come all the same and somebody has it.
-            return Ok(Launched::InFlight(Pending::new(cell)));
+            return Ok(StartOutcome::InFlight(Pending::new(cell)));
         };
         // SAFETY: Withdrawn, so the cell is ours alone, and filled with these
         // types.
@@ -441,7 +448,7 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
                 // "The buffer is filled with the first part of the datagram"
                 // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
                 Failure::Warned if W::FACTS.is_receive() && is_datagram(cell.handle()) => {
-                    Some((STATUS_BUFFER_OVERFLOW, Self::run(cell, Lend::room)))
+                    Some((STATUS_BUFFER_OVERFLOW, Self::run(cell, Lend::capacity)))
                 }
                 Failure::Warned | Failure::NotStarted => None,
             }
@@ -452,7 +459,8 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
             unsafe { Self::run(cell, |memory| memory.filled(Transferred::new(bytes))) };
         }
         // SAFETY: As above.
-        let ((context, memory), handle) = unsafe { (Body::<C, O, W>::remove(cell), cell.handle()) };
+        let ((context, memory), handle) =
+            unsafe { (CellLayout::<C, O, W>::remove(cell), cell.handle()) };
         if warned || may_leave_a_packet(W::FACTS, handle) {
             quarantine(cell, port);
         } else {
@@ -474,10 +482,15 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
         unsafe {
             cell.set_handle(Handle::NONE);
             cell.status_word().renew();
-            Body::<C, O, W::Filled>::place(cell, context, memory);
+            CellLayout::<C, O, W::Filled>::place(cell, context, memory);
             cell.state.begin(others);
         }
-        Ok(Launched::Unqueued(Unqueued { cell, status, bytes, types: PhantomData }))
+        Ok(StartOutcome::CompletedInline(CompletedInline {
+            cell,
+            status,
+            bytes,
+            types: PhantomData,
+        }))
     }
 
     /// Runs code of the memory's. If it panics, both parts are dropped, and the cell
@@ -488,9 +501,9 @@ impl<C, O: Operation, W: Way<O>> Refused<C, O, W> {
     /// The cell is the caller's alone, and filled with these types.
     unsafe fn run<T>(cell: CellRef, code: impl FnOnce(&mut O::Memory) -> T) -> T {
         // SAFETY: By the caller's promise.
-        let lost = IfItPanics(|| unsafe { drop_placed::<C, O, W>(cell) });
+        let lost = OnPanic(|| unsafe { drop_placed::<C, O, W>(cell) });
         // SAFETY: As above.
-        let result = code(unsafe { &mut *Body::<C, O, W>::payload_place(cell) });
+        let result = code(unsafe { &mut *CellLayout::<C, O, W>::payload_ptr(cell) });
         mem::forget(lost);
         result
     }
@@ -528,7 +541,7 @@ fn may_leave_a_packet(facts: &'static Facts, handle: Handle) -> bool {
 /// Keeps a cell that was withdrawn and emptied from being used, until all
 /// packets that are queued by now have been dequeued: one may be for it.
 fn quarantine(cell: CellRef, port: &Port) {
-    cell.state.abandon();
+    cell.state.quarantine();
     // Without this packet it stays there, until the port ends.
     let _ = port.post(0, 0, Slab::release_marker(cell));
 }
@@ -548,7 +561,7 @@ fn withdraw_unless(
     let (state, word) = (&cell.state, cell.status_word());
     let taken = word.take_for_certain(|| state.is_in_flight())?;
     if packet_comes(taken) {
-        word.put_back(taken);
+        word.restore(taken);
         return None;
     }
     Some((state.withdraw(), taken))
@@ -580,7 +593,7 @@ unsafe fn take_back<C, O: Operation, W: Way<O>>(cell: CellRef) -> Option<(C, O::
 unsafe fn take_out<C, O: Operation, W: Way<O>>(cell: CellRef) -> (C, O::Memory) {
     // SAFETY: By the caller's promise.
     unsafe {
-        let parts = Body::<C, O, W>::remove(cell);
+        let parts = CellLayout::<C, O, W>::remove(cell);
         cell.state.free();
         cell.free();
         parts
@@ -665,7 +678,7 @@ mod tests {
     /// As a starter does.
     fn begin<C, O: Operation<Output: 'static>>(cell: CellRef) {
         // SAFETY: The tests fill the cell.
-        cell.state.begin(Body::<C, O, Owned<false>>::HOLDERS);
+        cell.state.begin(CellLayout::<C, O, Owned<false>>::HOLDERS);
     }
 
     fn launch<C, F: Fn() -> u32>(
@@ -674,8 +687,8 @@ mod tests {
         context: C,
         operation: Watching<F>,
         call: impl FnOnce() -> Answer,
-    ) -> Result<Launched<C, Watching<F>, Owned<false>>, Rejected<(C, Unchecked<F>)>> {
-        cells.launch_with(
+    ) -> Result<StartOutcome<C, Watching<F>, Owned<false>>, Rejected<(C, Unchecked<F>)>> {
+        cells.start_with_call(
             target,
             context,
             Unchecked(Keeps(operation.0)),
@@ -704,18 +717,18 @@ mod tests {
     fn an_operation_is_pending_until_the_kernel_says_otherwise() {
         let cells = Cells::<()>::reserve(1).unwrap();
         let target = nothing(false);
-        let launched = launch(&cells, target, (), Watching(|| 0), || {
+        let outcome = launch(&cells, target, (), Watching(|| 0), || {
             let cell = cells.slab().all_in_flight().next().unwrap();
             // SAFETY: There is no kernel.
             let word = cell.status_word();
             let taken = word.take();
             assert_eq!(taken.status(), STATUS_PENDING);
-            word.put_back(taken);
+            word.restore(taken);
             Answer::Code(ERROR_INVALID_HANDLE)
         });
-        let Ok(Launched::Refused(refused)) = launched else { panic!("it is refused") };
+        let Ok(StartOutcome::FailedCall(refused)) = outcome else { panic!("it is refused") };
         let port = Port::create(0).unwrap();
-        assert!(refused.settle(&cells, &port, false).is_err());
+        assert!(refused.resolve(&cells, &port, false).is_err());
     }
 
     #[test]
@@ -739,15 +752,15 @@ mod tests {
             seen.set(seen.get() + 1);
             0
         });
-        let launched = launch(&cells, target, 7, watching, || Answer::Code(ERROR_IO_PENDING));
-        assert!(matches!(launched, Ok(Launched::InFlight(_))));
-        drop(launched);
+        let outcome = launch(&cells, target, 7, watching, || Answer::Code(ERROR_IO_PENDING));
+        assert!(matches!(outcome, Ok(StartOutcome::InFlight(_))));
+        drop(outcome);
         let cell = cells.slab().all_in_flight().next().unwrap();
         end(cell, 0);
         let address = cell.address();
         let found = cells.find(address).expect("it is one of ours");
-        let taken = found.claim_alone(drop).expect_err("it takes the long way");
-        let dequeued = found.claim(taken, 0).expect("it is in flight");
+        let taken = found.try_complete_exclusive(drop).expect_err("it takes the long way");
+        let dequeued = found.try_complete(taken, 0).expect("it is in flight");
         assert_eq!(dequeued.complete(0).context, 7);
         assert_eq!(seen.get(), 1);
     }
@@ -760,10 +773,10 @@ mod tests {
             let target = nothing(skips);
             let answer = if skips { Answer::Finished(0) } else { Answer::Code(ERROR_IO_PENDING) };
             let completion = match launch(&cells, target, 7, failing(), || answer) {
-                Ok(Launched::Unqueued(done)) => done.complete(0).unwrap(),
-                Ok(Launched::InFlight(pending)) => {
+                Ok(StartOutcome::CompletedInline(done)) => done.complete(0).unwrap(),
+                Ok(StartOutcome::InFlight(pending)) => {
                     end(pending.cell(), 0);
-                    let dequeued = cells.claim(packet_of(pending.cell()), Taken::NOTHING);
+                    let dequeued = cells.try_complete(packet_of(pending.cell()), Taken::NONE);
                     assert!(pending.result().is_some_and(|result| result.is_err()));
                     dequeued.expect("it is in flight").complete(0)
                 }
@@ -777,17 +790,20 @@ mod tests {
     fn a_cell_that_was_withdrawn_is_stale_and_of_use_only_once_it_was_emptied_and_released() {
         let cells = Cells::<()>::reserve(1).unwrap();
         let pends = || Answer::Code(ERROR_IO_PENDING);
-        let launched = launch(&cells, nothing(false), (), Watching(|| 0), pends);
-        let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
+        let outcome = launch(&cells, nothing(false), (), Watching(|| 0), pends);
+        let Ok(StartOutcome::InFlight(pending)) = outcome else { panic!("it is in flight") };
         let cell = ManuallyDrop::new(pending).cell();
         let (late, release) = (cell.address(), Slab::release_marker(cell));
         assert!(withdraw(cell).is_some());
-        assert!(cells.swallow(late) && !cells.swallow(release), "it is not empty yet");
-        // What is in it has no destructor.
+        assert!(
+            cells.discard_late_packet(late) && !cells.discard_late_packet(release),
+            "it is not empty yet"
+        );
+        // ObjectKind is in it has no destructor.
         quarantine(cell, &Port::create(0).unwrap());
         assert!(cells.slab().allocate().is_err());
-        assert!(cells.swallow(late) && cells.swallow(late));
-        assert!(cells.swallow(release) && !cells.swallow(release));
+        assert!(cells.discard_late_packet(late) && cells.discard_late_packet(late));
+        assert!(cells.discard_late_packet(release) && !cells.discard_late_packet(release));
         let again = cells.slab().allocate().unwrap();
         // SAFETY: It was just allocated.
         unsafe { again.free() };
@@ -803,14 +819,15 @@ mod tests {
                 begin::<(), Post>(cell);
                 Ok(Answer::Code(ERROR_IO_PENDING))
             };
-            let launched = cells.launch_with::<Post, Owned<false>>(target, (), (), || Ok(()), call);
-            let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
+            let outcome =
+                cells.start_with_call::<Post, Owned<false>>(target, (), (), || Ok(()), call);
+            let Ok(StartOutcome::InFlight(pending)) = outcome else { panic!("it is in flight") };
             let address = pending.cell().address();
             end(pending.cell(), status);
             drop(pending);
             let found = cells.find(address).expect("it is one of ours");
-            let taken = found.claim_alone(drop).expect_err("it says something");
-            assert_eq!(found.claim(taken, 0).is_some(), status != STATUS_PENDING);
+            let taken = found.try_complete_exclusive(drop).expect_err("it says something");
+            assert_eq!(found.try_complete(taken, 0).is_some(), status != STATUS_PENDING);
         }
     }
 
@@ -824,10 +841,10 @@ mod tests {
             in_flight.set(cells.slab().all_in_flight().count());
             0
         });
-        let launched = launch(&cells, target, 7, watching, || Answer::Code(ERROR_IO_PENDING));
-        let Ok(Launched::InFlight(pending)) = launched else { panic!("it is in flight") };
+        let outcome = launch(&cells, target, 7, watching, || Answer::Code(ERROR_IO_PENDING));
+        let Ok(StartOutcome::InFlight(pending)) = outcome else { panic!("it is in flight") };
         end(pending.cell(), 0);
-        let dequeued = cells.claim(packet_of(pending.cell()), Taken::NOTHING);
+        let dequeued = cells.try_complete(packet_of(pending.cell()), Taken::NONE);
         assert!(dequeued.is_some() && pending.is_completed());
         assert_eq!(in_flight.get(), 1, "it is not over before");
     }

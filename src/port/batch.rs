@@ -6,7 +6,7 @@ use std::fmt;
 use super::Shared;
 use super::dequeue::{Look, Other};
 use crate::error::{Error, Result};
-use crate::operation::{Arrivals, CompletionStatus, Started};
+use crate::operation::{CompletionEntries, CompletionStatus, Started};
 use crate::panics;
 
 /// Storage for [`Iocp::get_completions`](crate::Iocp::get_completions), and the
@@ -19,7 +19,7 @@ use crate::panics;
 /// that is always ready does not starve the others.
 pub struct Batch<C = usize> {
     /// From the port.
-    arrivals: Arrivals<C>,
+    arrivals: CompletionEntries<C>,
     /// From operations that completed at once; they come after the others.
     inline: VecDeque<CompletionStatus<C>>,
     /// The same, since the port was last looked at.
@@ -31,7 +31,7 @@ impl<C> Batch<C> {
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
-            arrivals: Arrivals::with_capacity(capacity),
+            arrivals: CompletionEntries::with_capacity(capacity),
             inline: VecDeque::new(),
             pushed: VecDeque::new(),
         }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use super::{Batch, Iocp, Shared};
 use crate::error::{Error, ForeignPacket, Result, refusal};
 use crate::operation::{CompletionStatus, Dequeued, Taken};
-use crate::sys::{INFINITE, Landing, Packet};
+use crate::sys::{INFINITE, Packet, RawDequeue};
 
-/// What a packet is that completes nothing.
+/// ObjectKind a packet is that completes nothing.
 pub(super) enum Other {
     Foreign(ForeignPacket),
     /// The packet that wakes threads when the port closes.
@@ -17,7 +17,7 @@ pub(super) enum Other {
     Stray,
 }
 
-/// What a look at the queue has found.
+/// ObjectKind a look at the queue has found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look<T> {
     /// `None`: nothing but packets that are not to be seen.
@@ -82,7 +82,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// holds.
     ///
     /// `timeout`: `None` waits as long as it takes; [`Duration::ZERO`] does not
-    /// wait. If nothing completes in time, the batch is empty. What the batch
+    /// wait. If nothing completes in time, the batch is empty. ObjectKind the batch
     /// still held from before is kept, and comes first; where there is some,
     /// this does not wait.
     ///
@@ -111,10 +111,10 @@ impl<C: Send + 'static> Iocp<C> {
         timeout: Option<Duration>,
     ) -> Result<usize> {
         if batch.capacity() == 0 {
-            return Err(Error::misuse(&refusal::EMPTY_BATCH));
+            return Err(Error::usage(&refusal::EMPTY_BATCH));
         }
         let shared = self.shared();
-        // What is held already is not kept waiting.
+        // ObjectKind is held already is not kept waiting.
         let waits = batch.is_empty() && !batch.has_pushed();
         let filled = shared.until(if waits { timeout } else { Some(Duration::ZERO) }, |timeout| {
             batch.fill(shared, timeout)
@@ -133,11 +133,11 @@ impl<C: Send + 'static> Shared<C> {
     /// Once the port is closed, this does not wait: the close marker is there.
     #[inline(always)]
     fn next(&self, milliseconds: u32) -> Result<CompletionStatus<C>> {
-        let mut landing = Landing::empty();
+        let mut landing = RawDequeue::empty();
         let succeeded = self.port.dequeue_to(&mut landing, milliseconds);
-        let mut taken = Taken::NOTHING;
-        if let Some((found, Packet { key, .. })) = self.cells.find_landed(&landing) {
-            match found.claim_alone(|operation| operation.complete(key)) {
+        let mut taken = Taken::NONE;
+        if let Some((found, Packet { key, .. })) = self.cells.find_dequeued(&landing) {
+            match found.try_complete_exclusive(|operation| operation.complete(key)) {
                 Ok(completion) => return Ok(completion),
                 Err(word) => taken = word,
             }
@@ -152,13 +152,13 @@ impl<C: Send + 'static> Shared<C> {
     #[inline(never)]
     fn next_after(
         &self,
-        landing: &Landing,
+        landing: &RawDequeue,
         succeeded: bool,
         taken: Taken,
         milliseconds: u32,
     ) -> Result<(Dequeued<C>, usize)> {
         let look = |packet: Packet, taken: Taken| {
-            if let Some(operation) = self.cells.claim(packet, taken) {
+            if let Some(operation) = self.cells.try_complete(packet, taken) {
                 return Look { found: Some(Ok((operation, packet.key))), marked: false };
             }
             match self.other(packet) {
@@ -171,7 +171,7 @@ impl<C: Send + 'static> Shared<C> {
         };
         let looked = landing.check(succeeded).map(|packet| look(packet, taken));
         self.look_on(looked, milliseconds, |left| {
-            self.port.dequeue(left).map(|packet| look(packet, Taken::NOTHING))
+            self.port.dequeue(left).map(|packet| look(packet, Taken::NONE))
         })?
     }
 
@@ -197,13 +197,13 @@ impl<C: Send + 'static> Shared<C> {
                         break Ok(found);
                     }
                 }
-                Err(error) if !error.is_dequeue_timeout() || !self.gate.is_closed() => {
+                Err(error) if !error.is_dequeue_timeout() || !self.state.is_closed() => {
                     break Err(error);
                 }
-                Err(_) if all_queued.is_some() => break Err(Error::misuse(&refusal::CLOSED)),
+                Err(_) if all_queued.is_some() => break Err(Error::usage(&refusal::CLOSED)),
                 Err(_) => {}
             }
-            if self.gate.is_closed() && all_queued.is_none() {
+            if self.state.is_closed() && all_queued.is_none() {
                 all_queued = Some(self.in_hand.write().unwrap_or_else(PoisonError::into_inner));
             }
             // How much of its time is left is known to the caller, who asks
@@ -218,14 +218,14 @@ impl<C: Send + 'static> Shared<C> {
         result
     }
 
-    /// What a packet is that completes nothing.
+    /// ObjectKind a packet is that completes nothing.
     #[cold]
     pub(super) fn other(&self, packet: Packet) -> Other {
         // Before the port is closed, that address is as foreign as any.
-        if self.gate.is_closed() && packet.overlapped == self.cells.close_marker() {
+        if self.state.is_closed() && packet.overlapped == self.cells.close_marker() {
             return Other::CloseMarker;
         }
-        if self.cells.swallow(packet.overlapped) {
+        if self.cells.discard_late_packet(packet.overlapped) {
             return Other::Stray;
         }
         Other::Foreign(packet.into())
@@ -238,11 +238,11 @@ impl<C: Send + 'static> Shared<C> {
         timeout: Option<Duration>,
         mut dequeue: impl FnMut(u32) -> Result<T>,
     ) -> Result<Option<T>> {
-        self.looks.add();
+        self.polls.add();
         let deadline = match timeout {
             // Reading the clock is for those who need it.
             None | Some(Duration::ZERO) => None,
-            // What the system takes at most, so that there always is one.
+            // ObjectKind the system takes at most, so that there always is one.
             Some(timeout) => Instant::now().checked_add(timeout.min(LONGEST)),
         };
         let mut left = timeout;

@@ -2,8 +2,8 @@
 
 mod batch;
 mod dequeue;
-mod gate;
 mod scopes;
+mod state;
 
 use std::fmt;
 use std::os::windows::io::{AsRawHandle, RawHandle};
@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use batch::Batch;
-pub(crate) use gate::{Gate, Identity};
+pub(crate) use state::{Identity, PortState};
 
 use crate::error::{Error, Rejected, Result, refusal};
 use crate::operation::{Cells, DEFAULT_OPERATIONS, IdleGuards, MAX_OPERATIONS, Taken};
@@ -75,18 +75,18 @@ pub struct Builder {
     max_operations: u32,
 }
 
-/// What all clones of a port share.
+/// ObjectKind all clones of a port share.
 ///
 /// The fields are dropped in this order: the handle is closed before the cells
 /// are let go.
 pub(crate) struct Shared<C: Send + 'static> {
     pub port: sys::Port,
     pub cells: Cells<C>,
-    pub gate: Gate,
+    pub state: PortState,
     /// Read while a scope may have packets of others in hand, which it puts back;
     /// written while somebody has to find all that is queued.
     in_hand: RwLock<()>,
-    pub looks: Looks,
+    pub polls: PollEpoch,
     pub guards: Arc<IdleGuards>,
 }
 
@@ -97,9 +97,9 @@ pub(crate) struct Shared<C: Send + 'static> {
 /// In a cache line of its own, because the rest of `Shared` is only read.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-pub(crate) struct Looks(AtomicU32);
+pub(crate) struct PollEpoch(AtomicU32);
 
-impl Looks {
+impl PollEpoch {
     #[inline]
     pub fn count(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
@@ -181,18 +181,18 @@ impl Builder {
     /// space for another port.
     pub fn build<C: Send + 'static>(self) -> Result<Iocp<C>> {
         if self.concurrency == Some(0) {
-            return Err(Error::misuse(&refusal::NO_THREADS));
+            return Err(Error::usage(&refusal::NO_THREADS));
         }
         if !(1..=MAX_OPERATIONS).contains(&self.max_operations) {
-            return Err(Error::misuse(&refusal::NO_OPERATIONS));
+            return Err(Error::usage(&refusal::NO_OPERATIONS));
         }
         Ok(Iocp {
             shared: Arc::new(Shared {
                 port: sys::Port::create(self.concurrency.unwrap_or(0))?,
                 cells: Cells::reserve(self.max_operations)?,
-                gate: Gate::new(),
+                state: PortState::new(),
                 in_hand: RwLock::new(()),
-                looks: Looks::default(),
+                polls: PollEpoch::default(),
                 guards: Arc::default(),
             }),
         })
@@ -225,8 +225,8 @@ impl<C: Send + 'static> Iocp<C> {
         bytes_transferred: u32,
     ) -> Result<(), Rejected<C>> {
         let shared = self.shared();
-        if shared.gate.is_closed() {
-            return Err(Rejected { error: Error::misuse(&refusal::CLOSED), returned: context });
+        if shared.state.is_closed() {
+            return Err(Rejected { error: Error::usage(&refusal::CLOSED), returned: context });
         }
         shared.cells.post(&shared.port, handle_context, bytes_transferred, context)
     }
@@ -251,7 +251,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// ```
     pub fn close(&self) {
         let shared = self.shared();
-        if shared.gate.close() {
+        if shared.state.close() {
             shared.post_close_marker();
         }
     }
@@ -259,7 +259,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// Whether [`close`](Self::close) has been called, on any clone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.shared().gate.is_closed()
+        self.shared().state.is_closed()
     }
 
     #[inline]
@@ -272,11 +272,11 @@ impl<C: Send + 'static> Shared<C> {
     /// Queues the packet that wakes a thread to tell it that the port is
     /// closed. Each thread that takes it queues it again for the next.
     fn post_close_marker(&self) {
-        self.put_back(Packet::posted(self.cells.close_marker()));
+        self.requeue(Packet::posted(self.cells.close_marker()));
     }
 
     /// Queues a packet that others are to dequeue.
-    fn put_back(&self, packet: Packet) {
+    fn requeue(&self, packet: Packet) {
         // Every packet takes a little of the non-paged pool. Where there is
         // none left, others give some back sooner or later.
         while self.port.post(packet.key, packet.bytes, packet.overlapped).is_err() {
@@ -285,7 +285,7 @@ impl<C: Send + 'static> Shared<C> {
     }
 
     /// Dequeues and drops what is still in flight, until nothing comes any
-    /// more. What then remains stays the kernel's: its cells are never freed.
+    /// more. ObjectKind then remains stays the kernel's: its cells are never freed.
     fn drain(&self) {
         const PATIENCE: Duration = Duration::from_secs(1);
         let mut in_flight = self.cells.cancel_all();
@@ -294,7 +294,7 @@ impl<C: Send + 'static> Shared<C> {
         while in_flight > 0 && progress.elapsed() < PATIENCE {
             match self.port.dequeue(50) {
                 Ok(packet) => {
-                    if let Some(operation) = self.cells.claim(packet, Taken::NOTHING) {
+                    if let Some(operation) = self.cells.try_complete(packet, Taken::NONE) {
                         panic.catch(|| drop(operation));
                         in_flight -= 1;
                         progress = Instant::now();

@@ -1,4 +1,4 @@
-//! What the port does for scopes that wait for their operations.
+//! ObjectKind the port does for scopes that wait for their operations.
 
 use std::sync::PoisonError;
 use std::thread;
@@ -29,7 +29,8 @@ impl<C: Send + 'static> Shared<C> {
         let mut completed = 0;
         loop {
             let is_awaited = self.cells.is_awaited_by_scope(packet.overlapped);
-            let operation = is_awaited.then(|| self.cells.claim(packet, Taken::NOTHING)).flatten();
+            let operation =
+                is_awaited.then(|| self.cells.try_complete(packet, Taken::NONE)).flatten();
             if let Some(operation) = operation {
                 match first.get_mut(completed) {
                     Some(place) => *place = Some(operation),
@@ -48,9 +49,9 @@ impl<C: Send + 'static> Shared<C> {
             }
         }
         for packet in &others {
-            self.put_back(*packet);
+            self.requeue(*packet);
         }
-        // What panics, waits or dequeues below has nothing of others.
+        // ObjectKind panics, waits or dequeues below has nothing of others.
         drop(in_hand);
         panics::drop_all(first.into_iter().flatten().chain(further));
         if completed == 0 {

@@ -49,7 +49,7 @@ pub(crate) fn read_file(
     }
 }
 
-/// What a read that was refused has found: at the end of a file that is not
+/// ObjectKind a read that was refused has found: at the end of a file that is not
 /// buffered, which need not be the end of a sector, some file systems call the
 /// offset invalid.
 #[cold]
@@ -76,7 +76,7 @@ pub(crate) fn write_file(
     answer(succeeded, count)
 }
 
-/// What a driver or a file system can be asked to do, as
+/// ObjectKind a driver or a file system can be asked to do, as
 /// [`DeviceControl`](crate::op::DeviceControl) does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlCode(u32);
@@ -133,30 +133,30 @@ fn answer(succeeded: i32, count: u32) -> Answer {
     if succeeded != 0 { Answer::Finished(count) } else { Answer::Code(last_error()) }
 }
 
-/// What a handle that is not a socket refers to.
+/// ObjectKind a handle that is not a socket refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Nature {
+pub(crate) enum HandleKind {
     Disk,
     Pipe,
     Console,
     Device,
 }
 
-pub(crate) fn nature(handle: Handle) -> Nature {
+pub(crate) fn handle_kind(handle: Handle) -> HandleKind {
     let mut mode = 0;
     // SAFETY: `mode` is a local; the handle is checked.
     match unsafe { GetFileType(handle.raw()) } {
-        FILE_TYPE_DISK => Nature::Disk,
-        FILE_TYPE_PIPE => Nature::Pipe,
+        FILE_TYPE_DISK => HandleKind::Disk,
+        FILE_TYPE_PIPE => HandleKind::Pipe,
         // SAFETY: As above.
         FILE_TYPE_CHAR if unsafe { GetConsoleMode(handle.raw(), &raw mut mode) } != 0 => {
-            Nature::Console
+            HandleKind::Console
         }
-        _ => Nature::Device,
+        _ => HandleKind::Device,
     }
 }
 
-/// What the system knows of an open file of any kind, by the class of
+/// ObjectKind the system knows of an open file of any kind, by the class of
 /// information.
 ///
 /// # Safety

@@ -1,7 +1,7 @@
 //! The kernel's boundary: one thin function a call, over `windows-sys`.
 //!
 //! The functions are safe to call with any handle value: the kernel checks
-//! handles and answers an invalid one with an error. What the kernel would
+//! handles and answers an invalid one with an error. ObjectKind the kernel would
 //! write to later cannot be passed as a bare pointer, only as
 //! [`LentOverlapped`], [`Region`] and [`RegionMut`]; what they are made from states
 //! the promise that makes the call sound.
@@ -15,13 +15,13 @@ mod wine;
 
 pub use file::ControlCode;
 pub(crate) use file::{
-    Nature, connect_pipe, control_device, has_messages, is_synchronous, nature, read_file,
+    HandleKind, connect_pipe, control_device, handle_kind, has_messages, is_synchronous, read_file,
     skip_completion_port_on_success, skips_completion_port_on_success, write_file,
 };
 pub use lent::{AddressRegion, InPlace, Region, RegionMut, Transferred};
 pub(crate) use lent::{LentOverlapped, SocketAddress, cut};
 pub(crate) use memory::{commit, release, reserve};
-pub(crate) use port::{Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, last_status};
+pub(crate) use port::{Entry, INFINITE, Packet, Port, RawDequeue, cancel, cancel_all, last_status};
 pub(crate) use socket::{
     ADDRESS_SPACE, AcceptEx, ConnectEx, SocketTraits, accept, bind_to_any, connect, family_of,
     handle_of, is_ip, is_listening, last_winsock_error, make_dual_stack, max_message_size,
@@ -49,7 +49,7 @@ impl Handle {
     }
 }
 
-/// What a call that starts an operation answered, not yet interpreted.
+/// ObjectKind a call that starts an operation answered, not yet interpreted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// It finished, with this many bytes if the call was asked to tell.

@@ -42,7 +42,7 @@ impl Packet {
 }
 
 /// Where the system puts a packet that it dequeues, if it dequeues one.
-pub(crate) struct Landing {
+pub(crate) struct RawDequeue {
     overlapped: *mut OVERLAPPED,
     key: MaybeUninit<usize>,
     bytes: MaybeUninit<u32>,
@@ -92,15 +92,15 @@ impl Port {
     /// Waits for a packet and takes it off the queue.
     #[inline]
     pub fn dequeue(&self, milliseconds: u32) -> Result<Packet> {
-        let mut landing = Landing::empty();
+        let mut landing = RawDequeue::empty();
         let succeeded = self.dequeue_to(&mut landing, milliseconds);
         landing.check(succeeded)
     }
 
-    /// The same to where nothing is yet, and not [checked](Landing::check).
+    /// The same to where nothing is yet, and not [checked](RawDequeue::check).
     /// Returns whether the call has succeeded.
     #[inline(always)]
-    pub fn dequeue_to(&self, landing: &mut Landing, milliseconds: u32) -> bool {
+    pub fn dequeue_to(&self, landing: &mut RawDequeue, milliseconds: u32) -> bool {
         // SAFETY: The three out-parameters are of the right types.
         let succeeded = unsafe {
             GetQueuedCompletionStatus(
@@ -138,7 +138,7 @@ impl Port {
     }
 }
 
-impl Landing {
+impl RawDequeue {
     /// Not a constant, which would be copied with all that is not in it.
     #[inline]
     pub fn empty() -> Self {
@@ -225,11 +225,11 @@ impl Entry {
     pub fn note(&mut self, overlapped: *mut OVERLAPPED, status: u32, bytes: u32) {
         self.0.lpOverlapped = overlapped;
         self.0.dwNumberOfBytesTransferred = bytes;
-        self.note_status(status);
+        self.store_status(status);
     }
 
     #[inline]
-    pub fn note_status(&mut self, status: u32) {
+    pub fn store_status(&mut self, status: u32) {
         self.0.Internal = status as usize;
     }
 

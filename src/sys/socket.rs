@@ -150,7 +150,7 @@ type ConnectExFunction = unsafe extern "system" fn(
     *mut OVERLAPPED,
 ) -> i32;
 
-/// Looks an extension function up. It belongs to the socket's provider, which
+/// PollEpoch an extension function up. It belongs to the socket's provider, which
 /// answers without a system call.
 fn extension(socket: Handle, id: GUID) -> Result<*const (), Cause> {
     let mut function: *const () = ptr::null();
@@ -365,7 +365,7 @@ pub(crate) fn bind_to_any(socket: Handle, family: u16) -> Result<(), Cause> {
     Ok(())
 }
 
-/// What the system knows of a socket.
+/// ObjectKind the system knows of a socket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SocketTraits {
     pub is_stream: bool,

@@ -2,7 +2,7 @@
 //! taken.
 //!
 //! The header is a cache line: the `OVERLAPPED`, the state, and what is needed
-//! to cancel and to finish the operation. What it is [filled](super::layout) with
+//! to cancel and to finish the operation. ObjectKind it is [filled](super::layout) with
 //! follows.
 //!
 //! The header is written by who owns the cell alone, and read by who holds a part of
@@ -30,8 +30,8 @@ use crate::sys::{Handle, LentOverlapped};
 
 /// How many bytes of a cell context and payload may fill, and how they may be
 /// aligned there.
-pub(in crate::operation) const ROOM: usize = 48;
-pub(in crate::operation) const ROOM_ALIGN: usize = 8;
+pub(in crate::operation) const INLINE: usize = 48;
+pub(in crate::operation) const INLINE_ALIGN: usize = 8;
 
 #[repr(C, align(64))]
 pub(crate) struct Cell {
@@ -39,14 +39,14 @@ pub(crate) struct Cell {
     pub state: State,
     /// The place of the next free cell, while this one is on the list of them.
     pub next: super::atomic::AtomicU32,
-    /// What to cancel on; while the cell is at hand, the address of the one
+    /// ObjectKind to cancel on; while the cell is at hand, the address of the one
     /// behind it, or 0.
     handle: UnsafeCell<usize>,
-    /// What the cell is filled with; see [`VTable`].
+    /// ObjectKind the cell is filled with; see [`VTable`].
     vtable: UnsafeCell<&'static VTable>,
     slab: UnsafeCell<NonNull<()>>,
-    room: UnsafeCell<MaybeUninit<[u64; ROOM / 8]>>,
-    spill: UnsafeCell<Overflow>,
+    room: UnsafeCell<MaybeUninit<[u64; INLINE / 8]>>,
+    overflow: UnsafeCell<Overflow>,
 }
 
 /// An [`OVERLAPPED`].
@@ -102,9 +102,9 @@ impl CellRef {
         // SAFETY: Zero is a value of the other fields.
         unsafe {
             (&raw mut (*cell).overlapped.status).write(StatusWord::default());
-            (&raw mut (*cell).vtable).write(UnsafeCell::new(NOTHING));
+            (&raw mut (*cell).vtable).write(UnsafeCell::new(UNUSED));
             (&raw mut (*cell).slab).write(UnsafeCell::new(slab));
-            (*cell).spill.get().write(Overflow::NONE);
+            (*cell).overflow.get().write(Overflow::NONE);
         }
     }
 
@@ -121,7 +121,7 @@ impl CellRef {
 
     /// The room for what fits into the cell.
     #[inline(always)]
-    pub fn room(self) -> *mut u8 {
+    pub fn inline(self) -> *mut u8 {
         // SAFETY: A projection within a cell.
         unsafe { (&raw mut (*self.0.as_ptr()).room).cast() }
     }
@@ -133,9 +133,9 @@ impl CellRef {
     /// The caller owns the cell alone, and it is empty, for as long as the
     /// reference is used.
     #[inline]
-    pub unsafe fn spill<'a>(self) -> &'a mut Overflow {
+    pub unsafe fn overflow<'a>(self) -> &'a mut Overflow {
         // SAFETY: By the caller's promise.
-        unsafe { &mut *(*self.0.as_ptr()).spill.get() }
+        unsafe { &mut *(*self.0.as_ptr()).overflow.get() }
     }
 
     /// Where that block is, of a cell that is filled or the caller's: nobody changes it
@@ -145,9 +145,9 @@ impl CellRef {
     ///
     /// As it says.
     #[inline]
-    pub unsafe fn spill_start(self) -> *mut u8 {
+    pub unsafe fn overflow_start(self) -> *mut u8 {
         // SAFETY: By the caller's promise.
-        unsafe { (*(*self.0.as_ptr()).spill.get()).start() }
+        unsafe { (*(*self.0.as_ptr()).overflow.get()).start() }
     }
 
     /// The `OVERLAPPED`, with this offset, for the one call that starts the operation.
@@ -166,7 +166,7 @@ impl CellRef {
 }
 
 impl Cell {
-    /// What to cancel on.
+    /// ObjectKind to cancel on.
     #[inline(always)]
     pub fn handle(&self) -> Handle {
         // SAFETY: By the promise of `CellRef::new`.
@@ -186,7 +186,7 @@ impl Cell {
 
     /// The address of the cell behind this one at hand, or 0.
     #[inline(always)]
-    pub fn behind(&self) -> usize {
+    pub fn next_cached(&self) -> usize {
         // SAFETY: By the promise of `CellRef::new`.
         unsafe { *self.handle.get() }
     }
@@ -197,12 +197,12 @@ impl Cell {
     ///
     /// The caller owns the cell alone.
     #[inline(always)]
-    pub unsafe fn put_before(&self, behind: usize) {
+    pub unsafe fn set_next_cached(&self, behind: usize) {
         // SAFETY: By the caller's promise.
         unsafe { self.handle.get().write(behind) };
     }
 
-    /// What the cell is filled with, or was last.
+    /// ObjectKind the cell is filled with, or was last.
     #[inline(always)]
     pub fn vtable(&self) -> &'static VTable {
         // SAFETY: By the promise of `CellRef::new`.
@@ -236,7 +236,7 @@ impl Cell {
     /// The byte count that came with the status, for who has taken that.
     #[inline(always)]
     pub fn bytes(&self) -> u32 {
-        // SAFETY: What has a status is no longer the kernel's. A count over 32 bits is
+        // SAFETY: ObjectKind has a status is no longer the kernel's. A count over 32 bits is
         // cut as in a packet.
         unsafe { *self.overlapped.bytes.get() as u32 }
     }
@@ -254,7 +254,7 @@ impl Cell {
 
     /// The status and byte count of an operation that has been ended, and whose
     /// `Pending` was there then, or which takes the
-    /// [long way](state::LONG_WAY).
+    /// [long way](state::SLOW_PATH).
     #[inline]
     pub fn result(&self) -> (u32, u32) {
         // SAFETY: Nobody writes it any more.
@@ -270,7 +270,7 @@ impl Cell {
     /// The caller has taken the status, and nobody knows that the operation is over yet.
     #[inline]
     pub unsafe fn set_result(&self, status: u32, bytes: u32) {
-        // What a failed operation left in the buffer is not initialised for
+        // ObjectKind a failed operation left in the buffer is not initialised for
         // certain.
         let bytes = if is_error(status) { 0 } else { bytes };
         // SAFETY: By the caller's promise.
@@ -281,7 +281,7 @@ impl Cell {
     }
 }
 
-/// What an operation can do once its types are forgotten.
+/// ObjectKind an operation can do once its types are forgotten.
 ///
 /// # Safety
 ///
@@ -290,11 +290,11 @@ impl Cell {
 /// what they use has not been moved out or dropped.
 pub(in crate::operation) struct VTable {
     pub facts: &'static Facts,
-    pub context_has_room: bool,
-    /// Where the payload is in the room, or in the spill block if it has no room.
+    pub context_is_inline: bool,
+    /// Where the payload is in the room, or in the overflow block if it has no room.
     pub payload_offset: usize,
-    pub payload_has_room: bool,
-    /// What the operation returns; see [`returned`].
+    pub payload_is_inline: bool,
+    /// ObjectKind the operation returns; see [`returned`].
     pub returned: fn() -> (TypeId, Form),
     /// The name of that type, for people.
     pub output_name: fn() -> &'static str,
@@ -305,12 +305,12 @@ pub(in crate::operation) struct VTable {
     pub drop_payload: Option<unsafe fn(CellRef)>,
 }
 
-/// What a cell is filled with that has never been.
-const NOTHING: &VTable = &VTable {
+/// ObjectKind a cell is filled with that has never been.
+const UNUSED: &VTable = &VTable {
     facts: Facts::PostQueuedCompletionStatus,
-    context_has_room: true,
+    context_is_inline: true,
     payload_offset: 0,
-    payload_has_room: true,
+    payload_is_inline: true,
     returned: returned::<(), WHOLE>,
     output_name: any::type_name::<()>,
     output: Output::Whole,
@@ -328,7 +328,7 @@ pub(in crate::operation) type Form = u8;
 pub(in crate::operation) const WHOLE: Form = 0;
 /// The payload, once it has been told how many bytes it has got.
 pub(in crate::operation) const FILLED: Form = 1;
-/// What is made of it.
+/// ObjectKind is made of it.
 pub(in crate::operation) const CONVERTED: Form = 2;
 
 /// How what an operation returns comes out of its payload.

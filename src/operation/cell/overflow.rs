@@ -54,10 +54,10 @@ impl Overflow {
 
     /// Frees the block, if there is one. Nothing is in it.
     pub fn release(&mut self) {
-        let spill = mem::replace(self, Self::NONE);
-        if spill.size != 0 {
+        let overflow = mem::replace(self, Self::NONE);
+        if overflow.size != 0 {
             // SAFETY: The block was allocated with this layout.
-            unsafe { alloc::dealloc(spill.start.as_ptr(), spill.layout()) };
+            unsafe { alloc::dealloc(overflow.start.as_ptr(), overflow.layout()) };
         }
     }
 }

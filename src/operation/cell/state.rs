@@ -24,18 +24,18 @@ pub(crate) enum Holder {
 }
 
 const HOLDERS: u32 = 15;
-/// What the operation returns has been moved out of the cell.
+/// ObjectKind the operation returns has been moved out of the cell.
 const TAKEN: u32 = 16;
 /// Nobody holds the cell, but a packet may still come for it.
-const STALE: u32 = 32;
+const AWAITS_LATE_PACKET: u32 = 32;
 /// Of a stale cell: it has not been emptied yet.
-const FILLED: u32 = 256;
+const NOT_EMPTIED: u32 = 256;
 /// The scope that holds the cell is waiting for the operation.
 const ENDING: u32 = 512;
 /// Not a holder, but given with them: the operation takes the long way. Its
 /// payload has work to do when the packet is dequeued, or its cell has a block
 /// to free.
-pub(crate) const LONG_WAY: u32 = 64;
+pub(crate) const SLOW_PATH: u32 = 64;
 /// Not a holder either: the payload has to be dropped, or moved out.
 pub(crate) const DROPS: u32 = 128;
 
@@ -49,7 +49,7 @@ pub(crate) struct State(AtomicU32);
 
 impl State {
     /// Gives a free cell to the kernel and to `others` (and says whether the
-    /// operation takes the [`LONG_WAY`], and whether its payload [`DROPS`]),
+    /// operation takes the [`SLOW_PATH`], and whether its payload [`DROPS`]),
     /// before the call.
     #[inline]
     pub fn begin(&self, others: u32) {
@@ -68,7 +68,7 @@ impl State {
     /// change meanwhile, and the operation takes the short way. For the thread
     /// that has taken its status.
     #[inline]
-    pub fn is_alone_in_flight(&self) -> bool {
+    pub fn is_exclusively_in_flight(&self) -> bool {
         // Without its `Pending` the call has returned, nobody joins, and a scope
         // stays until the operation is over.
         self.0.load(Ordering::Acquire) & !(SCOPE | DROPS) == KERNEL
@@ -81,9 +81,9 @@ impl State {
     }
 
     /// Hands the kernel's part on to the completion of an operation that is
-    /// [alone](Self::is_alone_in_flight), and publishes what the thread wrote.
+    /// [alone](Self::is_exclusively_in_flight), and publishes what the thread wrote.
     #[inline]
-    pub fn complete_alone(&self) {
+    pub fn complete_exclusive(&self) {
         let state = self.0.load(Ordering::Relaxed);
         self.0.store(state ^ (KERNEL | COMPLETION), Ordering::Release);
     }
@@ -98,7 +98,7 @@ impl State {
     #[inline]
     pub fn complete_at_once(&self) {
         let state = self.0.load(Ordering::Relaxed);
-        self.0.store(COMPLETION | state & (LONG_WAY | DROPS), Ordering::Relaxed);
+        self.0.store(COMPLETION | state & (SLOW_PATH | DROPS), Ordering::Relaxed);
     }
 
     /// The call said that no packet will come, and its thread has taken the
@@ -106,23 +106,23 @@ impl State {
     /// [begun](Self::begin) with. From now on, its packets are late.
     pub fn withdraw(&self) -> u32 {
         // The other holders are this thread's own, not given out yet.
-        self.0.swap(STALE | FILLED, Ordering::AcqRel) & !KERNEL
+        self.0.swap(AWAITS_LATE_PACKET | NOT_EMPTIED, Ordering::AcqRel) & !KERNEL
     }
 
     /// A withdrawn cell is empty, but a packet may still come for it.
-    pub fn abandon(&self) {
-        self.0.store(STALE, Ordering::Release);
+    pub fn quarantine(&self) {
+        self.0.store(AWAITS_LATE_PACKET, Ordering::Release);
     }
 
     /// Whether a packet that has come for this cell comes too late.
-    pub fn is_stale(&self) -> bool {
-        self.0.load(Ordering::Acquire) & STALE != 0
+    pub fn awaits_late_packet(&self) -> bool {
+        self.0.load(Ordering::Acquire) & AWAITS_LATE_PACKET != 0
     }
 
-    /// No packet will come any more for an [abandoned](Self::abandon) cell:
+    /// No packet will come any more for an [abandoned](Self::quarantine) cell:
     /// whether it was one, which is the caller's alone now.
-    pub fn recover(&self) -> bool {
-        self.0.compare_exchange(STALE, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    pub fn reclaim(&self) -> bool {
+        self.0.compare_exchange(AWAITS_LATE_PACKET, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     /// The scope that holds the cell is ending: whoever dequeues the operation's
@@ -138,7 +138,7 @@ impl State {
 
     /// Removes a holder. `true` if it was the last one, who owns the cell now.
     #[inline]
-    pub fn leave(&self, holder: Holder) -> bool {
+    pub fn release(&self, holder: Holder) -> bool {
         let bit = holder as u32;
         self.0.fetch_sub(bit, Ordering::AcqRel) & (HOLDERS ^ bit) == 0
     }
@@ -148,7 +148,7 @@ impl State {
     /// the operation takes the short way. Nobody can join the holder, so it owns
     /// the cell alone.
     #[inline]
-    pub fn is_held_by_nobody_but(&self, holder: Holder, drops: bool) -> bool {
+    pub fn is_exclusively_held_by(&self, holder: Holder, drops: bool) -> bool {
         let drops = if drops { DROPS } else { 0 };
         self.0.load(Ordering::Acquire) == holder as u32 | drops
     }

@@ -18,16 +18,16 @@ use crate::error::STATUS_PENDING;
 #[repr(transparent)]
 pub(crate) struct StatusWord(AtomicUsize);
 
-/// What the word says while somebody has its status. (No system's: bit 29 marks
+/// ObjectKind the word says while somebody has its status. (No system's: bit 29 marks
 /// the codes of applications.)
 const TAKEN: usize = 0xE000_0103;
 
-/// What was taken from the word.
+/// ObjectKind was taken from the word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken(usize);
 
 impl Taken {
-    pub const NOTHING: Self = Self(TAKEN);
+    pub const NONE: Self = Self(TAKEN);
 
     /// Whether it is the status of a success, at a glance: it may be one though
     /// the answer is `false`.
@@ -46,7 +46,7 @@ impl Taken {
 
     /// Whether it is an operation's status.
     pub fn is_status(self) -> bool {
-        self != Self::NOTHING && self.status() != STATUS_PENDING
+        self != Self::NONE && self.status() != STATUS_PENDING
     }
 }
 
@@ -72,7 +72,7 @@ impl StatusWord {
 
     /// Takes the status, and with it the operation, if it
     /// [is one](Taken::is_status). Otherwise, what was taken has to be
-    /// [put back](Self::put_back).
+    /// [put back](Self::restore).
     #[inline]
     pub fn take(&self) -> Taken {
         Taken(self.0.swap(TAKEN, Ordering::AcqRel))
@@ -80,7 +80,7 @@ impl StatusWord {
 
     /// Puts back what was taken, unless the kernel has written a status
     /// meanwhile.
-    pub fn put_back(&self, taken: Taken) {
+    pub fn restore(&self, taken: Taken) {
         let _ = self.0.compare_exchange(TAKEN, taken.0, Ordering::Release, Ordering::Relaxed);
     }
 
@@ -94,7 +94,7 @@ impl StatusWord {
     pub fn take_for_certain(&self, is_in_flight: impl Fn() -> bool) -> Option<Taken> {
         while is_in_flight() {
             match self.take() {
-                Taken::NOTHING => yield_now(),
+                Taken::NONE => yield_now(),
                 taken => return Some(taken),
             }
         }

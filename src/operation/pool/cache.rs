@@ -40,41 +40,41 @@ impl Cache {
     }
 
     /// Takes the chain, unless the answer is [`BUSY`]: then somebody else has
-    /// it. Otherwise it has to be [put back](Self::put_back) at once.
+    /// it. Otherwise it has to be [put back](Self::unlock) at once.
     #[inline]
-    pub fn seize(&self) -> usize {
+    pub fn try_lock(&self) -> usize {
         self.0.swap(BUSY, Ordering::Acquire)
     }
 
-    /// The same, some time after somebody else had it. Looks first, so that who
+    /// The same, some time after somebody else had it. PollEpoch first, so that who
     /// waits does not get in the way of who is to put it back.
-    pub fn seize_again(&self) -> usize {
+    pub fn try_lock_again(&self) -> usize {
         yield_now();
-        if self.0.load(Ordering::Relaxed) == BUSY { BUSY } else { self.seize() }
+        if self.0.load(Ordering::Relaxed) == BUSY { BUSY } else { self.try_lock() }
     }
 
     /// Puts the chain back, with this cell as its first, or none. The cells in
     /// it, and what they belong to, may be gone afterwards.
     #[inline]
-    pub fn put_back(&self, first: usize) {
+    pub fn unlock(&self, first: usize) {
         self.0.store(first, Ordering::Release);
     }
 
     /// Puts back what was seized in vain: no chain, or somebody else's.
-    pub fn leave(&self, first: usize) {
+    pub fn unlock_unless_busy(&self, first: usize) {
         if first != BUSY {
-            self.put_back(first);
+            self.unlock(first);
         }
     }
 
     /// Gives up the chain, and keeps no cells from now on. The address of the
     /// first one that was at hand, or [`NONE`].
     pub fn close(&self) -> usize {
-        let mut first = self.seize();
+        let mut first = self.try_lock();
         while first == BUSY {
-            first = self.seize_again();
+            first = self.try_lock_again();
         }
-        self.put_back(CLOSED);
+        self.unlock(CLOSED);
         first
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A cell is taken and put back with one compare-and-swap each. The stack's
 //! head carries a tag against reuse under a slow reader's eyes (the ABA
-//! problem), and a bit that closes it for good. What stands behind a place is
+//! problem), and a bit that closes it for good. ObjectKind stands behind a place is
 //! the slab's affair, so that this file can be explored without any memory.
 
 use super::atomic::{AtomicIsize, AtomicU32, AtomicU64, Ordering};

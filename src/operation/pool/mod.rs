@@ -24,7 +24,7 @@ use super::{atomic, yield_now};
 use crate::error::{Error, Result, refusal};
 use crate::sys;
 
-/// What a cell takes. Its *place* is how far it is from the start, in bytes.
+/// ObjectKind a cell takes. Its *place* is how far it is from the start, in bytes.
 const SIZE: u32 = size_of::<Cell>() as u32;
 
 /// How many cells are committed at a time: 64 KiB.
@@ -41,7 +41,7 @@ const RELEASE: usize = 1;
 /// The most operations that a port is built for: 2 GiB of address space.
 pub(crate) const MAX_OPERATIONS: u32 = (1 << 24) - 2;
 
-/// What a port is built for unless it is told: 128 MiB of address space, or 8
+/// ObjectKind a port is built for unless it is told: 128 MiB of address space, or 8
 /// where that is scarce.
 pub(crate) const DEFAULT_OPERATIONS: u32 =
     if cfg!(target_pointer_width = "64") { 1_048_575 } else { 65_535 };
@@ -103,7 +103,7 @@ impl Slab {
     /// A cell that nobody else holds.
     #[inline]
     pub fn allocate(&self) -> Result<CellRef> {
-        let first = self.cache.seize();
+        let first = self.cache.try_lock();
         let cell = if is_cell(first) {
             Ok(self.take_first(first))
         } else {
@@ -118,7 +118,7 @@ impl Slab {
     #[inline]
     fn take_first(&self, first: usize) -> CellRef {
         let cell = self.known(first);
-        self.cache.put_back(cell.behind());
+        self.cache.unlock(cell.next_cached());
         cell
     }
 
@@ -130,7 +130,7 @@ impl Slab {
         // to sleep just then.
         let mut patience = 100;
         loop {
-            self.cache.leave(first);
+            self.cache.unlock_unless_busy(first);
             if let Some(place) = self.free.pop(|place| self.link(place)) {
                 return Ok(self.used(place));
             }
@@ -142,7 +142,7 @@ impl Slab {
                 }
             }
             patience = patience.max(1) - 1;
-            first = self.cache.seize_again();
+            first = self.cache.try_lock_again();
             if is_cell(first) {
                 return Ok(self.take_first(first));
             }
@@ -155,7 +155,7 @@ impl Slab {
         let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
         let index = self.used.load(Ordering::Relaxed) as u32 + 1;
         if index == self.capacity {
-            return Err(Error::misuse(&refusal::TOO_MANY_OPERATIONS));
+            return Err(Error::usage(&refusal::TOO_MANY_OPERATIONS));
         }
         if index >= *committed {
             let count = COMMIT_STEP.min(self.capacity - *committed);
@@ -188,10 +188,10 @@ impl Slab {
         // the caller's until then.
         unsafe {
             let cache = &Self::of(cell).as_ref().cache;
-            let first = cache.seize();
+            let first = cache.try_lock();
             if is_open(first) {
-                cell.put_before(first);
-                cache.put_back(cell.address());
+                cell.set_next_cached(first);
+                cache.unlock(cell.address());
             } else {
                 Self::free_elsewhere(cell, first);
             }
@@ -221,7 +221,7 @@ impl Slab {
     unsafe fn free_elsewhere(cell: CellRef, first: usize) {
         // SAFETY: As above.
         unsafe {
-            Self::of(cell).as_ref().cache.leave(first);
+            Self::of(cell).as_ref().cache.unlock_unless_busy(first);
             Self::free_to_list(cell);
         }
     }
@@ -255,7 +255,7 @@ impl Slab {
         let mut address = this.cache.close();
         while address != cache::NONE {
             let cell = this.known(address);
-            address = cell.behind();
+            address = cell.next_cached();
             // SAFETY: The cell is free, and nobody else takes it. The list is
             // not closed yet, so the slab stays.
             unsafe { Self::free_to_list(cell) };
@@ -276,7 +276,7 @@ impl Slab {
         let this = unsafe { Box::from_raw(slab) };
         for cell in this.used_cells() {
             // SAFETY: The cell is free.
-            unsafe { cell.spill() }.release();
+            unsafe { cell.overflow() }.release();
         }
         // SAFETY: No cell is in use, by the kernel either.
         unsafe { sys::release(this.base.cast()) };
@@ -284,12 +284,12 @@ impl Slab {
 
     /// Whether a packet with this address is one that is not to be seen: it is
     /// for a stale cell, or says that such a cell is of use again.
-    pub fn swallow(&self, address: usize) -> bool {
-        if self.find(address).is_some_and(|cell| cell.state.is_stale()) {
+    pub fn discard_late_packet(&self, address: usize) -> bool {
+        if self.find(address).is_some_and(|cell| cell.state.awaits_late_packet()) {
             return true;
         }
         let Some(cell) = self.find(address.wrapping_sub(RELEASE)) else { return false };
-        let recovered = cell.state.recover();
+        let recovered = cell.state.reclaim();
         if recovered {
             // SAFETY: An abandoned cell is empty, and the packets that were queued
             // before this one have been dequeued. A thread may still have one in hand:
@@ -307,9 +307,9 @@ impl Slab {
 
     /// Takes back the cells whose packets have not come. The port is closed:
     /// none will.
-    pub fn recover_all(&self) {
+    pub fn reclaim_all(&self) {
         for cell in self.used_cells() {
-            if cell.state.recover() {
+            if cell.state.reclaim() {
                 // SAFETY: An abandoned cell is empty.
                 unsafe { cell.free() };
             }
@@ -453,13 +453,13 @@ mod tests {
         let open = Open::reserve(3);
         let cell = open.slab().allocate().unwrap();
         Open::free(cell);
-        let first = open.slab().cache.seize();
+        let first = open.slab().cache.try_lock();
         let fresh = open.slab().allocate().unwrap();
         assert_ne!(fresh, cell);
         // It goes to the list, and comes back from there.
         Open::free(fresh);
         assert_eq!(open.slab().allocate(), Ok(fresh));
-        open.slab().cache.put_back(first);
+        open.slab().cache.unlock(first);
         assert_eq!(open.slab().allocate(), Ok(cell));
         Open::free_all(&[cell, fresh]);
     }
@@ -470,7 +470,7 @@ mod tests {
         let cell = open.slab().allocate().unwrap();
         Open::free(cell);
         for _ in 0..20 {
-            let first = open.slab().cache.seize();
+            let first = open.slab().cache.try_lock();
             let (starts, started) = mpsc::channel();
             thread::scope(|scope| {
                 scope.spawn(|| {
@@ -480,7 +480,7 @@ mod tests {
                 started.recv().unwrap();
                 // Longer than the other thread is patient.
                 (0..1000).for_each(|_| yield_now());
-                open.slab().cache.put_back(first);
+                open.slab().cache.unlock(first);
             });
         }
     }

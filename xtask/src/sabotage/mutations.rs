@@ -1,4 +1,4 @@
-//! What is broken, and which test has to notice.
+//! ObjectKind is broken, and which test has to notice.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use std::fmt;
 pub struct Mutation {
     pub name: &'static str,
     pub file: &'static str,
-    /// What stands there: a line, or as much of it as is unique in the file.
+    /// ObjectKind stands there: a line, or as much of it as is unique in the file.
     pub before: &'static str,
     pub after: &'static str,
-    /// What is wrong then.
+    /// ObjectKind is wrong then.
     pub why: &'static str,
     pub test: Test,
 }
@@ -74,7 +74,7 @@ pub const MUTATIONS: &[Mutation] = &[
     // Who holds a cell.
     Mutation {
         name: "completing-publishes-nothing",
-        file: "src/operation/state.rs",
+        file: "src/operation/cell/state.rs",
         before: "self.0.fetch_xor(KERNEL | COMPLETION, Ordering::AcqRel);",
         after: "self.0.fetch_xor(KERNEL | COMPLETION, Ordering::Relaxed);",
         why: "the `Pending` may see the end of the operation before its bytes",
@@ -82,7 +82,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "completing-evicts-the-pending",
-        file: "src/operation/state.rs",
+        file: "src/operation/cell/state.rs",
         before: "self.0.load(Ordering::Acquire) & !(SCOPE | DROPS) == KERNEL",
         after: "self.0.load(Ordering::Acquire) & KERNEL != 0",
         why: "a `Pending` that goes at the same time is not noticed",
@@ -90,7 +90,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "completing-holds-nothing",
-        file: "src/operation/state.rs",
+        file: "src/operation/cell/state.rs",
         before: "self.0.fetch_xor(KERNEL | COMPLETION, Ordering::AcqRel);",
         after: "self.0.fetch_and(!KERNEL, Ordering::AcqRel);",
         why: "a `Pending` that goes frees the cell under the completion",
@@ -98,7 +98,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "looking-synchronises-nothing",
-        file: "src/operation/state.rs",
+        file: "src/operation/cell/state.rs",
         before: "self.0.load(Ordering::Acquire) & KERNEL != 0",
         after: "self.0.load(Ordering::Relaxed) & KERNEL != 0",
         why: "the result is read before it is known to be there",
@@ -106,7 +106,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "being-alone-synchronises-nothing",
-        file: "src/operation/state.rs",
+        file: "src/operation/cell/state.rs",
         before: "self.0.load(Ordering::Acquire) == holder as u32",
         after: "self.0.load(Ordering::Relaxed) == holder as u32",
         why: "the next operation fills the cell while the holder before still reads it",
@@ -114,7 +114,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "claiming-alone-synchronises-nothing",
-        file: "src/operation/state.rs",
+        file: "src/operation/cell/state.rs",
         before: "self.0.load(Ordering::Acquire) & !(SCOPE | DROPS) == KERNEL",
         after: "self.0.load(Ordering::Relaxed) & !(SCOPE | DROPS) == KERNEL",
         why: "the next operation fills the cell while a `Pending` that goes still reads it",
@@ -122,7 +122,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "leaving-synchronises-nothing",
-        file: "src/operation/state.rs",
+        file: "src/operation/cell/state.rs",
         before: "self.0.fetch_sub(bit, Ordering::AcqRel)",
         after: "self.0.fetch_sub(bit, Ordering::Relaxed)",
         why: "the last holder empties the cell while the one before still reads it",
@@ -130,7 +130,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "two-are-the-last",
-        file: "src/operation/state.rs",
+        file: "src/operation/cell/state.rs",
         before: "self.0.fetch_sub(bit, Ordering::AcqRel) & (HOLDERS ^ bit) == 0",
         after: "self.0.fetch_sub(bit, Ordering::AcqRel) & bit != 0",
         why: "every holder that leaves frees the cell",
@@ -138,7 +138,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "taken-is-not-checked",
-        file: "src/operation/state.rs",
+        file: "src/operation/cell/state.rs",
         before: "self.0.fetch_or(TAKEN, Ordering::AcqRel) & TAKEN == 0",
         after: "self.0.fetch_or(TAKEN, Ordering::AcqRel) != 0",
         why: "`Pending` and completion both get the buffer",
@@ -146,7 +146,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "alone-although-taken",
-        file: "src/operation/state.rs",
+        file: "src/operation/cell/state.rs",
         before: "self.0.load(Ordering::Acquire) == holder as u32",
         after: "self.0.load(Ordering::Acquire) & HOLDERS == holder as u32",
         why: "the completion takes a buffer that a `Pending` took before it went",
@@ -154,7 +154,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-status-can-be-taken-twice",
-        file: "src/operation/status_word.rs",
+        file: "src/operation/cell/status_word.rs",
         before: "Taken(self.0.swap(TAKEN, Ordering::AcqRel))",
         after: "{ let taken = self.0.load(Ordering::Acquire); self.0.store(TAKEN, Ordering::Release); Taken(taken) }",
         why: "two packets with one address complete an operation twice",
@@ -162,7 +162,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-status-is-put-back-over-the-kernels",
-        file: "src/operation/status_word.rs",
+        file: "src/operation/cell/status_word.rs",
         before: "let _ = self.0.compare_exchange(TAKEN, taken.0, Ordering::Release, Ordering::Relaxed);",
         after: "self.0.store(taken.0, Ordering::Release);",
         why: "a look at the wrong packet undoes the end of an operation, which never completes",
@@ -170,7 +170,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "what-is-over-at-once-is-not-taken",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "if word.take_for_certain(|| state.is_in_flight()).is_none() {",
         after: "if false && word.take_for_certain(|| state.is_in_flight()).is_none() {",
         why: "a packet that comes all the same completes the operation again",
@@ -178,7 +178,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "an-error-is-a-warning-that-has-a-packet",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "&& !is_error(word.status())",
         after: "&& (true || !is_error(word.status()))",
         why: "a message that was refused is in flight for ever",
@@ -186,15 +186,15 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-buffer-is-told-after-it-was-moved",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "unsafe { Self::run(cell, |memory| memory.filled(Transferred::new(bytes))) };",
-        after: "unsafe { let mut moved = Box::new(Body::<C, O, W>::payload_place(cell).read()); moved.filled(Transferred::new(bytes)); Body::<C, O, W>::payload_place(cell).write(*moved) };",
+        after: "unsafe { let mut moved = Box::new(CellLayout::<C, O, W>::payload_ptr(cell).read()); moved.filled(Transferred::new(bytes)); CellLayout::<C, O, W>::payload_ptr(cell).write(*moved) };",
         why: "a buffer counts bytes as read that nobody has written",
         test: simulated("a_buffer_is_told_what_was_read_before_it_is_moved"),
     },
     Mutation {
         name: "every-cut-message-fills-its-buffer",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "Failure::Warned if W::FACTS.is_receive() && is_datagram(cell.handle()) => {",
         after: "Failure::Warned if W::FACTS.is_receive() || is_datagram(cell.handle()) => {",
         why: "bytes that nobody has written count as read",
@@ -202,7 +202,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-warning-always-has-a-packet",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "withdraw_unless(cell, |word| is_done(word) && !skips)",
         after: "withdraw_unless(cell, |_| warned && !skips)",
         why: "an operation whose warning has no packet never completes",
@@ -210,7 +210,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-late-packet-is-not-waited-for",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "&& sys::has_messages(handle).is_none()",
         after: "&& sys::has_messages(handle).is_none() && false",
         why: "the late packet of a failed call is taken for a foreign one, or another operation's",
@@ -218,7 +218,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "quarantine-is-for-good",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "let _ = port.post(0, 0, Slab::release_marker(cell));",
         after: "let _ = (port, Slab::release_marker(cell));",
         why: "each failed call of a file uses up an operation",
@@ -226,24 +226,24 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "withdrawn-and-not-told",
-        file: "src/operation/state.rs",
-        before: "self.0.swap(STALE | FILLED, Ordering::AcqRel) & !KERNEL",
-        after: "self.0.swap(FILLED, Ordering::AcqRel) & !KERNEL",
+        file: "src/operation/cell/state.rs",
+        before: "self.0.swap(AWAITS_LATE_PACKET | NOT_EMPTIED, Ordering::AcqRel) & !KERNEL",
+        after: "self.0.swap(NOT_EMPTIED, Ordering::AcqRel) & !KERNEL",
         why: "the packet of a call that failed is not known to be late",
         test: unit("operation::launch::tests::a_cell_that_was_withdrawn_is_stale_and_of_use_only_once_it_was_emptied_and_released"),
     },
     Mutation {
         name: "withdrawn-and-free-at-once",
-        file: "src/operation/state.rs",
-        before: "self.0.swap(STALE | FILLED, Ordering::AcqRel) & !KERNEL",
-        after: "self.0.swap(STALE, Ordering::AcqRel) & !KERNEL",
+        file: "src/operation/cell/state.rs",
+        before: "self.0.swap(AWAITS_LATE_PACKET | NOT_EMPTIED, Ordering::AcqRel) & !KERNEL",
+        after: "self.0.swap(AWAITS_LATE_PACKET, Ordering::AcqRel) & !KERNEL",
         why: "a release frees the cell while context and buffer are moved out of it",
         test: unit("operation::launch::tests::a_cell_that_was_withdrawn_is_stale_and_of_use_only_once_it_was_emptied_and_released"),
     },
 
     Mutation {
         name: "completing-evicts-the-scope",
-        file: "src/operation/state.rs",
+        file: "src/operation/cell/state.rs",
         before: "self.0.store(state ^ (KERNEL | COMPLETION), Ordering::Release);",
         after: "self.0.store(state & 0 | COMPLETION, Ordering::Release);",
         why: "a scope that is still there is no longer counted as a holder",
@@ -251,7 +251,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "completing-alone-publishes-nothing",
-        file: "src/operation/state.rs",
+        file: "src/operation/cell/state.rs",
         before: "self.0.store(state ^ (KERNEL | COMPLETION), Ordering::Release);",
         after: "self.0.store(state ^ (KERNEL | COMPLETION), Ordering::Relaxed);",
         why: "the scope may see the end of the operation before its bytes",
@@ -261,7 +261,7 @@ pub const MUTATIONS: &[Mutation] = &[
     // The free cells at hand.
     Mutation {
         name: "keeping-publishes-nothing",
-        file: "src/operation/at_hand.rs",
+        file: "src/operation/pool/cache.rs",
         before: "self.0.store(first, Ordering::Release);",
         after: "self.0.store(first, Ordering::Relaxed);",
         why: "the next user fills the cell while the last one still empties it",
@@ -269,7 +269,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "seizing-synchronises-nothing",
-        file: "src/operation/at_hand.rs",
+        file: "src/operation/pool/cache.rs",
         before: "self.0.swap(BUSY, Ordering::Acquire)",
         after: "self.0.swap(BUSY, Ordering::Relaxed)",
         why: "the next user fills the cell while the last one still empties it",
@@ -277,7 +277,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "anothers-chain-is-put-back",
-        file: "src/operation/at_hand.rs",
+        file: "src/operation/pool/cache.rs",
         before: "if first != BUSY {",
         after: "if first != NONE {",
         why: "the chain is busy for ever, and its cells are lost",
@@ -285,7 +285,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-busy-chain-seems-open",
-        file: "src/operation/at_hand.rs",
+        file: "src/operation/pool/cache.rs",
         before: "first & BUSY == 0",
         after: "first <= BUSY || is_cell(first)",
         why: "two threads have the chain, and one loses the other's cells",
@@ -293,15 +293,15 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "one-is-kept-over-another",
-        file: "src/operation/slab.rs",
-        before: "cell.put_before(first);",
-        after: "cell.put_before(at_hand::NONE);",
+        file: "src/operation/pool/mod.rs",
+        before: "cell.set_next_cached(first);",
+        after: "cell.set_next_cached(cache::NONE);",
         why: "the cells that were at hand are lost",
         test: integration("batch", "an_undrained_batch_frees_everything_in_it"),
     },
     Mutation {
         name: "a-busy-chain-seems-empty",
-        file: "src/operation/slab.rs",
+        file: "src/operation/pool/mod.rs",
         before: "Err(_) if first == BUSY => {}",
         after: "Err(_) if first == BUSY && false => {}",
         why: "an operation is refused though a cell is free",
@@ -309,7 +309,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-busy-chain-is-waited-for",
-        file: "src/operation/slab.rs",
+        file: "src/operation/pool/mod.rs",
         before: "if first != BUSY || patience == 0 {",
         after: "if first != BUSY {",
         why: "a thread that is put to sleep keeps all others from starting operations",
@@ -317,9 +317,9 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "kept-after-the-end",
-        file: "src/operation/at_hand.rs",
-        before: "self.put_back(CLOSED);",
-        after: "self.put_back(NONE);",
+        file: "src/operation/pool/cache.rs",
+        before: "self.unlock(CLOSED);",
+        after: "self.unlock(NONE);",
         why: "a cell that comes back after the port is gone is not counted",
         test: loom("port::the_memory_goes_once_with_the_last_cell"),
     },
@@ -327,7 +327,7 @@ pub const MUTATIONS: &[Mutation] = &[
     // The list of free cells.
     Mutation {
         name: "no-tag",
-        file: "src/operation/free_list.rs",
+        file: "src/operation/pool/free_list.rs",
         before: "wrapping_add(TAG + u64::from(place))",
         after: "wrapping_add(u64::from(place))",
         why: "the ABA problem: a cell that came back brings its old successor",
@@ -335,7 +335,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "putting-back-publishes-nothing",
-        file: "src/operation/free_list.rs",
+        file: "src/operation/pool/free_list.rs",
         before: "compare_exchange_weak(head, with, Ordering::Release, Ordering::Relaxed)",
         after: "compare_exchange_weak(head, with, Ordering::Relaxed, Ordering::Relaxed)",
         why: "the next user fills the cell while the last one still empties it",
@@ -343,7 +343,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "the-closed-bit-is-ignored",
-        file: "src/operation/free_list.rs",
+        file: "src/operation/pool/free_list.rs",
         before: "if head & CLOSED != 0 {",
         after: "if head & CLOSED == u64::MAX {",
         why: "cells that come back after the port is gone are not counted",
@@ -351,7 +351,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "free-cells-count-as-held",
-        file: "src/operation/free_list.rs",
+        file: "src/operation/pool/free_list.rs",
         before: "held -= 1;",
         after: "held -= 0;",
         why: "the memory of a port is never released",
@@ -359,7 +359,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "gone-before-it-is-counted",
-        file: "src/operation/free_list.rs",
+        file: "src/operation/pool/free_list.rs",
         before: "self.held.fetch_sub(1, Ordering::AcqRel) == 1",
         after: "self.held.fetch_sub(1, Ordering::AcqRel) <= 1",
         why: "the memory is released while the port still counts its cells",
@@ -367,7 +367,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "the-last-cell-synchronises-nothing",
-        file: "src/operation/free_list.rs",
+        file: "src/operation/pool/free_list.rs",
         before: "self.held.fetch_sub(1, Ordering::AcqRel) == 1",
         after: "self.held.fetch_sub(1, Ordering::Relaxed) == 1",
         why: "the memory is released while another holder still empties its cell",
@@ -376,15 +376,15 @@ pub const MUTATIONS: &[Mutation] = &[
 
     Mutation {
         name: "what-is-at-hand-is-lost-at-the-end",
-        file: "src/operation/slab.rs",
-        before: "while address != at_hand::NONE {",
-        after: "while address != at_hand::NONE && false {",
+        file: "src/operation/pool/mod.rs",
+        before: "while address != cache::NONE {",
+        after: "while address != cache::NONE && false {",
         why: "the memory of a port is never released",
         test: integration("memory", "the_memory_of_a_port_goes_with_it_whatever_is_in_its_queue"),
     },
     Mutation {
         name: "memory-is-kept",
-        file: "src/operation/slab.rs",
+        file: "src/operation/pool/mod.rs",
         before: "unsafe { sys::release(this.base.cast()) };",
         after: "let _ = |base| unsafe { sys::release(base) };",
         why: "the memory of a port is never released",
@@ -394,7 +394,7 @@ pub const MUTATIONS: &[Mutation] = &[
     // Whose a packet is.
     Mutation {
         name: "no-check-within-the-range",
-        file: "src/operation/slab.rs",
+        file: "src/operation/pool/mod.rs",
         before: "offset.rotate_right(size_of::<Cell>().trailing_zeros())",
         after: "(offset / size_of::<Cell>())",
         why: "addresses within a cell are taken for the cell's",
@@ -402,7 +402,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "one-place-too-many",
-        file: "src/operation/slab.rs",
+        file: "src/operation/pool/mod.rs",
         before: "if number >= self.used.load(Ordering::Acquire) {",
         after: "if number > self.used.load(Ordering::Acquire) {",
         why: "the address behind the last operation is followed, to where there may be no memory",
@@ -410,7 +410,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "no-range-check",
-        file: "src/operation/slab.rs",
+        file: "src/operation/pool/mod.rs",
         before: "if number >= self.used.load(Ordering::Acquire) {",
         after: "if number == usize::MAX {",
         why: "any address is followed, to where there may be no memory",
@@ -418,7 +418,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "every-completion-is-a-success",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "if taken.is_success() {",
         after: "if taken.is_status() {",
         why: "what the kernel says of an operation that failed is passed over",
@@ -426,15 +426,15 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "nobody-watches",
-        file: "src/operation/body.rs",
-        before: "if Self::LONG_WAY { LONG_WAY } else { 0 }",
-        after: "if Self::LONG_WAY && false { LONG_WAY } else { 0 }",
+        file: "src/operation/layout.rs",
+        before: "if Self::SLOW_PATH { SLOW_PATH } else { 0 }",
+        after: "if Self::SLOW_PATH && false { SLOW_PATH } else { 0 }",
         why: "an accepted socket inherits nothing from its listener",
         test: unit("operation::launch::tests::a_payload_sees_its_completion_though_nobody_tracks_the_operation"),
     },
     Mutation {
         name: "no-state-check",
-        file: "src/operation/status_word.rs",
+        file: "src/operation/cell/status_word.rs",
         before: "while is_in_flight() {",
         after: "while is_in_flight() || true {",
         why: "a packet with the address of an operation that is over is waited on for ever",
@@ -442,7 +442,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-refused-operation-leaves-its-mark",
-        file: "src/operation/state.rs",
+        file: "src/operation/cell/state.rs",
         before: "self.0.store(0, Ordering::Release);",
         after: "",
         why: "a foreign packet is lost, because it carries the address of a cell that is free",
@@ -450,7 +450,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-refused-post-stays-in-flight",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "cell.state.free();\n        cell.free();",
         after: "cell.free();",
         why: "a packet with the address of a post that came back to its caller is not seen",
@@ -459,7 +459,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a-foreign-packet-closes-the-port",
         file: "src/port/dequeue.rs",
-        before: "if self.gate.is_closed() && packet.overlapped == self.cells.close_marker() {",
+        before: "if self.state.is_closed() && packet.overlapped == self.cells.close_marker() {",
         after: "if packet.overlapped == self.cells.close_marker() {",
         why: "other code can make a port that is open seem closed",
         test: integration("foreign", "no_value_closes_a_port_that_is_open"),
@@ -476,15 +476,15 @@ pub const MUTATIONS: &[Mutation] = &[
     // From the start of an operation to its end.
     Mutation {
         name: "touched-after-the-call",
-        file: "src/operation/launch.rs",
-        before: "Verdict::PacketComes => Launched::InFlight(Pending::new(cell)),",
-        after: "Verdict::PacketComes => { unsafe { Cell::set_result(cell, 0xC000_0120, 0) }; Launched::InFlight(Pending::new(cell)) }",
+        file: "src/operation/start.rs",
+        before: "Verdict::PacketComes => StartOutcome::InFlight(Pending::new(cell)),",
+        after: "Verdict::PacketComes => { unsafe { Cell::set_result(cell, 0xC000_0120, 0) }; StartOutcome::InFlight(Pending::new(cell)) }",
         why: "the cell is the kernel's, or another thread's, once the call has been made",
         test: integration("stream", "data_that_is_there_before_the_read_completes_it_once"),
     },
     Mutation {
         name: "the-scope-holds-nothing",
-        file: "src/operation/body.rs",
+        file: "src/operation/layout.rs",
         before: "if W::SCOPED { Holder::Scope as u32 } else { 0 }",
         after: "if W::SCOPED { 0 } else { 0 }",
         why: "a scope looks at a cell that may be another operation's",
@@ -492,7 +492,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-failed-start-keeps-its-cell",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "if warned || may_leave_a_packet(W::FACTS, handle) {",
         after: "if warned || may_leave_a_packet(W::FACTS, handle) || true {",
         why: "each failure to start takes up a place for good",
@@ -500,7 +500,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "two-packets-for-one-completion",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "match port.post(key, bytes, cell.address()) {\n            Ok(()) => Ok(Pending",
         after: "match port.post(key, bytes, cell.address()).and(port.post(key, bytes, cell.address())) {\n            Ok(()) => Ok(Pending",
         why: "what completes once is dequeued twice",
@@ -508,7 +508,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "an-inline-completion-waits-for-its-pending",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "state.complete_at_once();",
         after: "state.complete();",
         why: "the cell is held for a `Pending` that nobody got",
@@ -516,7 +516,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "the-port-cancels-nothing",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "let _ = sys::cancel(handle, cell.address());",
         after: "let _ = handle;",
         why: "what is in flight when a port is dropped stays so",
@@ -524,7 +524,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "low-offset-only",
-        file: "src/operation/cell.rs",
+        file: "src/operation/cell/mod.rs",
         before: "(offset >> 32) as u32",
         after: "0",
         why: "beyond 4 GiB the wrong part of the file is read and written",
@@ -532,7 +532,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "done-before-it-begins",
-        file: "src/operation/status_word.rs",
+        file: "src/operation/cell/status_word.rs",
         before: "self.0.store(STATUS_PENDING as usize, Ordering::Relaxed);",
         after: "self.0.store(0 * STATUS_PENDING as usize, Ordering::Relaxed);",
         why: "an operation that the kernel says nothing about has succeeded",
@@ -540,7 +540,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "an-event-is-set",
-        file: "src/operation/cell.rs",
+        file: "src/operation/cell/mod.rs",
         before: "self.overlapped.offset.get().write(",
         after: "self.overlapped.event.get().write(1); self.overlapped.offset.get().write(",
         why: "an odd event keeps the packet from the port",
@@ -548,71 +548,71 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "everything-fits-in-a-cell",
-        file: "src/operation/body.rs",
-        before: "mem::size_of::<C>() <= left && mem::align_of::<C>() <= ROOM_ALIGN",
-        after: "left <= ROOM && mem::align_of::<C>() <= ROOM_ALIGN",
+        file: "src/operation/layout.rs",
+        before: "mem::size_of::<C>() <= left && mem::align_of::<C>() <= INLINE_ALIGN",
+        after: "left <= ROOM && mem::align_of::<C>() <= INLINE_ALIGN",
         why: "a large context is written over what stands before it",
         test: integration("context", "large_contexts_come_back_whole"),
     },
     Mutation {
         name: "context-and-payload-overlap",
-        file: "src/operation/body.rs",
-        before: "let left = ROOM - round_up(taken, ROOM_ALIGN);",
-        after: "let left = ROOM - 0 * round_up(taken, ROOM_ALIGN);",
+        file: "src/operation/layout.rs",
+        before: "let left = INLINE - round_up(taken, INLINE_ALIGN);",
+        after: "let left = INLINE - 0 * round_up(taken, INLINE_ALIGN);",
         why: "a context is written over the buffer next to it",
         test: integration("context", "contexts_and_buffers_of_all_sizes_do_not_overlap"),
     },
     Mutation {
-        name: "a-spill-block-too-small",
-        file: "src/operation/body.rs",
-        before: "if spill.size as usize >= layout.size() && spill.align as usize >= layout.align() {",
-        after: "if spill.size != 0 && spill.align as usize >= layout.align() {",
+        name: "an-overflow-block-too-small",
+        file: "src/operation/cell/overflow.rs",
+        before: "if self.size as usize >= layout.size() && self.align as usize >= layout.align() {",
+        after: "if self.size != 0 && self.align as usize >= layout.align() {",
         why: "a large body is written past the end of the block of a smaller one",
         test: integration("buffer", "buffers_of_every_size_and_alignment_take_turns_in_the_same_memory"),
     },
     Mutation {
-        name: "a-spill-block-out-of-line",
-        file: "src/operation/body.rs",
-        before: "if spill.size as usize >= layout.size() && spill.align as usize >= layout.align() {",
-        after: "if spill.size as usize >= layout.size() {",
+        name: "an-overflow-block-out-of-line",
+        file: "src/operation/cell/overflow.rs",
+        before: "if self.size as usize >= layout.size() && self.align as usize >= layout.align() {",
+        after: "if self.size as usize >= layout.size() {",
         why: "a body is placed where its alignment does not allow",
         test: integration("buffer", "an_over_aligned_buffer_takes_the_place_of_a_larger_one"),
     },
     Mutation {
-        name: "spill-blocks-outlive-their-port",
-        file: "src/operation/slab.rs",
-        before: "unsafe { cell.spill() }.release();",
-        after: "let _ = unsafe { cell.spill() };",
+        name: "overflow-blocks-outlive-their-port",
+        file: "src/operation/pool/mod.rs",
+        before: "unsafe { cell.overflow() }.release();",
+        after: "let _ = unsafe { cell.overflow() };",
         why: "what large operations were kept in is never freed",
         test: integration("allocation", "a_port_leaves_no_memory_behind"),
     },
     Mutation {
-        name: "large-spill-blocks-are-kept",
-        file: "src/operation/body.rs",
-        before: "self.size as usize > KEPT_SPILL",
-        after: "self.size as usize > KEPT_SPILL << 20",
+        name: "large-overflow-blocks-are-kept",
+        file: "src/operation/cell/overflow.rs",
+        before: "self.size as usize > KEPT",
+        after: "self.size as usize > KEPT << 20",
         why: "an idle cell pins the memory of the largest operation that it ever was",
         test: integration("allocation", "the_memory_of_a_large_operation_is_not_kept"),
     },
     Mutation {
         name: "large-operations-go-the-short-way",
-        file: "src/operation/body.rs",
-        before: "Some((layout, _)) => layout.size() > KEPT_SPILL",
-        after: "Some((layout, _)) => layout.size() > KEPT_SPILL << 20",
+        file: "src/operation/layout.rs",
+        before: "Some((layout, _)) => layout.size() > overflow::KEPT",
+        after: "Some((layout, _)) => layout.size() > overflow::KEPT << 20",
         why: "nobody looks whether an idle cell pins much memory",
         test: integration("allocation", "the_memory_of_a_large_operation_is_not_kept"),
     },
     Mutation {
         name: "at-once-by-the-short-way",
-        file: "src/operation/state.rs",
-        before: "self.0.store(COMPLETION | state & (LONG_WAY | DROPS), Ordering::Relaxed)",
+        file: "src/operation/cell/state.rs",
+        before: "self.0.store(COMPLETION | state & (SLOW_PATH | DROPS), Ordering::Relaxed)",
         after: "self.0.store(COMPLETION | state & 0, Ordering::Relaxed)",
         why: "nobody looks whether an operation that completed at once had much memory",
         test: integration("allocation", "the_memory_of_a_large_operation_that_completes_at_once_is_not_kept"),
     },
     Mutation {
         name: "what-nobody-takes-is-leaked",
-        file: "src/operation/end.rs",
+        file: "src/operation/complete.rs",
         before: "if !self.state.is_taken() {",
         after: "if !self.state.is_taken() && false {",
         why: "a buffer that nobody asks for is never dropped",
@@ -620,7 +620,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "what-was-taken-is-dropped",
-        file: "src/operation/end.rs",
+        file: "src/operation/complete.rs",
         before: "if !self.state.is_taken() {",
         after: "if !self.state.is_taken() || true {",
         why: "a buffer that the program has is freed under it",
@@ -638,7 +638,7 @@ pub const MUTATIONS: &[Mutation] = &[
     // The packet rule.
     Mutation {
         name: "a-cut-datagram-has-no-packet",
-        file: "src/sys/facts.rs",
+        file: "src/error/facts.rs",
         before: "WSARecv = \"WSARecv\" Winsock { Read, fills: true, over: &[], warnings: &[CUT]",
         after: "WSARecv = \"WSARecv\" Winsock { Read, fills: true, over: &[], warnings: &[]",
         why: "a warning is taken for an error: the data is lost",
@@ -646,7 +646,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-cut-message-has-no-packet",
-        file: "src/sys/facts.rs",
+        file: "src/error/facts.rs",
         before: "(ERROR_BROKEN_PIPE, END)], warnings: &[ERROR_MORE_DATA]",
         after: "(ERROR_BROKEN_PIPE, END)], warnings: &[]",
         why: "the same on a pipe",
@@ -654,7 +654,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-long-message-leaves-nothing",
-        file: "src/sys/facts.rs",
+        file: "src/error/facts.rs",
         before: "WSASend = \"WSASend\" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT])",
         after: "WSASend = \"WSASend\" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[])",
         why: "the packet that Wine queues of it completes another operation",
@@ -662,7 +662,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-success-has-no-packet",
-        file: "src/operation/rule.rs",
+        file: "src/operation/outcome.rs",
         before: "Answer::Finished(_) if !skips => Verdict::PacketComes,",
         after: "Answer::Finished(_) if skips => Verdict::PacketComes,",
         why: "the packet of an operation that succeeds at once comes all the same",
@@ -670,7 +670,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "the-end-of-a-file-is-an-error",
-        file: "src/sys/facts.rs",
+        file: "src/error/facts.rs",
         before: "&[(ERROR_HANDLE_EOF, END), (ERROR_BROKEN_PIPE, END)]",
         after: "&[(ERROR_BROKEN_PIPE, END)]",
         why: "the end of a file that is found at once is not a completion",
@@ -678,14 +678,14 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "every-failure-is-an-end",
-        file: "src/operation/rule.rs",
+        file: "src/operation/outcome.rs",
         before: ".find(|(over, _)| *over == code)",
         after: ".find(|(over, _)| *over == code || true)",
         why: "a read that could not be started looks like the end of the file",
         test: unit("operation::rule::tests::what_a_code_means_depends_on_the_call"),
     },
 
-    // What the program holds.
+    // ObjectKind the program holds.
     Mutation {
         name: "the-buffer-is-given-while-in-flight",
         file: "src/operation/pending.rs",
@@ -705,15 +705,15 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "dropping-a-pending-frees-the-cell",
         file: "src/operation/pending.rs",
-        before: "unsafe { self.cell.leave(Holder::Pending) };",
-        after: "unsafe { self.cell.state.leave(Holder::Pending); self.cell.free() };",
+        before: "unsafe { self.cell.release(Holder::Pending) };",
+        after: "unsafe { self.cell.state.release(Holder::Pending); self.cell.free() };",
         why: "the kernel, or the completion, still has it",
         test: integration("cancel", "dropping_a_pending_does_not_cancel"),
     },
     Mutation {
         name: "dropping-a-pending-does-nothing",
         file: "src/operation/pending.rs",
-        before: "unsafe { self.cell.leave(Holder::Pending) };",
+        before: "unsafe { self.cell.release(Holder::Pending) };",
         after: "let _ = Holder::Pending;",
         why: "no cell is ever free again",
         test: integration("buffer", "a_buffer_that_nobody_takes_is_dropped_with_the_last_who_could"),
@@ -721,7 +721,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "dropping-a-completion-does-nothing",
         file: "src/operation/completion.rs",
-        before: "unsafe { cell.leave_last() };",
+        before: "unsafe { cell.release_last() };",
         after: "let _ = cell;",
         why: "the cell of a completion that is not asked for its buffer is never free again",
         test: integration("buffer", "a_buffer_that_nobody_takes_is_dropped_with_the_last_who_could"),
@@ -737,7 +737,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "reads-tell-the-vector-nothing",
         file: "src/operation/definition.rs",
-        before: "How::Filled(_) if !FILLED => returned::<O::Output, { body::FILLED }>,",
+        before: "How::Filled(_) if !FILLED => returned::<O::Output, { cell::FILLED }>,",
         after: "How::Filled(_) if !FILLED => returned::<O::Output, WHOLE>,",
         why: "what was read is not in the vector",
         test: integration(
@@ -763,7 +763,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-failed-read-counts-its-bytes",
-        file: "src/operation/cell.rs",
+        file: "src/operation/cell/mod.rs",
         before: "if is_error(status) { 0 } else { bytes }",
         after: "if is_error(status) && false { 0 } else { bytes }",
         why: "bytes that may not be there are counted",
@@ -772,7 +772,7 @@ pub const MUTATIONS: &[Mutation] = &[
 
     Mutation {
         name: "no-buffer-is-dropped",
-        file: "src/operation/body.rs",
+        file: "src/operation/layout.rs",
         before: "if mem::needs_drop::<O::Memory>() { DROPS } else { 0 }",
         after: "if mem::needs_drop::<O::Memory>() && false { DROPS } else { 0 }",
         why: "the buffer of a completion that is dropped is leaked",
@@ -780,7 +780,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "every-failure-is-a-cancel",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "if taken.status() != STATUS_CANCELLED {",
         after: "if !taken.is_status() {",
         why: "a connection that was reset seems to have been cancelled",
@@ -790,15 +790,15 @@ pub const MUTATIONS: &[Mutation] = &[
     // Batches.
     Mutation {
         name: "a-strangers-packet-is-a-completion",
-        file: "src/operation/arrivals.rs",
-        before: "entry.note_status(NOTHING);",
-        after: "entry.note_status(0);",
+        file: "src/operation/entries.rs",
+        before: "entry.store_status(NOT_A_COMPLETION);",
+        after: "entry.store_status(0);",
         why: "a pointer of other code's is followed",
         test: integration("batch", "a_strangers_packet_in_a_batch_does_not_lose_the_rest"),
     },
     Mutation {
         name: "what-is-not-kept-costs-another",
-        file: "src/operation/arrivals.rs",
+        file: "src/operation/entries.rs",
         before: "behind.rotate_left(1);",
         after: "",
         why: "where the close marker was in a batch, the last completion is lost",
@@ -806,7 +806,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "what-was-kept-is-overwritten",
-        file: "src/operation/arrivals.rs",
+        file: "src/operation/entries.rs",
         before: "self.entries[..self.end].rotate_left(self.start);",
         after: "",
         why: "completions that were taken are taken again, and others lost",
@@ -824,8 +824,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the-end-is-told-before-what-is-behind-it",
         file: "src/port/dequeue.rs",
-        before: "if self.gate.is_closed() && all_queued.is_none() {",
-        after: "if is_marked { break Err(Error::misuse(&refusal::CLOSED)); } if self.gate.is_closed() && all_queued.is_none() {",
+        before: "if self.state.is_closed() && all_queued.is_none() {",
+        after: "if is_marked { break Err(Error::usage(&refusal::CLOSED)); } if self.state.is_closed() && all_queued.is_none() {",
         why: "completions that are queued behind the close marker seem not to be there",
         test: integration("foreign", "foreign_packets_come_before_the_end_in_a_batch_too"),
     },
@@ -833,7 +833,7 @@ pub const MUTATIONS: &[Mutation] = &[
     // Scopes.
     Mutation {
         name: "a-scope-does-not-wait",
-        file: "src/operation/borrowed.rs",
+        file: "src/operation/scoped.rs",
         before: "while is_in_flight(cell) {",
         after: "while is_in_flight(cell) && false {",
         why: "the borrowed buffer is used by the kernel after it is gone",
@@ -841,15 +841,15 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-scope-lets-go-of-what-the-kernel-has",
-        file: "src/operation/borrowed.rs",
-        before: "if !cell.state.is_held_by_nobody_but(Holder::Scope, false) {",
-        after: "if !cell.state.is_held_by_nobody_but(Holder::Scope, false) && false {",
+        file: "src/operation/scoped.rs",
+        before: "if !cell.state.is_exclusively_held_by(Holder::Scope, false) {",
+        after: "if !cell.state.is_exclusively_held_by(Holder::Scope, false) && false {",
         why: "cells and borrowed buffers are given back while the kernel writes to them",
         test: integration("scope", "what_is_in_flight_at_the_end_of_the_scope_is_cancelled_and_touches_the_buffer_no_more"),
     },
     Mutation {
         name: "a-scope-does-not-cancel",
-        file: "src/operation/borrowed.rs",
+        file: "src/operation/scoped.rs",
         before: "let _ = sys::cancel(cell.handle(), cell.address());",
         after: "let _ = cell.handle();",
         why: "a scope whose operations never complete never ends",
@@ -857,7 +857,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-scope-forgets-what-is-in-flight",
-        file: "src/operation/borrowed.rs",
+        file: "src/operation/scoped.rs",
         before: "if is_in_flight(cell) || vtable",
         after: "if is_in_flight(cell) && false || vtable",
         why: "operations that are in flight are not waited for",
@@ -865,7 +865,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-scope-remembers-what-is-over",
-        file: "src/operation/borrowed.rs",
+        file: "src/operation/scoped.rs",
         before: "if is_in_flight(cell) || vtable",
         after: "if is_in_flight(cell) || true || vtable",
         why: "a long scope keeps the memory of all its operations",
@@ -873,7 +873,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-scope-swallows-others-packets",
-        file: "src/port/scope.rs",
+        file: "src/port/scopes.rs",
         before: "others.push(packet);",
         after: "if others.len() > ENOUGH { others.push(packet); }",
         why: "completions of other operations are lost",
@@ -881,7 +881,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-scope-leaves-what-is-behind-its-own",
-        file: "src/port/scope.rs",
+        file: "src/port/scopes.rs",
         before: "if others.len() == ENOUGH {",
         after: "if others.len() == 1 {",
         why: "what others have queued is dequeued in another order",
@@ -889,7 +889,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-scope-spins",
-        file: "src/port/scope.rs",
+        file: "src/port/scopes.rs",
         before: "thread::sleep(GLANCE.max(4 * start.elapsed()));",
         after: "let _ = start.elapsed();",
         why: "a scope that waits keeps a processor busy",
@@ -897,7 +897,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-scope-hides-what-it-has-in-hand",
-        file: "src/port/scope.rs",
+        file: "src/port/scopes.rs",
         before: "let in_hand = self.in_hand.read().unwrap_or_else(PoisonError::into_inner);",
         after: "let in_hand = self.in_hand.read().map_err(PoisonError::into_inner).map(drop);",
         why: "a port seems to be at its end while a scope has a packet in hand",
@@ -923,7 +923,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-panic-ends-the-wait-of-a-scope",
-        file: "src/operation/borrowed.rs",
+        file: "src/operation/scoped.rs",
         before: "panic.catch(&wait);",
         after: "let _ = &mut panic; wait();",
         why: "a borrowed buffer is used by the kernel after it is gone",
@@ -939,7 +939,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-buffers-panic-keeps-the-place",
-        file: "src/operation/end.rs",
+        file: "src/operation/complete.rs",
         before: "panic.catch(|| self.vtable().drop_payload(self));",
         after: "let _ = &mut panic; self.vtable().drop_payload(self);",
         why: "each buffer whose destructor panics takes up a place for good",
@@ -947,25 +947,25 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-panic-before-the-call-keeps-the-place",
-        file: "src/operation/launch.rs",
-        before: "let panicked = IfItPanics(|| unsafe { drop_placed::<C, O, W>(cell) });",
-        after: "let panicked = IfItPanics(|| { let _ = drop_placed::<C, O, W>; });",
+        file: "src/operation/start.rs",
+        before: "let panicked = OnPanic(|| unsafe { drop_placed::<C, O, W>(cell) });",
+        after: "let panicked = OnPanic(|| { let _ = drop_placed::<C, O, W>; });",
         why: "context, buffer and place of an operation that was not started are lost",
         test: integration("panics", "a_start_whose_buffer_panics_drops_both_parts_and_takes_up_no_place"),
     },
     Mutation {
         name: "a-buffer-that-panics-is-lost",
-        file: "src/operation/body.rs",
-        before: "let panicked = IfItPanics(|| vtable.drop_payload(cell));",
-        after: "let panicked = IfItPanics(|| ());",
+        file: "src/operation/layout.rs",
+        before: "let panicked = OnPanic(|| vtable.drop_payload(cell));",
+        after: "let panicked = OnPanic(|| ());",
         why: "a buffer that was taken and panicked is never dropped",
         test: integration("panics", "a_buffer_that_panics_when_it_is_told_what_was_read_is_dropped_once"),
     },
     Mutation {
         name: "admitted-too-early",
-        file: "src/operation/launch.rs",
-        before: "if let Err(misuse) = admitted {",
-        after: "if let (false, Err(misuse)) = (true, admitted) {",
+        file: "src/operation/start.rs",
+        before: "if let Err(usage) = admitted {",
+        after: "if let (false, Err(usage)) = (true, admitted) {",
         why: "an operation is started although its buffer has closed the port",
         test: integration("panics", "an_operation_whose_buffer_closes_the_port_is_not_started"),
     },
@@ -998,16 +998,16 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "draining-counts-foreign-packets",
         file: "src/port/mod.rs",
-        before: "if let Some(operation) = self.cells.claim(packet, Taken::NOTHING) {",
-        after: "{ let operation = self.cells.claim(packet, Taken::NOTHING);",
+        before: "if let Some(operation) = self.cells.try_complete(packet, Taken::NONE) {",
+        after: "{ let operation = self.cells.try_complete(packet, Taken::NONE);",
         why: "a port that is dropped leaves operations behind",
         test: integration("foreign", "a_port_dropped_among_foreign_packets_gives_the_buffers_back"),
     },
     Mutation {
         name: "closing-wakes-nobody",
         file: "src/port/mod.rs",
-        before: "if shared.gate.close() {",
-        after: "if !shared.gate.close() {",
+        before: "if shared.state.close() {",
+        after: "if !shared.state.close() {",
         why: "threads that wait are not told that the port is closed",
         test: integration("error", "closing_the_port_wakes_waits_of_every_length"),
     },
@@ -1021,7 +1021,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "any-port-will-do",
-        file: "src/port/gate.rs",
+        file: "src/port/state.rs",
         before: "if handle.0 == self.open_to.load(Ordering::Relaxed) {",
         after: "if handle.0 != NOBODY && !self.is_closed() {",
         why: "the completion arrives at a port that does not know the operation",
@@ -1053,7 +1053,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-guard-of-two-sockets",
-        file: "src/operation/socket_guard.rs",
+        file: "src/operation/handle_guard.rs",
         before: "Arc::get_mut(&mut guard).is_some() && idle.len() < KEPT",
         after: "(Arc::get_mut(&mut guard).is_some() || true) && idle.len() < KEPT",
         why: "a connection inherits from a socket that is not its listener",
@@ -1102,8 +1102,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "datagrams-skip-the-port",
         file: "src/handle/mode.rs",
-        before: "What::Datagram => Err(",
-        after: "What::Datagram if false => Err(",
+        before: "ObjectKind::Datagram => Err(",
+        after: "ObjectKind::Datagram if false => Err(",
         why: "whether a cut datagram has a packet is not known then",
         test: integration("datagram", "datagram_sockets_do_not_skip_the_port_and_go_on_without"),
     },
@@ -1135,9 +1135,9 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "buffers-without-room-are-read-into",
-        file: "src/operation/launch.rs",
-        before: "|| memory.room() > 0;",
-        after: "|| memory.room() > 0 || true;",
+        file: "src/operation/start.rs",
+        before: "|| memory.capacity() > 0;",
+        after: "|| memory.capacity() > 0 || true;",
         why: "a read without room reports the end of the stream",
         test: integration("buffer", "a_read_without_room_is_refused_whatever_it_is_of_and_into"),
     },
@@ -1167,10 +1167,10 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("datagram", "a_message_is_as_long_as_what_is_lent"),
     },
 
-    // What only the simulated kernel does when it is told to.
+    // ObjectKind only the simulated kernel does when it is told to.
     Mutation {
         name: "a-stray-packet-completes-an-operation",
-        file: "src/operation/end.rs",
+        file: "src/operation/complete.rs",
         before: "= if taken.is_status() {",
         after: "= if true || taken.is_status() {",
         why: "the buffer is given back while the kernel still writes to it",
@@ -1178,17 +1178,17 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "the-result-of-a-call-is-looked-for",
-        file: "src/operation/launch.rs",
-        before: "(0, bytes) if Body::<C, O, W>::TRAITS & LONG_WAY == 0 => (0, bytes),",
-        after: "(0, bytes) if Body::<C, O, W>::TRAITS & LONG_WAY == 0 => (0, bytes * 0 + cell.bytes()),",
+        file: "src/operation/start.rs",
+        before: "(0, bytes) if CellLayout::<C, O, W>::TRAITS & SLOW_PATH == 0 => (0, bytes),",
+        after: "(0, bytes) if CellLayout::<C, O, W>::TRAITS & SLOW_PATH == 0 => (0, bytes * 0 + cell.bytes()),",
         why: "the kernel need not write the count of what finished within its call",
         test: simulated("the_calls_own_count_is_used_where_the_packet_is_skipped"),
     },
     Mutation {
         name: "the-cell-is-touched-after-the-call",
-        file: "src/operation/launch.rs",
-        before: "Verdict::PacketComes => Launched::InFlight(Pending::new(cell)),",
-        after: "Verdict::PacketComes => { unsafe { Cell::set_result(cell, 0, 0) }; Launched::InFlight(Pending::new(cell)) }",
+        file: "src/operation/start.rs",
+        before: "Verdict::PacketComes => StartOutcome::InFlight(Pending::new(cell)),",
+        after: "Verdict::PacketComes => { unsafe { Cell::set_result(cell, 0, 0) }; StartOutcome::InFlight(Pending::new(cell)) }",
         why: "an operation that another thread has dequeued already loses its result",
         test: simulated("an_operation_can_be_over_before_its_start_returns"),
     },
@@ -1202,7 +1202,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-port-frees-what-the-kernel-has",
-        file: "src/operation/slab.rs",
+        file: "src/operation/pool/mod.rs",
         before: "if this.free.close(used, |place| this.link(place)) {",
         after: "if this.free.close(used, |place| this.link(place)) || true {",
         why: "the kernel writes to memory that is others'",
@@ -1225,10 +1225,10 @@ pub const MUTATIONS: &[Mutation] = &[
         test: simulated("a_socket_of_a_layered_provider_is_not_let_into_the_mode_that_skips"),
     },
 
-    // What is rare, or small.
+    // ObjectKind is rare, or small.
     Mutation {
         name: "taking-resets-the-tag",
-        file: "src/operation/free_list.rs",
+        file: "src/operation/pool/free_list.rs",
         before: "let rest = head - u64::from(first) + u64::from(next);",
         after: "let rest = u64::from(next);",
         why: "the ABA problem, as soon as a cell is taken",
@@ -1236,7 +1236,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-time-out-is-a-success",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "if taken.is_success() {",
         after: "if taken.status() < 0x8000_0000 && taken.is_status() {",
         why: "a status that is no error by its severity is passed over",
@@ -1244,7 +1244,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "over-before-it-is-seen",
-        file: "src/operation/end.rs",
+        file: "src/operation/complete.rs",
         before: "let result = unsafe { self.completed(status, bytes) };",
         after: "self.state.complete(); return Some(unsafe { self.completed(status, bytes) }); let result = (0, 0);",
         why: "a `Pending` may take a connection that has inherited nothing yet",
@@ -1252,23 +1252,23 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "what-a-payload-says-is-lost",
-        file: "src/operation/end.rs",
+        file: "src/operation/complete.rs",
         before: "completed(self, &mut status);",
         after: "completed(self, &mut status.clone());",
         why: "a connection that could not inherit is a success",
         test: unit("operation::launch::tests::a_payload_may_turn_a_success_into_an_error_at_once_and_later"),
     },
     Mutation {
-        name: "a-spill-block-a-byte-too-small",
-        file: "src/operation/body.rs",
-        before: "if spill.size as usize >= layout.size() && spill.align as usize >= layout.align() {",
-        after: "if spill.size as usize + 1 >= layout.size() && spill.align as usize >= layout.align() {",
+        name: "an-overflow-block-a-byte-too-small",
+        file: "src/operation/cell/overflow.rs",
+        before: "if self.size as usize >= layout.size() && self.align as usize >= layout.align() {",
+        after: "if self.size as usize + 1 >= layout.size() && self.align as usize >= layout.align() {",
         why: "a body is written past the end of a block by one byte",
         test: integration("allocation", "an_operation_has_as_much_memory_as_it_needs_and_leaves_it_to_those_that_fit"),
     },
     Mutation {
-        name: "a-spill-block-forgets-its-alignment",
-        file: "src/operation/body.rs",
+        name: "an-overflow-block-forgets-its-alignment",
+        file: "src/operation/cell/overflow.rs",
         before: "align: layout.align() as u32",
         after: "align: layout.align().min(8) as u32",
         why: "a block is freed as what it is not",
@@ -1276,31 +1276,31 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "the-block-before-is-leaked",
-        file: "src/operation/body.rs",
-        before: "spill.release();",
-        after: "mem::forget(mem::replace(spill, Self::NONE));",
+        file: "src/operation/cell/overflow.rs",
+        before: "self.release();\n        assert!",
+        after: "mem::forget(mem::replace(self, Self::NONE));\n        assert!",
         why: "a cell that needs a larger block leaks the one it had",
         test: integration("allocation", "an_operation_has_as_much_memory_as_it_needs_and_leaves_it_to_those_that_fit"),
     },
     Mutation {
-        name: "the-largest-spill-block-is-not-kept",
-        file: "src/operation/body.rs",
-        before: "self.size as usize > KEPT_SPILL",
-        after: "self.size as usize >= KEPT_SPILL",
+        name: "the-largest-overflow-block-is-not-kept",
+        file: "src/operation/cell/overflow.rs",
+        before: "self.size as usize > KEPT",
+        after: "self.size as usize >= KEPT",
         why: "operations of just that size allocate each time",
         test: integration("allocation", "the_memory_of_the_largest_operation_whose_memory_is_kept_is_kept"),
     },
     Mutation {
         name: "contexts-anywhere",
-        file: "src/operation/body.rs",
-        before: "mem::size_of::<C>() <= left && mem::align_of::<C>() <= ROOM_ALIGN",
+        file: "src/operation/layout.rs",
+        before: "mem::size_of::<C>() <= left && mem::align_of::<C>() <= INLINE_ALIGN",
         after: "mem::size_of::<C>() <= left",
         why: "a context is placed in the cell where its alignment does not allow",
         test: integration("context", "contexts_of_every_alignment_stay_aligned"),
     },
     Mutation {
         name: "buffers-anywhere",
-        file: "src/operation/body.rs",
+        file: "src/operation/layout.rs",
         before: "let offset = round_up(context.size(), payload.align());",
         after: "let offset = context.size();",
         why: "a buffer is placed behind a context where its alignment does not allow",
@@ -1324,15 +1324,15 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "stale-cells-keep-the-memory",
-        file: "src/operation/launch.rs",
-        before: "self.slab().recover_all();",
+        file: "src/operation/start.rs",
+        before: "self.slab().reclaim_all();",
         after: "",
         why: "a port whose calls have failed never gives its memory back",
         test: integration("memory", "the_memory_of_a_port_goes_with_it_whatever_is_in_its_queue"),
     },
     Mutation {
         name: "a-refused-post-keeps-its-cell",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "cell.free();\n        parts",
         after: "parts",
         why: "each post without room takes up a place for good",
@@ -1340,15 +1340,15 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "no-device-warns",
-        file: "src/operation/rule.rs",
-        before: "sys::win32_code(last_status) == code;",
-        after: "sys::win32_code(last_status) == code && false;",
+        file: "src/operation/outcome.rs",
+        before: "win32_code(last_status) == code;",
+        after: "win32_code(last_status) == code && false;",
         why: "what a device has done although it warns is lost",
         test: unit("operation::rule::tests::a_device_warns_where_the_status_says_so"),
     },
     Mutation {
         name: "each-failed-file-call-leaves-a-packet",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "=> sys::is_wine() && sys::has",
         after: "=> (sys::is_wine() || true) && sys::has",
         why: "where no packet comes of them, each takes up a place for good",
@@ -1356,7 +1356,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "more-data-has-a-packet",
-        file: "src/sys/facts.rs",
+        file: "src/error/facts.rs",
         before: "WSARecv = \"WSARecv\" Winsock { Read, fills: true, over: &[], warnings: &[CUT]",
         after: "WSARecv = \"WSARecv\" Winsock { Read, fills: true, over: &[], warnings: &[CUT, ERROR_MORE_DATA]",
         why: "an error of another call is taken for a warning",
@@ -1364,7 +1364,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "sockets-end-at-once",
-        file: "src/sys/facts.rs",
+        file: "src/error/facts.rs",
         before: "WSARecv = \"WSARecv\" Winsock { Read, fills: true, over: &[], warnings: &[CUT]",
         after: "WSARecv = \"WSARecv\" Winsock { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END)], warnings: &[CUT]",
         why: "a failure on a socket is taken for the end of a file",
@@ -1372,7 +1372,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "the-end-of-a-stream-is-an-error",
-        file: "src/sys/facts.rs",
+        file: "src/error/facts.rs",
         before: "errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[] };",
         after: "errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };",
         why: "a stream of another provider ends with an error",
@@ -1487,8 +1487,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "each-close-queues-a-marker",
         file: "src/port/mod.rs",
-        before: "if shared.gate.close() {",
-        after: "if shared.gate.close() || true {",
+        before: "if shared.state.close() {",
+        after: "if shared.state.close() || true {",
         why: "a port that is closed again and again fills up",
         test: simulated("a_port_that_is_closed_twice_has_one_packet_that_wakes_its_threads"),
     },
@@ -1526,7 +1526,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "empty-pipes-are-broken",
-        file: "src/sys/facts.rs",
+        file: "src/error/facts.rs",
         before: "&[(ERROR_NO_DATA, ErrorKind::WouldBlock)]",
         after: "&[]",
         why: "a pipe that is merely empty is given up",
@@ -1534,7 +1534,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "clients-that-left-are-the-listeners-fault",
-        file: "src/sys/facts.rs",
+        file: "src/error/facts.rs",
         before: "&[(WSAENOTCONN as u32, ErrorKind::ConnectionAborted)]",
         after: "&[]",
         why: "a server gives its listener up for one client",
@@ -1551,7 +1551,7 @@ pub const MUTATIONS: &[Mutation] = &[
     // Operations are values.
     Mutation {
         name: "made-of-no-outcome",
-        file: "src/operation/body.rs",
+        file: "src/operation/layout.rs",
         before: "|| matches!(O::FINISH.0, How::Converted(_))",
         after: "|| false",
         why: "an output is made of a status that was never noted",
@@ -1559,15 +1559,15 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "made-of-an-offset",
-        file: "src/operation/launch.rs",
-        before: "if Body::<C, O, W>::TRAITS & LONG_WAY == 0 =>",
+        file: "src/operation/start.rs",
+        before: "if CellLayout::<C, O, W>::TRAITS & SLOW_PATH == 0 =>",
         after: "if O::SUCCEEDED.is_none() =>",
         why: "the offset of an operation that finishes within its call is taken for its status",
         test: integration("own_operations", "the_outcome_is_known_too_of_what_ends_within_its_call"),
     },
     Mutation {
         name: "a-warning-without-a-packet-is-a-completion",
-        file: "src/operation/launch.rs",
+        file: "src/operation/start.rs",
         before: "Failure::Warned | Failure::NotStarted => None,",
         after: "Failure::Warned => Some((STATUS_BUFFER_OVERFLOW, 0)),\n                Failure::NotStarted => None,",
         why: "an operation that was not started completes as if cut",
@@ -1583,7 +1583,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "borrowed-memory-is-dropped-later",
-        file: "src/operation/borrowed.rs",
+        file: "src/operation/scoped.rs",
         before: "if vtable.drops_payload() && cell.state.take() {",
         after: "if vtable.drops_payload() && false && cell.state.take() {",
         why: "what borrows from a scope's environment is dropped by a completion that outlives it",

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::error::{Misuse, refusal};
+use crate::error::{UsageError, refusal};
 
-/// What handles remember of their port: a number that no other port of the
+/// ObjectKind handles remember of their port: a number that no other port of the
 /// process has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity(u64);
@@ -14,13 +14,13 @@ const NOBODY: u64 = 0;
 
 /// Lets the handles of one port in, as long as the port is open.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct PortState {
     /// Whom to let in.
     open_to: AtomicU64,
     identity: Identity,
 }
 
-impl Gate {
+impl PortState {
     pub fn new() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(NOBODY);
         let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
@@ -34,14 +34,14 @@ impl Gate {
     /// Whether operations of a handle with this identity may not be started,
     /// and why.
     #[inline]
-    pub fn check(&self, handle: &Identity) -> Result<(), &'static Misuse> {
+    pub fn check(&self, handle: &Identity) -> Result<(), &'static UsageError> {
         // One comparison asks for both.
         if handle.0 == self.open_to.load(Ordering::Relaxed) { Ok(()) } else { self.refuse(handle) }
     }
 
     #[cold]
     #[inline(never)]
-    fn refuse(&self, handle: &Identity) -> Result<(), &'static Misuse> {
+    fn refuse(&self, handle: &Identity) -> Result<(), &'static UsageError> {
         Err(if *handle == self.identity { &refusal::CLOSED } else { &refusal::WRONG_PORT })
     }
 
