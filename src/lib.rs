@@ -26,7 +26,7 @@
 //! - [`Iocp`] is the port. [`add_handle`](Iocp::add_handle) associates sockets,
 //!   files, pipes and devices with it.
 //! - `initiate_...` starts an operation, which takes a context and a buffer, and
-//!   returns a [`Pending`] to track or cancel it. ObjectKind cannot be started comes
+//!   returns a [`Pending`] to track or cancel it. What cannot be started comes
 //!   back in a [`Rejected`].
 //! - [`initiate`](Iocp::initiate) starts any of the operations in [`op`].
 //! - [`get_completion`](Iocp::get_completion) returns a [`CompletionStatus`]:

@@ -1,7 +1,7 @@
 //! Panics of foreign code: of what is the program's and called from here, which
 //! is the destructors of contexts and buffers, and the methods of buffers.
 //!
-//! ObjectKind has to be done is done, whatever panics. The first panic goes on at the
+//! What has to be done is done, whatever panics. The first panic goes on at the
 //! end, and those after it are forgotten. Where the thread is panicking already,
 //! that panic is the first.
 
@@ -33,6 +33,11 @@ impl FirstPanic {
         }
     }
 
+    /// Whether a piece has panicked, and the panic is to go on.
+    pub fn has_happened(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Lets the panic go on, if there is one.
     pub fn resume(self) {
         if let Some(panic) = self.0 {
@@ -50,7 +55,7 @@ pub(crate) fn drop_all<T>(values: impl Iterator<Item = T>) {
     panic.resume();
 }
 
-/// ObjectKind has to be done if a piece of foreign code panics, which may run more.
+/// What has to be done if a piece of foreign code panics, which may run more.
 /// If it does not, this is to be [forgotten](mem::forget), and costs nothing.
 #[must_use]
 pub(crate) struct OnPanic<F: Fn()>(pub F);

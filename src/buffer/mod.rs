@@ -99,7 +99,7 @@ pub unsafe trait IoBuf {
 ///   or frees it;
 /// - further calls return the same range, until [`advance`](Self::advance).
 ///
-/// ObjectKind `initialized_mut` returns is what [`initialized`](IoBuf::initialized)
+/// What `initialized_mut` returns is what [`initialized`](IoBuf::initialized)
 /// would have returned in its place, and is initialised.
 pub unsafe trait IoBufMut: IoBuf {
     /// The bytes of [`IoBuf::initialized`], for overwriting.

@@ -8,7 +8,7 @@ use windows_sys::Win32::Networking::WinSock::{WSAEMSGSIZE, WSAENOTCONN};
 
 use super::{ErrorKind, STATUS_END_OF_FILE, STATUS_PENDING, STATUS_PIPE_BROKEN};
 
-/// ObjectKind kind of operation a completion belongs to.
+/// What kind of operation a completion belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OperationKind {
@@ -26,7 +26,7 @@ pub enum OperationKind {
     Other,
 }
 
-/// ObjectKind is known of a function that starts operations: what its errors mean, and
+/// What is known of a function that starts operations: what its errors mean, and
 /// when a packet comes of it.
 ///
 /// Every overlapped function keeps to these, which are not said here: after
@@ -97,7 +97,7 @@ impl Facts {
         Self { is_winsock: true, ..self }
     }
 
-    /// ObjectKind [`Finished::kind`](crate::Finished::kind) says of its operations.
+    /// What [`Finished::kind`](crate::Finished::kind) says of its operations.
     #[must_use]
     pub const fn kind(self, kind: OperationKind) -> Self {
         Self { kind, ..self }

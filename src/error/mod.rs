@@ -1,4 +1,4 @@
-//! ObjectKind can go wrong, in one type that keeps all that the system said.
+//! What can go wrong, in one type that keeps all that the system said.
 
 #[allow(unsafe_code)]
 mod facts;
@@ -82,7 +82,7 @@ impl PartialEq for TypeName {
 
 impl Eq for TypeName {}
 
-/// ObjectKind this crate refuses by itself, and what to do about it.
+/// What this crate refuses by itself, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct UsageError {
     pub kind: ErrorKind,
@@ -454,7 +454,7 @@ pub struct ForeignPacket {
     pub overlapped: usize,
 }
 
-/// ObjectKind could not be started, with all that was given to it.
+/// What could not be started, with all that was given to it.
 ///
 /// It converts into [`Error`] and [`std::io::Error`], which drops `returned`.
 ///
@@ -477,7 +477,7 @@ pub struct ForeignPacket {
 pub struct Rejected<T> {
     /// Why.
     pub error: Error,
-    /// ObjectKind was passed in: the handle, or the context and the buffer.
+    /// What was passed in: the handle, or the context and the buffer.
     pub returned: T,
 }
 

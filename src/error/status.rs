@@ -34,7 +34,7 @@ pub(crate) fn is_warning(status: u32) -> bool {
     status >> 30 == 2
 }
 
-/// ObjectKind `status` means for an operation that has transferred `bytes`: success,
+/// What `status` means for an operation that has transferred `bytes`: success,
 /// or an error of the kind of object that it happened on.
 #[inline]
 pub(crate) fn completion_error(
@@ -44,7 +44,7 @@ pub(crate) fn completion_error(
 ) -> Result<(), Error> {
     let kind = match status {
         0 => return Ok(()),
-        // ObjectKind is seen most often, without the tables.
+        // What is seen most often, without the tables.
         STATUS_CANCELLED => Some(ErrorKind::Cancelled),
         _ => failure(status, bytes, facts),
     };

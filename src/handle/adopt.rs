@@ -1,4 +1,4 @@
-//! ObjectKind can be associated with a port.
+//! What can be associated with a port.
 #![allow(private_interfaces, reason = "the sealed trait is for this crate alone")]
 
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use crate::sys::Handle;
 
-/// ObjectKind owns a socket or a handle, so that it stays open while it is
+/// What owns a socket or a handle, so that it stays open while it is
 /// associated with a port.
 ///
 /// Implemented for the types that [`Iocp::add_handle`](crate::Iocp::add_handle)

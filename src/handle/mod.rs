@@ -30,7 +30,7 @@ use crate::sys::{self, Handle, HandleKind, SocketTraits};
 ///
 /// It owns `H`. Dropping it cancels what is in flight on it, writes included,
 /// and closes it; the completions still arrive. That also cancels what this
-/// process has started on duplicates, calls that block included. ObjectKind a peer is
+/// process has started on duplicates, calls that block included. What a peer is
 /// to receive for certain has to be written completely first. The handle stays
 /// associated for as long as the file, socket or pipe behind it is open, through
 /// duplicates as well; I/O that other code does on a duplicate arrives as
@@ -54,12 +54,12 @@ pub struct Associated<H, M = Queued> {
     mode: PhantomData<M>,
 }
 
-/// ObjectKind has to happen before the handle is closed or given away.
+/// What has to happen before the handle is closed or given away.
 struct End {
     handle: Handle,
     /// Whether it is closed, rather than given away.
     closes: bool,
-    /// ObjectKind accepts and connects know of the socket, once there has been one,
+    /// What accepts and connects know of the socket, once there has been one,
     /// and where it goes afterwards.
     guard: HandleGuards,
 }
@@ -282,7 +282,7 @@ impl<H, M> Associated<H, M> {
     ///
     /// # Errors
     ///
-    /// ObjectKind the system answers to a request that it could not take.
+    /// What the system answers to a request that it could not take.
     pub fn cancel_all(&self) -> Result<bool> {
         sys::cancel_all(self.raw)
     }
@@ -305,7 +305,7 @@ impl<H, M> Associated<H, M> {
         &self.inline_run
     }
 
-    /// ObjectKind operations are started on.
+    /// What operations are started on.
     #[inline(always)]
     pub(crate) fn object<'a>(&'a self, idle: &'a Arc<IdleGuards>) -> Object<'a>
     where
@@ -367,7 +367,7 @@ impl<H: Socket, M> Associated<H, M> {
     }
 }
 
-/// ObjectKind has no overlapped form, and does not disturb operations in flight.
+/// What has no overlapped form, and does not disturb operations in flight.
 impl<M> Associated<File, M> {
     /// As [`File::metadata`].
     ///

@@ -12,7 +12,7 @@ use crate::sys::{self, HandleKind};
 /// How the completions of a handle's operations arrive: [`Queued`] or
 /// [`Inline`].
 pub trait Mode: sealed::Mode {
-    /// ObjectKind starting an operation returns. In code for either kind of handle
+    /// What starting an operation returns. In code for either kind of handle
     /// it becomes a [`Started`].
     type Started<B, C>: Into<Started<B, C>>;
 }

@@ -14,7 +14,7 @@ pub use named::unconnected_stream;
 impl<C: Send + 'static> Iocp<C> {
     /// Starts any operation: one of [`op`](crate::op), or of your own.
     ///
-    /// ObjectKind it returns arrives with the completion: see
+    /// What it returns arrives with the completion: see
     /// [`Finished::take`](crate::Finished::take).
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
-    /// ObjectKind makes no sense for the type of a handle does not compile:
+    /// What makes no sense for the type of a handle does not compile:
     ///
     /// ```compile_fail,E0277
     /// # fn accept(port: &completion_port::Iocp, stream: &completion_port::Associated<std::net::TcpStream>) {
@@ -208,7 +208,7 @@ impl<C: Send + 'static> Iocp<C> {
     }
 }
 
-/// ObjectKind comes back of an operation that cannot be started on its handle. That the port
+/// What comes back of an operation that cannot be started on its handle. That the port
 /// is closed, or another, comes before all else.
 pub(crate) fn refused<C, M>(
     admitted: Result<(), &'static UsageError>,

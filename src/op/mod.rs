@@ -22,7 +22,7 @@
 //! # Operations of your own
 //!
 //! Any other overlapped function is an [`Operation`] of your own, with all that the
-//! others have: contexts, cancellation, scopes, the end of the port. ObjectKind has to hold
+//! others have: contexts, cancellation, scopes, the end of the port. What has to hold
 //! for the call stands at [`Starter::call`].
 //!
 //! ```

@@ -1,4 +1,4 @@
-//! ObjectKind operations can be started on, as far as the types of handles tell.
+//! What operations can be started on, as far as the types of handles tell.
 //!
 //! A type that could be anything ([`OwnedSocket`], [`OwnedHandle`],
 //! [`RawOverlapped`]) supports all that it could be; the rest is looked at when the
@@ -47,7 +47,7 @@ kinds! {
     Datagrams: UdpSocket, OwnedSocket, RawOverlapped;
     /// Any socket.
     Socket: TcpStream, TcpListener, UdpSocket, OwnedSocket, RawOverlapped;
-    /// ObjectKind has offsets.
+    /// What has offsets.
     File: self::std_file::File, OwnedHandle, RawOverlapped;
     /// A named pipe: `File` and `OwnedHandle` are what std has for them.
     Pipe: self::std_file::File, OwnedHandle, ChildStdin, ChildStdout, ChildStderr, RawOverlapped;

@@ -54,7 +54,7 @@ fn start<'l, O>(peer: SocketAddr, data: Option<&Region>, starter: Starter<'l, O>
     }
 }
 
-/// ObjectKind is known of the socket afterwards.
+/// What is known of the socket afterwards.
 fn succeeded(socket: &HandleGuard) -> Result<(), u32> {
     match socket.socket().while_open(sys::update_connect_context) {
         Ok(Ok(())) | Err(Gone::Released) => Ok(()),

@@ -138,7 +138,7 @@ fn check_offset(on: &Object<'_>, offset: Option<u64>) -> Result<(), &'static Usa
     }
 }
 
-/// ObjectKind `split` returns, if `checked` says so.
+/// What `split` returns, if `checked` says so.
 #[inline(always)]
 pub(super) fn parts<A, M>(
     arguments: A,

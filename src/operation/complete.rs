@@ -4,10 +4,10 @@ use std::mem;
 use std::thread;
 use std::time::Duration;
 
-use super::cell::state::Holder;
-use super::cell::{CellRef, VTable};
-use super::layout::{returned_payload_ptr, take_output};
-use super::pool::Slab;
+use super::cell::state::{COMPLETION, Holder, SCOPE};
+use super::cell::{CellRef, EmptyCell, Payload};
+use super::layout::{take_output, take_payload};
+use super::pool::Pool;
 use crate::error::STATUS_CANCELLED;
 use crate::panics::FirstPanic;
 use crate::sys;
@@ -79,47 +79,48 @@ impl CellRef {
     ///
     /// # Safety
     ///
-    /// As for [`set_result`](set_result).
+    /// Rule 3: the caller has taken the status, and nobody knows that the operation is
+    /// over yet.
     #[inline]
     pub unsafe fn completed(self, mut status: u32, bytes: u32) -> (u32, u32) {
-        // SAFETY: The kernel has given the cell back, and nobody else has it.
+        // SAFETY: By the caller's promise.
         unsafe {
             if let Some(completed) = self.vtable().completed {
-                completed(self, &mut status);
+                completed(&Payload::new(self), &mut status);
             }
             self.set_result(status, bytes);
-            self.result()
         }
+        self.result()
     }
 
-    /// Takes what the operation returns, which is its payload once `fill` has
-    /// been called, if nobody else has, and lets the cell go. `fill` is none of
-    /// the program's code, and does not panic.
+    /// The payload of an operation that is over, for the first who asks.
+    pub fn claim_payload(self) -> Option<Payload> {
+        // SAFETY: Rule 5.
+        self.state.take().then(|| unsafe { Payload::new(self) })
+    }
+
+    /// Takes what the completion's operation returns, which is its payload once `fill`
+    /// has been called, if nobody else has, and releases the completion's part. `fill`
+    /// is none of the program's code, and does not panic.
     ///
     /// # Safety
     ///
-    /// The kernel has given the cell back, which was filled with this table,
-    /// after so many bytes; the context is gone, the completion's part ends
-    /// here, and the payload is, in memory, a `T`.
+    /// The completion's part ends here, its context is gone, and the payload is, in
+    /// memory, a `T`, after so many bytes.
     #[inline(always)]
     pub unsafe fn take_payload_and_release<T: 'static>(
         self,
-        vtable: &VTable,
         bytes: u32,
         fill: impl FnOnce(&mut T),
     ) -> Option<T> {
-        // SAFETY: The completion holds the cell; if it does so alone, it owns
-        // it, and the payload is its to take.
+        // SAFETY: Rule 6: who holds a cell exclusively owns it, payload included.
         unsafe {
-            let drops = mem::needs_drop::<T>();
-            if !self.state.is_exclusively_held_by(Holder::Completion, drops) {
-                return self.take_and_release(vtable, bytes);
+            if !self.state.is_exclusively_held_by(Holder::Completion, mem::needs_drop::<T>()) {
+                return self.take_and_release(bytes);
             }
-            let place = returned_payload_ptr::<T>(self);
-            fill(&mut *place);
-            let payload = place.read();
-            self.free_without_shrinking();
-            Some(payload)
+            let output = take_payload(Payload::new(self), fill);
+            Pool::free(EmptyCell::new(self));
+            Some(output)
         }
     }
 
@@ -127,94 +128,79 @@ impl CellRef {
     ///
     /// # Safety
     ///
-    /// As for [`take_payload_and_release`](take_payload_and_release)
-    /// otherwise.
+    /// As for [`take_payload_and_release`](Self::take_payload_and_release) otherwise.
     #[cold]
     #[inline(never)]
-    pub unsafe fn take_and_release<T: 'static>(self, vtable: &VTable, bytes: u32) -> Option<T> {
-        // SAFETY: The completion holds the cell until it leaves, and the
-        // output is claimed before it is taken.
-        unsafe {
-            let is_ours = self.state.take();
-            let output = if is_ours { take_output(self, vtable, bytes) } else { None };
-            self.release(Holder::Completion);
-            output
-        }
+    pub unsafe fn take_and_release<T: 'static>(self, bytes: u32) -> Option<T> {
+        // SAFETY: By the caller's promise.
+        let output =
+            self.claim_payload().and_then(|payload| unsafe { take_output(payload, bytes) });
+        self.release(Holder::Completion);
+        output
     }
 
-    /// Lets go of the cell.
-    ///
-    /// # Safety
-    ///
-    /// The holder's part ends here. If it is the last, the operation is over
-    /// and its context gone.
+    /// Removes a holder (rule 6). The last one drops what nobody has taken, and frees
+    /// the cell.
     #[inline]
-    pub unsafe fn release(self, holder: Holder) {
-        // SAFETY: The holder holds the cell; the last one owns it alone.
-        unsafe {
-            if self.state.release(holder) {
-                self.finish();
-            }
+    fn release(self, holder: Holder) {
+        if self.state.release(holder) {
+            self.finish();
         }
     }
 
-    /// The same for the completion, which is most often the last.
-    ///
-    /// # Safety
-    ///
-    /// As for [`leave`](leave).
-    #[inline]
-    pub unsafe fn release_last(self) {
-        // SAFETY: As for `leave`.
-        unsafe {
-            if self.state.is_exclusively_held_by(Holder::Completion, false) {
-                self.free_without_shrinking();
-            } else {
-                self.release(Holder::Completion);
-            }
-        }
-    }
-
-    /// Drops what nobody has taken, and gives the cell back to its slab.
-    ///
-    /// # Safety
-    ///
-    /// The caller was the last holder, and the context is gone.
     #[cold]
-    unsafe fn finish(self) {
+    fn finish(self) {
         let mut panic = FirstPanic::none();
-        // SAFETY: The last holder owns the cell alone.
-        unsafe {
-            if !self.state.is_taken() {
-                panic.catch(|| self.vtable().drop_payload(self));
-            }
-            self.free();
+        if !self.state.is_taken() {
+            // SAFETY: Rules 5 and 6: the last holder owns the cell.
+            panic.catch(|| unsafe { Payload::new(self) }.drop_in_place());
         }
+        // SAFETY: Rule 6, and the context went with the completion.
+        let mut cell = unsafe { EmptyCell::new(self) };
+        cell.overflow().shrink();
+        Pool::free(cell);
         panic.resume();
     }
+}
 
-    /// Gives an empty cell back to its slab.
-    ///
+/// The part that one holder has in a filled cell, which stays until all are released
+/// (rule 6).
+#[derive(Debug)]
+#[repr(transparent)]
+pub(super) struct Part<const HOLDER: u32>(CellRef);
+
+pub(super) type PendingPart = Part<{ Holder::Pending as u32 }>;
+pub(super) type CompletionPart = Part<{ Holder::Completion as u32 }>;
+pub(super) type ScopePart = Part<{ Holder::Scope as u32 }>;
+
+impl<const HOLDER: u32> Part<HOLDER> {
     /// # Safety
     ///
-    /// The caller owns the cell alone, and nothing is left in it.
-    pub unsafe fn free(self) {
-        // SAFETY: By the caller's promise.
-        unsafe {
-            self.overflow().shrink();
-            self.free_without_shrinking();
-        }
+    /// The cell is held for this.
+    #[inline(always)]
+    pub unsafe fn new(cell: CellRef) -> Self {
+        Self(cell)
     }
 
-    /// The same for a cell whose operation took the short way: it has no block
-    /// that is too large to be kept.
-    ///
-    /// # Safety
-    ///
-    /// As for [`free`](free).
-    #[inline]
-    pub unsafe fn free_without_shrinking(self) {
-        // SAFETY: By the caller's promise.
-        unsafe { Slab::free(self) };
+    #[inline(always)]
+    pub fn cell(&self) -> CellRef {
+        self.0
+    }
+}
+
+impl<const HOLDER: u32> Drop for Part<HOLDER> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let Self(cell) = *self;
+        match HOLDER {
+            // Which is most often the last.
+            COMPLETION if cell.state.is_exclusively_held_by(Holder::Completion, false) => {
+                // SAFETY: Rule 6; the context is gone.
+                Pool::free(unsafe { EmptyCell::new(cell) });
+            }
+            COMPLETION => cell.release(Holder::Completion),
+            SCOPE => cell.release(Holder::Scope),
+            _ => cell.release(Holder::Pending),
+        }
     }
 }

@@ -3,13 +3,14 @@
 use std::any::{self, TypeId};
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
 use std::net::TcpStream;
 use std::ptr;
 
 use super::Fills;
-use super::cell::{CellRef, FILLED, VTable, WHOLE};
-use super::layout::context_ptr;
+use super::cell::{CellRef, Context, FILLED, VTable, WHOLE};
+use super::complete::CompletionPart;
+use super::layout::take_context;
 use super::lend::Lend;
 use crate::error::OperationKind;
 use crate::error::{Error, Result, completion_error};
@@ -85,8 +86,8 @@ impl<C> CompletionStatus<C> {
 /// taken from here or from the [`Pending`](crate::Pending), whichever comes
 /// first.
 pub struct Finished {
-    /// `None` once the cell has been let go.
-    cell: Option<CellRef>,
+    /// `None` once it has been released.
+    part: Option<CompletionPart>,
     vtable: &'static VTable,
     /// How many bytes a read has put into the buffer.
     bytes: u32,
@@ -99,7 +100,7 @@ unsafe impl Send for Finished {}
 unsafe impl Sync for Finished {}
 
 impl Finished {
-    /// ObjectKind kind of operation it was.
+    /// What kind of operation it was.
     #[must_use]
     pub fn kind(&self) -> OperationKind {
         self.vtable.facts.kind
@@ -112,27 +113,28 @@ impl Finished {
     /// return it from the `Pending` alone.
     #[inline(always)]
     pub fn take<T: 'static>(&mut self) -> Option<T> {
-        let Self { cell: Some(cell), vtable, bytes } = *self else { return None };
+        let (cell, vtable, bytes) = (self.part.as_ref()?.cell(), self.vtable, self.bytes);
         let is_vector = TypeId::of::<T>() == TypeId::of::<Vec<u8>>();
         // SAFETY: The operation is over, its context has been moved out, and it
         // returns a `T` of this form.
         let output = unsafe {
             if is_vector && vtable.returns_as::<T, FILLED>() {
-                // ObjectKind most reads are into is filled without a call through
+                // What most reads are into is filled without a call through
                 // the table.
-                cell.take_payload_and_release(vtable, bytes, |vector: &mut T| {
+                cell.take_payload_and_release(bytes, |vector: &mut T| {
                     let memory = ptr::from_mut(vector).cast::<Fills<Vec<u8>>>();
                     (*memory).filled(Transferred::new(bytes));
                 })
             } else if vtable.returns_as::<T, WHOLE>() {
-                cell.take_payload_and_release(vtable, bytes, |_: &mut T| {})
+                cell.take_payload_and_release(bytes, |_: &mut T| {})
             } else if vtable.returns::<T>() {
-                cell.take_and_release(vtable, bytes)
+                cell.take_and_release(bytes)
             } else {
                 return None;
             }
         };
-        self.cell = None;
+        // Released above.
+        mem::forget(self.part.take());
         output
     }
 
@@ -174,17 +176,6 @@ impl Finished {
     /// taken yet.
     pub fn take_accepted(&mut self) -> Option<TcpStream> {
         self.take()
-    }
-}
-
-impl Drop for Finished {
-    #[inline(always)]
-    fn drop(&mut self) {
-        if let Some(cell) = self.cell {
-            // SAFETY: The completion's part ends here; its context has been
-            // moved out.
-            unsafe { cell.release_last() };
-        }
     }
 }
 
@@ -237,27 +228,27 @@ impl<C> Dequeued<C> {
     #[inline(always)]
     pub fn complete(self, key: usize) -> CompletionStatus<C> {
         let (cell, status, bytes) = self.into_parts();
-        // SAFETY: The completion holds the cell, contexts of this port are
-        // `C`, and `self` is gone.
-        let (context, vtable) = unsafe { (context_ptr::<C>(cell).read(), cell.vtable()) };
+        // SAFETY: Rule 5: `self` had the context, and contexts of this port are `C`.
+        let (context, part) =
+            unsafe { (take_context::<C>(Context::new(cell)), CompletionPart::new(cell)) };
+        let vtable = cell.vtable();
         CompletionStatus {
             context,
             handle_context: key,
             bytes_transferred: bytes,
             error_status: completion_error(status, bytes, vtable.facts),
-            operation: Finished { cell: Some(cell), vtable, bytes },
+            operation: Finished { part: Some(part), vtable, bytes },
         }
     }
 }
 
 impl<C> Drop for Dequeued<C> {
     fn drop(&mut self) {
-        let vtable = self.cell.vtable();
+        // SAFETY: Rule 5: the context has not been moved out, or `self` would be gone.
+        let (context, part) = unsafe { (Context::new(self.cell), CompletionPart::new(self.cell)) };
         let mut panic = FirstPanic::none();
-        // SAFETY: The context has not been moved out, or `self` would be gone.
-        panic.catch(|| unsafe { (vtable.drop_context)(self.cell) });
-        // SAFETY: The completion's part ends here; its context is gone.
-        panic.catch(|| unsafe { self.cell.release_last() });
+        panic.catch(|| context.drop_in_place());
+        panic.catch(|| drop(part));
         panic.resume();
     }
 }

@@ -1,4 +1,4 @@
-//! ObjectKind an operation is: the trait that all of them implement, those of this
+//! What an operation is: the trait that all of them implement, those of this
 //! crate and those of others.
 
 use std::any::{self, TypeId};
@@ -23,10 +23,10 @@ pub trait Operation: Sized {
     /// The function that it calls, and what is known of that.
     const FACTS: FactsOn;
 
-    /// ObjectKind it can be started on, where the type of the handle tells: one of
+    /// What it can be started on, where the type of the handle tells: one of
     /// [`op::on`](crate::op::on).
     type On;
-    /// ObjectKind stays in the port's memory while the operation is in flight. It is
+    /// What stays in the port's memory while the operation is in flight. It is
     /// [`Send`], because whichever thread dequeues the packet may drop it:
     ///
     /// ```compile_fail,E0277
@@ -47,9 +47,9 @@ pub trait Operation: Sized {
     /// # }
     /// ```
     type Memory: Lend + Send;
-    /// ObjectKind the call needs besides, and no longer than it runs.
+    /// What the call needs besides, and no longer than it runs.
     type Arguments;
-    /// ObjectKind the program gets when the operation is over. It need not be `Send`: the
+    /// What the program gets when the operation is over. It need not be `Send`: the
     /// thread that takes it has made it.
     ///
     /// ```compile_fail,E0277
@@ -90,7 +90,7 @@ pub trait Operation: Sized {
     /// Called when the operation has succeeded, before anybody knows: it can make an
     /// error of that, by returning its `NTSTATUS`. A panic ends the process.
     ///
-    /// ObjectKind has to be done on the handle then wants a [guard](Object::guard) of it in
+    /// What has to be done on the handle then wants a [guard](Object::guard) of it in
     /// the memory, because the handle may have been closed since.
     const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> = None;
 }
@@ -153,7 +153,7 @@ impl<O: Operation> Finish<O> {
     /// This function makes the output of the memory, on the thread that takes it.
     ///
     /// It is called once the operation is over, even if that has failed or was
-    /// cancelled: return buffers in any case. ObjectKind was put into them is
+    /// cancelled: return buffers in any case. What was put into them is
     /// [noted](Lend::filled) already.
     #[must_use]
     pub const fn with(convert: fn(O::Memory, Outcome) -> Option<O::Output>) -> Self {
@@ -195,7 +195,7 @@ pub(crate) trait Way<O: Operation> {
     /// The way once the memory has been told how many bytes it has got.
     type Filled: Way<O>;
     const IS_FILLED: bool;
-    /// ObjectKind that is called.
+    /// What that is called.
     const OUTPUT_NAME: fn() -> &'static str;
 
     /// The function that it was started with.
@@ -237,7 +237,7 @@ impl<O: Operation, const SOCKET: bool, const FILLED: bool> Way<O> for Scoped<SOC
     const OUTPUT_NAME: fn() -> &'static str = || "it to the `Pending` in its scope alone";
 }
 
-/// ObjectKind the completion of an operation in a scope returns: nothing.
+/// What the completion of an operation in a scope returns: nothing.
 struct Borrowed;
 
 /// A packet of the program's own.

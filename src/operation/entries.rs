@@ -9,7 +9,7 @@ use super::start::Cells;
 use crate::error::{Result, STATUS_PENDING};
 use crate::sys::{Entry, Packet};
 
-/// The storage of a batch: the system's own entries. ObjectKind is found out about a
+/// The storage of a batch: the system's own entries. What is found out about a
 /// packet is put down in its place. To be emptied before it is dropped.
 pub(crate) struct CompletionEntries<C> {
     entries: Box<[Entry]>,
@@ -92,7 +92,7 @@ impl<C> CompletionEntries<C> {
         // SAFETY: It is before the end, which is in the storage, or behind it.
         let entry = unsafe { self.entries.get_unchecked(self.start) };
         self.start += 1;
-        // SAFETY: ObjectKind has not the status `NOT_A_COMPLETION` is a completion, which is
+        // SAFETY: What has not the status `NOT_A_COMPLETION` is a completion, which is
         // moved out here.
         unsafe {
             match entry.status() {

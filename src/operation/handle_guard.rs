@@ -88,7 +88,7 @@ impl IdleGuards {
     }
 }
 
-/// ObjectKind is behind the locks is whole at any time.
+/// What is behind the locks is whole at any time.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,23 +1,26 @@
-//! ObjectKind an operation keeps in its cell behind the header: the context and the
+//! What an operation keeps in its cell behind the header: the context and the
 //! payload, whose types are forgotten meanwhile.
 //!
 //! Both lie in the cell's room if they fit: the payload at its start, the
 //! context at its end, so that whoever knows the one type finds it without
-//! knowing the other. ObjectKind does not fit is in a overflow block on the heap, which
+//! knowing the other. What does not fit is in an overflow block on the heap, which
 //! the cell keeps for its next operation.
 
 use std::alloc::Layout;
 use std::marker::PhantomData;
-use std::mem::{self, MaybeUninit};
+use std::mem::{self, ManuallyDrop, MaybeUninit};
 use std::process;
 use std::ptr;
 
 use super::cell::state::{DROPS, Holder, SLOW_PATH};
-use super::cell::{CellRef, INLINE, INLINE_ALIGN, Output, VTable, overflow};
-use super::definition::{How, Operation, Outcome, Way};
+use super::cell::{
+    CellRef, Context, EmptyCell, INLINE, INLINE_ALIGN, Output, Payload, VTable, overflow,
+};
+use super::definition::{How, Operation, Outcome, Types, Way};
 use super::lend::Lend;
+use super::pool::Pool;
 use crate::error::{STATUS_CANCELLED, is_error};
-use crate::panics::OnPanic;
+use crate::panics::{FirstPanic, OnPanic};
 use crate::sys::Transferred;
 
 /// A payload leaves at least so much of the room to the context.
@@ -53,24 +56,28 @@ const fn context_is_inline<C>(taken: usize) -> bool {
     mem::size_of::<C>() <= left && mem::align_of::<C>() <= INLINE_ALIGN
 }
 
-/// Where a context is.
+/// Where the context is of a cell that was filled with a context of this type.
+#[inline]
+fn context_ptr<C>(cell: CellRef) -> *mut C {
+    const { assert!(INLINE % INLINE_ALIGN == 0) };
+    let is_inline = context_is_inline::<C>(INLINE - MIN_CONTEXT)
+        || context_is_inline::<C>(0) && cell.vtable().context_is_inline;
+    if is_inline {
+        cell.inline().wrapping_add(INLINE - round_up(mem::size_of::<C>(), INLINE_ALIGN)).cast()
+    } else {
+        cell.overflow_start().cast()
+    }
+}
+
+/// Moves out the context.
 ///
 /// # Safety
 ///
-/// The cell was filled with a context of this type, and is the caller's.
-#[inline]
-pub(super) unsafe fn context_ptr<C>(cell: CellRef) -> *mut C {
-    const { assert!(INLINE % INLINE_ALIGN == 0) };
-    // SAFETY: Both places are within the cell's memory.
-    unsafe {
-        let has_room = context_is_inline::<C>(INLINE - MIN_CONTEXT)
-            || context_is_inline::<C>(0) && cell.vtable().context_is_inline;
-        if has_room {
-            cell.inline().add(INLINE - round_up(mem::size_of::<C>(), INLINE_ALIGN)).cast()
-        } else {
-            cell.overflow_start().cast()
-        }
-    }
+/// It is a `C`.
+#[inline(always)]
+pub(super) unsafe fn take_context<C>(context: Context) -> C {
+    // SAFETY: Rule 5.
+    unsafe { context_ptr::<C>(context.cell()).read() }
 }
 
 impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
@@ -96,14 +103,14 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
 
     /// Whether the operation takes the [long way](SLOW_PATH).
     const SLOW_PATH: bool = O::SUCCEEDED.is_some()
-        // ObjectKind is made of the outcome wants to know it.
+        // What is made of the outcome wants to know it.
         || matches!(O::FINISH.0, How::Converted(_))
         || match Self::OVERFLOW {
             Some((layout, _)) => layout.size() > overflow::KEPT,
             None => false,
         };
 
-    /// ObjectKind the [state](super::cell::state::State) says of the operation.
+    /// What the [state](super::cell::state::State) says of the operation.
     pub const TRAITS: u32 = if Self::SLOW_PATH { SLOW_PATH } else { 0 }
         | if mem::needs_drop::<O::Memory>() { DROPS } else { 0 };
 
@@ -116,7 +123,7 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
         Self::LINK + if Self::PAYLOAD_IS_INLINE { mem::size_of::<O::Memory>() } else { 0 },
     );
 
-    /// ObjectKind the scope's list takes of the room. The payload behind it is aligned.
+    /// What the scope's list takes of the room. The payload behind it is aligned.
     const LINK: usize = if W::SCOPED { round_up(mem::size_of::<Link>(), INLINE_ALIGN) } else { 0 };
 
     const PAYLOAD_IS_INLINE: bool = mem::size_of::<O::Memory>() + Self::LINK
@@ -142,119 +149,154 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
         }
     };
 
-    /// Puts context and payload into a cell, and returns where the payload is.
-    ///
-    /// # Safety
-    ///
-    /// The cell is the caller's alone, and empty.
+    /// Where the payload is of a cell that was filled with these types.
     #[inline]
-    pub unsafe fn place(cell: CellRef, context: C, payload: O::Memory) -> *mut O::Memory {
-        // SAFETY: The cell is the caller's; both places fit by size and
-        // alignment.
-        unsafe {
-            cell.set_vtable(Self::VTABLE);
-            if let Some((layout, _)) = Self::OVERFLOW {
-                cell.overflow().make_room(layout);
+    fn payload_ptr(cell: CellRef) -> *mut O::Memory {
+        match Self::OVERFLOW {
+            Some((_, offset)) if !Self::PAYLOAD_IS_INLINE => {
+                cell.overflow_start().wrapping_add(offset).cast()
             }
-            context_ptr::<C>(cell).write(context);
-            let place = Self::payload_ptr(cell);
-            place.write(payload);
-            place
+            _ => cell.inline().wrapping_add(Self::LINK).cast(),
         }
     }
 
-    /// Moves context and payload back out.
-    ///
-    /// # Safety
-    ///
-    /// As for the functions of the [`VTable`].
-    pub unsafe fn remove(cell: CellRef) -> (C, O::Memory) {
-        // SAFETY: By the caller's promise.
-        unsafe { (context_ptr::<C>(cell).read(), Self::payload_ptr(cell).read()) }
-    }
-
-    /// # Safety
-    ///
-    /// The cell was filled with these types, and is the caller's.
-    #[inline]
-    pub unsafe fn payload_ptr(cell: CellRef) -> *mut O::Memory {
-        // SAFETY: Both places are within the cell's memory.
-        unsafe {
-            match Self::OVERFLOW {
-                Some((_, offset)) if !Self::PAYLOAD_IS_INLINE => {
-                    cell.overflow_start().add(offset).cast()
-                }
-                _ => cell.inline().add(Self::LINK).cast(),
+    fn completed(payload: &Payload, status: &mut u32) {
+        let Some(succeeded) = O::SUCCEEDED else { return };
+        if !is_error(*status) {
+            let unwinds = AbortOnUnwind;
+            // SAFETY: Rule 5; the system has given it back.
+            let seen = succeeded(unsafe { &*Self::payload_ptr(payload.cell()) });
+            mem::forget(unwinds);
+            if let Err(error) = seen {
+                // Nothing else: what a failed operation has put into its
+                // memory counts for nothing.
+                *status = if is_error(error) { error } else { STATUS_CANCELLED };
             }
         }
     }
 
-    /// # Safety
-    ///
-    /// See [`VTable`].
-    unsafe fn completed(cell: CellRef, status: &mut u32) {
-        // SAFETY: By the contract.
-        unsafe {
-            let Some(succeeded) = O::SUCCEEDED else { return };
-            if !is_error(*status) {
-                let unwinds = AbortOnUnwind;
-                let seen = succeeded(&*Self::payload_ptr(cell));
-                mem::forget(unwinds);
-                if let Err(error) = seen {
-                    // Nothing else: what a failed operation has put into its
-                    // memory counts for nothing.
-                    *status = if is_error(error) { error } else { STATUS_CANCELLED };
-                }
-            }
-        }
-    }
-
-    /// # Safety
-    ///
-    /// See [`VTable`].
-    unsafe fn fill(cell: CellRef, bytes: u32) {
+    fn fill(payload: &mut Payload, bytes: Transferred) {
         let How::Filled(fill) = O::FINISH.0 else { return };
-        // SAFETY: By the contract; the operation has transferred the bytes.
-        unsafe { fill(&mut *Self::payload_ptr(cell), Transferred::new(bytes)) };
+        // SAFETY: Rule 5.
+        fill(unsafe { &mut *Self::payload_ptr(payload.cell()) }, bytes);
     }
 
     /// # Safety
     ///
-    /// See [`VTable`].
-    unsafe fn convert(cell: CellRef, output: *mut u8) -> bool {
+    /// `output` is for an output of the operation.
+    unsafe fn convert(payload: Payload, output: *mut u8) -> bool {
         let How::Converted(convert) = O::FINISH.0 else { return false };
+        let cell = payload.cell();
         let (status, bytes) = cell.result();
-        // SAFETY: By the contract, the payload is moved out once. Before that, it is
-        // told, where it is, of the bytes that the operation has transferred; one that
-        // panics cannot be told a second time.
+        // SAFETY: Rules 3 and 5: so many bytes have been transferred, and it is moved
+        // out once. Before that, it is told of them, where it is; one that panics
+        // cannot be told a second time.
         let memory = unsafe {
             if !W::IS_FILLED {
-                let panicked = OnPanic(|| cell.vtable().drop_payload(cell));
+                let panicked = OnPanic(|| Payload::new(cell).drop_in_place());
                 (*Self::payload_ptr(cell)).filled(Transferred::new(bytes));
                 mem::forget(panicked);
             }
             Self::payload_ptr(cell).read()
         };
         let Some(value) = convert(memory, Outcome { status, bytes }) else { return false };
-        // SAFETY: The caller has made room for a value of this type.
+        // SAFETY: By the caller's promise.
         unsafe { output.cast::<O::Output>().write(value) };
         true
     }
 
-    /// # Safety
-    ///
-    /// See [`VTable`].
-    unsafe fn drop_context(cell: CellRef) {
-        // SAFETY: By the contract.
-        unsafe { ptr::drop_in_place(context_ptr::<C>(cell)) };
+    fn drop_context(context: Context) {
+        // SAFETY: Rule 5.
+        unsafe { ptr::drop_in_place(context_ptr::<C>(context.cell())) };
+    }
+
+    fn drop_payload(payload: Payload) {
+        // SAFETY: Rule 5.
+        unsafe { ptr::drop_in_place(Self::payload_ptr(payload.cell())) };
+    }
+}
+
+/// A cell that is the owner's alone, and filled with a context and memory of these
+/// types. Dropping it drops them, and frees the cell.
+#[derive(Debug)]
+pub(super) struct FilledCell<C, O: Operation, W: Way<O>> {
+    cell: CellRef,
+    types: Types<C, O, W>,
+}
+
+impl<C, O: Operation, W: Way<O>> FilledCell<C, O, W> {
+    /// Fills a cell.
+    #[inline(always)]
+    pub fn fill(mut cell: EmptyCell, context: C, memory: O::Memory) -> Self {
+        cell.header().vtable = CellLayout::<C, O, W>::VTABLE;
+        if let Some((layout, _)) = CellLayout::<C, O, W>::OVERFLOW {
+            cell.overflow().make_room(layout);
+        }
+        let cell = cell.cell();
+        // SAFETY: Rules 4 and 6.
+        unsafe {
+            context_ptr::<C>(cell).write(context);
+            CellLayout::<C, O, W>::payload_ptr(cell).write(memory);
+        }
+        Self { cell, types: PhantomData }
     }
 
     /// # Safety
     ///
-    /// See [`VTable`].
-    unsafe fn drop_payload(cell: CellRef) {
-        // SAFETY: By the contract.
-        unsafe { ptr::drop_in_place(Self::payload_ptr(cell)) };
+    /// The caller owns the cell alone, and it is filled with these types.
+    #[inline(always)]
+    pub unsafe fn new(cell: CellRef) -> Self {
+        Self { cell, types: PhantomData }
+    }
+
+    #[inline(always)]
+    pub fn cell(&self) -> CellRef {
+        self.cell
+    }
+
+    /// The memory, at its place.
+    #[inline(always)]
+    pub fn memory(&mut self) -> &mut O::Memory {
+        // SAFETY: Rule 4.
+        unsafe { &mut *CellLayout::<C, O, W>::payload_ptr(self.cell) }
+    }
+
+    /// Keeps it filled.
+    #[inline(always)]
+    pub fn into_cell(self) -> CellRef {
+        ManuallyDrop::new(self).cell
+    }
+
+    /// Keeps it filled, and notes the byte count of its operation, which is over.
+    pub fn counted(self, bytes: u32) -> CellRef {
+        let cell = self.into_cell();
+        // SAFETY: Rule 4: its own until here. What is filled with stays.
+        unsafe { EmptyCell::new(cell) }.set_bytes(bytes);
+        cell
+    }
+
+    /// Moves context and memory back out.
+    pub fn empty(self) -> (C, O::Memory, EmptyCell) {
+        let cell = self.into_cell();
+        // SAFETY: Rules 4 and 5.
+        unsafe {
+            let memory = CellLayout::<C, O, W>::payload_ptr(cell).read();
+            (context_ptr::<C>(cell).read(), memory, EmptyCell::new(cell))
+        }
+    }
+}
+
+impl<C, O: Operation, W: Way<O>> Drop for FilledCell<C, O, W> {
+    #[cold]
+    #[inline(never)]
+    fn drop(&mut self) {
+        // SAFETY: It is not used afterwards.
+        let (context, memory, cell) = unsafe { Self::new(self.cell) }.empty();
+        let mut panic = FirstPanic::none();
+        Pool::free_unused(cell);
+        panic.catch(|| drop(context));
+        panic.catch(|| drop(memory));
+        panic.resume();
     }
 }
 
@@ -267,62 +309,53 @@ pub(super) fn link(cell: CellRef) -> *mut Link {
     cell.inline().cast()
 }
 
-/// Where the payload is of an operation that returns it, and is not a scope's.
+/// Moves out the payload of an operation that returns it, and is not a scope's, once
+/// `fill` has been called.
 ///
 /// # Safety
 ///
-/// The cell was filled with a payload that is, in memory, a `T`, and is the
-/// caller's.
-#[inline]
-pub(super) unsafe fn returned_payload_ptr<T>(cell: CellRef) -> *mut T {
-    // SAFETY: Both places are within the cell's memory.
+/// The payload is, in memory, a `T`.
+#[inline(always)]
+pub(super) unsafe fn take_payload<T>(payload: Payload, fill: impl FnOnce(&mut T)) -> T {
+    let cell = payload.cell();
+    let place: *mut T = if payload_is_inline::<T>() {
+        cell.inline().cast()
+    } else {
+        cell.overflow_start().wrapping_add(cell.vtable().payload_offset).cast()
+    };
+    // SAFETY: Rule 5.
     unsafe {
-        if payload_is_inline::<T>() {
-            cell.inline().cast()
-        } else {
-            cell.overflow_start().add(cell.vtable().payload_offset).cast()
-        }
+        fill(&mut *place);
+        place.read()
     }
 }
 
-/// Moves out what the operation returns.
+/// Moves out what the operation returns, which is a `T`.
 ///
 /// # Safety
 ///
-/// The kernel has given the cell back, the caller has claimed the output
-/// ([`State::take`](super::cell::state::State::take)), `T` is, in memory, its type,
-/// the cell was filled with this table, and the operation has transferred so
-/// many bytes.
+/// It is, and the operation has transferred so many bytes.
 #[inline]
-pub(super) unsafe fn take_output<T>(cell: CellRef, vtable: &VTable, bytes: u32) -> Option<T> {
-    // SAFETY: By the caller's promise.
+pub(super) unsafe fn take_output<T>(mut payload: Payload, bytes: u32) -> Option<T> {
+    let cell = payload.cell();
+    let vtable = cell.vtable();
+    // SAFETY: By the caller's promise, and rule 5.
     unsafe {
         match vtable.output {
             Output::Whole => {}
             // A buffer that panics cannot be told a second time.
             Output::Filled(fill) => {
-                let panicked = OnPanic(|| vtable.drop_payload(cell));
-                fill(cell, bytes);
+                let panicked = OnPanic(|| Payload::new(cell).drop_in_place());
+                fill(&mut payload, Transferred::new(bytes));
                 mem::forget(panicked);
             }
-            Output::Converted(convert) => return take_converted(cell, convert),
+            Output::Converted(convert) => {
+                let mut output = MaybeUninit::<T>::uninit();
+                let is_written = convert(payload, output.as_mut_ptr().cast());
+                return is_written.then(|| output.assume_init());
+            }
         }
         let start = if vtable.payload_is_inline { cell.inline() } else { cell.overflow_start() };
-        Some(start.add(vtable.payload_offset).cast::<T>().read())
+        Some(start.wrapping_add(vtable.payload_offset).cast::<T>().read())
     }
-}
-
-/// # Safety
-///
-/// As for [`take_output`], and `convert` is of this cell.
-#[cold]
-unsafe fn take_converted<T>(
-    cell: CellRef,
-    convert: unsafe fn(CellRef, *mut u8) -> bool,
-) -> Option<T> {
-    let mut output = MaybeUninit::<T>::uninit();
-    // SAFETY: By the caller's promise.
-    let converted = unsafe { convert(cell, output.as_mut_ptr().cast()) };
-    // SAFETY: `convert` has written it if it says so.
-    converted.then(|| unsafe { output.assume_init() })
 }

@@ -54,7 +54,7 @@ pub unsafe trait Transparent<T>: Lend + sealed::Sealed {
 }
 
 mod sealed {
-    /// ObjectKind is said of such memory is relied on where no promise of a stranger's
+    /// What is said of such memory is relied on where no promise of a stranger's
     /// reaches.
     pub trait Sealed {}
 
@@ -82,7 +82,7 @@ pub struct Sends<B>(pub B);
 #[repr(transparent)]
 pub struct Overwrites<B>(pub B);
 
-/// ObjectKind is only kept until the operation is over: a socket, a file, a reference
+/// What is only kept until the operation is over: a socket, a file, a reference
 /// count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(transparent)]

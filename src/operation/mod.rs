@@ -3,7 +3,7 @@
 //!
 //! [`Cells::launch`] fills a cell, gives it to the kernel and makes the call;
 //! [`Cells::try_complete`] finds the cell of a dequeued packet;
-//! [`Dequeued::complete`] turns it into a [`CompletionStatus`]. ObjectKind stands
+//! [`Dequeued::complete`] turns it into a [`CompletionStatus`]. What stands
 //! between, and who may touch what when, is the protocol of [`state`].
 
 mod cell;
@@ -22,7 +22,7 @@ mod scoped;
 mod start;
 mod starter;
 
-// ObjectKind the protocols are made of; `loom-tests` puts loom's in their place.
+// What the protocols are made of; `loom-tests` puts loom's in their place.
 use std::sync::atomic;
 use std::thread::yield_now;
 

@@ -1,4 +1,4 @@
-//! ObjectKind an operation may know of the handle that it is started on.
+//! What an operation may know of the handle that it is started on.
 
 use std::os::windows::io::RawHandle;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::handle_guard::{HandleGuard, HandleGuards, IdleGuards};
 use crate::error::{Error, Result, refusal};
 use crate::sys::{self, Handle};
 
-/// ObjectKind kind of thing a handle refers to, as far as operations differ.
+/// What kind of thing a handle refers to, as far as operations differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ObjectKind {
     /// A socket of one, and whether the kernel itself knows its handle.
@@ -23,7 +23,7 @@ pub(crate) enum ObjectKind {
     Other,
 }
 
-/// ObjectKind an operation is started on, by value: the handle that it is of may be gone
+/// What an operation is started on, by value: the handle that it is of may be gone
 /// before the call is made, or while it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
@@ -35,7 +35,7 @@ pub(crate) struct Target {
     pub longest_message: u32,
 }
 
-/// ObjectKind an operation is to be started on; see
+/// What an operation is to be started on; see
 /// [`Operation::split`](crate::Operation::split).
 #[derive(Clone, Copy, Debug)]
 pub struct Object<'a> {

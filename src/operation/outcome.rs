@@ -7,7 +7,7 @@ use crate::error::{Errors, Facts};
 use crate::error::{is_warning, win32_code};
 use crate::sys::Answer;
 
-/// ObjectKind follows from the answer of a call that starts an operation.
+/// What follows from the answer of a call that starts an operation.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// A packet was queued or will be: nothing of the operation may be touched
@@ -20,7 +20,7 @@ pub(super) enum Verdict {
     Failed { code: u32 },
 }
 
-/// ObjectKind follows from the code of a call that has failed.
+/// What follows from the code of a call that has failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// The operation has ended with a warning. A packet was queued if the system

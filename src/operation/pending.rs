@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
 use std::net::TcpStream;
 
 use super::cell::CellRef;
-use super::cell::state::Holder;
+use super::complete::PendingPart;
 use super::completion::{CompletionStatus, outcome};
 use super::layout::take_output;
 use crate::error::{ErrorKind, Result};
@@ -51,7 +50,7 @@ use crate::sys;
 ///
 /// `S` is [`InScope`] for one that borrows its memory from a scope.
 pub struct Pending<B, S = ()> {
-    cell: CellRef,
+    part: PendingPart,
     output: PhantomData<fn() -> (B, S)>,
 }
 
@@ -95,33 +94,34 @@ impl<B, C> From<Pending<B>> for Started<B, C> {
 }
 
 impl<B, S> Pending<B, S> {
-    /// `cell` is in flight, has a holder for this, and its output is a `B`.
-    pub(super) fn new(cell: CellRef) -> Self {
-        Self { cell, output: PhantomData }
+    /// The operation was started, and its output is a `B`.
+    #[inline(always)]
+    pub(super) fn new(part: PendingPart) -> Self {
+        Self { part, output: PhantomData }
     }
 
+    #[inline(always)]
     pub(super) fn cell(&self) -> CellRef {
-        self.cell
+        self.part.cell()
     }
 
     /// The same for a scope.
     #[inline(always)]
     pub(super) fn in_scope<'scope>(self) -> Pending<B, InScope<'scope>> {
-        Pending::new(ManuallyDrop::new(self).cell)
+        Pending::new(self.part)
     }
 
     /// Whether the operation is over: its packet has been dequeued.
     #[must_use]
     pub fn is_completed(&self) -> bool {
-        // SAFETY: The `Pending` holds the cell.
-        !self.cell.state.is_in_flight()
+        !self.cell().state.is_in_flight()
     }
 
     /// The number of bytes transferred, or why the operation failed; `None`
     /// while it is in flight.
     #[must_use]
     pub fn result(&self) -> Option<Result<u32>> {
-        self.is_completed().then(|| outcome(self.cell))
+        self.is_completed().then(|| outcome(self.cell()))
     }
 
     /// The buffer, with what was read into it; `None` while the operation is
@@ -135,16 +135,12 @@ impl<B, S> Pending<B, S> {
     /// buffer, with what was read into it; buffer and sender; the connection. `None`
     /// while the operation is in flight, and after it has been taken.
     pub fn take(&mut self) -> Option<B> {
-        // SAFETY: The `Pending` holds the cell.
-        let state = &self.cell.state;
-        if state.is_in_flight() || !state.take() {
+        if !self.is_completed() {
             return None;
         }
-        // SAFETY: The operation is over, the output is claimed, and a `B`.
-        unsafe {
-            let (_, bytes) = self.cell.result();
-            take_output(self.cell, self.cell.vtable(), bytes)
-        }
+        let (_, bytes) = self.cell().result();
+        // SAFETY: The output is a `B`, and the operation has transferred so much.
+        unsafe { take_output(self.cell().claim_payload()?, bytes) }
     }
 
     /// Asks for the operation to be cancelled. `true` if the request was made:
@@ -161,7 +157,7 @@ impl<B, S> Pending<B, S> {
     ///
     /// # Errors
     ///
-    /// ObjectKind the system answers to a request that it could not take; that there
+    /// What the system answers to a request that it could not take; that there
     /// was nothing left to cancel is `Ok(false)`.
     #[inline]
     pub fn cancel(&self) -> Result<bool> {
@@ -170,7 +166,7 @@ impl<B, S> Pending<B, S> {
         }
         // The `Pending` holds the cell, so no other operation has it, and what is
         // cancelled can only be this one, if it is still there.
-        match sys::cancel(self.cell.handle(), self.cell.address()) {
+        match sys::cancel(self.cell().handle(), self.cell().address()) {
             // The handle is closed. That has cancelled the operation, unless a
             // duplicate is open: then nothing is left to cancel it with.
             Err(error) if error.kind() == ErrorKind::InvalidHandle => Ok(false),
@@ -180,11 +176,11 @@ impl<B, S> Pending<B, S> {
 }
 
 impl<'scope> Pending<&'scope mut [u8], InScope<'scope>> {
-    /// ObjectKind it returns cannot outlive the scope, so that the `Pending` need not
+    /// What it returns cannot outlive the scope, so that the `Pending` need not
     /// say so.
     #[inline(always)]
     pub(crate) fn unmarked_mut(self) -> Pending<&'scope mut [u8]> {
-        Pending::new(ManuallyDrop::new(self).cell)
+        Pending::new(self.part)
     }
 }
 
@@ -192,7 +188,7 @@ impl<'scope> Pending<&'scope [u8], InScope<'scope>> {
     /// The same.
     #[inline(always)]
     pub(crate) fn unmarked(self) -> Pending<&'scope [u8]> {
-        Pending::new(ManuallyDrop::new(self).cell)
+        Pending::new(self.part)
     }
 }
 
@@ -202,15 +198,6 @@ impl<S> Pending<TcpStream, S> {
     /// been taken already, here or from the completion.
     pub fn take_accepted(&mut self) -> Option<TcpStream> {
         self.take()
-    }
-}
-
-impl<B, S> Drop for Pending<B, S> {
-    #[inline]
-    fn drop(&mut self) {
-        // SAFETY: The `Pending` holds the cell, and lets go of it here. If it
-        // is the last, the operation is over and its context is gone.
-        unsafe { self.cell.release(Holder::Pending) };
     }
 }
 

@@ -3,13 +3,16 @@
 
 use std::cell::Cell as Flag;
 use std::marker::PhantomData;
+use std::mem;
 
-use super::cell::CellRef;
 use super::cell::state::Holder;
+use super::cell::{CellRef, EmptyCell};
+use super::complete::ScopePart;
 use super::definition::{Operation, Scoped};
 use super::layout::link;
 use super::object::Target;
 use super::pending::{InScope, Pending};
+use super::pool::Pool;
 use super::start::{Cells, StartOutcome};
 use crate::error::{Rejected, Result, UsageError};
 use crate::panics::FirstPanic;
@@ -104,13 +107,13 @@ impl<'scope> Borrowing<'scope, '_> {
     /// Takes note of a cell in which the scope has a part.
     #[inline]
     fn hold(&self, cell: CellRef) {
-        // SAFETY: The scope holds the cell.
+        // SAFETY: Rule 8: the link is the scope's.
         unsafe { link(cell).write(self.first.get()) };
         self.first.set(Some(cell));
     }
 
     fn held(&self) -> impl Iterator<Item = CellRef> {
-        // SAFETY: The scope holds the cells in its list.
+        // SAFETY: Rule 8.
         std::iter::successors(self.first.get(), |cell| unsafe { link(*cell).read() })
     }
 
@@ -120,15 +123,14 @@ impl<'scope> Borrowing<'scope, '_> {
     fn release_first_completed(&self) -> Option<CellRef> {
         let mut next = self.first.get();
         while let Some(cell) = next {
-            // SAFETY: The scope holds the cell until here. If it does so alone,
-            // the operation is over, its context is gone, and the buffer is
-            // only borrowed.
+            if !cell.state.is_exclusively_held_by(Holder::Scope, false) {
+                return Some(cell);
+            }
+            // SAFETY: Rules 6 and 8: the operation is over, its context is gone, and the
+            // memory is only borrowed.
             unsafe {
-                if !cell.state.is_exclusively_held_by(Holder::Scope, false) {
-                    return Some(cell);
-                }
                 next = link(cell).read();
-                cell.free_without_shrinking();
+                Pool::free(EmptyCell::new(cell));
             }
         }
         None
@@ -145,21 +147,26 @@ impl<'scope> Borrowing<'scope, '_> {
         let mut kept = 0;
         let mut next = self.first.take();
         while let Some(cell) = next {
-            // SAFETY: The scope holds the cell until it leaves. ObjectKind it drops, it
-            // has claimed, of an operation that is over.
-            unsafe {
+            // SAFETY: Rule 8: the scope holds the cell until here.
+            let part = unsafe {
                 next = link(cell).read();
-                let vtable = cell.vtable();
-                let is_shared = || !ends && !cell.state.is_held_only_by(Holder::Scope);
-                if is_in_flight(cell) || vtable.drops_payload() && is_shared() {
-                    self.hold(cell);
-                    kept += 1;
-                } else {
-                    if vtable.drops_payload() && cell.state.take() {
-                        panic.catch(|| vtable.drop_payload(cell));
-                    }
-                    cell.release(Holder::Scope);
+                ScopePart::new(cell)
+            };
+            let drops = cell.vtable().drop_payload.is_some();
+            let is_shared = || !ends && !cell.state.is_held_only_by(Holder::Scope);
+            if is_in_flight(cell) || drops && is_shared() {
+                mem::forget(part);
+                self.hold(cell);
+                kept += 1;
+            } else {
+                if drops {
+                    panic.catch(|| {
+                        if let Some(payload) = cell.claim_payload() {
+                            payload.drop_in_place();
+                        }
+                    });
                 }
+                drop(part);
             }
         }
         kept
@@ -192,6 +199,5 @@ impl<'scope> Borrowing<'scope, '_> {
 
 #[inline]
 fn is_in_flight(cell: CellRef) -> bool {
-    // SAFETY: The scope holds the cell.
     cell.state.is_in_flight()
 }

@@ -3,35 +3,38 @@
 use std::marker::PhantomData;
 use std::mem;
 use std::ptr::NonNull;
+use std::thread;
+use std::time::Duration;
 
-use super::cell::CellRef;
 use super::cell::state::SLOW_PATH;
 use super::cell::status_word::Taken;
+use super::cell::{CellRef, EmptyCell};
+use super::complete::PendingPart;
 use super::completion::{CompletionStatus, Dequeued};
 use super::definition::{How, Operation, Owned, Post, Types, Way};
-use super::layout::{AbortOnUnwind, CellLayout};
+use super::layout::{AbortOnUnwind, CellLayout, FilledCell};
 use super::lend::Lend;
 use super::object::Target;
 use super::outcome::{self, Failure, Verdict, verdict};
 use super::pending::Pending;
-use super::pool::Slab;
+use super::pool::Pool;
 use super::starter::Starter;
 use crate::error::{Cause, Errors, Facts};
 use crate::error::{
-    Error, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, UsageError, is_error,
-    refusal,
+    Error, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, UsageError,
+    completion_error, is_error, refusal,
 };
-use crate::panics::{FirstPanic, OnPanic};
+use crate::panics::FirstPanic;
 use crate::sys::{self, Answer, Handle, InPlace, Packet, Port, RawDequeue, Transferred};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
 #[derive(Debug)]
 pub(crate) struct Cells<C> {
-    slab: NonNull<Slab>,
+    pool: NonNull<Pool>,
     contexts: PhantomData<fn(C) -> C>,
 }
 
-// SAFETY: The slab may be used by any thread; contexts that move through it
+// SAFETY: The pool may be used by any thread; contexts that move through it
 // between threads are `Send`.
 unsafe impl<C: Send> Send for Cells<C> {}
 // SAFETY: As above.
@@ -53,29 +56,34 @@ pub(crate) enum StartOutcome<C, O: Operation, W> {
     FailedCall(FailedCall<C, O, W>),
 }
 
-/// An operation that finished within the call, without a packet.
-pub(crate) struct CompletedInline<C, O, W> {
+/// A cell that was filled with these types and begun, and in which the `Pending`'s
+/// part has not been given out.
+struct Begun<C, O: Operation, W> {
     cell: CellRef,
-    status: u32,
-    bytes: u32,
     types: Types<C, O, W>,
 }
 
+/// An operation that finished within the call, without a packet.
+pub(crate) struct CompletedInline<C, O: Operation, W> {
+    begun: Begun<C, O, W>,
+    status: u32,
+    bytes: u32,
+}
+
 /// An operation that could not be started, or was over with the call.
-pub(crate) struct FailedCall<C, O, W> {
-    cell: CellRef,
+pub(crate) struct FailedCall<C, O: Operation, W> {
+    begun: Begun<C, O, W>,
     code: u32,
-    types: Types<C, O, W>,
 }
 
 impl<C> Cells<C> {
     pub fn reserve(operations: u32) -> Result<Self> {
-        Ok(Self { slab: Slab::reserve(operations)?, contexts: PhantomData })
+        Ok(Self { pool: Pool::reserve(operations)?, contexts: PhantomData })
     }
 
-    fn slab(&self) -> &Slab {
-        // SAFETY: The slab lives at least until `self` is dropped.
-        unsafe { self.slab.as_ref() }
+    fn pool(&self) -> &Pool {
+        // SAFETY: The pool lives at least until `self` is dropped.
+        unsafe { self.pool.as_ref() }
     }
 
     /// Puts context and memory into a cell, lends it to the kernel, and makes
@@ -108,71 +116,56 @@ impl<C> Cells<C> {
         admit: impl Fn() -> Result<(), &'static UsageError>,
         call: impl FnOnce(<O::Memory as Lend>::Lent, CellRef) -> Result<Answer, Cause>,
     ) -> Result<StartOutcome<C, O, W>, Rejected<(C, O::Memory)>> {
-        let cell = match self.slab().allocate() {
+        let mut cell = match self.pool().allocate() {
             Ok(cell) => cell,
             Err(error) => {
                 let error = admit().map_or_else(Error::usage, |()| error);
                 return Err(Rejected { error, returned: (context, memory) });
             }
         };
-        // SAFETY: The cell was just allocated: it is ours until the call, and
-        // empty.
-        let place = unsafe {
-            cell.set_handle(target.handle);
-            cell.status_word().renew();
-            CellLayout::<C, O, W>::place(cell, context, memory)
-        };
-        // SAFETY: Ours, and filled with these types.
-        let panicked = OnPanic(|| unsafe { drop_placed::<C, O, W>(cell) });
-        // SAFETY: The memory is at its final place, and is not moved, borrowed or
-        // dropped before the operation is over.
-        let (lent, has_room) = unsafe {
-            let memory = &mut *place;
-            // Without room, a read waits for data on a stream, and then reports the end.
-            let has_room = !W::FACTS.fills || memory.capacity() > 0;
-            (memory.lend(&InPlace::new()), has_room)
-        };
-        mem::forget(panicked);
+        cell.set_handle(target.handle);
+        let mut filled = FilledCell::<C, O, W>::fill(cell, context, memory);
+        // Without room, a read waits for data on a stream, and then reports the end.
+        let has_room = !W::FACTS.fills || filled.memory().capacity() > 0;
+        // SAFETY: Rule 2: it is at its place, and is not moved, borrowed or dropped
+        // before the operation is over.
+        let lent = filled.memory().lend(&unsafe { InPlace::new() });
         let admitted = admit().and(if has_room { Ok(()) } else { Err(&refusal::NO_ROOM) });
         if let Err(usage) = admitted {
-            return Err(not_called::<C, O, W>(cell, Cause::UsageError(usage)));
+            return Err(not_called(filled, Cause::UsageError(usage)));
         }
+        let cell = filled.into_cell();
+        cell.status_word().reset();
         let unwinds = AbortOnUnwind;
         let answer = call(lent, cell);
         mem::forget(unwinds);
+        let begun = Begun { cell, types: PhantomData };
         let answer = match answer {
             Ok(answer) => answer,
-            Err(cause) => return Err(not_called::<C, O, W>(cell, cause)),
+            // SAFETY: Not called, so not begun.
+            Err(cause) => return Err(not_called(unsafe { begun.unbegun() }, cause)),
         };
         Ok(match verdict(answer, target.skips) {
-            Verdict::PacketComes => StartOutcome::InFlight(Pending::new(cell)),
-            Verdict::Finished { bytes } => StartOutcome::CompletedInline(CompletedInline {
-                cell,
-                status: 0,
-                bytes,
-                types: PhantomData,
-            }),
-            Verdict::Failed { code } => {
-                StartOutcome::FailedCall(FailedCall { cell, code, types: PhantomData })
+            Verdict::PacketComes => StartOutcome::InFlight(begun.into_pending()),
+            Verdict::Finished { bytes } => {
+                StartOutcome::CompletedInline(CompletedInline { begun, status: 0, bytes })
             }
+            Verdict::Failed { code } => StartOutcome::FailedCall(FailedCall { begun, code }),
         })
     }
 
     /// Queues a packet of the program's own, which carries a context.
     #[inline(always)]
     pub fn post(&self, port: &Port, key: usize, bytes: u32, context: C) -> Result<(), Rejected<C>> {
-        let cell = match self.slab().allocate() {
+        let mut cell = match self.pool().allocate() {
             Ok(cell) => cell,
             Err(error) => return Err(Rejected { error, returned: context }),
         };
-        // SAFETY: The cell was just allocated: it is ours, and empty.
-        unsafe {
-            cell.set_handle(Handle::NONE);
-            cell.set_bytes(bytes);
-            CellLayout::<C, Post, Owned<false>>::place(cell, context, ());
-            cell.state.begin(CellLayout::<C, Post, Owned<false>>::TRAITS);
-            cell.status_word().write(0);
-        }
+        cell.set_handle(Handle::NONE);
+        cell.set_bytes(bytes);
+        let cell = FilledCell::<C, Post, Owned<false>>::fill(cell, context, ()).into_cell();
+        cell.state.begin(CellLayout::<C, Post, Owned<false>>::TRAITS);
+        cell.status_word().write(0);
         match port.post(key, bytes, cell.address()) {
             Ok(()) => Ok(()),
             Err(error) => Self::not_posted(cell, error),
@@ -183,11 +176,14 @@ impl<C> Cells<C> {
     #[cold]
     #[inline(never)]
     fn not_posted(cell: CellRef, error: Error) -> Result<(), Rejected<C>> {
-        // SAFETY: Nothing was posted, so the cell is still as it was begun,
-        // unless somebody has forged its packet.
-        match unsafe { take_back::<C, Post, Owned<false>>(cell) } {
-            Some((returned, ())) => Err(Rejected { error, returned }),
-            None => Ok(()),
+        let begun = Begun::<C, Post, Owned<false>> { cell, types: PhantomData };
+        match begun.withdraw() {
+            Ok((filled, ..)) => {
+                let (returned, ()) = take_out(filled);
+                Err(Rejected { error, returned })
+            }
+            // Somebody has forged its packet.
+            Err(_) => Ok(()),
         }
     }
 
@@ -202,7 +198,7 @@ impl<C> Cells<C> {
     /// The cell that a dequeued packet with this address may be of.
     #[inline(always)]
     pub fn find(&self, overlapped: usize) -> Option<Found<C>> {
-        Some(Found { cell: self.slab().find(overlapped)?, contexts: PhantomData })
+        Some(Found { cell: self.pool().find(overlapped)?, contexts: PhantomData })
     }
 
     /// The operation that a dequeued packet completes, if it is one of ours.
@@ -215,25 +211,31 @@ impl<C> Cells<C> {
     /// Whether a packet with this address is of an operation whose scope waits
     /// for it.
     pub fn is_awaited_by_scope(&self, overlapped: usize) -> bool {
-        self.slab().find(overlapped).is_some_and(|cell| cell.state.is_ending())
+        self.pool().find(overlapped).is_some_and(|cell| cell.state.is_ending())
+    }
+
+    /// Whether a packet with this address comes too late, for an operation that was not
+    /// started.
+    pub fn is_late_packet(&self, overlapped: usize) -> bool {
+        self.pool().is_late_packet(overlapped)
     }
 
     /// Whether a packet with this address is one that should not have come, and
     /// is not to be seen.
     pub fn discard_late_packet(&self, overlapped: usize) -> bool {
-        self.slab().discard_late_packet(overlapped)
+        self.pool().discard_late_packet(overlapped)
     }
 
-    /// ObjectKind the packets carry for their `OVERLAPPED` that wake threads when the
+    /// What the packets carry for their `OVERLAPPED` that wake threads when the
     /// port closes.
     pub fn close_marker(&self) -> usize {
-        self.slab().close_marker()
+        self.pool().close_marker()
     }
 
     /// Asks for everything in flight to be cancelled, and returns how many
     /// operations and posted packets that is. Nobody may start more meanwhile.
     pub fn cancel_all(&self) -> usize {
-        self.slab()
+        self.pool()
             .all_in_flight()
             .map(|cell| {
                 // The handle may be closed, even be another object's by now: then no
@@ -259,9 +261,8 @@ impl<C> Found<C> {
         &self,
         mut then: impl FnMut(Dequeued<C>) -> T,
     ) -> Result<T, Taken> {
-        // SAFETY: Cells that have been used are initialised. Who has taken the
-        // status ends the operation, and the status is the proof that the kernel
-        // has given the cell back. Its part is the completion's then.
+        // SAFETY: Rule 3: who has taken the status ends the operation; its part is the
+        // completion's then.
         unsafe {
             let state = &self.cell.state;
             let taken = self.cell.status_word().take();
@@ -287,20 +288,18 @@ impl<C> Found<C> {
     #[cold]
     #[inline(never)]
     pub fn try_complete(self, taken: Taken, packet_bytes: u32) -> Option<Dequeued<C>> {
-        // SAFETY: As above.
-        unsafe {
-            self.cell.status_word().restore(taken);
-            let (status, bytes) = self.cell.try_complete(packet_bytes)?;
-            Some(Dequeued::new(self.cell, status, bytes))
-        }
+        self.cell.status_word().restore(taken);
+        let (status, bytes) = self.cell.try_complete(packet_bytes)?;
+        // SAFETY: Rule 3.
+        Some(unsafe { Dequeued::new(self.cell, status, bytes) })
     }
 }
 
 impl<C> Drop for Cells<C> {
     fn drop(&mut self) {
-        self.slab().reclaim_all();
+        self.pool().reclaim_all();
         // SAFETY: Whoever allocates borrows `self`.
-        unsafe { Slab::close(self.slab) };
+        unsafe { Pool::close(self.pool) };
     }
 }
 
@@ -314,14 +313,14 @@ impl<C, O: Operation, W: Way<O>> StartOutcome<C, O, W> {
         port: &Port,
         key: usize,
     ) -> Result<Pending<O::Output>, Rejected<(C, O::Memory)>> {
-        // ObjectKind the cold parts take and return fits into registers, so that the
+        // What the cold parts take and return fits into registers, so that the
         // common result stays there too.
         let mut rejected = None;
         let pending = match self {
             Self::InFlight(pending) => return Ok(pending),
             Self::CompletedInline(done) => done.send(port, key, &mut rejected),
-            Self::FailedCall(FailedCall { cell, code, .. }) => {
-                FailedCall::<C, O, W>::send(cell, code, cells, port, key, &mut rejected)
+            Self::FailedCall(FailedCall { begun, code }) => {
+                FailedCall::send(begun, code, cells, port, key, &mut rejected)
             }
         };
         match (pending, rejected) {
@@ -336,16 +335,16 @@ impl<C, O: Operation, W: Way<O>> CompletedInline<C, O, W> {
     /// The completion, for the caller of the call itself.
     #[inline]
     pub fn complete(self, key: usize) -> Result<CompletionStatus<C>, Pending<O::Output>> {
-        let Self { cell, status, bytes, .. } = self;
-        // SAFETY: The `Pending`'s part is still ours. With the status taken, the
-        // cell is ours alone, and the result is the call's: "the kernel may leave
-        // the OVERLAPPED in the pending state if an I/O completes inline".
+        let Self { begun, status, bytes } = self;
+        let cell = begun.cell;
+        let state = &cell.state;
+        if cell.status_word().take_for_certain(|| state.is_in_flight()).is_none() {
+            return Err(begun.into_pending());
+        }
+        // SAFETY: Rule 3: with the status taken, the cell is ours alone, and the result
+        // is the call's: "the kernel may leave the OVERLAPPED in the pending state if an
+        // I/O completes inline".
         let operation = unsafe {
-            let state = &cell.state;
-            let word = cell.status_word();
-            if word.take_for_certain(|| state.is_in_flight()).is_none() {
-                return Err(Pending::new(cell));
-            }
             let (status, bytes) = match (status, bytes) {
                 (0, bytes) if CellLayout::<C, O, W>::TRAITS & SLOW_PATH == 0 => (0, bytes),
                 (status, bytes) => cell.completed(status, bytes),
@@ -366,37 +365,86 @@ impl<C, O: Operation, W: Way<O>> CompletedInline<C, O, W> {
         key: usize,
         rejected: &mut Option<Rejected<(C, O::Memory)>>,
     ) -> Option<Pending<O::Output>> {
-        let Rejected { error, returned: Self { cell, .. } } = match self.post(port, key) {
+        let Rejected { error, returned: Self { begun, .. } } = match self.post(port, key) {
             Ok(pending) => return Some(pending),
             Err(not_posted) => not_posted,
         };
-        // SAFETY: Begun, not posted, and filled with these types.
-        let Some(returned) = (unsafe { take_back::<C, O, W>(cell) }) else {
-            return Some(Pending::new(cell));
-        };
-        *rejected = Some(Rejected { error, returned });
-        None
+        match begun.withdraw() {
+            Ok((filled, ..)) => {
+                *rejected = Some(Rejected { error, returned: take_out(filled) });
+                None
+            }
+            Err(pending) => Some(pending),
+        }
     }
 
     /// Sends the completion through the port after all, like any other.
     #[cold]
     pub fn post(self, port: &Port, key: usize) -> Result<Pending<O::Output>, Rejected<Self>> {
-        let Self { cell, status, bytes, .. } = self;
-        // SAFETY: The `Pending`'s part is still ours; withdrawn, so is the cell.
-        unsafe {
-            let Some((others, _)) = withdraw(cell) else { return Ok(Pending::new(cell)) };
-            cell.set_bytes(bytes);
-            // Held as before the call, by the kernel, for which the port stands in
-            // here, and by the `Pending`.
-            cell.state.begin(others);
-            cell.status_word().write(status);
-        }
+        let Self { begun, status, bytes } = self;
+        let (filled, others, _) = match begun.withdraw() {
+            Ok(withdrawn) => withdrawn,
+            Err(pending) => return Ok(pending),
+        };
+        let cell = filled.counted(bytes);
+        // Held as before the call, by the system, for which the port stands in here, and
+        // by the `Pending`.
+        cell.state.begin(others);
+        cell.status_word().write(status);
+        let begun = Begun { cell, types: PhantomData };
         match port.post(key, bytes, cell.address()) {
-            Ok(()) => Ok(Pending::new(cell)),
-            Err(error) => Err(Rejected { error, returned: self }),
+            Ok(()) => Ok(begun.into_pending()),
+            Err(error) => Err(Rejected { error, returned: Self { begun, status, bytes } }),
         }
     }
 }
+
+impl<C, O: Operation, W: Way<O>> Begun<C, O, W> {
+    /// The operation in flight.
+    #[inline(always)]
+    fn into_pending(self) -> Pending<O::Output> {
+        // SAFETY: Rule 6: the part is given out here.
+        Pending::new(unsafe { PendingPart::new(self.cell) })
+    }
+
+    /// The cell before it was begun.
+    ///
+    /// # Safety
+    ///
+    /// It has not been.
+    unsafe fn unbegun(self) -> FilledCell<C, O, W> {
+        // SAFETY: By the caller's promise.
+        unsafe { FilledCell::new(self.cell) }
+    }
+
+    /// Takes the cell back from all its holders: what it was begun with, and what its
+    /// status word said. If a packet has come for it all the same and somebody has it,
+    /// the operation is in flight.
+    fn withdraw(self) -> Result<Withdrawn<C, O, W>, Pending<O::Output>> {
+        self.withdraw_unless(|_| false)
+    }
+
+    /// The same, unless a look at the status word says that a packet comes.
+    fn withdraw_unless(
+        self,
+        packet_comes: impl FnOnce(Taken) -> bool,
+    ) -> Result<Withdrawn<C, O, W>, Pending<O::Output>> {
+        let (state, word) = (&self.cell.state, self.cell.status_word());
+        match word.take_for_certain(|| state.is_in_flight()) {
+            Some(taken) if packet_comes(taken) => word.restore(taken),
+            // SAFETY: Rules 3 and 6: whoever had a part, has none now.
+            Some(taken) => {
+                let others = state.withdraw();
+                return Ok((unsafe { FilledCell::new(self.cell) }, others, taken));
+            }
+            None => {}
+        }
+        Err(self.into_pending())
+    }
+}
+
+/// What a cell was filled with, and begun with, and what its status word said.
+type Withdrawn<C, O, W> = (FilledCell<C, O, W>, u32, Taken);
 
 impl<C, O: Operation, W: Way<O>> FailedCall<C, O, W> {
     /// As [`resolve`](Self::resolve), and what gets a completion gets it through
@@ -404,16 +452,15 @@ impl<C, O: Operation, W: Way<O>> FailedCall<C, O, W> {
     #[cold]
     #[inline(never)]
     fn send(
-        cell: CellRef,
+        begun: Begun<C, O, W>,
         code: u32,
         cells: &Cells<C>,
         port: &Port,
         key: usize,
         rejected: &mut Option<Rejected<(C, O::Memory)>>,
     ) -> Option<Pending<O::Output>> {
-        let refused = Self { cell, code, types: PhantomData };
-        let settled = refused.resolve(cells, port, false);
-        match settled.and_then(|outcome| outcome.into_pending(cells, port, key)) {
+        let resolved = Self { begun, code }.resolve(cells, port, false);
+        match resolved.and_then(|outcome| outcome.into_pending(cells, port, key)) {
             Ok(pending) => Some(pending),
             Err(why) => {
                 *rejected = Some(why);
@@ -430,82 +477,73 @@ impl<C, O: Operation, W: Way<O>> FailedCall<C, O, W> {
         port: &Port,
         skips: bool,
     ) -> Result<StartOutcome<C, O, W>, Rejected<(C, O::Memory)>> {
-        let Self { cell, code, .. } = self;
+        let Self { begun, code } = self;
         let failure = outcome::failure(code, W::FACTS, sys::last_status());
         let warned = failure == Failure::Warned;
         let is_done = |word: Taken| warned && word.is_status() && !is_error(word.status());
-        // SAFETY: The `Pending`'s part is still ours.
-        let Some((others, word)) = withdraw_unless(cell, |word| is_done(word) && !skips) else {
+        let withdrawn = begun.withdraw_unless(|word| is_done(word) && !skips);
+        let (mut filled, others, word) = match withdrawn {
+            Ok(withdrawn) => withdrawn,
             // A packet comes, or has come all the same and somebody has it.
-            return Ok(StartOutcome::InFlight(Pending::new(cell)));
+            Err(pending) => return Ok(StartOutcome::InFlight(pending)),
         };
-        // SAFETY: Withdrawn, so the cell is ours alone, and filled with these
-        // types.
-        let result = unsafe {
-            match failure {
-                Failure::Over { status } => Some((status, 0)),
-                Failure::Warned if is_done(word) => Some((word.status(), cell.bytes())),
-                // "The buffer is filled with the first part of the datagram"
-                // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
-                Failure::Warned if W::FACTS.is_receive() && is_datagram(cell.handle()) => {
-                    Some((STATUS_BUFFER_OVERFLOW, Self::run(cell, Lend::capacity)))
-                }
-                Failure::Warned | Failure::NotStarted => None,
+        let handle = filled.cell().handle();
+        let mut panic = FirstPanic::none();
+        let mut result = match failure {
+            Failure::Over { status } => Some((status, 0)),
+            Failure::Warned if is_done(word) => Some((word.status(), filled.cell().bytes())),
+            // "The buffer is filled with the first part of the datagram"
+            // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
+            Failure::Warned if W::FACTS.is_receive() && is_datagram(handle) => {
+                let mut bytes = 0;
+                panic.catch(|| bytes = filled.memory().capacity());
+                Some((STATUS_BUFFER_OVERFLOW, bytes))
             }
+            Failure::Warned | Failure::NotStarted => None,
         };
         if let (Some((_, bytes)), How::Filled(_) | How::Converted(_)) = (result, O::FINISH.0) {
             // Before it is moved, after which its range may be another.
-            // SAFETY: As above; the operation has put so many bytes there.
-            unsafe { Self::run(cell, |memory| memory.filled(Transferred::new(bytes))) };
+            // SAFETY: Rule 3: the operation has put so many bytes there.
+            let bytes = unsafe { Transferred::new(bytes) };
+            panic.catch(|| _ = filled.memory().filled(bytes));
         }
-        // SAFETY: As above.
-        let ((context, memory), handle) =
-            unsafe { (CellLayout::<C, O, W>::remove(cell), cell.handle()) };
-        if warned || may_leave_a_packet(W::FACTS, handle) {
+        let (context, memory, cell) = filled.empty();
+        // Where no packet can come, the cell is used again.
+        let cell = if warned || may_leave_a_packet(W::FACTS, handle) {
             quarantine(cell, port);
+            None
         } else {
-            // SAFETY: Ours alone, and empty.
-            unsafe {
-                cell.state.free();
-                cell.free();
-            }
+            cell.cell().state.clear();
+            Some(cell)
+        };
+        if panic.has_happened() {
+            cell.map(Pool::free);
+            panic.catch(|| drop(context));
+            panic.catch(|| drop(memory));
+            panic.resume();
+            unreachable!("it has been resumed");
         }
-        let Some((status, bytes)) = result else {
+        let Some((status, bytes)) = result.take() else {
+            cell.map(Pool::free);
             let returned = (context, memory);
             return Err(Rejected { error: Error::os(W::FACTS, code), returned });
         };
-        let cell = match cells.slab().allocate() {
+        let mut cell = match cell.map_or_else(|| cells.pool().allocate(), Ok) {
             Ok(cell) => cell,
-            Err(error) => return Err(Rejected { error, returned: (context, memory) }),
+            Err(error) => {
+                // What has become of it, which is no success, rather than why nobody
+                // can be told later.
+                let error = completion_error(status, bytes, W::FACTS).err().unwrap_or(error);
+                return Err(Rejected { error, returned: (context, memory) });
+            }
         };
-        // SAFETY: The cell is new; no packet will come for it, unless it is posted.
-        unsafe {
-            cell.set_handle(Handle::NONE);
-            cell.status_word().renew();
-            CellLayout::<C, O, W::Filled>::place(cell, context, memory);
-            cell.state.begin(others);
-        }
-        Ok(StartOutcome::CompletedInline(CompletedInline {
-            cell,
-            status,
-            bytes,
-            types: PhantomData,
-        }))
-    }
-
-    /// Runs code of the memory's. If it panics, both parts are dropped, and the cell
-    /// is free.
-    ///
-    /// # Safety
-    ///
-    /// The cell is the caller's alone, and filled with these types.
-    unsafe fn run<T>(cell: CellRef, code: impl FnOnce(&mut O::Memory) -> T) -> T {
-        // SAFETY: By the caller's promise.
-        let lost = OnPanic(|| unsafe { drop_placed::<C, O, W>(cell) });
-        // SAFETY: As above.
-        let result = code(unsafe { &mut *CellLayout::<C, O, W>::payload_ptr(cell) });
-        mem::forget(lost);
-        result
+        cell.set_handle(Handle::NONE);
+        let cell = FilledCell::<C, O, W::Filled>::fill(cell, context, memory).into_cell();
+        // No packet will come for it, unless it is posted.
+        cell.status_word().reset();
+        cell.state.begin(others);
+        let begun = Begun { cell, types: PhantomData };
+        Ok(StartOutcome::CompletedInline(CompletedInline { begun, status, bytes }))
     }
 }
 
@@ -515,13 +553,22 @@ fn is_datagram(handle: Handle) -> bool {
 }
 
 /// Gives back what an operation was to be started with for which no call was made:
-/// the cell has never been the kernel's.
+/// the cell has never been the system's.
 #[cold]
 #[inline(never)]
-fn not_called<C, O: Operation, W: Way<O>>(cell: CellRef, cause: Cause) -> Rejected<(C, O::Memory)> {
-    // SAFETY: The cell is ours alone, and filled with these types.
-    let returned = unsafe { take_out::<C, O, W>(cell) };
-    Rejected { error: cause.into(), returned }
+fn not_called<C, O: Operation, W: Way<O>>(
+    filled: FilledCell<C, O, W>,
+    cause: Cause,
+) -> Rejected<(C, O::Memory)> {
+    Rejected { error: cause.into(), returned: take_out(filled) }
+}
+
+/// Empties and frees a cell.
+#[cold]
+fn take_out<C, O: Operation, W: Way<O>>(filled: FilledCell<C, O, W>) -> (C, O::Memory) {
+    let (context, memory, cell) = filled.empty();
+    Pool::free_unused(cell);
+    (context, memory)
 }
 
 /// Whether a packet may come although the call has failed at once with an
@@ -538,82 +585,18 @@ fn may_leave_a_packet(facts: &'static Facts, handle: Handle) -> bool {
     }
 }
 
-/// Keeps a cell that was withdrawn and emptied from being used, until all
-/// packets that are queued by now have been dequeued: one may be for it.
-fn quarantine(cell: CellRef, port: &Port) {
-    cell.state.quarantine();
-    // Without this packet it stays there, until the port ends.
-    let _ = port.post(0, 0, Slab::release_marker(cell));
-}
-
-/// Takes a cell that was begun back from all its holders, unless a packet has
-/// come for it all the same and somebody has it: what it was begun with, and
-/// what its status word said.
-fn withdraw(cell: CellRef) -> Option<(u32, Taken)> {
-    withdraw_unless(cell, |_| false)
-}
-
-/// The same, unless a look at the status word says that a packet comes.
-fn withdraw_unless(
-    cell: CellRef,
-    packet_comes: impl FnOnce(Taken) -> bool,
-) -> Option<(u32, Taken)> {
-    let (state, word) = (&cell.state, cell.status_word());
-    let taken = word.take_for_certain(|| state.is_in_flight())?;
-    if packet_comes(taken) {
-        word.restore(taken);
-        return None;
+/// Keeps a cell that was withdrawn from being used, until all packets that are queued
+/// by now have been dequeued: one may be for it.
+fn quarantine(cell: EmptyCell, port: &Port) {
+    let cell = cell.into_quarantine();
+    // Every packet takes a little of the non-paged pool, which others give back sooner
+    // or later. If none gets through, the cell stays there until the port ends.
+    for _ in 0..100 {
+        match port.post(0, 0, Pool::release_marker(cell)) {
+            Ok(()) => return,
+            Err(_) => thread::sleep(Duration::from_millis(1)),
+        }
     }
-    Some((state.withdraw(), taken))
-}
-
-/// Empties and frees a cell that was begun, unless a packet has come for it all
-/// the same and somebody has it.
-///
-/// # Safety
-///
-/// The caller filled the cell with these types, and a part in it is the
-/// caller's.
-#[cold]
-unsafe fn take_back<C, O: Operation, W: Way<O>>(cell: CellRef) -> Option<(C, O::Memory)> {
-    // SAFETY: By the caller's promise; withdrawn, the cell is the caller's
-    // alone.
-    unsafe {
-        withdraw(cell)?;
-        Some(take_out::<C, O, W>(cell))
-    }
-}
-
-/// Empties and frees a cell.
-///
-/// # Safety
-///
-/// The caller owns the cell alone, and filled it with these types.
-#[cold]
-unsafe fn take_out<C, O: Operation, W: Way<O>>(cell: CellRef) -> (C, O::Memory) {
-    // SAFETY: By the caller's promise.
-    unsafe {
-        let parts = CellLayout::<C, O, W>::remove(cell);
-        cell.state.free();
-        cell.free();
-        parts
-    }
-}
-
-/// Drops what an operation was to be started with, whose memory has panicked.
-///
-/// # Safety
-///
-/// As for [`take_out`].
-#[cold]
-#[inline(never)]
-unsafe fn drop_placed<C, O: Operation, W: Way<O>>(cell: CellRef) {
-    // SAFETY: By the caller's promise.
-    let (context, memory) = unsafe { take_out::<C, O, W>(cell) };
-    let mut panic = FirstPanic::none();
-    panic.catch(|| drop(context));
-    panic.catch(|| drop(memory));
-    panic.resume();
 }
 
 #[cfg(test)]
@@ -677,7 +660,6 @@ mod tests {
 
     /// As a starter does.
     fn begin<C, O: Operation<Output: 'static>>(cell: CellRef) {
-        // SAFETY: The tests fill the cell.
         cell.state.begin(CellLayout::<C, O, Owned<false>>::HOLDERS);
     }
 
@@ -703,10 +685,8 @@ mod tests {
     /// Ends an operation in the kernel's place.
     fn end(cell: CellRef, status: u32) {
         // SAFETY: The kernel knows nothing of the operation.
-        unsafe {
-            cell.set_bytes(0);
-            cell.status_word().write(status);
-        }
+        unsafe { EmptyCell::new(cell) }.set_bytes(0);
+        cell.status_word().write(status);
     }
 
     fn packet_of(cell: CellRef) -> Packet {
@@ -718,8 +698,7 @@ mod tests {
         let cells = Cells::<()>::reserve(1).unwrap();
         let target = nothing(false);
         let outcome = launch(&cells, target, (), Watching(|| 0), || {
-            let cell = cells.slab().all_in_flight().next().unwrap();
-            // SAFETY: There is no kernel.
+            let cell = cells.pool().all_in_flight().next().unwrap();
             let word = cell.status_word();
             let taken = word.take();
             assert_eq!(taken.status(), STATUS_PENDING);
@@ -734,13 +713,11 @@ mod tests {
     #[test]
     fn a_count_of_an_operation_that_failed_is_none() {
         let cells = Cells::<()>::reserve(1).unwrap();
-        let cell = cells.slab().allocate().unwrap();
+        let cell = cells.pool().allocate().unwrap();
         // SAFETY: The cell is ours.
-        unsafe {
-            cell.set_result(STATUS_CANCELLED, 50);
-            assert_eq!(cell.result(), (STATUS_CANCELLED, 0));
-            cell.free();
-        }
+        unsafe { cell.cell().set_result(STATUS_CANCELLED, 50) };
+        assert_eq!(cell.cell().result(), (STATUS_CANCELLED, 0));
+        Pool::free(cell);
     }
 
     #[test]
@@ -755,7 +732,7 @@ mod tests {
         let outcome = launch(&cells, target, 7, watching, || Answer::Code(ERROR_IO_PENDING));
         assert!(matches!(outcome, Ok(StartOutcome::InFlight(_))));
         drop(outcome);
-        let cell = cells.slab().all_in_flight().next().unwrap();
+        let cell = cells.pool().all_in_flight().next().unwrap();
         end(cell, 0);
         let address = cell.address();
         let found = cells.find(address).expect("it is one of ours");
@@ -790,23 +767,24 @@ mod tests {
     fn a_cell_that_was_withdrawn_is_stale_and_of_use_only_once_it_was_emptied_and_released() {
         let cells = Cells::<()>::reserve(1).unwrap();
         let pends = || Answer::Code(ERROR_IO_PENDING);
-        let outcome = launch(&cells, nothing(false), (), Watching(|| 0), pends);
+        let watching: Watching<fn() -> u32> = Watching(|| 0);
+        let outcome = launch(&cells, nothing(false), (), watching, pends);
         let Ok(StartOutcome::InFlight(pending)) = outcome else { panic!("it is in flight") };
         let cell = ManuallyDrop::new(pending).cell();
-        let (late, release) = (cell.address(), Slab::release_marker(cell));
-        assert!(withdraw(cell).is_some());
+        let (late, release) = (cell.address(), Pool::release_marker(cell));
+        let begun = Begun::<(), Watching<fn() -> u32>, Owned<false>> { cell, types: PhantomData };
+        let Ok((filled, ..)) = begun.withdraw() else { panic!("nobody has its packet") };
         assert!(
             cells.discard_late_packet(late) && !cells.discard_late_packet(release),
             "it is not empty yet"
         );
-        // ObjectKind is in it has no destructor.
+        let (_, _, cell) = filled.empty();
         quarantine(cell, &Port::create(0).unwrap());
-        assert!(cells.slab().allocate().is_err());
+        assert!(cells.pool().allocate().is_err());
         assert!(cells.discard_late_packet(late) && cells.discard_late_packet(late));
         assert!(cells.discard_late_packet(release) && !cells.discard_late_packet(release));
-        let again = cells.slab().allocate().unwrap();
-        // SAFETY: It was just allocated.
-        unsafe { again.free() };
+        let again = cells.pool().allocate().unwrap();
+        Pool::free(again);
     }
 
     /// A status that differs in any bit says something.
@@ -838,7 +816,7 @@ mod tests {
         let target = nothing(false);
         let in_flight = Counter::new(0);
         let watching = Watching(|| {
-            in_flight.set(cells.slab().all_in_flight().count());
+            in_flight.set(cells.pool().all_in_flight().count());
             0
         });
         let outcome = launch(&cells, target, 7, watching, || Answer::Code(ERROR_IO_PENDING));
@@ -847,5 +825,21 @@ mod tests {
         let dequeued = cells.try_complete(packet_of(pending.cell()), Taken::NONE);
         assert!(dequeued.is_some() && pending.is_completed());
         assert_eq!(in_flight.get(), 1, "it is not over before");
+    }
+
+    /// Otherwise the operation would be in flight for ever.
+    #[test]
+    fn a_stray_packet_that_is_looked_at_meanwhile_loses_nobodys_status() {
+        let cells = Cells::<()>::reserve(1).unwrap();
+        let pends = || Answer::Code(ERROR_IO_PENDING);
+        let outcome = launch(&cells, nothing(false), (), Watching(|| 0), pends);
+        let Ok(StartOutcome::InFlight(pending)) = outcome else { panic!("it is in flight") };
+        let address = pending.cell().address();
+        let (stray, own) = (cells.find(address).unwrap(), cells.find(address).unwrap());
+        let nothing = stray.try_complete_exclusive(drop).expect_err("it is pending");
+        end(pending.cell(), 0);
+        let status = own.try_complete_exclusive(drop).expect_err("it is tracked");
+        assert!(stray.try_complete(nothing, 1).is_none());
+        assert!(own.try_complete(status, 1).is_some());
     }
 }

@@ -75,7 +75,7 @@ pub struct Submitted<'l> {
     brand: PhantomData<fn(&'l ()) -> &'l ()>,
 }
 
-/// ObjectKind the call gets; see [`Starter::call`].
+/// What the call gets; see [`Starter::call`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RawCall {
@@ -153,9 +153,9 @@ impl<'l, O> Starter<'l, O> {
     ///    a completion routine.
     /// 2. It returns `Ok` if the function has succeeded, and the function's own error
     ///    code if not.
-    /// 3. ObjectKind the system uses after the function has returned is what
+    /// 3. What the system uses after the function has returned is what
     ///    [`Lend::lend`](crate::op::Lend::lend) has returned for this operation,
-    ///    within bounds, and written only where that is for writing. ObjectKind it uses
+    ///    within bounds, and written only where that is for writing. What it uses
     ///    during the call alone may be anywhere.
     /// 4. The byte count that the operation ends with is how many bytes it has put
     ///    into the [`Fills`](crate::op::Fills) of its memory, each of which is full

@@ -8,7 +8,7 @@ use crate::error::{Error, ForeignPacket, Result, refusal};
 use crate::operation::{CompletionStatus, Dequeued, Taken};
 use crate::sys::{INFINITE, Packet, RawDequeue};
 
-/// ObjectKind a packet is that completes nothing.
+/// What a packet is that completes nothing.
 pub(super) enum Other {
     Foreign(ForeignPacket),
     /// The packet that wakes threads when the port closes.
@@ -17,7 +17,7 @@ pub(super) enum Other {
     Stray,
 }
 
-/// ObjectKind a look at the queue has found.
+/// What a look at the queue has found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look<T> {
     /// `None`: nothing but packets that are not to be seen.
@@ -82,7 +82,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// holds.
     ///
     /// `timeout`: `None` waits as long as it takes; [`Duration::ZERO`] does not
-    /// wait. If nothing completes in time, the batch is empty. ObjectKind the batch
+    /// wait. If nothing completes in time, the batch is empty. What the batch
     /// still held from before is kept, and comes first; where there is some,
     /// this does not wait.
     ///
@@ -114,7 +114,7 @@ impl<C: Send + 'static> Iocp<C> {
             return Err(Error::usage(&refusal::EMPTY_BATCH));
         }
         let shared = self.shared();
-        // ObjectKind is held already is not kept waiting.
+        // What is held already is not kept waiting.
         let waits = batch.is_empty() && !batch.has_pushed();
         let filled = shared.until(if waits { timeout } else { Some(Duration::ZERO) }, |timeout| {
             batch.fill(shared, timeout)
@@ -218,7 +218,7 @@ impl<C: Send + 'static> Shared<C> {
         result
     }
 
-    /// ObjectKind a packet is that completes nothing.
+    /// What a packet is that completes nothing.
     #[cold]
     pub(super) fn other(&self, packet: Packet) -> Other {
         // Before the port is closed, that address is as foreign as any.
@@ -242,7 +242,7 @@ impl<C: Send + 'static> Shared<C> {
         let deadline = match timeout {
             // Reading the clock is for those who need it.
             None | Some(Duration::ZERO) => None,
-            // ObjectKind the system takes at most, so that there always is one.
+            // What the system takes at most, so that there always is one.
             Some(timeout) => Instant::now().checked_add(timeout.min(LONGEST)),
         };
         let mut left = timeout;

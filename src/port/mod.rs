@@ -75,7 +75,7 @@ pub struct Builder {
     max_operations: u32,
 }
 
-/// ObjectKind all clones of a port share.
+/// What all clones of a port share.
 ///
 /// The fields are dropped in this order: the handle is closed before the cells
 /// are let go.
@@ -285,7 +285,7 @@ impl<C: Send + 'static> Shared<C> {
     }
 
     /// Dequeues and drops what is still in flight, until nothing comes any
-    /// more. ObjectKind then remains stays the kernel's: its cells are never freed.
+    /// more. What then remains stays the kernel's: its cells are never freed.
     fn drain(&self) {
         const PATIENCE: Duration = Duration::from_secs(1);
         let mut in_flight = self.cells.cancel_all();

@@ -1,4 +1,4 @@
-//! ObjectKind the port does for scopes that wait for their operations.
+//! What the port does for scopes that wait for their operations.
 
 use std::sync::PoisonError;
 use std::thread;
@@ -37,7 +37,9 @@ impl<C: Send + 'static> Shared<C> {
                     None => further.push(operation),
                 }
                 completed += 1;
-            } else {
+            } else if !self.cells.is_late_packet(packet.overlapped) {
+                // A late packet that was put back would be behind the marker that is
+                // queued behind it.
                 others.push(packet);
             }
             if others.len() == ENOUGH {
@@ -51,7 +53,7 @@ impl<C: Send + 'static> Shared<C> {
         for packet in &others {
             self.requeue(*packet);
         }
-        // ObjectKind panics, waits or dequeues below has nothing of others.
+        // What panics, waits or dequeues below has nothing of others.
         drop(in_hand);
         panics::drop_all(first.into_iter().flatten().chain(further));
         if completed == 0 {

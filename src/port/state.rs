@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{UsageError, refusal};
 
-/// ObjectKind handles remember of their port: a number that no other port of the
+/// What handles remember of their port: a number that no other port of the
 /// process has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity(u64);

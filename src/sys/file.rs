@@ -49,7 +49,7 @@ pub(crate) fn read_file(
     }
 }
 
-/// ObjectKind a read that was refused has found: at the end of a file that is not
+/// What a read that was refused has found: at the end of a file that is not
 /// buffered, which need not be the end of a sector, some file systems call the
 /// offset invalid.
 #[cold]
@@ -76,7 +76,7 @@ pub(crate) fn write_file(
     answer(succeeded, count)
 }
 
-/// ObjectKind a driver or a file system can be asked to do, as
+/// What a driver or a file system can be asked to do, as
 /// [`DeviceControl`](crate::op::DeviceControl) does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlCode(u32);
@@ -133,7 +133,7 @@ fn answer(succeeded: i32, count: u32) -> Answer {
     if succeeded != 0 { Answer::Finished(count) } else { Answer::Code(last_error()) }
 }
 
-/// ObjectKind a handle that is not a socket refers to.
+/// What a handle that is not a socket refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HandleKind {
     Disk,
@@ -156,7 +156,7 @@ pub(crate) fn handle_kind(handle: Handle) -> HandleKind {
     }
 }
 
-/// ObjectKind the system knows of an open file of any kind, by the class of
+/// What the system knows of an open file of any kind, by the class of
 /// information.
 ///
 /// # Safety

@@ -1,7 +1,7 @@
 //! The kernel's boundary: one thin function a call, over `windows-sys`.
 //!
 //! The functions are safe to call with any handle value: the kernel checks
-//! handles and answers an invalid one with an error. ObjectKind the kernel would
+//! handles and answers an invalid one with an error. What the kernel would
 //! write to later cannot be passed as a bare pointer, only as
 //! [`LentOverlapped`], [`Region`] and [`RegionMut`]; what they are made from states
 //! the promise that makes the call sound.
@@ -49,7 +49,7 @@ impl Handle {
     }
 }
 
-/// ObjectKind a call that starts an operation answered, not yet interpreted.
+/// What a call that starts an operation answered, not yet interpreted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// It finished, with this many bytes if the call was asked to tell.

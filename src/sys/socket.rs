@@ -365,7 +365,7 @@ pub(crate) fn bind_to_any(socket: Handle, family: u16) -> Result<(), Cause> {
     Ok(())
 }
 
-/// ObjectKind the system knows of a socket.
+/// What the system knows of a socket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SocketTraits {
     pub is_stream: bool,

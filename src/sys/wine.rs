@@ -1,4 +1,4 @@
-//! Whether this is Wine, for the one place where it is known to break a rule.
+//! Whether this is Wine, for the places where it is known to break a rule.
 
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 use windows_sys::{s, w};

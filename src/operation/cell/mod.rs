@@ -2,7 +2,7 @@
 //! taken.
 //!
 //! The header is a cache line: the `OVERLAPPED`, the state, and what is needed
-//! to cancel and to finish the operation. ObjectKind it is [filled](super::layout) with
+//! to cancel and to finish the operation. What it is [filled](super::layout) with
 //! follows.
 //!
 //! The header is written by who owns the cell alone, and read by who holds a part of
@@ -20,13 +20,14 @@ use std::ptr::{self, NonNull};
 
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
+use self::atomic::AtomicU32;
 use self::overflow::Overflow;
 use self::state::State;
 use self::status_word::StatusWord;
 // For the files in here.
 use super::{atomic, yield_now};
 use crate::error::{Facts, is_error};
-use crate::sys::{Handle, LentOverlapped};
+use crate::sys::{Handle, LentOverlapped, Transferred};
 
 /// How many bytes of a cell context and payload may fill, and how they may be
 /// aligned there.
@@ -37,15 +38,10 @@ pub(in crate::operation) const INLINE_ALIGN: usize = 8;
 pub(crate) struct Cell {
     overlapped: Overlapped,
     pub state: State,
-    /// The place of the next free cell, while this one is on the list of them.
-    pub next: super::atomic::AtomicU32,
-    /// ObjectKind to cancel on; while the cell is at hand, the address of the one
-    /// behind it, or 0.
-    handle: UnsafeCell<usize>,
-    /// ObjectKind the cell is filled with; see [`VTable`].
-    vtable: UnsafeCell<&'static VTable>,
-    slab: UnsafeCell<NonNull<()>>,
-    room: UnsafeCell<MaybeUninit<[u64; INLINE / 8]>>,
+    /// The index of the next free cell, while this one is on the list of them.
+    pub next: AtomicU32,
+    header: UnsafeCell<Header>,
+    inline: UnsafeCell<MaybeUninit<[u64; INLINE / 8]>>,
     overflow: UnsafeCell<Overflow>,
 }
 
@@ -64,9 +60,23 @@ struct Overlapped {
     event: UnsafeCell<usize>,
 }
 
+/// What is written while a cell is empty, and only read while it is filled.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(in crate::operation) struct Header {
+    /// What to cancel on; while the cell is in the cache, the address of the one
+    /// behind it, or 0.
+    handle: usize,
+    /// What the cell is filled with; see [`VTable`].
+    pub vtable: &'static VTable,
+    /// The pool that the cell is of. It never changes.
+    pool: NonNull<()>,
+}
+
 /// A cell that has been used, and so is initialised.
 ///
-/// Whoever has it holds a part of the cell while anything but its atomics is looked at.
+/// Any number of these may exist. What is not atomic may be looked at by who holds a
+/// part of the cell (rule 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct CellRef(NonNull<Cell>);
@@ -76,7 +86,7 @@ impl Deref for CellRef {
 
     #[inline(always)]
     fn deref(&self) -> &Cell {
-        // SAFETY: By the promise of `new`; all of it is atomic, or in an `UnsafeCell`.
+        // SAFETY: Rule 1; all of it is atomic, or in an `UnsafeCell`.
         unsafe { self.0.as_ref() }
     }
 }
@@ -84,9 +94,8 @@ impl Deref for CellRef {
 impl CellRef {
     /// # Safety
     ///
-    /// The pointer is that of the slab's reservation, to a cell that has been used. As
-    /// long as this or a copy of it is used, the slab stays; and while something of it
-    /// is read that is not atomic, nobody writes that.
+    /// Rules 1 and 4: the pointer is that of the pool's reservation, to a cell that has
+    /// been used; while something of it is read that is not atomic, nobody writes that.
     #[inline(always)]
     pub const unsafe fn new(cell: NonNull<Cell>) -> Self {
         Self(cell)
@@ -96,16 +105,16 @@ impl CellRef {
     ///
     /// # Safety
     ///
-    /// As for [`new`](Self::new), but the memory is zeroed, and nobody else knows it.
-    pub unsafe fn initialize(cell: NonNull<Cell>, slab: NonNull<()>) {
-        let cell = cell.as_ptr();
+    /// Rule 1, and the memory is zeroed, and nobody else knows it.
+    pub unsafe fn initialize(cell: NonNull<Cell>, pool: NonNull<()>) -> EmptyCell {
         // SAFETY: Zero is a value of the other fields.
         unsafe {
+            let cell = cell.as_ptr();
             (&raw mut (*cell).overlapped.status).write(StatusWord::default());
-            (&raw mut (*cell).vtable).write(UnsafeCell::new(UNUSED));
-            (&raw mut (*cell).slab).write(UnsafeCell::new(slab));
+            (*cell).header.get().write(Header { handle: 0, vtable: UNUSED, pool });
             (*cell).overflow.get().write(Overflow::NONE);
         }
+        EmptyCell(Self(cell))
     }
 
     #[inline(always)]
@@ -119,45 +128,27 @@ impl CellRef {
         self.0.addr().get()
     }
 
-    /// The room for what fits into the cell.
+    /// The memory for what fits into the cell.
     #[inline(always)]
     pub fn inline(self) -> *mut u8 {
-        // SAFETY: A projection within a cell.
-        unsafe { (&raw mut (*self.0.as_ptr()).room).cast() }
+        self.0.as_ptr().cast::<u8>().wrapping_add(mem::offset_of!(Cell, inline))
     }
 
     /// The block for what does not.
-    ///
-    /// # Safety
-    ///
-    /// The caller owns the cell alone, and it is empty, for as long as the
-    /// reference is used.
     #[inline]
-    pub unsafe fn overflow<'a>(self) -> &'a mut Overflow {
-        // SAFETY: By the caller's promise.
-        unsafe { &mut *(*self.0.as_ptr()).overflow.get() }
-    }
-
-    /// Where that block is, of a cell that is filled or the caller's: nobody changes it
-    /// while the cell is filled.
-    ///
-    /// # Safety
-    ///
-    /// As it says.
-    #[inline]
-    pub unsafe fn overflow_start(self) -> *mut u8 {
-        // SAFETY: By the caller's promise.
-        unsafe { (*(*self.0.as_ptr()).overflow.get()).start() }
+    pub fn overflow_start(self) -> *mut u8 {
+        // SAFETY: Rule 4: it changes while the cell is empty.
+        unsafe { (*self.overflow.get()).start() }
     }
 
     /// The `OVERLAPPED`, with this offset, for the one call that starts the operation.
     ///
     /// # Safety
     ///
-    /// The cell is filled, and is the kernel's from now on.
+    /// Rule 2: the cell is filled, and given away.
     #[inline(always)]
     pub unsafe fn lend(self, offset: u64) -> LentOverlapped {
-        // SAFETY: The cell is ours until here, and stays where it is.
+        // SAFETY: The system has not got it yet, and it stays where it is.
         unsafe {
             self.overlapped.offset.get().write([offset as u32, (offset >> 32) as u32]);
             LentOverlapped::new(self.0.as_ptr().cast())
@@ -166,65 +157,28 @@ impl CellRef {
 }
 
 impl Cell {
-    /// ObjectKind to cancel on.
+    #[inline(always)]
+    fn header(&self) -> &Header {
+        // SAFETY: Rule 4.
+        unsafe { &*self.header.get() }
+    }
+
+    /// What to cancel on.
     #[inline(always)]
     pub fn handle(&self) -> Handle {
-        // SAFETY: By the promise of `CellRef::new`.
-        Handle(unsafe { *self.handle.get() })
+        Handle(self.header().handle)
     }
 
-    /// Notes what to cancel on.
-    ///
-    /// # Safety
-    ///
-    /// The caller owns the cell alone.
-    #[inline(always)]
-    pub unsafe fn set_handle(&self, handle: Handle) {
-        // SAFETY: By the caller's promise.
-        unsafe { self.handle.get().write(handle.0) };
-    }
-
-    /// The address of the cell behind this one at hand, or 0.
-    #[inline(always)]
-    pub fn next_cached(&self) -> usize {
-        // SAFETY: By the promise of `CellRef::new`.
-        unsafe { *self.handle.get() }
-    }
-
-    /// Notes which cell is behind this one at hand.
-    ///
-    /// # Safety
-    ///
-    /// The caller owns the cell alone.
-    #[inline(always)]
-    pub unsafe fn set_next_cached(&self, behind: usize) {
-        // SAFETY: By the caller's promise.
-        unsafe { self.handle.get().write(behind) };
-    }
-
-    /// ObjectKind the cell is filled with, or was last.
+    /// What the cell is filled with, or was last.
     #[inline(always)]
     pub fn vtable(&self) -> &'static VTable {
-        // SAFETY: By the promise of `CellRef::new`.
-        unsafe { *self.vtable.get() }
+        self.header().vtable
     }
 
-    /// Notes what the cell is filled with.
-    ///
-    /// # Safety
-    ///
-    /// The caller owns the cell alone.
+    /// The pool that the cell is of.
     #[inline(always)]
-    pub unsafe fn set_vtable(&self, vtable: &'static VTable) {
-        // SAFETY: By the caller's promise.
-        unsafe { self.vtable.get().write(vtable) };
-    }
-
-    /// The slab that the cell is of.
-    #[inline(always)]
-    pub fn slab(&self) -> NonNull<()> {
-        // SAFETY: It is never changed.
-        unsafe { *self.slab.get() }
+    pub fn pool(&self) -> NonNull<()> {
+        self.header().pool
     }
 
     /// Who ends the operation: see [`StatusWord`].
@@ -236,28 +190,17 @@ impl Cell {
     /// The byte count that came with the status, for who has taken that.
     #[inline(always)]
     pub fn bytes(&self) -> u32 {
-        // SAFETY: ObjectKind has a status is no longer the kernel's. A count over 32 bits is
-        // cut as in a packet.
+        // SAFETY: Rule 3: what has a status is no longer the system's. A count over 32
+        // bits is cut as in a packet.
         unsafe { *self.overlapped.bytes.get() as u32 }
-    }
-
-    /// Notes the byte count of an operation that the kernel has not.
-    ///
-    /// # Safety
-    ///
-    /// The caller owns the cell alone.
-    #[inline(always)]
-    pub unsafe fn set_bytes(&self, bytes: u32) {
-        // SAFETY: By the caller's promise.
-        unsafe { self.overlapped.bytes.get().write(bytes as usize) };
     }
 
     /// The status and byte count of an operation that has been ended, and whose
     /// `Pending` was there then, or which takes the
-    /// [long way](state::SLOW_PATH).
+    /// [slow path](state::SLOW_PATH).
     #[inline]
     pub fn result(&self) -> (u32, u32) {
-        // SAFETY: Nobody writes it any more.
+        // SAFETY: Rule 4: nobody writes it any more.
         let [status, _] = unsafe { *self.overlapped.offset.get() };
         (status, self.bytes())
     }
@@ -267,45 +210,153 @@ impl Cell {
     ///
     /// # Safety
     ///
-    /// The caller has taken the status, and nobody knows that the operation is over yet.
+    /// Rule 3: the caller has taken the status, and nobody knows that the operation is
+    /// over yet.
     #[inline]
     pub unsafe fn set_result(&self, status: u32, bytes: u32) {
-        // ObjectKind a failed operation left in the buffer is not initialised for
+        // What a failed operation left in the buffer is not initialised for
         // certain.
         let bytes = if is_error(status) { 0 } else { bytes };
         // SAFETY: By the caller's promise.
         unsafe {
             (*self.overlapped.offset.get())[0] = status;
-            self.set_bytes(bytes);
+            self.overlapped.bytes.get().write(bytes as usize);
         }
     }
 }
 
-/// ObjectKind an operation can do once its types are forgotten.
+/// A cell that is the owner's alone, and has nothing in it (rule 4).
+#[derive(Debug)]
+#[repr(transparent)]
+#[must_use = "the pool has a cell less"]
+pub(crate) struct EmptyCell(CellRef);
+
+impl EmptyCell {
+    /// # Safety
+    ///
+    /// The caller owns the cell alone, and nothing is left in it.
+    #[inline(always)]
+    pub unsafe fn new(cell: CellRef) -> Self {
+        Self(cell)
+    }
+
+    #[inline(always)]
+    pub fn cell(&self) -> CellRef {
+        self.0
+    }
+
+    /// Keeps it from being used: a packet may come for it.
+    pub fn into_quarantine(self) -> CellRef {
+        self.0.state.quarantine();
+        self.0
+    }
+
+    #[inline(always)]
+    pub(in crate::operation) fn header(&mut self) -> &mut Header {
+        // SAFETY: Rule 4: the owner's alone.
+        unsafe { &mut *self.0.header.get() }
+    }
+
+    #[inline(always)]
+    pub fn set_handle(&mut self, handle: Handle) {
+        self.header().handle = handle.0;
+    }
+
+    /// The address of the cell behind this one in the cache, or 0.
+    #[inline(always)]
+    pub fn next_cached(&self) -> usize {
+        self.0.header().handle
+    }
+
+    #[inline(always)]
+    pub fn set_next_cached(&mut self, address: usize) {
+        self.header().handle = address;
+    }
+
+    /// Notes the byte count of an operation that the system does not count.
+    #[inline(always)]
+    pub fn set_bytes(&mut self, bytes: u32) {
+        // SAFETY: Rule 4: the owner's alone.
+        unsafe { self.0.overlapped.bytes.get().write(bytes as usize) };
+    }
+
+    #[inline]
+    pub fn overflow(&mut self) -> &mut Overflow {
+        // SAFETY: Rule 4: the owner's alone.
+        unsafe { &mut *self.0.overflow.get() }
+    }
+}
+
+/// The context of a filled cell, which is moved out or dropped once (rule 5).
+#[derive(Debug)]
+pub(in crate::operation) struct Context(CellRef);
+
+impl Context {
+    /// # Safety
+    ///
+    /// Rule 5: the context is in the cell, and the caller's.
+    #[inline(always)]
+    pub unsafe fn new(cell: CellRef) -> Self {
+        Self(cell)
+    }
+
+    #[inline(always)]
+    pub fn cell(&self) -> CellRef {
+        self.0
+    }
+
+    #[inline]
+    pub fn drop_in_place(self) {
+        (self.0.vtable().drop_context)(self);
+    }
+}
+
+/// The payload of a filled cell, which is moved out or dropped once (rule 5).
+#[derive(Debug)]
+pub(in crate::operation) struct Payload(CellRef);
+
+impl Payload {
+    /// # Safety
+    ///
+    /// Rule 5: the payload is in the cell, and the caller's.
+    #[inline(always)]
+    pub unsafe fn new(cell: CellRef) -> Self {
+        Self(cell)
+    }
+
+    #[inline(always)]
+    pub fn cell(&self) -> CellRef {
+        self.0
+    }
+
+    pub fn drop_in_place(self) {
+        if let Some(drop_payload) = self.0.vtable().drop_payload {
+            drop_payload(self);
+        }
+    }
+}
+
+/// What an operation can do once its types are forgotten.
 ///
-/// # Safety
-///
-/// The functions are for a cell that was filled with these types and is the
-/// caller's alone (`completed`: or its context and payload are), and in which
-/// what they use has not been moved out or dropped.
+/// The functions are for the cell that it was found in.
 pub(in crate::operation) struct VTable {
     pub facts: &'static Facts,
     pub context_is_inline: bool,
     /// Where the payload is in the room, or in the overflow block if it has no room.
     pub payload_offset: usize,
     pub payload_is_inline: bool,
-    /// ObjectKind the operation returns; see [`returned`].
+    /// What the operation returns; see [`returned`].
     pub returned: fn() -> (TypeId, Form),
     /// The name of that type, for people.
     pub output_name: fn() -> &'static str,
     pub output: Output,
     /// Runs when the packet is dequeued, before anybody sees the completion.
-    pub completed: Option<unsafe fn(CellRef, &mut u32)>,
-    pub drop_context: unsafe fn(CellRef),
-    pub drop_payload: Option<unsafe fn(CellRef)>,
+    pub completed: Option<fn(&Payload, &mut u32)>,
+    pub drop_context: fn(Context),
+    pub drop_payload: Option<fn(Payload)>,
 }
 
-/// ObjectKind a cell is filled with that has never been.
+/// What a cell is filled with that has never been.
 const UNUSED: &VTable = &VTable {
     facts: Facts::PostQueuedCompletionStatus,
     context_is_inline: true,
@@ -319,7 +370,7 @@ const UNUSED: &VTable = &VTable {
     drop_payload: None,
 };
 
-unsafe fn nothing(_: CellRef) {}
+fn nothing(_: Context) {}
 
 /// Which of the ways an operation returns something in; see
 /// [`Finish`](super::definition::Finish).
@@ -328,15 +379,15 @@ pub(in crate::operation) type Form = u8;
 pub(in crate::operation) const WHOLE: Form = 0;
 /// The payload, once it has been told how many bytes it has got.
 pub(in crate::operation) const FILLED: Form = 1;
-/// ObjectKind is made of it.
+/// What is made of it.
 pub(in crate::operation) const CONVERTED: Form = 2;
 
 /// How what an operation returns comes out of its payload.
 pub(in crate::operation) enum Output {
     Whole,
-    Filled(unsafe fn(CellRef, u32)),
-    /// Puts it to the second pointer; `false` if there is none.
-    Converted(unsafe fn(CellRef, *mut u8) -> bool),
+    Filled(fn(&mut Payload, Transferred)),
+    /// Writes it to the pointer, which is to such a value; `false` if there is none.
+    Converted(unsafe fn(Payload, *mut u8) -> bool),
 }
 
 impl VTable {
@@ -347,23 +398,6 @@ impl VTable {
         // One address means one answer, whatever a linker folds; but a function
         // may have several addresses.
         ptr::fn_addr_eq(self.returned, returned::<B, FORM> as fn() -> (TypeId, Form))
-    }
-
-    /// Whether [`drop_payload`](Self::drop_payload) does anything.
-    pub fn drops_payload(&self) -> bool {
-        self.drop_payload.is_some()
-    }
-
-    /// Drops the payload.
-    ///
-    /// # Safety
-    ///
-    /// As for the functions.
-    pub unsafe fn drop_payload(&self, cell: CellRef) {
-        if let Some(drop_payload) = self.drop_payload {
-            // SAFETY: By the caller's promise.
-            unsafe { drop_payload(cell) };
-        }
     }
 
     /// Whether the operation returns a `B`, for certain.
@@ -394,5 +428,5 @@ const _: () = {
 
 /// The header's budget is one cache line, the `OVERLAPPED` included, and the
 /// whole cell's is two.
-const _: () = assert!(mem::offset_of!(Cell, room) <= 64);
+const _: () = assert!(mem::offset_of!(Cell, inline) <= 64);
 const _: () = assert!(mem::size_of::<Cell>() <= 128);

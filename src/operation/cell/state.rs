@@ -24,7 +24,7 @@ pub(crate) enum Holder {
 }
 
 const HOLDERS: u32 = 15;
-/// ObjectKind the operation returns has been moved out of the cell.
+/// What the operation returns has been moved out of the cell.
 const TAKEN: u32 = 16;
 /// Nobody holds the cell, but a packet may still come for it.
 const AWAITS_LATE_PACKET: u32 = 32;
@@ -41,8 +41,8 @@ pub(crate) const DROPS: u32 = 128;
 
 const KERNEL: u32 = Holder::Kernel as u32;
 const PENDING: u32 = Holder::Pending as u32;
-const COMPLETION: u32 = Holder::Completion as u32;
-const SCOPE: u32 = Holder::Scope as u32;
+pub(crate) const COMPLETION: u32 = Holder::Completion as u32;
+pub(crate) const SCOPE: u32 = Holder::Scope as u32;
 
 #[derive(Debug, Default)]
 pub(crate) struct State(AtomicU32);
@@ -174,7 +174,7 @@ impl State {
     /// Nobody holds the cell any more: one whose call failed. (After an
     /// operation the kernel's bit is gone already, and nobody looks at the
     /// others.)
-    pub fn free(&self) {
+    pub fn clear(&self) {
         self.0.store(0, Ordering::Release);
     }
 }

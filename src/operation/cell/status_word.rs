@@ -18,11 +18,12 @@ use crate::error::STATUS_PENDING;
 #[repr(transparent)]
 pub(crate) struct StatusWord(AtomicUsize);
 
-/// ObjectKind the word says while somebody has its status. (No system's: bit 29 marks
-/// the codes of applications.)
-const TAKEN: usize = 0xE000_0103;
+/// What the word says while somebody has its status: no `NTSTATUS`, of which bit 28 is
+/// reserved and never set
+/// (<https://learn.microsoft.com/openspecs/windows_protocols/ms-erref/87fba13e-bf06-450e-83b1-9241dc81e781>).
+const TAKEN: usize = 0xD000_0103;
 
-/// ObjectKind was taken from the word.
+/// What was taken from the word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken(usize);
 
@@ -60,7 +61,7 @@ impl Default for StatusWord {
 impl StatusWord {
     /// Makes the word ready for a call, as the system's own calls begin.
     #[inline]
-    pub fn renew(&self) {
+    pub fn reset(&self) {
         self.0.store(STATUS_PENDING as usize, Ordering::Relaxed);
     }
 
@@ -78,10 +79,14 @@ impl StatusWord {
         Taken(self.0.swap(TAKEN, Ordering::AcqRel))
     }
 
-    /// Puts back what was taken, unless the kernel has written a status
-    /// meanwhile.
+    /// Puts back what was taken. A status goes back as it is, because nobody else has
+    /// it; in place of none, the kernel may have written one meanwhile.
     pub fn restore(&self, taken: Taken) {
-        let _ = self.0.compare_exchange(TAKEN, taken.0, Ordering::Release, Ordering::Relaxed);
+        if taken.is_status() {
+            self.0.store(taken.0, Ordering::Release);
+        } else {
+            let _ = self.0.compare_exchange(TAKEN, taken.0, Ordering::Release, Ordering::Relaxed);
+        }
     }
 
     /// Whether the kernel has written nothing since the word was taken.

@@ -1,24 +1,24 @@
 //! The list of free cells: a stack without locks, which knows cells by their
-//! places.
+//! indices.
 //!
 //! A cell is taken and put back with one compare-and-swap each. The stack's
 //! head carries a tag against reuse under a slow reader's eyes (the ABA
-//! problem), and a bit that closes it for good. ObjectKind stands behind a place is
-//! the slab's affair, so that this file can be explored without any memory.
+//! problem), and a bit that closes it for good. What stands behind a index is
+//! the pool's affair, so that this file can be explored without any memory.
 
 use super::atomic::{AtomicIsize, AtomicU32, AtomicU64, Ordering};
 
-/// The place that is no cell's: it ends the list.
+/// The index that is no cell's: it ends the list.
 pub(super) const NONE: u32 = 0;
 
-/// Of the head's lower half, which is the place of the first free cell. Places
+/// Of the head's lower half, which is the index of the first free cell. Indices
 /// are even.
 const CLOSED: u64 = 1;
 /// One step of the tag, the head's upper half. It counts what is put back: a
 /// cell that was taken is not first again under the same tag.
 const TAG: u64 = 1 << 32;
 
-/// Free cells are linked by a place in each of them, which the list reaches
+/// Free cells are linked by a index in each of them, which the list reaches
 /// through the `link` that it is given.
 #[derive(Debug)]
 pub(super) struct FreeList {
@@ -53,12 +53,17 @@ impl FreeList {
         }
     }
 
+    /// Differs from any earlier one after a cell has been put back, or taken.
+    pub fn version(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
+    }
+
     /// Puts a cell back that is the caller's alone. The cell, and the list
     /// itself, may be gone afterwards, unless the answer is `true`: then the
     /// list is closed, this was the last cell, and all is the caller's.
     #[inline]
     #[must_use]
-    pub fn push(&self, place: u32, link: &AtomicU32) -> bool {
+    pub fn push(&self, index: u32, link: &AtomicU32) -> bool {
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             if head & CLOSED != 0 {
@@ -66,7 +71,7 @@ impl FreeList {
             }
             let first = head as u32;
             link.store(first, Ordering::Relaxed);
-            let with = (head - u64::from(first)).wrapping_add(TAG + u64::from(place));
+            let with = (head - u64::from(first)).wrapping_add(TAG + u64::from(index));
             match self.head.compare_exchange_weak(head, with, Ordering::Release, Ordering::Relaxed)
             {
                 Ok(_) => return false,
@@ -86,12 +91,12 @@ impl FreeList {
     /// `true` if none is held: then all is the caller's.
     #[must_use]
     pub fn close<'a>(&self, cells: u32, link: impl Fn(u32) -> &'a AtomicU32) -> bool {
-        let mut place = self.head.fetch_or(CLOSED, Ordering::AcqRel) as u32;
+        let mut index = self.head.fetch_or(CLOSED, Ordering::AcqRel) as u32;
         let mut held = cells as isize;
-        while place != NONE {
+        while index != NONE {
             held -= 1;
             // The list is closed: its cells stay as they are.
-            place = link(place).load(Ordering::Relaxed);
+            index = link(index).load(Ordering::Relaxed);
         }
         // Cells that were put back since then have been counted below zero.
         self.held.fetch_add(held, Ordering::AcqRel) + held == 0

@@ -12,7 +12,7 @@ use super::free_list::{FreeList, NONE};
 /// before.
 #[test]
 fn a_list_that_has_its_old_first_cell_again_is_not_the_old_list() {
-    /// ObjectKind the slow thread has read: 4 comes after 2.
+    /// What the slow thread has read: 4 comes after 2.
     static STALE: AtomicU32 = AtomicU32::new(4);
 
     for uses in 0..4 {

@@ -11,26 +11,28 @@ mod free_list;
 #[cfg(test)]
 mod free_list_tests;
 
+use std::collections::VecDeque;
+use std::mem;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::atomic::{AtomicU32, AtomicUsize, Ordering};
 use self::cache::{BUSY, Cache, is_cell, is_open};
 use self::free_list::{FreeList, NONE};
-use super::cell::{Cell, CellRef};
+use super::cell::{Cell, CellRef, EmptyCell};
 // For the files in here, too.
 use super::{atomic, yield_now};
 use crate::error::{Error, Result, refusal};
 use crate::sys;
 
-/// ObjectKind a cell takes. Its *place* is how far it is from the start, in bytes.
+/// What a cell takes. Its *index* is how far it is from the start, in bytes.
 const SIZE: u32 = size_of::<Cell>() as u32;
 
 /// How many cells are committed at a time: 64 KiB.
 const COMMIT_STEP: u32 = 64 * 1024 / SIZE;
 
-/// The place that no operation uses: its address marks the packets that wake
+/// The index that no operation uses: its address marks the packets that wake
 /// threads when the port closes.
 const RESERVED: u32 = NONE;
 
@@ -41,16 +43,16 @@ const RELEASE: usize = 1;
 /// The most operations that a port is built for: 2 GiB of address space.
 pub(crate) const MAX_OPERATIONS: u32 = (1 << 24) - 2;
 
-/// ObjectKind a port is built for unless it is told: 128 MiB of address space, or 8
+/// What a port is built for unless it is told: 128 MiB of address space, or 8
 /// where that is scarce.
 pub(crate) const DEFAULT_OPERATIONS: u32 =
     if cfg!(target_pointer_width = "64") { 1_048_575 } else { 65_535 };
 
 #[derive(Debug)]
-pub(crate) struct Slab {
-    /// The allocation's own pointer: whoever frees the last cell frees the slab
+pub(crate) struct Pool {
+    /// The allocation's own pointer: whoever frees the last cell frees the pool
     /// through it, which a pointer made from a reference would not allow.
-    own: NonNull<Slab>,
+    own: NonNull<Pool>,
     base: NonNull<Cell>,
     /// The first cell that operations use.
     first: NonNull<Cell>,
@@ -61,21 +63,22 @@ pub(crate) struct Slab {
     capacity: u32,
     /// How many cells have memory behind them.
     committed: Mutex<u32>,
+    reclaimed: Mutex<VecDeque<EmptyCell>>,
 }
 
 // SAFETY: The cells are shared by the protocol of `State` and of the free
 // list; the rest is atomic or locked.
-unsafe impl Send for Slab {}
+unsafe impl Send for Pool {}
 // SAFETY: As above.
-unsafe impl Sync for Slab {}
+unsafe impl Sync for Pool {}
 
-impl Slab {
-    /// Reserves room for `operations` cells. The slab lives until
+impl Pool {
+    /// Reserves room for `operations` cells. The pool lives until
     /// [`close`](Self::close) and the end of the last cell.
-    pub fn reserve(operations: u32) -> Result<NonNull<Slab>> {
+    pub fn reserve(operations: u32) -> Result<NonNull<Pool>> {
         let capacity = operations + 1;
         let base = sys::reserve(capacity as usize * size_of::<Cell>())?.cast::<Cell>();
-        let slab = Box::into_raw(Box::new(Self {
+        let pool = Box::into_raw(Box::new(Self {
             own: NonNull::dangling(),
             base,
             // SAFETY: There is one operation at least, so this is a cell.
@@ -85,24 +88,25 @@ impl Slab {
             free: FreeList::new(),
             capacity,
             committed: Mutex::new(0),
+            reclaimed: Mutex::default(),
         }));
         // SAFETY: The allocation is new: not null, and nobody else's yet.
         unsafe {
-            let own = NonNull::new_unchecked(slab);
-            (*slab).own = own;
+            let own = NonNull::new_unchecked(pool);
+            (*pool).own = own;
             Ok(own)
         }
     }
 
-    /// The slab that a cell is of.
+    /// The pool that a cell is of.
     #[inline(always)]
-    fn of(cell: CellRef) -> NonNull<Slab> {
-        cell.slab().cast()
+    fn of(cell: CellRef) -> NonNull<Pool> {
+        cell.pool().cast()
     }
 
     /// A cell that nobody else holds.
     #[inline]
-    pub fn allocate(&self) -> Result<CellRef> {
+    pub fn allocate(&self) -> Result<EmptyCell> {
         let first = self.cache.try_lock();
         let cell = if is_cell(first) {
             Ok(self.take_first(first))
@@ -110,14 +114,15 @@ impl Slab {
             self.allocate_elsewhere(first)
         };
         #[cfg(memcheck)]
-        cell.iter().for_each(|cell| memcheck_cell_in_use(cell.as_ptr().addr()));
+        cell.iter().for_each(|cell| memcheck_cell_in_use(cell.cell().as_ptr().addr()));
         cell
     }
 
-    /// Takes the first cell of the chain that was seized.
+    /// Takes the first cell of the cache, which is locked.
     #[inline]
-    fn take_first(&self, first: usize) -> CellRef {
-        let cell = self.known(first);
+    fn take_first(&self, first: usize) -> EmptyCell {
+        // SAFETY: Rule 7: the cells in the cache are empty, and who has locked it owns them.
+        let cell = unsafe { EmptyCell::new(self.known(first)) };
         self.cache.unlock(cell.next_cached());
         cell
     }
@@ -125,19 +130,34 @@ impl Slab {
     /// A cell where none is at hand, or somebody else has the chain.
     #[cold]
     #[inline(never)]
-    fn allocate_elsewhere(&self, mut first: usize) -> Result<CellRef> {
+    fn allocate_elsewhere(&self, mut first: usize) -> Result<EmptyCell> {
         // Who has the chain does not have it for long, unless its thread is put
         // to sleep just then.
         let mut patience = 100;
         loop {
             self.cache.unlock_unless_busy(first);
-            if let Some(place) = self.free.pop(|place| self.link(place)) {
-                return Ok(self.used(place));
+            let list = self.free.version();
+            if let Some(index) = self.free.pop(|index| self.link(index)) {
+                // SAFETY: Rule 7: the cells on the list are empty.
+                return Ok(unsafe { EmptyCell::new(self.used(index)) });
             }
             if first != BUSY || patience == 0 {
                 match self.allocate_fresh() {
-                    // There may be cells at hand: nobody can tell for now.
+                    // There may be cells in the cache: nobody can tell for now.
                     Err(_) if first == BUSY => {}
+                    Err(error) => {
+                        first = self.cache.try_lock();
+                        // With nothing in the cache, and nothing on the list before and
+                        // after that was seen, there is none.
+                        if first == cache::NONE && self.free.version() == list {
+                            self.cache.unlock(first);
+                            return Err(error);
+                        }
+                        if is_cell(first) {
+                            return Ok(self.take_first(first));
+                        }
+                        continue;
+                    }
                     allocated => return allocated,
                 }
             }
@@ -151,93 +171,74 @@ impl Slab {
 
     /// A cell that has never been used.
     #[cold]
-    fn allocate_fresh(&self) -> Result<CellRef> {
+    fn allocate_fresh(&self) -> Result<EmptyCell> {
         let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
         let index = self.used.load(Ordering::Relaxed) as u32 + 1;
         if index == self.capacity {
+            // Those that late packets may still be of come last.
+            if let Some(cell) = self.reclaimed().pop_front() {
+                return Ok(cell);
+            }
             return Err(Error::usage(&refusal::TOO_MANY_OPERATIONS));
         }
         if index >= *committed {
             let count = COMMIT_STEP.min(self.capacity - *committed);
             let start = self.cell(*committed * SIZE).cast();
             // SAFETY: The range lies within the reservation, which is released
-            // only with the slab.
+            // only with the pool.
             unsafe { sys::commit(start, (count * SIZE) as usize) }?;
             *committed += count;
         }
         let cell = self.cell(index * SIZE);
         // SAFETY: The memory is committed, zeroed, aligned, and nobody else's
         // until it counts as used.
-        unsafe { CellRef::initialize(cell, self.own.cast()) };
+        let cell = unsafe { CellRef::initialize(cell, self.own.cast()) };
         self.used.store(index as usize, Ordering::Release);
-        Ok(self.used(index * SIZE))
+        Ok(cell)
     }
 
-    /// Takes back a cell that has no holders and nothing in it. The cell, and
-    /// the slab itself, may be gone afterwards.
-    ///
-    /// # Safety
-    ///
-    /// The caller owns the cell alone, and uses neither it nor its slab afterwards,
-    /// unless something else keeps the slab open.
+    /// Takes back a cell. The pool itself may be gone afterwards.
     #[inline]
-    pub unsafe fn free(cell: CellRef) {
+    pub fn free(mut cell: EmptyCell) {
         #[cfg(memcheck)]
-        memcheck_cell_free(cell.as_ptr().addr());
-        // SAFETY: The cell keeps the slab alive until it counts as free, and is
-        // the caller's until then.
-        unsafe {
-            let cache = &Self::of(cell).as_ref().cache;
-            let first = cache.try_lock();
-            if is_open(first) {
-                cell.set_next_cached(first);
-                cache.unlock(cell.address());
-            } else {
-                Self::free_elsewhere(cell, first);
-            }
-        }
-    }
-
-    /// The same for a cell that is to be used again after all others.
-    ///
-    /// # Safety
-    ///
-    /// As for [`free`](Self::free).
-    unsafe fn free_last(cell: CellRef) {
-        #[cfg(memcheck)]
-        memcheck_cell_free(cell.as_ptr().addr());
-        // SAFETY: As above.
-        unsafe { Self::free_to_list(cell) };
-    }
-
-    /// The same where no cell is kept at hand any more, or somebody else has
-    /// the chain.
-    ///
-    /// # Safety
-    ///
-    /// As for [`free`](Self::free).
-    #[cold]
-    #[inline(never)]
-    unsafe fn free_elsewhere(cell: CellRef, first: usize) {
-        // SAFETY: As above.
-        unsafe {
-            Self::of(cell).as_ref().cache.unlock_unless_busy(first);
+        memcheck_cell_free(cell.cell().as_ptr().addr());
+        // SAFETY: Rule 7: the cell keeps the pool until it counts as free.
+        let cache = unsafe { &(*Self::of(cell.cell()).as_ptr()).cache };
+        let first = cache.try_lock();
+        if is_open(first) {
+            cell.set_next_cached(first);
+            cache.unlock(cell.cell().address());
+        } else {
+            cache.unlock_unless_busy(first);
             Self::free_to_list(cell);
         }
     }
 
-    /// # Safety
-    ///
-    /// As for [`free`](Self::free).
-    unsafe fn free_to_list(cell: CellRef) {
-        let slab = Self::of(cell).as_ptr();
-        // SAFETY: The cell keeps the slab alive until it counts as free. If it was the
-        // last cell of a closed slab, nobody else knows that.
+    /// Takes back a cell whose operation was not started.
+    pub fn free_unused(mut cell: EmptyCell) {
+        cell.cell().state.clear();
+        cell.overflow().shrink();
+        Self::free(cell);
+    }
+
+    /// Takes back a cell where the cache is closed, or locked by somebody else.
+    #[cold]
+    #[inline(never)]
+    fn free_to_list(cell: EmptyCell) {
+        let cell = cell.cell();
+        let pool = Self::of(cell).as_ptr();
+        // SAFETY: Rule 7: the cell keeps the pool until it counts as free. If it was the
+        // last cell of a closed pool, nobody else knows that.
         unsafe {
-            if (*slab).free.push((*slab).place(cell), &cell.next) {
-                Self::destroy(slab);
+            if (*pool).free.push((*pool).index(cell), &cell.next) {
+                Self::destroy(pool);
             }
         }
+    }
+
+    /// The cells that were in quarantine, which are used after all others.
+    fn reclaimed(&self) -> MutexGuard<'_, VecDeque<EmptyCell>> {
+        self.reclaimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The port is gone: no more cells are allocated. The memory goes when the
@@ -247,36 +248,38 @@ impl Slab {
     ///
     /// # Safety
     ///
-    /// Nobody allocates any more, and the caller does not use the slab
+    /// Nobody allocates any more, and the caller does not use the pool
     /// afterwards.
-    pub unsafe fn close(slab: NonNull<Slab>) {
-        // SAFETY: The slab is not closed yet, so it exists.
-        let this = unsafe { slab.as_ref() };
+    pub unsafe fn close(pool: NonNull<Pool>) {
+        // SAFETY: The pool is not closed yet, so it exists.
+        let this = unsafe { pool.as_ref() };
         let mut address = this.cache.close();
         while address != cache::NONE {
-            let cell = this.known(address);
+            // SAFETY: Rule 7: it is empty, and nobody else takes it. The list is not
+            // closed yet, so the pool stays.
+            let cell = unsafe { EmptyCell::new(this.known(address)) };
             address = cell.next_cached();
-            // SAFETY: The cell is free, and nobody else takes it. The list is
-            // not closed yet, so the slab stays.
-            unsafe { Self::free_to_list(cell) };
+            Self::free_to_list(cell);
         }
+        let reclaimed = mem::take(&mut *this.reclaimed());
+        reclaimed.into_iter().for_each(Self::free_to_list);
         let used = this.used.load(Ordering::Acquire) as u32;
-        if this.free.close(used, |place| this.link(place)) {
+        if this.free.close(used, |index| this.link(index)) {
             // SAFETY: Nobody holds a cell, and the caller was the last user.
-            unsafe { Self::destroy(slab.as_ptr()) };
+            unsafe { Self::destroy(pool.as_ptr()) };
         }
     }
 
     /// # Safety
     ///
-    /// The slab is closed, no cell of it is held, and nobody else knows it.
+    /// The pool is closed, no cell of it is held, and nobody else knows it.
     #[cold]
-    unsafe fn destroy(slab: *mut Slab) {
-        // SAFETY: By the caller's word nobody else knows the slab any more.
-        let this = unsafe { Box::from_raw(slab) };
+    unsafe fn destroy(pool: *mut Pool) {
+        // SAFETY: By the caller's word nobody else knows the pool any more.
+        let this = unsafe { Box::from_raw(pool) };
         for cell in this.used_cells() {
-            // SAFETY: The cell is free.
-            unsafe { cell.overflow() }.release();
+            // SAFETY: Rule 7: it is free.
+            unsafe { EmptyCell::new(cell) }.overflow().release();
         }
         // SAFETY: No cell is in use, by the kernel either.
         unsafe { sys::release(this.base.cast()) };
@@ -285,18 +288,24 @@ impl Slab {
     /// Whether a packet with this address is one that is not to be seen: it is
     /// for a stale cell, or says that such a cell is of use again.
     pub fn discard_late_packet(&self, address: usize) -> bool {
-        if self.find(address).is_some_and(|cell| cell.state.awaits_late_packet()) {
+        if self.is_late_packet(address) {
             return true;
         }
         let Some(cell) = self.find(address.wrapping_sub(RELEASE)) else { return false };
-        let recovered = cell.state.reclaim();
-        if recovered {
-            // SAFETY: An abandoned cell is empty, and the packets that were queued
-            // before this one have been dequeued. A thread may still have one in hand:
-            // so it is put behind all other free cells.
-            unsafe { Self::free_last(cell) };
+        if !cell.state.reclaim() {
+            return false;
         }
-        recovered
+        // SAFETY: Rule 7: it is empty, and the packets that were queued before this one
+        // have been dequeued. A thread may still have one in hand: so it is used after
+        // all others.
+        self.reclaimed().push_back(unsafe { EmptyCell::new(cell) });
+        true
+    }
+
+    /// Whether a packet with this address is one that comes too late, for a cell that
+    /// waits for it.
+    pub fn is_late_packet(&self, address: usize) -> bool {
+        self.find(address).is_some_and(|cell| cell.state.awaits_late_packet())
     }
 
     /// The address that the packet carries which makes a stale cell of use
@@ -310,8 +319,8 @@ impl Slab {
     pub fn reclaim_all(&self) {
         for cell in self.used_cells() {
             if cell.state.reclaim() {
-                // SAFETY: An abandoned cell is empty.
-                unsafe { cell.free() };
+                // SAFETY: Rule 7: it is empty.
+                Self::free(unsafe { EmptyCell::new(cell) });
             }
         }
     }
@@ -335,7 +344,7 @@ impl Slab {
     fn known(&self, address: usize) -> CellRef {
         debug_assert_ne!(address, 0);
         // SAFETY: The address is that of a cell that has been used, so not null. Who
-        // borrows the slab keeps it open.
+        // borrows the pool keeps it open.
         unsafe { CellRef::new(self.first.with_addr(NonZeroUsize::new_unchecked(address))) }
     }
 
@@ -350,18 +359,18 @@ impl Slab {
         self.used_cells().filter(|cell| cell.state.is_in_flight())
     }
 
-    /// Where a cell that has been used keeps the place of the next free one.
+    /// Where a cell that has been used keeps the index of the next free one.
     #[inline]
-    fn link(&self, place: u32) -> &AtomicU32 {
+    fn link(&self, index: u32) -> &AtomicU32 {
         // SAFETY: Memory of a cell that has been used stays committed.
-        &unsafe { self.cell(place).as_ref() }.next
+        &unsafe { self.cell(index).as_ref() }.next
     }
 
-    /// The cell at this place, which has been used.
+    /// The cell at this index, which has been used.
     #[inline]
-    fn used(&self, place: u32) -> CellRef {
-        // SAFETY: As it says; who borrows the slab keeps it open.
-        unsafe { CellRef::new(self.cell(place)) }
+    fn used(&self, index: u32) -> CellRef {
+        // SAFETY: As it says; who borrows the pool keeps it open.
+        unsafe { CellRef::new(self.cell(index)) }
     }
 
     fn used_cells(&self) -> impl Iterator<Item = CellRef> + '_ {
@@ -369,18 +378,18 @@ impl Slab {
         (1..=used).map(|index| self.used(index * SIZE))
     }
 
-    /// The place of one of our cells.
+    /// The index of one of our cells.
     #[inline]
-    fn place(&self, cell: CellRef) -> u32 {
+    fn index(&self, cell: CellRef) -> u32 {
         (cell.address() - self.base.addr().get()) as u32
     }
 
-    /// The cell at this place.
+    /// The cell at this index.
     #[inline]
-    fn cell(&self, place: u32) -> NonNull<Cell> {
-        debug_assert!(place % SIZE == 0 && place / SIZE < self.capacity);
-        // SAFETY: The place is within the reservation.
-        unsafe { self.base.byte_add(place as usize) }
+    fn cell(&self, index: u32) -> NonNull<Cell> {
+        debug_assert!(index % SIZE == 0 && index / SIZE < self.capacity);
+        // SAFETY: The index is within the reservation.
+        unsafe { self.base.byte_add(index as usize) }
     }
 }
 
@@ -402,25 +411,29 @@ mod tests {
 
     use super::*;
 
-    /// A slab whose cells are freed before it is dropped.
-    struct Open(NonNull<Slab>);
+    /// A pool whose cells are freed before it is dropped.
+    struct Open(NonNull<Pool>);
 
-    // SAFETY: A slab is for all threads.
+    // SAFETY: A pool is for all threads.
     unsafe impl Sync for Open {}
 
     impl Open {
         fn reserve(operations: u32) -> Self {
-            Self(Slab::reserve(operations).unwrap())
+            Self(Pool::reserve(operations).unwrap())
         }
 
-        fn slab(&self) -> &Slab {
+        fn pool(&self) -> &Pool {
             // SAFETY: It is closed when this is dropped.
             unsafe { self.0.as_ref() }
         }
 
+        fn allocate(&self) -> Result<CellRef> {
+            self.pool().allocate().map(|cell| cell.cell())
+        }
+
         fn free(cell: CellRef) {
             // SAFETY: The tests free what they have allocated.
-            unsafe { Slab::free(cell) };
+            Pool::free(unsafe { EmptyCell::new(cell) });
         }
 
         fn free_all(cells: &[CellRef]) {
@@ -433,17 +446,17 @@ mod tests {
     impl Drop for Open {
         fn drop(&mut self) {
             // SAFETY: Nobody uses it any more.
-            unsafe { Slab::close(self.0) };
+            unsafe { Pool::close(self.0) };
         }
     }
 
     #[test]
     fn what_was_freed_last_is_used_first() {
         let open = Open::reserve(3);
-        let cells = [(); 3].map(|()| open.slab().allocate().unwrap());
-        assert!(open.slab().allocate().is_err());
+        let cells = [(); 3].map(|()| open.allocate().unwrap());
+        assert!(open.allocate().is_err());
         Open::free_all(&cells);
-        let again = [(); 3].map(|()| open.slab().allocate().unwrap());
+        let again = [(); 3].map(|()| open.allocate().unwrap());
         assert_eq!(again, [cells[2], cells[1], cells[0]]);
         Open::free_all(&again);
     }
@@ -451,37 +464,51 @@ mod tests {
     #[test]
     fn nobody_is_kept_waiting_by_a_thread_that_has_the_chain() {
         let open = Open::reserve(3);
-        let cell = open.slab().allocate().unwrap();
+        let cell = open.allocate().unwrap();
         Open::free(cell);
-        let first = open.slab().cache.try_lock();
-        let fresh = open.slab().allocate().unwrap();
+        let first = open.pool().cache.try_lock();
+        let fresh = open.allocate().unwrap();
         assert_ne!(fresh, cell);
         // It goes to the list, and comes back from there.
         Open::free(fresh);
-        assert_eq!(open.slab().allocate(), Ok(fresh));
-        open.slab().cache.unlock(first);
-        assert_eq!(open.slab().allocate(), Ok(cell));
+        assert_eq!(open.allocate(), Ok(fresh));
+        open.pool().cache.unlock(first);
+        assert_eq!(open.allocate(), Ok(cell));
         Open::free_all(&[cell, fresh]);
     }
 
     #[test]
     fn the_last_cell_is_found_though_a_thread_has_the_chain() {
         let open = Open::reserve(1);
-        let cell = open.slab().allocate().unwrap();
+        let cell = open.allocate().unwrap();
         Open::free(cell);
         for _ in 0..20 {
-            let first = open.slab().cache.try_lock();
+            let first = open.pool().cache.try_lock();
             let (starts, started) = mpsc::channel();
             thread::scope(|scope| {
                 scope.spawn(|| {
                     starts.send(()).unwrap();
-                    Open::free(open.slab().allocate().expect("there is one"));
+                    Open::free(open.allocate().expect("there is one"));
                 });
                 started.recv().unwrap();
                 // Longer than the other thread is patient.
                 (0..1000).for_each(|_| yield_now());
-                open.slab().cache.unlock(first);
+                open.pool().cache.unlock(first);
             });
         }
+    }
+
+    #[test]
+    fn a_cell_that_was_in_quarantine_is_used_after_all_others() {
+        let open = Open::reserve(3);
+        let cells = [(); 2].map(|()| open.allocate().unwrap());
+        // SAFETY: It was allocated here.
+        unsafe { EmptyCell::new(cells[0]) }.into_quarantine();
+        assert!(open.pool().discard_late_packet(Pool::release_marker(cells[0])));
+        Open::free(cells[1]);
+        let again = [(); 3].map(|()| open.allocate().unwrap());
+        assert_eq!((again[0], again[2]), (cells[1], cells[0]), "the third was never used");
+        assert!(open.allocate().is_err());
+        Open::free_all(&again);
     }
 }
