@@ -214,7 +214,7 @@ impl Port {
     fn lend(&self, index: u32, payload: u32, others: u32) {
         let cell = self.cell(index);
         cell.handle.with_mut(|handle| unsafe { *handle = index });
-        cell.word.renew();
+        cell.word.reset();
         let before = replace(&cell.payload, Some(payload));
         assert_eq!(before, None, "a free cell with a payload in it");
         let before = replace(&cell.context, Some(payload));
@@ -296,10 +296,10 @@ impl Port {
             state.complete_exclusive();
             return Some(self.complete(index));
         }
-        word.put_back(taken);
+        word.restore(taken);
         let taken = word.take_for_certain(|| state.is_in_flight())?;
         if !taken.is_status() {
-            word.put_back(taken);
+            word.restore(taken);
             return None;
         }
         self.transfer(index);

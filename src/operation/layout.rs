@@ -287,16 +287,20 @@ impl<C, O: Operation, W: Way<O>> FilledCell<C, O, W> {
 }
 
 impl<C, O: Operation, W: Way<O>> Drop for FilledCell<C, O, W> {
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     fn drop(&mut self) {
+        #[cold]
+        #[inline(never)]
+        fn drop_all<C, O: Operation, W: Way<O>>(filled: FilledCell<C, O, W>) {
+            let (context, memory, cell) = filled.empty();
+            let mut panic = FirstPanic::none();
+            Pool::free_unused(cell);
+            panic.catch(|| drop(context));
+            panic.catch(|| drop(memory));
+            panic.resume();
+        }
         // SAFETY: It is not used afterwards.
-        let (context, memory, cell) = unsafe { Self::new(self.cell) }.empty();
-        let mut panic = FirstPanic::none();
-        Pool::free_unused(cell);
-        panic.catch(|| drop(context));
-        panic.catch(|| drop(memory));
-        panic.resume();
+        drop_all(unsafe { Self::new(self.cell) });
     }
 }
 

@@ -124,6 +124,7 @@ impl<C> Cells<C> {
             }
         };
         cell.set_handle(target.handle);
+        cell.cell().status_word().reset();
         let mut filled = FilledCell::<C, O, W>::fill(cell, context, memory);
         // Without room, a read waits for data on a stream, and then reports the end.
         let has_room = !W::FACTS.fills || filled.memory().capacity() > 0;
@@ -135,7 +136,6 @@ impl<C> Cells<C> {
             return Err(not_called(filled, Cause::UsageError(usage)));
         }
         let cell = filled.into_cell();
-        cell.status_word().reset();
         let unwinds = AbortOnUnwind;
         let answer = call(lent, cell);
         mem::forget(unwinds);

@@ -209,9 +209,15 @@ impl Pool {
             cell.set_next_cached(first);
             cache.unlock(cell.cell().address());
         } else {
-            cache.unlock_unless_busy(first);
-            Self::free_to_list(cell);
+            Self::free_elsewhere(cell, first);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn free_elsewhere(cell: EmptyCell, first: usize) {
+        unsafe { &(*Self::of(cell.cell()).as_ptr()).cache }.unlock_unless_busy(first);
+        Self::free_to_list(cell);
     }
 
     /// Takes back a cell whose operation was not started.
