@@ -8,9 +8,9 @@ use super::cell::state::{COMPLETION, Holder, SCOPE};
 use super::cell::{CellRef, EmptyCell, Payload};
 use super::layout::{take_output, take_payload};
 use super::pool::Pool;
-use crate::error::STATUS_CANCELLED;
+use crate::error::{Result, STATUS_CANCELLED};
 use crate::panics::FirstPanic;
-use crate::sys;
+use crate::sys::{self, Handle};
 
 impl CellRef {
     /// A packet was dequeued that carries the cell's address: ends the operation,
@@ -70,8 +70,18 @@ impl CellRef {
         // "If this function cannot find a request to cancel, the return value is 0
         // (zero), and GetLastError returns ERROR_NOT_FOUND"
         // (https://learn.microsoft.com/windows/win32/fileio/cancelioex-func).
-        sys::cancel(self.handle(), self.address()) == Ok(false)
-            && self.status_word().is_still_taken()
+        self.cancel() == Ok(false) && self.status_word().is_still_taken()
+    }
+
+    /// Asks for the operation to be cancelled. Who holds the cell knows that no other
+    /// operation has it, so that only this one can be cancelled.
+    #[inline(always)]
+    pub fn cancel(self) -> Result<bool> {
+        match self.handle() {
+            // What was posted, or is over already.
+            Handle::NONE => Ok(false),
+            handle => sys::cancel(handle, self.address()),
+        }
     }
 
     /// Lets the payload see that the operation is over with this result, which

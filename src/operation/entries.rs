@@ -24,6 +24,22 @@ pub(crate) struct CompletionEntries<C> {
 /// it.
 const NOT_A_COMPLETION: u32 = STATUS_PENDING;
 
+/// The status of a packet that is not kept.
+const DISCARDED: u32 = 0xD000_0103;
+
+/// Moves what is kept to the front, in order. How much that is.
+#[cold]
+fn compact(entries: &mut [Entry]) -> usize {
+    let mut kept = 0;
+    for index in 0..entries.len() {
+        if entries[index].status() != DISCARDED {
+            entries.swap(kept, index);
+            kept += 1;
+        }
+    }
+    kept
+}
+
 impl<C> CompletionEntries<C> {
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
@@ -61,24 +77,16 @@ impl<C> CompletionEntries<C> {
             return Ok(false);
         }
         let count = dequeue(room)?;
-        let mut kept = 0;
-        let mut behind = &mut room[..count];
-        while !behind.is_empty() {
-            let entry = &mut behind[0];
-            let is_kept = try_complete(cells, entry) || {
+        let mut is_discarded = false;
+        for entry in &mut room[..count] {
+            if !try_complete(cells, entry) {
                 let packet = entry.packet();
-                entry.store_status(NOT_A_COMPLETION);
-                is_foreign(packet)
-            };
-            if is_kept {
-                kept += 1;
-                behind = &mut behind[1..];
-            } else {
-                behind.rotate_left(1);
-                let last = behind.len() - 1;
-                behind = &mut behind[..last];
+                let is_foreign = is_foreign(packet);
+                entry.store_status(if is_foreign { NOT_A_COMPLETION } else { DISCARDED });
+                is_discarded |= !is_foreign;
             }
         }
+        let kept = if is_discarded { compact(&mut room[..count]) } else { count };
         self.end += kept;
         Ok(true)
     }

@@ -9,7 +9,6 @@ use super::complete::PendingPart;
 use super::completion::{CompletionStatus, outcome};
 use super::layout::take_output;
 use crate::error::{ErrorKind, Result};
-use crate::sys;
 
 /// An operation that has been started, and the buffer `B` that it keeps until
 /// it is over.
@@ -164,9 +163,7 @@ impl<B, S> Pending<B, S> {
         if self.is_completed() {
             return Ok(false);
         }
-        // The `Pending` holds the cell, so no other operation has it, and what is
-        // cancelled can only be this one, if it is still there.
-        match sys::cancel(self.cell().handle(), self.cell().address()) {
+        match self.cell().cancel() {
             // The handle is closed. That has cancelled the operation, unless a
             // duplicate is open: then nothing is left to cancel it with.
             Err(error) if error.kind() == ErrorKind::InvalidHandle => Ok(false),

@@ -16,7 +16,7 @@ use super::pool::Pool;
 use super::start::{Cells, StartOutcome};
 use crate::error::{Rejected, Result, UsageError};
 use crate::panics::FirstPanic;
-use crate::sys::{self, Port};
+use crate::sys::Port;
 
 /// The operations of one scope: the cells that it holds, each of which has the
 /// address of the one behind it.
@@ -183,7 +183,7 @@ impl<'scope> Borrowing<'scope, '_> {
             // The scope holds the cell, so no other operation has it. Nothing to cancel,
             // or not possible: the completion decides.
             cell.state.mark_ending();
-            let _ = sys::cancel(cell.handle(), cell.address());
+            let _ = cell.cancel();
         }
         // One way through the list is enough: what is over stays so.
         for cell in self.held() {

@@ -240,11 +240,8 @@ impl<C> Cells<C> {
             .map(|cell| {
                 // The handle may be closed, even be another object's by now: then no
                 // operation with this OVERLAPPED is found there.
-                let handle = cell.handle();
-                if handle.is_plausible() {
-                    // A failure leaves the operation as it is.
-                    let _ = sys::cancel(handle, cell.address());
-                }
+                // A failure leaves the operation as it is.
+                let _ = cell.cancel();
             })
             .count()
     }

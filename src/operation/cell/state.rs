@@ -20,24 +20,24 @@ pub(crate) enum Holder {
     /// The [`Finished`](crate::Finished) half of a dequeued completion.
     Completion = 4,
     /// The scope whose borrowed buffer the operation uses.
-    Scope = 8,
+    Scope = 256,
 }
 
-const HOLDERS: u32 = 15;
+const HOLDERS: u32 = 256 | 7;
 /// What the operation returns has been moved out of the cell.
-const TAKEN: u32 = 16;
+const TAKEN: u32 = 8;
 /// Nobody holds the cell, but a packet may still come for it.
 const AWAITS_LATE_PACKET: u32 = 32;
 /// Of a stale cell: it has not been emptied yet.
-const NOT_EMPTIED: u32 = 256;
+const NOT_EMPTIED: u32 = 64;
 /// The scope that holds the cell is waiting for the operation.
-const ENDING: u32 = 512;
+const ENDING: u32 = 128;
 /// Not a holder, but given with them: the operation takes the long way. Its
 /// payload has work to do when the packet is dequeued, or its cell has a block
 /// to free.
-pub(crate) const SLOW_PATH: u32 = 64;
+pub(crate) const SLOW_PATH: u32 = 16;
 /// Not a holder either: the payload has to be dropped, or moved out.
-pub(crate) const DROPS: u32 = 128;
+pub(crate) const DROPS: u32 = 512;
 
 const KERNEL: u32 = Holder::Kernel as u32;
 const PENDING: u32 = Holder::Pending as u32;
@@ -69,9 +69,9 @@ impl State {
     /// that has taken its status.
     #[inline]
     pub fn is_exclusively_in_flight(&self) -> bool {
-        // Without its `Pending` the call has returned, nobody joins, and a scope
-        // stays until the operation is over.
-        self.0.load(Ordering::Acquire) & !(SCOPE | DROPS) == KERNEL
+        // Without its `Pending` the call has returned, nobody joins, and a scope, which
+        // is not among the low bits, stays until the operation is over.
+        self.0.load(Ordering::Acquire) as u8 == KERNEL as u8
     }
 
     /// Whether the operation is in flight, and its `Pending` is there, or not given
