@@ -16,15 +16,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use completion_port::{Associated, Batch, ErrorKind, Iocp, Rejected, Started, unconnected_stream};
+use completion_port::{
+    Associated, Batch, ErrorKind, IoBuf, IoBufMut, Iocp, Rejected, Started, unconnected_stream,
+};
 use simulated_kernel::{
     Behaviour, Chance, FOREVER, PROCESSORS, behave, close_elsewhere, concurrency, deliver,
     dequeues, heed_cancels, queued, scribble, waiting,
 };
 use support::{
-    PATIENCE, close_raw_socket, complete, complete_all, eventually, few, nothing_more,
-    overlapped_file, own_address, pipe_pair, port, port_of, post_raw, shrink_buffers, stream_pair,
-    temp_file,
+    PATIENCE, close_raw_socket, complete, complete_all, datagram_pair, eventually, few,
+    nothing_more, overlapped_file, own_address, pipe_pair, port, port_of, post_raw, shrink_buffers,
+    stream_pair, temp_file,
 };
 use windows_sys::Win32::Foundation as win32;
 use windows_sys::Win32::Networking::WinSock as ws;
@@ -1250,6 +1252,7 @@ fn a_refused_call_on_a_file_gives_everything_back_and_takes_up_no_place() {
 }
 
 const STATUS_DEVICE_BUSY: u32 = 0x8000_0011;
+const STATUS_BUFFER_OVERFLOW: u32 = 0x8000_0005;
 
 /// The call fails with a code that errors have, too, of which no packet comes.
 #[test]
@@ -1538,5 +1541,138 @@ fn of_a_packet_and_a_forged_one_dequeued_together_one_completes_the_operation() 
             assert_eq!(found, [round]);
         });
         drop(pending);
+    }
+}
+
+/// Packets of Wine's, and of drivers that break the rules, come late: after a call that
+/// said that there would be none.
+#[test]
+fn a_buffer_that_panics_after_a_warning_leaves_no_place_to_a_late_packet() {
+    let port = port();
+    let (mut client, server) = stream_pair();
+    let server = port.add_handle(server, 7).unwrap().skip_on_success().unwrap();
+    client.write_all(b"hello").unwrap();
+    let _behaviour = behave(|kernel| {
+        kernel.inline = Chance::Always;
+        kernel.queue_skipped = true;
+        kernel.warn.push_back(STATUS_BUFFER_OVERFLOW);
+    });
+    let read = || port.initiate_read(&server, 1, Panics(Vec::with_capacity(8))).map(drop);
+    assert!(catch_unwind(AssertUnwindSafe(|| read().map_err(drop))).is_err());
+    port.post(2, 55, 0).unwrap();
+    let completion = complete(&port);
+    assert_eq!((completion.context, completion.handle_context), (2, 55));
+    nothing_more(&port);
+}
+
+/// A buffer that panics when it is told what was read.
+struct Panics(Vec<u8>);
+
+// SAFETY: As for a vector.
+unsafe impl IoBuf for Panics {
+    fn initialized(&self) -> (*const u8, usize) {
+        self.0.initialized()
+    }
+}
+
+// SAFETY: As for a vector.
+unsafe impl IoBufMut for Panics {
+    fn initialized_mut(&mut self) -> (*mut u8, usize) {
+        self.0.initialized_mut()
+    }
+
+    fn writable(&mut self) -> (*mut u8, usize) {
+        self.0.writable()
+    }
+
+    unsafe fn advance(&mut self, _: usize) {
+        panic!("told")
+    }
+}
+
+#[test]
+fn a_cut_datagram_says_so_and_has_its_bytes_though_the_port_is_full() {
+    let port: Iocp = Iocp::builder().max_operations(1).build().unwrap();
+    let (client, server) = datagram_pair();
+    let server = port.add_handle(server, 1).unwrap();
+    client.send(b"hello world").unwrap();
+    let _behaviour = behave(|kernel| {
+        kernel.inline = Chance::Always;
+        kernel.warn_without_packet = true;
+    });
+    let rejected = port.initiate_read(&server, 1, Vec::with_capacity(5)).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::MessageTruncated);
+    assert_eq!(rejected.returned.1, b"hello");
+}
+
+/// A scope looks through the queue, and puts back what is others'.
+#[test]
+fn a_late_packet_is_not_seen_though_a_scope_has_turned_it_and_its_marker_round() {
+    let port = port();
+    let (mut client, server) = stream_pair();
+    let server = port.add_handle(server, 7).unwrap().skip_on_success().unwrap();
+    let (_quiet_client, quiet) = stream_pair();
+    let quiet = port.add_handle(quiet, 8).unwrap();
+    client.write_all(b"hello").unwrap();
+    // As many as a scope takes at a time: what is behind them stays where it is.
+    let posts = (1 << 16) - 1;
+    (0..posts).for_each(|_| port.post(1, 55, 0).unwrap());
+    let _behaviour = behave(|kernel| {
+        kernel.inline = Chance::Always;
+        kernel.queue_skipped = true;
+        kernel.ignore_cancels = FOREVER;
+        kernel.warn.push_back(STATUS_BUFFER_OVERFLOW);
+    });
+    let started = port.initiate_read(&server, 2, Vec::with_capacity(8)).unwrap();
+    assert!(started.completed().is_some());
+    thread::scope(|threads| {
+        threads.spawn(|| {
+            let mut buffer = [0; 8];
+            port.scope(|scope| drop(scope.initiate_read(&quiet, 3, &mut buffer).unwrap()));
+        });
+        eventually("a look through the queue", || dequeues(port.as_raw_handle()) >= posts);
+        eventually("all are back", || queued(port.as_raw_handle()) >= posts);
+        heed_cancels();
+    });
+    (0..5).for_each(|_| port.post(4, 55, 0).unwrap());
+    for _ in 0..posts + 5 {
+        let completion = complete(&port);
+        assert_eq!(completion.handle_context, 55, "context {}", completion.context);
+    }
+    nothing_more(&port);
+}
+
+#[test]
+fn a_call_that_failed_takes_up_no_place_though_its_marker_was_refused_at_first() {
+    let file = temp_file("refused-marker", "hello");
+    let port: Iocp = Iocp::builder().max_operations(1).build().unwrap();
+    let device = port.add_handle(overlapped_file(file.path(), true, false), 1).unwrap();
+    let behaviour = behave(|kernel| {
+        kernel.inline = Chance::Always;
+        kernel.warn_without_packet = true;
+        kernel.warn.push_back(STATUS_DEVICE_BUSY);
+        kernel.refuse_posts = 1;
+    });
+    drop(port.initiate_read_at(&device, 1, Vec::with_capacity(8), 0).unwrap_err());
+    drop(behaviour);
+    nothing_more(&port);
+    port.post(1, 2, 3).expect("nothing is in flight");
+    assert_eq!(complete(&port).context, 1);
+}
+
+/// Statuses of drivers' own can be anything.
+#[test]
+fn any_status_of_a_driver_ends_the_operation() {
+    let port = port();
+    let (mut client, server) = served(&port);
+    for status in [u32::MAX, 0xE000_0103, 0xC000_0103, 0xE000_0000] {
+        let _behaviour = behave(|kernel| {
+            kernel.inline = Chance::Never;
+            kernel.fail.push_back(status);
+        });
+        drop(port.initiate_read(&server, 1, vec![0; 8].into_boxed_slice()).unwrap());
+        client.write_all(b"hello").unwrap();
+        let error = complete(&port).error_status.unwrap_err();
+        assert_eq!(error.ntstatus(), Some(status));
     }
 }

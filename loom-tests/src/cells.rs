@@ -105,3 +105,22 @@ fn three_threads_never_hold_the_same_cell() {
         port.assert_all_free();
     });
 }
+
+/// A cell that goes from the list to the cache, while another goes the other way, is
+/// in neither for who looks at one after the other.
+#[test]
+fn a_thread_finds_the_cell_that_is_left_to_it_wherever_it_goes_meanwhile() {
+    explore::three_threads(|| {
+        let port = Port::with_list(3);
+        let taken = [port.allocate().unwrap(), port.allocate().unwrap()];
+        let threads = taken.map(|index| {
+            let other = port.clone();
+            thread::spawn(move || {
+                other.free(index);
+                other.allocate().expect("the one it has just freed, or another");
+            })
+        });
+        assert!(port.allocate().is_some(), "three cells, three threads, one each");
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}

@@ -98,33 +98,44 @@ impl Port {
         self.destroyed.get()
     }
 
-    /// `Slab::allocate`, where there are no fresh cells; the cell is nobody
+    /// `Pool::allocate`, where there are no fresh cells; the cell is nobody
     /// else's.
     pub fn allocate(&self) -> Option<u32> {
         let mut first = self.cache.try_lock();
-        while !is_cell(first) {
+        loop {
+            if is_cell(first) {
+                return Some(self.take_first(first));
+            }
+            let list = self.free.version();
             let index = self.allocate_elsewhere(first);
-            if index.is_some() || first != BUSY {
+            if index.is_some() {
                 return index;
             }
-            first = self.cache.try_lock_again();
+            if first == BUSY {
+                first = self.cache.try_lock_again();
+                continue;
+            }
+            first = self.cache.try_lock();
+            if first == cache::NONE && self.free.version() == list {
+                self.cache.unlock(first);
+                return None;
+            }
         }
-        Some(self.take_first(first))
     }
 
-    /// `Slab::allocate`, where there are: no cell means a fresh one.
+    /// `Pool::allocate`, where there are: no cell means a fresh one.
     pub fn allocate_in_haste(&self) -> Option<u32> {
         let first = self.cache.try_lock();
         if is_cell(first) { Some(self.take_first(first)) } else { self.allocate_elsewhere(first) }
     }
 
-    /// Once around in `Slab::allocate_elsewhere`.
+    /// Once around in `Pool::allocate_elsewhere`.
     fn allocate_elsewhere(&self, first: usize) -> Option<u32> {
         self.cache.unlock_unless_busy(first);
         self.allocate_from_list()
     }
 
-    /// `Slab::take_first`.
+    /// `Pool::take_first`.
     fn take_first(&self, first: usize) -> u32 {
         let index = at(first as u32);
         self.cache.unlock(read(&self.cell(index).handle) as usize);
@@ -139,7 +150,7 @@ impl Port {
         Some(index)
     }
 
-    /// `Slab::free`.
+    /// `Pool::free`.
     pub fn free(&self, index: u32) {
         self.cell(index).own();
         let first = self.cache.try_lock();
@@ -147,13 +158,13 @@ impl Port {
             self.cell(index).handle.with_mut(|handle| unsafe { *handle = first as u32 });
             self.cache.unlock(place(index) as usize);
         } else {
-            // `Slab::free_elsewhere`.
+            // `Pool::free_elsewhere`.
             self.cache.unlock_unless_busy(first);
             self.free_to_list(index);
         }
     }
 
-    /// `Slab::free_to_list`.
+    /// `Pool::free_to_list`.
     pub fn free_to_list(&self, index: u32) {
         self.cell(index).own();
         if self.free.push(place(index), &self.cell(index).next) {
@@ -161,7 +172,7 @@ impl Port {
         }
     }
 
-    /// `Slab::close`.
+    /// `Pool::close`.
     pub fn close(&self) {
         let mut address = self.cache.close();
         while address != cache::NONE {
@@ -174,7 +185,7 @@ impl Port {
         }
     }
 
-    /// `Slab::destroy`: nobody uses any cell at this time or later.
+    /// `Pool::destroy`: nobody uses any cell at this time or later.
     fn destroy(&self) {
         self.cells.iter().for_each(Cell::own);
         assert!(!self.destroyed.replace(true), "destroyed twice");
@@ -187,7 +198,7 @@ impl Port {
         assert_eq!(found, (1..=self.cells.len() as u32).collect::<Vec<_>>());
     }
 
-    /// `Cells::launch` of an operation that the kernel completes at once.
+    /// `Cells::start` of an operation that the kernel completes at once.
     pub fn launch(self: &Rc<Self>, index: u32, payload: u32) -> Part {
         self.begin(index, payload, Holder::Pending as u32 | DROPS);
         self.part(index, Holder::Pending)
@@ -210,7 +221,7 @@ impl Port {
         self.part(index, Holder::Pending)
     }
 
-    /// `Cells::launch` up to its call.
+    /// `Cells::start` up to its call.
     fn lend(&self, index: u32, payload: u32, others: u32) {
         let cell = self.cell(index);
         cell.handle.with_mut(|handle| unsafe { *handle = index });
@@ -238,7 +249,7 @@ impl Port {
         Part { port: Rc::clone(self), index, holder, gone: Flag::new(false) }
     }
 
-    /// `Cells::launch` of an operation whose call fails, but whose packet comes
+    /// `Cells::start` of an operation whose call fails, but whose packet comes
     /// all the same, perhaps before the call returns. If it was claimed first,
     /// the operation is in flight.
     pub fn launch_in_vain(self: &Rc<Self>, index: u32, payload: u32) -> Option<Part> {
@@ -267,7 +278,7 @@ impl Port {
         self.complete(index)
     }
 
-    /// `Slab::reclaim_all`.
+    /// `Pool::reclaim_all`.
     pub fn reclaim_all(&self) {
         for index in 1..=self.cells.len() as u32 {
             self.reclaim(index);

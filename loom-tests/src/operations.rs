@@ -310,18 +310,24 @@ fn of_two_packets_with_one_address_one_completes_the_operation() {
 
 #[test]
 fn an_operation_goes_on_though_a_packet_without_a_result_has_its_address() {
-    explore::two_threads(|| {
-        let port = Port::new(1);
-        let index = port.allocate().unwrap();
-        drop(port.launch_pending(index, 7));
-        let other = port.clone();
-        let there = thread::spawn(move || other.claim(index).and_then(Part::take_and_release));
-        port.end(index);
-        let here = port.dequeue().and_then(Part::take_and_release);
-        // The kernel may have written the result in between.
-        assert_eq!(here.xor(there.join().unwrap()), Some(7 + TRANSFER));
-        port.assert_all_free();
-    });
+    for is_tracked in [false, true] {
+        explore::two_threads(move || {
+            let port = Port::new(1);
+            let index = port.allocate().unwrap();
+            let mut pending = Some(port.launch_pending(index, 7));
+            if !is_tracked {
+                pending = None;
+            }
+            let other = port.clone();
+            let there = thread::spawn(move || other.claim(index).map(drop).is_some());
+            port.end(index);
+            let here = port.dequeue().map(drop).is_some();
+            // The kernel may have written the result in between.
+            assert!(here ^ there.join().unwrap());
+            drop(pending);
+            port.assert_all_free();
+        });
+    }
 }
 
 #[test]

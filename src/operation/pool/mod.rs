@@ -135,8 +135,8 @@ impl Pool {
         // to sleep just then.
         let mut patience = 100;
         loop {
-            self.cache.unlock_unless_busy(first);
             let list = self.free.version();
+            self.cache.unlock_unless_busy(first);
             if let Some(index) = self.free.pop(|index| self.link(index)) {
                 // SAFETY: Rule 7: the cells on the list are empty.
                 return Ok(unsafe { EmptyCell::new(self.used(index)) });
