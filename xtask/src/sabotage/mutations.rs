@@ -249,14 +249,6 @@ pub const MUTATIONS: &[Mutation] = &[
         test: simulated("a_call_that_failed_takes_up_no_place_though_its_marker_was_refused_at_first"),
     },
     Mutation {
-        name: "what-moves-between-the-lists-is-not-found",
-        file: "src/operation/pool/free_list.rs",
-        before: "    pub fn version(&self) -> u64 {\n        self.head.load(Ordering::Acquire)",
-        after: "    pub fn version(&self) -> u64 {\n        0 * self.head.load(Ordering::Acquire)",
-        why: "a port is full although a cell is free",
-        test: loom("cells::a_thread_finds_the_cell_that_is_left_to_it_wherever_it_goes_meanwhile"),
-    },
-    Mutation {
         name: "a-warning-always-has-a-packet",
         file: "src/operation/start.rs",
         before: "withdraw_unless(|word| is_done(word) && !skips)",
