@@ -160,7 +160,7 @@ macro_rules! fixed_buffer {
                 }
             }
 
-            // SAFETY: As above, and the value is the bytes' only owner.
+            // SAFETY: All bytes are initialised, stay where they are, and are its own.
             unsafe impl<$($generics)*> IoBufMut for $type {
                 fn initialized_mut(&mut self) -> (*mut u8, usize) {
                     (self.as_mut_ptr(), self.len())

@@ -78,7 +78,7 @@ unsafe impl<B: IoBuf> IoBuf for Slice<B> {
     }
 }
 
-// SAFETY: As above.
+// SAFETY: A part of what the buffer vouches for.
 unsafe impl<B: IoBufMut> IoBufMut for Slice<B> {
     fn initialized_mut(&mut self) -> (*mut u8, usize) {
         let (whole, bytes) = self.buffer.initialized_mut();

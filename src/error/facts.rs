@@ -160,7 +160,7 @@ impl Facts {
     ///
     /// # Safety
     ///
-    /// As it says.
+    /// No packet comes after any code of a failed call but warnings.
     #[must_use]
     pub const unsafe fn errors_have_no_packet(self) -> Self {
         Self { errors: Errors::AllBut(&[]), ..self }

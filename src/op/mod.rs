@@ -63,7 +63,7 @@
 //! ```
 
 // To add an operation to the crate, and nothing else of it:
-// 1. the row of its function in `sys/facts.rs`,
+// 1. the row of its function in `error/facts.rs`,
 // 2. the function itself in `sys`: a thin one over `windows-sys`,
 // 3. the operation, in the file of what it is started on,
 // 4. its line in the table above, and its name below,

@@ -39,9 +39,7 @@ impl CellRef {
             word.restore(taken);
             return None;
         };
-        // SAFETY: Who has taken the status ends the operation, and a status is the
-        // proof that the kernel has given the cell back. Without one, see
-        // `has_ended_without_status`.
+        // SAFETY: Rule 3. Without a status, see `has_ended_without_status`.
         let result = unsafe { self.completed(status, bytes) };
         self.state.complete();
         Some(result)
@@ -93,7 +91,7 @@ impl CellRef {
     /// over yet.
     #[inline]
     pub unsafe fn completed(self, mut status: u32, bytes: u32) -> (u32, u32) {
-        // SAFETY: By the caller's promise.
+        // SAFETY: Rules 3 and 5, by the caller's promise.
         unsafe {
             if let Some(completed) = self.vtable().completed {
                 completed(&Payload::new(self), &mut status);
@@ -115,7 +113,7 @@ impl CellRef {
     ///
     /// # Safety
     ///
-    /// The completion's part ends here, its context is gone, and the payload is, in
+    /// Rule 6: the completion's part ends here, and its context is gone. The payload is, in
     /// memory, a `T`, after so many bytes.
     #[inline(always)]
     pub unsafe fn take_payload_and_release<T: 'static>(
@@ -134,15 +132,17 @@ impl CellRef {
         }
     }
 
-    /// The same for all that an operation may return, which is a `T`.
+    /// Takes what the completion's operation returns, if nobody else has, and releases the
+    /// completion's part.
     ///
     /// # Safety
     ///
-    /// As for [`take_payload_and_release`](Self::take_payload_and_release) otherwise.
+    /// Rule 6: the completion's part ends here, and its context is gone. The operation
+    /// returns a `T`, after so many bytes.
     #[cold]
     #[inline(never)]
     pub unsafe fn take_and_release<T: 'static>(self, bytes: u32) -> Option<T> {
-        // SAFETY: By the caller's promise.
+        // SAFETY: Rule 5, by the caller's promise.
         let output =
             self.claim_payload().and_then(|payload| unsafe { take_output(payload, bytes) });
         self.release(Holder::Completion);
@@ -186,7 +186,7 @@ pub(super) type ScopePart = Part<{ Holder::Scope as u32 }>;
 impl<const HOLDER: u32> Part<HOLDER> {
     /// # Safety
     ///
-    /// The cell is held for this.
+    /// Rule 6: the cell is held for this.
     #[inline(always)]
     pub unsafe fn new(cell: CellRef) -> Self {
         Self(cell)

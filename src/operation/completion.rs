@@ -93,8 +93,7 @@ pub struct Finished {
     bytes: u32,
 }
 
-// SAFETY: Payloads are `Send`: every operation is started with a buffer that
-// is, and the protocol of the cell's state is made for several threads.
+// SAFETY: Rule 9.
 unsafe impl Send for Finished {}
 // SAFETY: A shared reference gives access to the kind only.
 unsafe impl Sync for Finished {}
@@ -115,8 +114,8 @@ impl Finished {
     pub fn take<T: 'static>(&mut self) -> Option<T> {
         let (cell, vtable, bytes) = (self.part.as_ref()?.cell(), self.vtable, self.bytes);
         let is_vector = TypeId::of::<T>() == TypeId::of::<Vec<u8>>();
-        // SAFETY: The operation is over, its context has been moved out, and it
-        // returns a `T` of this form.
+        // SAFETY: Rule 6: the context has been moved out. The operation returns a `T` of
+        // this form.
         let output = unsafe {
             if is_vector && vtable.returns_as::<T, FILLED>() {
                 // What most reads are into is filled without a call through
@@ -195,7 +194,7 @@ pub(crate) struct Dequeued<C> {
     context: PhantomData<C>,
 }
 
-// SAFETY: As for `Finished`, and the context inside is a `C`.
+// SAFETY: Rule 9: the context inside is a `C`.
 unsafe impl<C: Send> Send for Dequeued<C> {}
 // SAFETY: A shared reference gives access to nothing.
 unsafe impl<C: Send> Sync for Dequeued<C> {}
@@ -203,8 +202,8 @@ unsafe impl<C: Send> Sync for Dequeued<C> {}
 impl<C> Dequeued<C> {
     /// # Safety
     ///
-    /// The operation is over, with this result, and the completion holds its
-    /// cell, whose context is a `C`.
+    /// Rules 3 and 5: the operation is over, with this result, and the completion holds
+    /// its cell, whose context is a `C`.
     #[inline(always)]
     pub(super) unsafe fn new(cell: CellRef, status: u32, bytes: u32) -> Self {
         Self { cell, status, bytes, context: PhantomData }

@@ -97,11 +97,12 @@ impl<C> CompletionEntries<C> {
         if self.start == self.end {
             return None;
         }
-        // SAFETY: It is before the end, which is in the storage, or behind it.
+        // SAFETY: No rule of a cell's: it is before the end, which is in the storage, or
+        // behind it.
         let entry = unsafe { self.entries.get_unchecked(self.start) };
         self.start += 1;
-        // SAFETY: What has not the status `NOT_A_COMPLETION` is a completion, which is
-        // moved out here.
+        // SAFETY: Rule 6: what has not the status `NOT_A_COMPLETION` is a completion,
+        // which is moved out here.
         unsafe {
             match entry.status() {
                 // Apart from the others, so that it is known to be a success.
@@ -132,12 +133,12 @@ fn try_complete<C>(cells: &Cells<C>, entry: &mut Entry) -> bool {
 
 /// # Safety
 ///
-/// The entry has a completion with this status, which is moved out; its context
-/// is a `C`.
+/// Rules 5 and 6: the entry has a completion with this status, which is moved out; its
+/// context is a `C`.
 #[inline(always)]
 unsafe fn complete<C>(entry: &Entry, status: u32) -> CompletionStatus<C> {
     let Packet { key, bytes, .. } = entry.packet();
-    // SAFETY: By the caller's promise.
+    // SAFETY: Rules 5 and 6, by the caller's promise.
     unsafe {
         let cell = CellRef::new(NonNull::new_unchecked(entry.overlapped().cast()));
         Dequeued::new(cell, status, bytes).complete(key)

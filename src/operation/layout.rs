@@ -1,7 +1,7 @@
 //! What an operation keeps in its cell behind the header: the context and the
 //! payload, whose types are forgotten meanwhile.
 //!
-//! Both lie in the cell's room if they fit: the payload at its start, the
+//! Both lie in the cell's inline memory if they fit: the payload at its start, the
 //! context at its end, so that whoever knows the one type finds it without
 //! knowing the other. What does not fit is in an overflow block on the heap, which
 //! the cell keeps for its next operation.
@@ -23,7 +23,7 @@ use crate::error::{STATUS_CANCELLED, is_error};
 use crate::panics::{FirstPanic, OnPanic};
 use crate::sys::Transferred;
 
-/// A payload leaves at least so much of the room to the context.
+/// A payload leaves at least so many bytes of the inline memory to the context.
 const MIN_CONTEXT: usize = 8;
 
 /// Between two steps of which the second must not be left out: the kernel may have
@@ -44,12 +44,12 @@ const fn round_up(size: usize, align: usize) -> usize {
     (size + align - 1) & !(align - 1)
 }
 
-/// Whether a payload of this type is in the room, whatever the context is.
+/// Whether a payload of this type is in the cell, whatever the context is.
 pub(super) const fn payload_is_inline<P>() -> bool {
     mem::size_of::<P>() <= INLINE - MIN_CONTEXT && mem::align_of::<P>() <= INLINE_ALIGN
 }
 
-/// Whether a context of this type is in the room, if the payload there takes
+/// Whether a context of this type is in the cell, if the payload there takes
 /// `taken` bytes.
 const fn context_is_inline<C>(taken: usize) -> bool {
     let left = INLINE - round_up(taken, INLINE_ALIGN);
@@ -73,7 +73,7 @@ fn context_ptr<C>(cell: CellRef) -> *mut C {
 ///
 /// # Safety
 ///
-/// It is a `C`.
+/// Rule 5: it is a `C`.
 #[inline(always)]
 pub(super) unsafe fn take_context<C>(context: Context) -> C {
     // SAFETY: Rule 5.
@@ -123,7 +123,7 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
         Self::LINK + if Self::PAYLOAD_IS_INLINE { mem::size_of::<O::Memory>() } else { 0 },
     );
 
-    /// What the scope's list takes of the room. The payload behind it is aligned.
+    /// What the scope's list takes of the inline memory. The payload behind it is aligned.
     const LINK: usize = if W::SCOPED { round_up(mem::size_of::<Link>(), INLINE_ALIGN) } else { 0 };
 
     const PAYLOAD_IS_INLINE: bool = mem::size_of::<O::Memory>() + Self::LINK
@@ -183,7 +183,7 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
 
     /// # Safety
     ///
-    /// `output` is for an output of the operation.
+    /// Rule 10: `output` is for an output of the operation.
     unsafe fn convert(payload: Payload, output: *mut u8) -> bool {
         let How::Converted(convert) = O::FINISH.0 else { return false };
         let cell = payload.cell();
@@ -200,7 +200,7 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
             Self::payload_ptr(cell).read()
         };
         let Some(value) = convert(memory, Outcome { status, bytes }) else { return false };
-        // SAFETY: By the caller's promise.
+        // SAFETY: Rule 10, by the caller's promise.
         unsafe { output.cast::<O::Output>().write(value) };
         true
     }
@@ -233,7 +233,7 @@ impl<C, O: Operation, W: Way<O>> FilledCell<C, O, W> {
             cell.overflow().make_room(layout);
         }
         let cell = cell.cell();
-        // SAFETY: Rules 4 and 6.
+        // SAFETY: Rules 4 and 10.
         unsafe {
             context_ptr::<C>(cell).write(context);
             CellLayout::<C, O, W>::payload_ptr(cell).write(memory);
@@ -243,7 +243,7 @@ impl<C, O: Operation, W: Way<O>> FilledCell<C, O, W> {
 
     /// # Safety
     ///
-    /// The caller owns the cell alone, and it is filled with these types.
+    /// Rule 4: the caller owns the cell alone, and it is filled with these types.
     #[inline(always)]
     pub unsafe fn new(cell: CellRef) -> Self {
         Self { cell, types: PhantomData }
@@ -299,12 +299,12 @@ impl<C, O: Operation, W: Way<O>> Drop for FilledCell<C, O, W> {
             panic.catch(|| drop(memory));
             panic.resume();
         }
-        // SAFETY: It is not used afterwards.
+        // SAFETY: Rule 4: `self` is not used afterwards.
         drop_all(unsafe { Self::new(self.cell) });
     }
 }
 
-/// The next cell in a scope's list: at the start of the room of its operations.
+/// The next cell in a scope's list: at the start of the inline memory of its operations.
 pub(super) type Link = Option<CellRef>;
 
 /// Where a cell in a scope's list has the one behind it.
@@ -318,7 +318,7 @@ pub(super) fn link(cell: CellRef) -> *mut Link {
 ///
 /// # Safety
 ///
-/// The payload is, in memory, a `T`.
+/// Rule 5: the payload is, in memory, a `T`.
 #[inline(always)]
 pub(super) unsafe fn take_payload<T>(payload: Payload, fill: impl FnOnce(&mut T)) -> T {
     let cell = payload.cell();
@@ -338,12 +338,12 @@ pub(super) unsafe fn take_payload<T>(payload: Payload, fill: impl FnOnce(&mut T)
 ///
 /// # Safety
 ///
-/// It is, and the operation has transferred so many bytes.
+/// Rule 5: it is, and the operation has transferred so many bytes.
 #[inline]
 pub(super) unsafe fn take_output<T>(mut payload: Payload, bytes: u32) -> Option<T> {
     let cell = payload.cell();
     let vtable = cell.vtable();
-    // SAFETY: By the caller's promise, and rule 5.
+    // SAFETY: Rule 5, by the caller's promise.
     unsafe {
         match vtable.output {
             Output::Whole => {}

@@ -133,7 +133,7 @@ unsafe impl<B: IoBufMut> Lend for Fills<B> {
     #[inline]
     fn filled(&mut self, bytes: Transferred) -> Transferred {
         let (filled, left) = bytes.split(self.0.writable().1);
-        // SAFETY: The operation has put so many bytes there.
+        // SAFETY: Rule 3: the operation has put so many bytes there.
         unsafe { self.0.advance(filled) };
         left
     }

@@ -1,10 +1,81 @@
-//! The heart: the life of an operation, from the call that starts it to the
-//! packet that gives it back.
+//! The life of an operation, from the call that starts it to the packet that ends it,
+//! and who owns its memory when.
 //!
-//! [`Cells::launch`] fills a cell, gives it to the kernel and makes the call;
-//! [`Cells::try_complete`] finds the cell of a dequeued packet;
-//! [`Dequeued::complete`] turns it into a [`CompletionStatus`]. What stands
-//! between, and who may touch what when, is the protocol of [`state`].
+//! [`Cells::start`](start::Cells::start) fills a [cell](cell::Cell) and makes the call.
+//! [`Found::try_complete`](start::Found::try_complete) ends the operation that a
+//! dequeued packet is of. [`Dequeued::complete`] makes a [`CompletionStatus`] of it.
+//!
+//! # The state word
+//!
+//! Each cell has one ([`state`](cell::state)). It says who holds the cell, and what else
+//! has to be known of it.
+//!
+//! | bit | says | set | cleared |
+//! |---|---|---|---|
+//! | `KERNEL` | the system has the operation, or the queue its packet | before the call | by who ends the operation: it becomes `COMPLETION` |
+//! | `PENDING` | the [`Pending`] holds the cell | before the call | when the `Pending` is dropped |
+//! | `COMPLETION` | the completion holds the cell | by who ends the operation | when the completion is dropped, or its output taken |
+//! | `SCOPE` | a scope holds the cell | before the call | by the scope, once the operation is over |
+//! | `TAKEN` | the payload was claimed | by the first who claims it | with the cell |
+//! | `DROPS` | the payload has a destructor, or is to be moved out | before the call | with the cell |
+//! | `SLOW_PATH` | the payload wants to see the end, or the overflow block is large | before the call | with the cell |
+//! | `ENDING` | its scope is waiting for the operation | by the scope | with the cell |
+//! | `AWAITS_LATE_PACKET` | the call failed, and a packet may come all the same | by the thread that made the call | by who dequeues the marker behind that packet, or by that thread |
+//! | `NOT_EMPTIED` | the same, and the cell is still filled | with it | by the thread that made the call |
+//!
+//! # The status word
+//!
+//! The first word of the `OVERLAPPED` ([`status_word`](cell::status_word)): pending, a
+//! status that the system has written, or taken. Taking it decides who ends the
+//! operation.
+//!
+//! # The fields
+//!
+//! | field | written by | read by |
+//! |---|---|---|
+//! | status word | the system, while it has the operation; who takes it | anybody |
+//! | byte count | the system, before the status; then who has taken the status | who has taken the status; then who holds the cell |
+//! | offset | the starter, before the call; who has taken the status notes it there | the system; then who holds the cell |
+//! | event | nobody: it is null | the system |
+//! | header: handle, table | the owner of the empty cell | who holds the filled cell |
+//! | inline memory, overflow block | the owner of the cell; the system, where memory was lent to it; the owner of context and payload | the same |
+//!
+//! # The rules
+//!
+//! A `SAFETY` comment names those that license its block.
+//!
+//! 1. **A cell stays where it is.** It lies in its pool's reservation, which is never
+//!    moved, and from which each pointer to it is derived. Cells that have been used are
+//!    initialised, and their memory stays until the pool is gone. A pool stays until it is
+//!    closed and all its cells are free.
+//! 2. **A cell is given away before the call.** Then the state is begun, and the
+//!    `OVERLAPPED` and the lent memory are the system's. The memory is at its place before
+//!    a pointer to it is made, and is not moved, borrowed or dropped while the system has
+//!    it. The thread that made the call looks at nothing but atomics until it has taken
+//!    the status.
+//! 3. **One ends an operation: who has taken its status.** The status proves that the
+//!    system has given cell and memory back, and so does a call that says that no packet
+//!    comes. Until the end is published in the state, the result is that thread's to
+//!    write.
+//! 4. **An empty cell is its owner's alone** ([`EmptyCell`](cell::EmptyCell)), and so is a
+//!    cell that was filled and not begun, or was withdrawn
+//!    ([`FilledCell`](layout::FilledCell)). What is not atomic is written by the owner, and
+//!    otherwise only read, by who holds the cell.
+//! 5. **Context and payload leave a cell once** ([`Context`](cell::Context),
+//!    [`Payload`](cell::Payload)). The context is the completion's. The payload is the
+//!    first one's who claims it once the operation is over, or else the last holder's.
+//! 6. **The last holder frees the cell** ([`Part`](complete::Part)). Each holder has a bit,
+//!    and nobody joins after the call but the completion, which comes in the kernel's
+//!    place. So who is the only holder owns the cell.
+//! 7. **Free cells are the pool's.** A cell in the cache belongs to who has locked it, one
+//!    on the list to who pops it, one in quarantine to nobody. A pool is closed once, by
+//!    the last who allocates from it.
+//! 8. **A scope holds the cells of its operations** until they are over, and their links
+//!    are its own. Memory that it has lent is dropped in it, or not at all.
+//! 9. **What crosses threads is `Send`**: contexts by the port's type, memory by
+//!    [`Operation::Memory`]. An output is made on the thread that takes it.
+//! 10. **Sizes and places are constants** ([`layout`]): both parts of a cell lie in its
+//!     inline memory or its overflow block, aligned, and do not overlap.
 
 mod cell;
 mod complete;

@@ -58,8 +58,7 @@ pub struct Pending<B, S = ()> {
 #[derive(Debug)]
 pub struct InScope<'scope>(PhantomData<&'scope ()>);
 
-// SAFETY: The buffer moves between threads only if it is `Send`, and the
-// protocol of the cell's state is made for several threads.
+// SAFETY: Rule 9: the output moves between threads only if it is `Send`.
 unsafe impl<B: Send, S> Send for Pending<B, S> {}
 // SAFETY: A shared reference gives no access to the buffer.
 unsafe impl<B: Send, S> Sync for Pending<B, S> {}
@@ -138,7 +137,7 @@ impl<B, S> Pending<B, S> {
             return None;
         }
         let (_, bytes) = self.cell().result();
-        // SAFETY: The output is a `B`, and the operation has transferred so much.
+        // SAFETY: Rule 5: the output is a `B`, after so many bytes.
         unsafe { take_output(self.cell().claim_payload()?, bytes) }
     }
 

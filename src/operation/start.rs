@@ -34,10 +34,9 @@ pub(crate) struct Cells<C> {
     contexts: PhantomData<fn(C) -> C>,
 }
 
-// SAFETY: The pool may be used by any thread; contexts that move through it
-// between threads are `Send`.
+// SAFETY: Rule 9: contexts that move between threads are `Send`.
 unsafe impl<C: Send> Send for Cells<C> {}
-// SAFETY: As above.
+// SAFETY: Rule 9: contexts that move between threads are `Send`.
 unsafe impl<C: Send> Sync for Cells<C> {}
 
 /// A cell that a packet may be of.
@@ -82,7 +81,7 @@ impl<C> Cells<C> {
     }
 
     fn pool(&self) -> &Pool {
-        // SAFETY: The pool lives at least until `self` is dropped.
+        // SAFETY: Rule 7: the pool is open until `self` is dropped.
         unsafe { self.pool.as_ref() }
     }
 
@@ -101,7 +100,7 @@ impl<C> Cells<C> {
         let target = Target { is_socket: W::SOCKET, ..target };
         self.start_with_call(target, context, memory, admit, |lent, cell| {
             let holders = CellLayout::<C, O, W>::HOLDERS;
-            // SAFETY: The cell is filled, and ours until the starter gives it away.
+            // SAFETY: Rule 2: the cell is filled, and ours until the starter gives it away.
             let starter = unsafe { Starter::new(target, W::FACTS, cell, holders) };
             O::start(arguments, lent, starter).answer()
         })
@@ -142,7 +141,7 @@ impl<C> Cells<C> {
         let begun = Begun { cell, types: PhantomData };
         let answer = match answer {
             Ok(answer) => answer,
-            // SAFETY: Not called, so not begun.
+            // SAFETY: Rule 4: not called, so not begun.
             Err(cause) => return Err(not_called(unsafe { begun.unbegun() }, cause)),
         };
         Ok(match verdict(answer, target.skips) {
@@ -191,7 +190,7 @@ impl<C> Cells<C> {
     #[inline(always)]
     pub fn find_dequeued(&self, landing: &RawDequeue) -> Option<(Found<C>, Packet)> {
         let found = self.find(landing.overlapped())?;
-        // SAFETY: No cell has the address that stands for no packet.
+        // SAFETY: No rule of a cell's: no cell has the address that stands for no packet.
         Some((found, unsafe { landing.packet() }))
     }
 
@@ -295,7 +294,7 @@ impl<C> Found<C> {
 impl<C> Drop for Cells<C> {
     fn drop(&mut self) {
         self.pool().reclaim_all();
-        // SAFETY: Whoever allocates borrows `self`.
+        // SAFETY: Rule 7: whoever allocates borrows `self`.
         unsafe { Pool::close(self.pool) };
     }
 }
@@ -408,9 +407,9 @@ impl<C, O: Operation, W: Way<O>> Begun<C, O, W> {
     ///
     /// # Safety
     ///
-    /// It has not been.
+    /// Rule 4: it has not been.
     unsafe fn unbegun(self) -> FilledCell<C, O, W> {
-        // SAFETY: By the caller's promise.
+        // SAFETY: Rule 4, by the caller's promise.
         unsafe { FilledCell::new(self.cell) }
     }
 
@@ -429,9 +428,9 @@ impl<C, O: Operation, W: Way<O>> Begun<C, O, W> {
         let (state, word) = (&self.cell.state, self.cell.status_word());
         match word.take_for_certain(|| state.is_in_flight()) {
             Some(taken) if packet_comes(taken) => word.restore(taken),
-            // SAFETY: Rules 3 and 6: whoever had a part, has none now.
             Some(taken) => {
                 let others = state.withdraw();
+                // SAFETY: Rules 3 and 4: the system has not got it, and nobody else holds it.
                 return Ok((unsafe { FilledCell::new(self.cell) }, others, taken));
             }
             None => {}

@@ -91,7 +91,7 @@ pub struct RawCall {
 impl<'l, O> Starter<'l, O> {
     /// # Safety
     ///
-    /// The cell is filled with an `O`, is the caller's alone until the call is made,
+    /// Rule 2: the cell is filled with an `O`, is the caller's alone until the call is made,
     /// and is to be held as `holders` says from then on.
     #[inline(always)]
     pub(super) unsafe fn new(
@@ -181,7 +181,7 @@ impl<'l, O> Starter<'l, O> {
         call: impl FnOnce(Handle, LentOverlapped, bool) -> Answer,
     ) -> Submitted<'l> {
         let Self { target, offset, cell, holders, .. } = self;
-        // SAFETY: Whoever has the starter has the cell, which is filled.
+        // SAFETY: Rule 2: whoever has the starter has the cell, which is filled.
         let overlapped = unsafe {
             cell.state.begin(holders);
             // Given away from here on: the packet can be dequeued by another thread

@@ -69,7 +69,8 @@ pub(crate) fn write_file(
 ) -> Answer {
     let mut count = 0;
     let counter = if counts { &raw mut count } else { ptr::null_mut() };
-    // SAFETY: As for `read_file`; the region is only read.
+    // SAFETY: Region and OVERLAPPED are lent for the operation's whole life;
+    // the count is written before the call returns, if at all.
     let succeeded = unsafe {
         WriteFile(file.raw(), region.start(), region.length(), counter, overlapped.into_raw())
     };
@@ -144,11 +145,11 @@ pub(crate) enum HandleKind {
 
 pub(crate) fn handle_kind(handle: Handle) -> HandleKind {
     let mut mode = 0;
-    // SAFETY: `mode` is a local; the handle is checked.
+    // SAFETY: The handle is checked.
     match unsafe { GetFileType(handle.raw()) } {
         FILE_TYPE_DISK => HandleKind::Disk,
         FILE_TYPE_PIPE => HandleKind::Pipe,
-        // SAFETY: As above.
+        // SAFETY: `mode` is a local; the handle is checked.
         FILE_TYPE_CHAR if unsafe { GetConsoleMode(handle.raw(), &raw mut mode) } != 0 => {
             HandleKind::Console
         }

@@ -199,7 +199,7 @@ pub(crate) struct Entry(OVERLAPPED_ENTRY);
 // SAFETY: The pointer inside is only ever read as an address, or as whoever has
 // put it there says.
 unsafe impl Send for Entry {}
-// SAFETY: As above; a shared entry is plain data.
+// SAFETY: A shared entry is plain data.
 unsafe impl Sync for Entry {}
 
 impl Entry {

@@ -59,7 +59,8 @@ pub(crate) fn send<const N: usize>(
     let buffers = regions.map(|region| wsabuf(&region));
     let mut count = 0;
     let counter = if counts { &raw mut count } else { ptr::null_mut() };
-    // SAFETY: As for `receive`; the regions are only read.
+    // SAFETY: Regions and OVERLAPPED are lent for the operation's whole life; the
+    // buffer structures are read before the call returns.
     let result = unsafe {
         ws::WSASend(socket.0, buffers.as_ptr(), N as u32, counter, 0, overlapped.into_raw(), None)
     };
@@ -76,7 +77,8 @@ pub(crate) fn receive_from(
     let buffer = wsabuf_mut(region);
     let mut flags = 0;
     let (address, length) = from.into_raw();
-    // SAFETY: As for `receive`; address and length are lent, too.
+    // SAFETY: Region, address and OVERLAPPED are lent for the operation's whole
+    // life.
     let result = unsafe {
         ws::WSARecvFrom(
             socket.0,
@@ -102,7 +104,8 @@ pub(crate) fn send_to(
 ) -> Answer {
     let buffer = wsabuf(region);
     let (storage, length) = sockaddr(to);
-    // SAFETY: As for `send`; the address is read before the call returns.
+    // SAFETY: Region and OVERLAPPED are lent for the operation's whole life; the
+    // address is read before the call returns.
     let result = unsafe {
         ws::WSASendTo(
             socket.0,
@@ -455,7 +458,7 @@ pub(super) fn address_of(storage: &ws::SOCKADDR_IN6) -> Option<SocketAddr> {
             Some((Ipv4Addr::from(octets), u16::from_be(v4.sin_port)).into())
         }
         ws::AF_INET6 => {
-            // SAFETY: As above.
+            // SAFETY: All of the structure is initialised.
             let (bytes, scope) =
                 unsafe { (storage.sin6_addr.u.Byte, storage.Anonymous.sin6_scope_id) };
             let port = u16::from_be(storage.sin6_port);
@@ -507,7 +510,7 @@ mod tests {
         assert_eq!(storage.sin6_family, ws::AF_INET6);
         assert_eq!(storage.sin6_port.to_ne_bytes(), [0x56, 0x78]);
         assert_eq!(storage.sin6_flowinfo, 9);
-        // SAFETY: As above.
+        // SAFETY: All of the structure is initialised.
         unsafe {
             assert_eq!(storage.sin6_addr.u.Byte, bytes);
             assert_eq!(storage.Anonymous.sin6_scope_id, 10);

@@ -5,8 +5,7 @@
 //! to cancel and to finish the operation. What it is [filled](super::layout) with
 //! follows.
 //!
-//! The header is written by who owns the cell alone, and read by who holds a part of
-//! it; the [state](state) and the [status word](status_word) order the two.
+//! Who may touch which field when is said in [`operation`](super).
 
 pub(in crate::operation) mod overflow;
 pub(in crate::operation) mod state;
@@ -107,7 +106,7 @@ impl CellRef {
     ///
     /// Rule 1, and the memory is zeroed, and nobody else knows it.
     pub unsafe fn initialize(cell: NonNull<Cell>, pool: NonNull<()>) -> EmptyCell {
-        // SAFETY: Zero is a value of the other fields.
+        // SAFETY: Rule 1: nobody else knows it, and zero is a value of the other fields.
         unsafe {
             let cell = cell.as_ptr();
             (&raw mut (*cell).overlapped.status).write(StatusWord::default());
@@ -148,7 +147,7 @@ impl CellRef {
     /// Rule 2: the cell is filled, and given away.
     #[inline(always)]
     pub unsafe fn lend(self, offset: u64) -> LentOverlapped {
-        // SAFETY: The system has not got it yet, and it stays where it is.
+        // SAFETY: Rule 2: the system has not got it yet.
         unsafe {
             self.overlapped.offset.get().write([offset as u32, (offset >> 32) as u32]);
             LentOverlapped::new(self.0.as_ptr().cast())
@@ -217,7 +216,7 @@ impl Cell {
         // What a failed operation left in the buffer is not initialised for
         // certain.
         let bytes = if is_error(status) { 0 } else { bytes };
-        // SAFETY: By the caller's promise.
+        // SAFETY: Rule 3, by the caller's promise.
         unsafe {
             (*self.overlapped.offset.get())[0] = status;
             self.overlapped.bytes.get().write(bytes as usize);
@@ -234,7 +233,7 @@ pub(crate) struct EmptyCell(CellRef);
 impl EmptyCell {
     /// # Safety
     ///
-    /// The caller owns the cell alone, and nothing is left in it.
+    /// Rule 4: the caller owns the cell alone, and nothing is left in it.
     #[inline(always)]
     pub unsafe fn new(cell: CellRef) -> Self {
         Self(cell)
@@ -342,7 +341,7 @@ impl Payload {
 pub(in crate::operation) struct VTable {
     pub facts: &'static Facts,
     pub context_is_inline: bool,
-    /// Where the payload is in the room, or in the overflow block if it has no room.
+    /// Where the payload is in the inline memory, or in the overflow block.
     pub payload_offset: usize,
     pub payload_is_inline: bool,
     /// What the operation returns; see [`returned`].

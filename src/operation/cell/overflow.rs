@@ -46,7 +46,7 @@ impl Overflow {
         }
         self.release();
         assert!(layout.size() > 0, "a block of no size");
-        // SAFETY: The size is not zero.
+        // SAFETY: Rule 10: the size is not zero.
         let start = unsafe { alloc::alloc(layout) };
         let Some(start) = NonNull::new(start) else { alloc::handle_alloc_error(layout) };
         *self = Self { start, size: layout.size() as u32, align: layout.align() as u32 };
@@ -56,7 +56,7 @@ impl Overflow {
     pub fn release(&mut self) {
         let overflow = mem::replace(self, Self::NONE);
         if overflow.size != 0 {
-            // SAFETY: The block was allocated with this layout.
+            // SAFETY: Rule 10: the block was allocated with this layout.
             unsafe { alloc::dealloc(overflow.start.as_ptr(), overflow.layout()) };
         }
     }

@@ -1,9 +1,8 @@
-//! The free cells that are kept at hand: a chain of them, before the list of
+//! The cache of free cells: a chain of those that were freed last, before the list of
 //! all others.
 //!
-//! Whoever takes a cell from the chain or puts one back has the chain alone
-//! meanwhile, for a few instructions. It is no lock: who finds it busy goes to
-//! the [list](super::free_list).
+//! Whoever takes a cell or puts one back locks the cache for a few instructions. Nobody
+//! waits for it: who finds it locked goes to the [list](super::free_list).
 
 use super::atomic::{AtomicUsize, Ordering};
 use super::yield_now;
@@ -11,13 +10,13 @@ use super::yield_now;
 /// Stands for the first cell where there is none. No cell's address is as small,
 /// or odd.
 pub(super) const NONE: usize = 0;
-/// Somebody has the chain.
+/// Somebody has locked it.
 pub(super) const BUSY: usize = 1;
 /// No cell is kept here any more.
 const CLOSED: usize = 3;
 
 /// The address of the first cell, if there is one. Each cell has the address of
-/// the one behind it, which belongs to whoever has the chain.
+/// the one behind it, which belongs to whoever has locked the cache.
 #[derive(Debug)]
 pub(super) struct Cache(AtomicUsize);
 
@@ -39,8 +38,9 @@ impl Cache {
         Self(AtomicUsize::new(NONE))
     }
 
-    /// Takes the chain, unless the answer is [`BUSY`]: then somebody else has
-    /// it. Otherwise it has to be [put back](Self::unlock) at once.
+    /// Locks the cache, and returns its first cell, unless the answer is [`BUSY`]: then
+    /// somebody else has locked it. Otherwise it has to be [unlocked](Self::unlock) at
+    /// once.
     #[inline]
     pub fn try_lock(&self) -> usize {
         self.0.swap(BUSY, Ordering::Acquire)
@@ -53,22 +53,22 @@ impl Cache {
         if self.0.load(Ordering::Relaxed) == BUSY { BUSY } else { self.try_lock() }
     }
 
-    /// Puts the chain back, with this cell as its first, or none. The cells in
-    /// it, and what they belong to, may be gone afterwards.
+    /// Unlocks the cache, with this cell as its first, or none. The cells in it, and what
+    /// they belong to, may be gone afterwards.
     #[inline]
     pub fn unlock(&self, first: usize) {
         self.0.store(first, Ordering::Release);
     }
 
-    /// Puts back what was seized in vain: no chain, or somebody else's.
+    /// Unlocks it if this was the answer of a lock: with no cell in it.
     pub fn unlock_unless_busy(&self, first: usize) {
         if first != BUSY {
             self.unlock(first);
         }
     }
 
-    /// Gives up the chain, and keeps no cells from now on. The address of the
-    /// first one that was at hand, or [`NONE`].
+    /// Keeps no cells from now on. The address of the first one that was in it, or
+    /// [`NONE`].
     pub fn close(&self) -> usize {
         let mut first = self.try_lock();
         while first == BUSY {

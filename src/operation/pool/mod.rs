@@ -3,7 +3,7 @@
 //!
 //! Whether a packet's pointer is one of ours is a range check here, which
 //! follows no pointer. Of the cells that have been used and are free, most are
-//! [at hand](Cache); where threads get in each other's way, they use the
+//! in the [`Cache`]; where threads get in each other's way, they use the
 //! [`FreeList`].
 
 mod cache;
@@ -66,10 +66,9 @@ pub(crate) struct Pool {
     reclaimed: Mutex<VecDeque<EmptyCell>>,
 }
 
-// SAFETY: The cells are shared by the protocol of `State` and of the free
-// list; the rest is atomic or locked.
+// SAFETY: Rules 4, 6 and 7 share the cells; the rest is atomic or locked.
 unsafe impl Send for Pool {}
-// SAFETY: As above.
+// SAFETY: Rules 4, 6 and 7 share the cells; the rest is atomic or locked.
 unsafe impl Sync for Pool {}
 
 impl Pool {
@@ -81,7 +80,7 @@ impl Pool {
         let pool = Box::into_raw(Box::new(Self {
             own: NonNull::dangling(),
             base,
-            // SAFETY: There is one operation at least, so this is a cell.
+            // SAFETY: Rule 1: there is one operation at least, so this is a cell.
             first: unsafe { base.byte_add((RESERVED + SIZE) as usize) },
             used: AtomicUsize::new(0),
             cache: Cache::new(),
@@ -90,7 +89,7 @@ impl Pool {
             committed: Mutex::new(0),
             reclaimed: Mutex::default(),
         }));
-        // SAFETY: The allocation is new: not null, and nobody else's yet.
+        // SAFETY: Rule 1: the allocation is new: not null, and nobody else's yet.
         unsafe {
             let own = NonNull::new_unchecked(pool);
             (*pool).own = own;
@@ -127,12 +126,12 @@ impl Pool {
         cell
     }
 
-    /// A cell where none is at hand, or somebody else has the chain.
+    /// A cell where the cache is empty, or locked by somebody else.
     #[cold]
     #[inline(never)]
     fn allocate_elsewhere(&self, mut first: usize) -> Result<EmptyCell> {
-        // Who has the chain does not have it for long, unless its thread is put
-        // to sleep just then.
+        // Who has locked the cache does so for a short time, unless its thread is put to
+        // sleep just then.
         let mut patience = 100;
         loop {
             let list = self.free.version();
@@ -184,13 +183,13 @@ impl Pool {
         if index >= *committed {
             let count = COMMIT_STEP.min(self.capacity - *committed);
             let start = self.cell(*committed * SIZE).cast();
-            // SAFETY: The range lies within the reservation, which is released
+            // SAFETY: Rule 1: the range lies within the reservation, which is released
             // only with the pool.
             unsafe { sys::commit(start, (count * SIZE) as usize) }?;
             *committed += count;
         }
         let cell = self.cell(index * SIZE);
-        // SAFETY: The memory is committed, zeroed, aligned, and nobody else's
+        // SAFETY: Rule 1: the memory is committed, zeroed, aligned, and nobody else's
         // until it counts as used.
         let cell = unsafe { CellRef::initialize(cell, self.own.cast()) };
         self.used.store(index as usize, Ordering::Release);
@@ -216,6 +215,7 @@ impl Pool {
     #[cold]
     #[inline(never)]
     fn free_elsewhere(cell: EmptyCell, first: usize) {
+        // SAFETY: Rule 7: the cell keeps the pool.
         unsafe { &(*Self::of(cell.cell()).as_ptr()).cache }.unlock_unless_busy(first);
         Self::free_to_list(cell);
     }
@@ -254,10 +254,10 @@ impl Pool {
     ///
     /// # Safety
     ///
-    /// Nobody allocates any more, and the caller does not use the pool
+    /// Rule 7: nobody allocates any more, and the caller does not use the pool
     /// afterwards.
     pub unsafe fn close(pool: NonNull<Pool>) {
-        // SAFETY: The pool is not closed yet, so it exists.
+        // SAFETY: Rule 7: the pool is not closed yet, so it exists.
         let this = unsafe { pool.as_ref() };
         let mut address = this.cache.close();
         while address != cache::NONE {
@@ -271,23 +271,23 @@ impl Pool {
         reclaimed.into_iter().for_each(Self::free_to_list);
         let used = this.used.load(Ordering::Acquire) as u32;
         if this.free.close(used, |index| this.link(index)) {
-            // SAFETY: Nobody holds a cell, and the caller was the last user.
+            // SAFETY: Rule 7: nobody holds a cell, and the caller was the last user.
             unsafe { Self::destroy(pool.as_ptr()) };
         }
     }
 
     /// # Safety
     ///
-    /// The pool is closed, no cell of it is held, and nobody else knows it.
+    /// Rule 7: the pool is closed, no cell of it is held, and nobody else knows it.
     #[cold]
     unsafe fn destroy(pool: *mut Pool) {
-        // SAFETY: By the caller's word nobody else knows the pool any more.
+        // SAFETY: Rule 7, by the caller's promise.
         let this = unsafe { Box::from_raw(pool) };
         for cell in this.used_cells() {
             // SAFETY: Rule 7: it is free.
             unsafe { EmptyCell::new(cell) }.overflow().release();
         }
-        // SAFETY: No cell is in use, by the kernel either.
+        // SAFETY: Rule 7: no cell is in use, by the system either.
         unsafe { sys::release(this.base.cast()) };
     }
 
@@ -349,7 +349,7 @@ impl Pool {
     #[inline]
     fn known(&self, address: usize) -> CellRef {
         debug_assert_ne!(address, 0);
-        // SAFETY: The address is that of a cell that has been used, so not null. Who
+        // SAFETY: Rule 1: the address is that of a cell that has been used, so not null. Who
         // borrows the pool keeps it open.
         unsafe { CellRef::new(self.first.with_addr(NonZeroUsize::new_unchecked(address))) }
     }
@@ -368,14 +368,14 @@ impl Pool {
     /// Where a cell that has been used keeps the index of the next free one.
     #[inline]
     fn link(&self, index: u32) -> &AtomicU32 {
-        // SAFETY: Memory of a cell that has been used stays committed.
+        // SAFETY: Rule 1: memory of a cell that has been used stays committed.
         &unsafe { self.cell(index).as_ref() }.next
     }
 
     /// The cell at this index, which has been used.
     #[inline]
     fn used(&self, index: u32) -> CellRef {
-        // SAFETY: As it says; who borrows the pool keeps it open.
+        // SAFETY: Rule 1: who borrows the pool keeps it open.
         unsafe { CellRef::new(self.cell(index)) }
     }
 
@@ -394,7 +394,7 @@ impl Pool {
     #[inline]
     fn cell(&self, index: u32) -> NonNull<Cell> {
         debug_assert!(index % SIZE == 0 && index / SIZE < self.capacity);
-        // SAFETY: The index is within the reservation.
+        // SAFETY: Rule 1: the index is within the reservation.
         unsafe { self.base.byte_add(index as usize) }
     }
 }
