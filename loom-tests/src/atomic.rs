@@ -42,7 +42,7 @@ atomics!(AtomicIsize: isize, AtomicU32: u32, AtomicU64: u64, AtomicUsize: usize)
 
 impl AtomicUsize {
     /// Whoever has the chain at hand puts it back with a plain store, while
-    /// others swap. ObjectKind a swap has read and what it writes are next to each
+    /// others swap. What a swap has read and what it writes are next to each
     /// other in the order of all writes, so that store comes after all swaps
     /// that have found the chain busy. loom loses track of that unless it is a
     /// swap, too, which is the same where nobody else stores.

@@ -121,6 +121,8 @@ fn a_thread_finds_the_cell_that_is_left_to_it_wherever_it_goes_meanwhile() {
             })
         });
         assert!(port.allocate().is_some(), "three cells, three threads, one each");
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
     });
 }

@@ -25,17 +25,17 @@ pub struct Port {
     destroyed: Flag<bool>,
 }
 
-/// A cell. ObjectKind its state protects is in `UnsafeCell`s.
+/// A cell. What its state protects is in `UnsafeCell`s.
 pub struct Cell {
     state: State,
     word: StatusWord,
     next: AtomicU32,
-    /// ObjectKind to cancel on; here it is the cell's number. While the cell is at
+    /// What to cancel on; here it is the cell's number. While the cell is at
     /// hand, the address of the one behind it.
     handle: UnsafeCell<u32>,
     /// Written by the dequeuer; here it is the operation's payload.
     result: UnsafeCell<u32>,
-    /// ObjectKind the kernel transfers into; `None` once moved out or dropped.
+    /// What the kernel transfers into; `None` once moved out or dropped.
     payload: UnsafeCell<Option<u32>>,
     /// `None` once moved out.
     context: UnsafeCell<Option<u32>>,
@@ -50,7 +50,7 @@ pub struct Part {
     gone: Flag<bool>,
 }
 
-/// ObjectKind the kernel adds to the payload.
+/// What the kernel adds to the payload.
 pub const TRANSFER: u32 = 100;
 
 impl Port {
@@ -318,7 +318,7 @@ impl Port {
         Some(self.complete(index))
     }
 
-    /// ObjectKind the kernel and the dequeuer write of the operation's result.
+    /// What the kernel and the dequeuer write of the operation's result.
     fn transfer(&self, index: u32) {
         let cell = self.cell(index);
         let payload = replace(&cell.payload, None).expect("a payload in flight");

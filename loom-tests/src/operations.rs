@@ -123,7 +123,7 @@ fn a_cell_that_was_posted_is_free_once_its_completion_goes() {
     });
 }
 
-/// ObjectKind it has looked at is the next operation's to change.
+/// What it has looked at is the next operation's to change.
 #[test]
 fn a_pending_that_is_gone_is_done_with_the_cell() {
     explore::two_threads(|| {

@@ -77,7 +77,7 @@ fn context_ptr<C>(cell: CellRef) -> *mut C {
 #[inline(always)]
 pub(super) unsafe fn take_context<C>(context: Context) -> C {
     // SAFETY: Rule 5.
-    unsafe { context_ptr::<C>(context.cell()).read() }
+    unsafe { context_ptr::<C>(context.into_cell()).read() }
 }
 
 impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
@@ -186,7 +186,7 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
     /// Rule 10: `output` is for an output of the operation.
     unsafe fn convert(payload: Payload, output: *mut u8) -> bool {
         let How::Converted(convert) = O::FINISH.0 else { return false };
-        let cell = payload.cell();
+        let cell = payload.into_cell();
         let (status, bytes) = cell.result();
         // SAFETY: Rules 3 and 5: so many bytes have been transferred, and it is moved
         // out once. Before that, it is told of them, where it is; one that panics
@@ -207,12 +207,12 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
 
     fn drop_context(context: Context) {
         // SAFETY: Rule 5.
-        unsafe { ptr::drop_in_place(context_ptr::<C>(context.cell())) };
+        unsafe { ptr::drop_in_place(context_ptr::<C>(context.into_cell())) };
     }
 
     fn drop_payload(payload: Payload) {
         // SAFETY: Rule 5.
-        unsafe { ptr::drop_in_place(Self::payload_ptr(payload.cell())) };
+        unsafe { ptr::drop_in_place(Self::payload_ptr(payload.into_cell())) };
     }
 }
 
@@ -321,7 +321,7 @@ pub(super) fn link(cell: CellRef) -> *mut Link {
 /// Rule 5: the payload is, in memory, a `T`.
 #[inline(always)]
 pub(super) unsafe fn take_payload<T>(payload: Payload, fill: impl FnOnce(&mut T)) -> T {
-    let cell = payload.cell();
+    let cell = payload.into_cell();
     let place: *mut T = if payload_is_inline::<T>() {
         cell.inline().cast()
     } else {

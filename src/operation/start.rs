@@ -476,51 +476,36 @@ impl<C, O: Operation, W: Way<O>> FailedCall<C, O, W> {
         let Self { begun, code } = self;
         let failure = outcome::failure(code, W::FACTS, sys::last_status());
         let warned = failure == Failure::Warned;
-        let is_done = |word: Taken| warned && word.is_status() && !is_error(word.status());
-        let withdrawn = begun.withdraw_unless(|word| is_done(word) && !skips);
-        let (mut filled, others, word) = match withdrawn {
+        // Then a packet comes, or has come.
+        let is_queued = |word| warned && has_ended(word) && !skips;
+        let (mut filled, others, word) = match begun.withdraw_unless(is_queued) {
             Ok(withdrawn) => withdrawn,
-            // A packet comes, or has come all the same and somebody has it.
             Err(pending) => return Ok(StartOutcome::InFlight(pending)),
         };
         let handle = filled.cell().handle();
         let mut panic = FirstPanic::none();
-        let mut result = match failure {
-            Failure::Over { status } => Some((status, 0)),
-            Failure::Warned if is_done(word) => Some((word.status(), filled.cell().bytes())),
-            // "The buffer is filled with the first part of the datagram"
-            // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
-            Failure::Warned if W::FACTS.is_receive() && is_datagram(handle) => {
-                let mut bytes = 0;
-                panic.catch(|| bytes = filled.memory().capacity());
-                Some((STATUS_BUFFER_OVERFLOW, bytes))
-            }
-            Failure::Warned | Failure::NotStarted => None,
-        };
-        if let (Some((_, bytes)), How::Filled(_) | How::Converted(_)) = (result, O::FINISH.0) {
-            // Before it is moved, after which its range may be another.
-            // SAFETY: Rule 3: the operation has put so many bytes there.
-            let bytes = unsafe { Transferred::new(bytes) };
-            panic.catch(|| _ = filled.memory().filled(bytes));
-        }
+        let result = Self::result(&mut filled, &failure, word, &mut panic);
         let (context, memory, cell) = filled.empty();
         // Where no packet can come, the cell is used again.
         let cell = if warned || may_leave_a_packet(W::FACTS, handle) {
             quarantine(cell, port);
             None
         } else {
-            cell.cell().state.clear();
             Some(cell)
         };
         if panic.has_happened() {
-            cell.map(Pool::free);
+            if let Some(cell) = cell {
+                Pool::free_unused(cell);
+            }
             panic.catch(|| drop(context));
             panic.catch(|| drop(memory));
             panic.resume();
             unreachable!("it has been resumed");
         }
-        let Some((status, bytes)) = result.take() else {
-            cell.map(Pool::free);
+        let Some((status, bytes)) = result else {
+            if let Some(cell) = cell {
+                Pool::free_unused(cell);
+            }
             let returned = (context, memory);
             return Err(Rejected { error: Error::os(W::FACTS, code), returned });
         };
@@ -541,6 +526,40 @@ impl<C, O: Operation, W: Way<O>> FailedCall<C, O, W> {
         let begun = Begun { cell, types: PhantomData };
         Ok(StartOutcome::CompletedInline(CompletedInline { begun, status, bytes }))
     }
+
+    /// The status and byte count that an operation has ended with although its call has
+    /// failed, if it was started. Its memory is told of the bytes.
+    fn result(
+        filled: &mut FilledCell<C, O, W>,
+        failure: &Failure,
+        word: Taken,
+        panic: &mut FirstPanic,
+    ) -> Option<(u32, u32)> {
+        let (status, bytes) = match *failure {
+            Failure::Over { status } => (status, 0),
+            Failure::Warned if has_ended(word) => (word.status(), filled.cell().bytes()),
+            // "The buffer is filled with the first part of the datagram"
+            // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
+            Failure::Warned if W::FACTS.is_receive() && is_datagram(filled.cell().handle()) => {
+                let mut bytes = 0;
+                panic.catch(|| bytes = filled.memory().capacity());
+                (STATUS_BUFFER_OVERFLOW, bytes)
+            }
+            Failure::Warned | Failure::NotStarted => return None,
+        };
+        if let How::Filled(_) | How::Converted(_) = O::FINISH.0 {
+            // Before it is moved, after which its range may be another.
+            // SAFETY: Rule 3: the operation has put so many bytes there.
+            let transferred = unsafe { Transferred::new(bytes) };
+            panic.catch(|| _ = filled.memory().filled(transferred));
+        }
+        Some((status, bytes))
+    }
+}
+
+/// Whether a status word says how an operation has ended that warned.
+fn has_ended(word: Taken) -> bool {
+    word.is_status() && !is_error(word.status())
 }
 
 /// Whether a handle is of a datagram socket.
@@ -774,7 +793,7 @@ mod tests {
             cells.discard_late_packet(late) && !cells.discard_late_packet(release),
             "it is not empty yet"
         );
-        let (_, _, cell) = filled.empty();
+        let ((), _, cell) = filled.empty();
         quarantine(cell, &Port::create(0).unwrap());
         assert!(cells.pool().allocate().is_err());
         assert!(cells.discard_late_packet(late) && cells.discard_late_packet(late));

@@ -153,7 +153,7 @@ type ConnectExFunction = unsafe extern "system" fn(
     *mut OVERLAPPED,
 ) -> i32;
 
-/// PollEpoch an extension function up. It belongs to the socket's provider, which
+/// Looks an extension function up. It belongs to the socket's provider, which
 /// answers without a system call.
 fn extension(socket: Handle, id: GUID) -> Result<*const (), Cause> {
     let mut function: *const () = ptr::null();

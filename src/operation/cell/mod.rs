@@ -244,6 +244,11 @@ impl EmptyCell {
         self.0
     }
 
+    #[inline(always)]
+    pub fn into_cell(self) -> CellRef {
+        self.0
+    }
+
     /// Keeps it from being used: a packet may come for it.
     pub fn into_quarantine(self) -> CellRef {
         self.0.state.quarantine();
@@ -300,7 +305,7 @@ impl Context {
     }
 
     #[inline(always)]
-    pub fn cell(&self) -> CellRef {
+    pub fn into_cell(self) -> CellRef {
         self.0
     }
 
@@ -325,6 +330,11 @@ impl Payload {
 
     #[inline(always)]
     pub fn cell(&self) -> CellRef {
+        self.0
+    }
+
+    #[inline(always)]
+    pub fn into_cell(self) -> CellRef {
         self.0
     }
 

@@ -46,8 +46,8 @@ impl Cache {
         self.0.swap(BUSY, Ordering::Acquire)
     }
 
-    /// The same, some time after somebody else had it. PollEpoch first, so that who
-    /// waits does not get in the way of who is to put it back.
+    /// The same, some time after somebody else had locked it. Looks first, so that
+    /// who waits does not get in the way of who is to unlock it.
     pub fn try_lock_again(&self) -> usize {
         yield_now();
         if self.0.load(Ordering::Relaxed) == BUSY { BUSY } else { self.try_lock() }

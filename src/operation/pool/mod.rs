@@ -231,7 +231,7 @@ impl Pool {
     #[cold]
     #[inline(never)]
     fn free_to_list(cell: EmptyCell) {
-        let cell = cell.cell();
+        let cell = cell.into_cell();
         let pool = Self::of(cell).as_ptr();
         // SAFETY: Rule 7: the cell keeps the pool until it counts as free. If it was the
         // last cell of a closed pool, nobody else knows that.

@@ -1,4 +1,4 @@
-//! ObjectKind is broken, and which test has to notice.
+//! What is broken, and which test has to notice.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use std::fmt;
 pub struct Mutation {
     pub name: &'static str,
     pub file: &'static str,
-    /// ObjectKind stands there: a line, or as much of it as is unique in the file.
+    /// What stands there: a line, or as much of it as is unique in the file.
     pub before: &'static str,
     pub after: &'static str,
-    /// ObjectKind is wrong then.
+    /// What is wrong then.
     pub why: &'static str,
     pub test: Test,
 }
@@ -187,16 +187,16 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a-buffer-is-told-after-it-was-moved",
         file: "src/operation/start.rs",
-        before: "panic.catch(|| _ = filled.memory().filled(bytes));",
-        after: "panic.catch(|| unsafe { let place: *mut O::Memory = filled.memory(); let mut moved = Box::new(place.read()); let _ = moved.filled(bytes); place.write(*moved) });",
+        before: "panic.catch(|| _ = filled.memory().filled(transferred));",
+        after: "panic.catch(|| unsafe { let place: *mut O::Memory = filled.memory(); let mut moved = Box::new(place.read()); let _ = moved.filled(transferred); place.write(*moved) });",
         why: "a buffer counts bytes as read that nobody has written",
         test: simulated("a_buffer_is_told_what_was_read_before_it_is_moved"),
     },
     Mutation {
         name: "every-cut-message-fills-its-buffer",
         file: "src/operation/start.rs",
-        before: "Failure::Warned if W::FACTS.is_receive() && is_datagram(handle) => {",
-        after: "Failure::Warned if W::FACTS.is_receive() || is_datagram(handle) => {",
+        before: "Failure::Warned if W::FACTS.is_receive() && is_datagram(filled.cell().handle()) => {",
+        after: "Failure::Warned if W::FACTS.is_receive() || is_datagram(filled.cell().handle()) => {",
         why: "bytes that nobody has written count as read",
         test: simulated("what_is_not_a_datagram_and_says_that_it_was_cut_has_no_bytes_without_a_status"),
     },
@@ -251,8 +251,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a-warning-always-has-a-packet",
         file: "src/operation/start.rs",
-        before: "withdraw_unless(|word| is_done(word) && !skips)",
-        after: "withdraw_unless(|_| warned && !skips)",
+        before: "let is_queued = |word| warned && has_ended(word) && !skips;",
+        after: "let is_queued = |_| warned && !skips;",
         why: "an operation whose warning has no packet never completes",
         test: simulated("a_message_that_is_cut_at_once_without_a_packet_completes_all_the_same"),
     },
@@ -733,7 +733,7 @@ pub const MUTATIONS: &[Mutation] = &[
         test: unit("operation::outcome::tests::what_a_code_means_depends_on_the_call"),
     },
 
-    // ObjectKind the program holds.
+    // What the program holds.
     Mutation {
         name: "the-buffer-is-given-while-in-flight",
         file: "src/operation/pending.rs",
@@ -1215,7 +1215,7 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("datagram", "a_message_is_as_long_as_what_is_lent"),
     },
 
-    // ObjectKind only the simulated kernel does when it is told to.
+    // What only the simulated kernel does when it is told to.
     Mutation {
         name: "a-stray-packet-completes-an-operation",
         file: "src/operation/complete.rs",
@@ -1273,7 +1273,7 @@ pub const MUTATIONS: &[Mutation] = &[
         test: simulated("a_socket_of_a_layered_provider_is_not_let_into_the_mode_that_skips"),
     },
 
-    // ObjectKind is rare, or small.
+    // What is rare, or small.
     Mutation {
         name: "taking-resets-the-tag",
         file: "src/operation/pool/free_list.rs",
@@ -1616,8 +1616,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a-warning-without-a-packet-is-a-completion",
         file: "src/operation/start.rs",
-        before: "Failure::Warned | Failure::NotStarted => None,",
-        after: "Failure::Warned => Some((STATUS_BUFFER_OVERFLOW, 0)),\n                Failure::NotStarted => None,",
+        before: "Failure::Warned | Failure::NotStarted => return None,",
+        after: "Failure::Warned => (STATUS_BUFFER_OVERFLOW, 0),\n            Failure::NotStarted => return None,",
         why: "an operation that was not started completes as if cut",
         test: simulated("a_device_that_warns_without_a_packet_has_started_nothing"),
     },
