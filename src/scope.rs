@@ -129,7 +129,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
     ///
     /// # Errors
     ///
-    /// As for [`Iocp::initiate`].
+    /// Those of [`Iocp::initiate`].
     #[inline(always)]
     pub fn initiate<H, O>(
         &self,
@@ -150,7 +150,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
     ///
     /// # Errors
     ///
-    /// As for [`Iocp::initiate_read`]. The context comes back; the buffer is
+    /// Those of [`Iocp::initiate_read`]. The context comes back; the buffer is
     /// the caller's again when the scope ends.
     #[inline]
     pub fn initiate_read<H>(
@@ -164,11 +164,11 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
             .map_err(|rejected| rejected.map(|(context, _)| context))
     }
 
-    /// The same for a file, from `offset` on.
+    /// Starts a read from a file into a borrowed buffer, from `offset` on, in bytes.
     ///
     /// # Errors
     ///
-    /// As for [`Iocp::initiate_read_at`].
+    /// Those of [`Iocp::initiate_read_at`].
     #[inline]
     pub fn initiate_read_at<H>(
         &self,
@@ -187,7 +187,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
     ///
     /// # Errors
     ///
-    /// As for [`Iocp::initiate_write`]. The context comes back.
+    /// Those of [`Iocp::initiate_write`]. The context comes back.
     #[inline]
     pub fn initiate_write<H>(
         &self,
@@ -200,11 +200,11 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
             .map_err(|rejected| rejected.map(|(context, _)| context))
     }
 
-    /// The same for a file, from `offset` on.
+    /// Starts a write to a file from a borrowed buffer, from `offset` on, in bytes.
     ///
     /// # Errors
     ///
-    /// As for [`Iocp::initiate_write_at`].
+    /// Those of [`Iocp::initiate_write_at`].
     #[inline]
     pub fn initiate_write_at<H>(
         &self,

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 pub use slice::Slice;
 
-/// A buffer that can be written from: what the program has put into it goes
-/// out.
+/// A buffer whose initialised bytes can be sent or written.
 ///
 /// Implemented for `Vec<u8>`, `Box<[u8]>`, `[u8; N]`, `String`, `Arc<[u8]>`,
 /// `&'static [u8]`, `&'static str`, `&'static mut [u8]`, and [`Slice`]s of

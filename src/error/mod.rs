@@ -436,8 +436,8 @@ impl From<ErrorKind> for io::ErrorKind {
     }
 }
 
-/// A packet that no operation of the port stands behind, as the three integers
-/// that came with it.
+/// A packet that does not belong to any operation of this port, as the three integers that
+/// came with it.
 ///
 /// Such packets come from other code that calls `PostQueuedCompletionStatus`
 /// on the port's handle, and from I/O that other code does on a duplicate of
@@ -454,7 +454,8 @@ pub struct ForeignPacket {
     pub overlapped: usize,
 }
 
-/// What could not be started, with all that was given to it.
+/// The error from an operation that could not be started, together with the arguments,
+/// returned unchanged.
 ///
 /// It converts into [`Error`] and [`std::io::Error`], which drops `returned`.
 ///
@@ -482,7 +483,7 @@ pub struct Rejected<T> {
 }
 
 impl<T> Rejected<T> {
-    /// The same error with something else returned.
+    /// Returns something else with the error.
     pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Rejected<U> {
         Rejected { error: self.error, returned: change(self.returned) }
     }

@@ -197,9 +197,10 @@ impl<H> Associated<H> {
         }
     }
 
-    /// Lets operations that complete at once hand their completions to their
-    /// starter, rather than through the port: fewer packets, and often no
-    /// system call to dequeue. `initiate_...` then returns [`Started`], and a
+    /// Enables skip-on-success: an operation that completes immediately returns its
+    /// completion from `initiate_*`, as a [`Started`], instead of queuing a packet.
+    ///
+    /// That saves packets, and often the system call to dequeue. A
     /// [`Batch`](crate::Batch::push) keeps the order fair.
     ///
     /// It lasts as long as the file, socket or pipe, for duplicates too. After
@@ -275,14 +276,14 @@ impl<H, M> Associated<H, M> {
         self.key
     }
 
-    /// Asks for everything that is in flight on the handle to be cancelled,
-    /// also what was started through duplicates in this process. `true` if
-    /// there was something. The completions arrive in any case, and say
-    /// whether the request came in time.
+    /// Requests cancellation of everything that is in flight on the handle, also what was
+    /// started through duplicates in this process. Returns `true` if there was something.
+    /// Each operation still completes, either as cancelled or normally if it finished
+    /// first.
     ///
     /// # Errors
     ///
-    /// What the system answers to a request that it could not take.
+    /// Returns the error of `CancelIoEx`, except `ERROR_NOT_FOUND`, which is `Ok(false)`.
     pub fn cancel_all(&self) -> Result<bool> {
         sys::cancel_all(self.raw)
     }
@@ -346,11 +347,10 @@ impl<H: Adoptable, M> Associated<H, M> {
     }
 }
 
-/// Sockets give access to what they are, for options and addresses. (Reading
-/// and writing through it blocks, and its completions go nowhere: a blocking
-/// call on an overlapped socket is a call of its own.) Files and pipes do not,
-/// because the standard library's blocking reads and writes on an overlapped
-/// handle wait for the wrong operation.
+/// Borrows the socket, to read its addresses and set options. Do not read or write through
+/// it: such calls block, and bypass the port. Files and pipes cannot be borrowed, because
+/// the standard library's blocking reads and writes on an overlapped handle may wait for
+/// another operation.
 impl<H: Socket, M> Associated<H, M> {
     /// The socket.
     ///

@@ -144,7 +144,7 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// # Errors
     ///
-    /// As for [`add_handle`](Self::add_handle).
+    /// Those of [`add_handle`](Self::add_handle).
     ///
     /// ```
     /// use std::net::UdpSocket;

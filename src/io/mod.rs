@@ -96,7 +96,7 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// # Errors
     ///
-    /// As for [`initiate`](Self::initiate).
+    /// Those of [`initiate`](Self::initiate).
     ///
     /// ```
     /// use completion_port::{Associated, Iocp, op};

@@ -81,7 +81,7 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// # Errors
     ///
-    /// As for [`initiate_read`](Self::initiate_read); sockets have no offsets.
+    /// Those of [`initiate_read`](Self::initiate_read); sockets have no offsets.
     ///
     /// ```
     /// use std::fs::OpenOptions;
@@ -147,7 +147,7 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// # Errors
     ///
-    /// As for [`initiate_write`](Self::initiate_write); sockets have no
+    /// Those of [`initiate_write`](Self::initiate_write); sockets have no
     /// offsets.
     #[inline(always)]
     pub fn initiate_write_at<H, M: Mode, B: IoBuf + Send + 'static>(

@@ -141,10 +141,9 @@ impl<B, S> Pending<B, S> {
         unsafe { take_output(self.cell().claim_payload()?, bytes) }
     }
 
-    /// Asks for the operation to be cancelled. `true` if the request was made:
-    /// the completion arrives in any case, and says whether the request came
-    /// in time ([`Error::is_cancelled`](crate::Error::is_cancelled)) or the
-    /// operation was faster, and then it has its data.
+    /// Requests cancellation. Returns `true` if a request was made. The operation still
+    /// completes, either as [cancelled](crate::Error::is_cancelled) or normally if it
+    /// finished first.
     ///
     /// Once the handle has been closed, the request is made all the same, on
     /// its value: there, it finds nothing. In a process with strict handle
@@ -155,8 +154,7 @@ impl<B, S> Pending<B, S> {
     ///
     /// # Errors
     ///
-    /// What the system answers to a request that it could not take; that there
-    /// was nothing left to cancel is `Ok(false)`.
+    /// Returns the error of `CancelIoEx`, except `ERROR_NOT_FOUND`, which is `Ok(false)`.
     #[inline]
     pub fn cancel(&self) -> Result<bool> {
         if self.is_completed() {

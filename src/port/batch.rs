@@ -12,17 +12,16 @@ use crate::panics;
 /// Storage for [`Iocp::get_completions`](crate::Iocp::get_completions), and the
 /// completions that wait in it. It is an iterator that takes them out in order.
 ///
-/// It also makes *breadth first* the easy order on handles that
-/// [skip the port](crate::Associated::skip_on_success): a completion that is
-/// [pushed](Self::push) while the batch is worked through comes out after the
-/// next look at the port, behind all that is ready there, so that a connection
-/// that is always ready does not starve the others.
+/// On handles that [skip the port](crate::Associated::skip_on_success), operations return
+/// their completions to their starter. Completions added with [`push`](Self::push) are
+/// returned after the next `get_completions`, behind everything already queued, so a busy
+/// connection cannot starve the others.
 pub struct Batch<C = usize> {
     /// From the port.
     arrivals: CompletionEntries<C>,
     /// From operations that completed at once; they come after the others.
     inline: VecDeque<CompletionStatus<C>>,
-    /// The same, since the port was last looked at.
+    /// From operations that completed at once since the port was last looked at.
     pushed: VecDeque<CompletionStatus<C>>,
 }
 

@@ -57,29 +57,30 @@ impl<C: Send + 'static> Iocp<C> {
         self.shared().next(INFINITE)
     }
 
-    /// The same, for at most `timeout`; `None` if nothing completed in that
-    /// time. It is rounded up to whole milliseconds, and 49 days at most.
+    /// Waits for an operation to complete, for at most `timeout`, and returns its
+    /// completion; `None` if nothing completed in that time.
+    ///
+    /// The time is rounded up to whole milliseconds, and is 49 days at most.
     ///
     /// # Errors
     ///
-    /// As for [`get_completion`](Self::get_completion).
+    /// Those of [`get_completion`](Self::get_completion).
     pub fn get_completion_timeout(&self, timeout: Duration) -> Result<Option<CompletionStatus<C>>> {
         let shared = self.shared();
         shared.until(Some(timeout), |timeout| shared.next(timeout))
     }
 
-    /// The same without waiting; `None` if nothing is queued.
+    /// Returns the completion of an operation without waiting; `None` if nothing is queued.
     ///
     /// # Errors
     ///
-    /// As for [`get_completion`](Self::get_completion).
+    /// Those of [`get_completion`](Self::get_completion).
     pub fn try_get_completion(&self) -> Result<Option<CompletionStatus<C>>> {
         self.get_completion_timeout(Duration::ZERO)
     }
 
-    /// Waits for operations to complete, and takes as many completions as
-    /// there are and as fit into the batch; returns how many the batch now
-    /// holds.
+    /// Waits for at least one completion, then fills the batch with those available and
+    /// returns how many it holds.
     ///
     /// `timeout`: `None` waits as long as it takes; [`Duration::ZERO`] does not
     /// wait. If nothing completes in time, the batch is empty. What the batch

@@ -128,7 +128,8 @@ impl Iocp {
     ///
     /// # Errors
     ///
-    /// If `threads` is 0, and as for [`new`](Self::new).
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if `threads` is 0, and the errors
+    /// of [`new`](Self::new).
     pub fn with_concurrency(threads: u32) -> Result<Self> {
         Self::builder().concurrency(threads).build()
     }
@@ -200,9 +201,10 @@ impl Builder {
 }
 
 impl<C: Send + 'static> Iocp<C> {
-    /// Queues a packet of the program's own: it arrives like a completion,
-    /// with this context, in the place of a handle's context this number, and
-    /// this byte count.
+    /// Posts a packet. It is dequeued like a completion whose
+    /// [`context`](crate::CompletionStatus::context),
+    /// [`handle_context`](crate::CompletionStatus::handle_context) and
+    /// [`bytes_transferred`](crate::CompletionStatus::bytes_transferred) are the given values.
     ///
     /// # Errors
     ///
