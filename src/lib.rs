@@ -29,6 +29,7 @@
 //!   returns a [`Pending`] to track or cancel it. What cannot be started comes
 //!   back in a [`Rejected`].
 //! - [`initiate`](Iocp::initiate) starts any of the operations in [`op`].
+//! - [`pipe`] creates and opens named pipes.
 //! - [`get_completion`](Iocp::get_completion) returns a [`CompletionStatus`]:
 //!   context, bytes, error, buffer. A [`Batch`] takes many at a time.
 //! - [`scope`](Iocp::scope) is for buffers that are only borrowed.
@@ -48,6 +49,7 @@ pub mod op;
 #[allow(unsafe_code)]
 mod operation;
 mod panics;
+pub mod pipe;
 mod port;
 #[allow(unsafe_code)]
 mod sys;

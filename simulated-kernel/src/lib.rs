@@ -24,6 +24,7 @@ mod address;
 mod behaviour;
 mod cancel;
 mod closed;
+mod create;
 mod file;
 mod handle;
 mod kernel;
@@ -38,6 +39,7 @@ mod stream;
 mod winsock;
 
 pub use behaviour::{Behaving, Behaviour, Chance, FOREVER, behave, heed_cancels, scribble, seed};
+pub use create::{Created, Opened, created, opened};
 pub use file::open as open_file;
 pub use handle::close_elsewhere;
 pub use pipe::{BlockingPipe, open as open_pipe};

@@ -8,13 +8,16 @@ use std::ptr;
 
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE,
-    ERROR_PIPE_BUSY, HANDLE,
+    ERROR_PIPE_BUSY, HANDLE, INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
-use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OVERLAPPED;
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED,
+};
 use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::Win32::System::Pipes::{PIPE_NOWAIT, PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE};
 
+use crate::create::{Created, note_created, text};
 use crate::handle::{fail, truth};
 use crate::kernel::{Id, Kernel, enter, wait};
 use crate::memory::put;
@@ -32,6 +35,8 @@ pub struct PipeEnd {
     name: Option<String>,
     has_messages: bool,
     reads_messages: bool,
+    /// How many instances there may be.
+    instances: u32,
     /// Not with `PIPE_NOWAIT`.
     waits: bool,
     link: Link,
@@ -131,6 +136,14 @@ impl Kernel {
         }
     }
 
+    /// The servers of a name.
+    fn instances(&self, name: &str) -> impl Iterator<Item = &PipeEnd> {
+        self.objects.iter().filter_map(move |(_, object)| match &object.body {
+            Body::Pipe(end) if end.name.as_deref() == Some(name) => Some(end),
+            _ => None,
+        })
+    }
+
     /// The end that a pipe's end is connected to.
     pub fn other_end(&mut self, id: Id) -> Option<Id> {
         match self.pipe(id)?.link {
@@ -209,13 +222,22 @@ impl Kernel {
 }
 
 /// Opens the client's end of a pipe of the model's, as `CreateFileW` does,
-/// which is Miri's.
+/// which is Miri's under Miri.
 ///
 /// # Errors
 ///
 /// If there is no such pipe that is free.
 pub fn open(name: &str) -> io::Result<OwnedHandle> {
+    let handle = open_client(name).map_err(|code| io::Error::from_raw_os_error(code as i32))?;
+    // SAFETY: The handle is new.
+    Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+}
+
+/// The same, with a code.
+pub fn open_client(name: &str) -> Result<HANDLE, u32> {
     let mut kernel = enter();
+    // Who has closed its instance has done so by now.
+    kernel.sweep();
     let server = kernel.objects.iter().find_map(|(id, object)| match &object.body {
         Body::Pipe(end) if end.name.as_deref() == Some(name) && end.link == Link::Listening => {
             Some((id, end.has_messages, end.capacity))
@@ -223,13 +245,15 @@ pub fn open(name: &str) -> io::Result<OwnedHandle> {
         _ => None,
     });
     let Some((server, has_messages, capacity)) = server else {
-        return Err(io::Error::from_raw_os_error(ERROR_FILE_NOT_FOUND as i32));
+        let exists = kernel.instances(name).next().is_some();
+        return Err(if exists { ERROR_PIPE_BUSY } else { ERROR_FILE_NOT_FOUND });
     };
     let link = Link::Connected(server);
     let client = PipeEnd {
         name: None,
         has_messages,
         reads_messages: false,
+        instances: 0,
         waits: true,
         link,
         incoming: VecDeque::new(),
@@ -240,9 +264,7 @@ pub fn open(name: &str) -> io::Result<OwnedHandle> {
         end.link = Link::Connected(client);
     }
     kernel.look(server);
-    let handle = kernel.open_token(client);
-    // SAFETY: The handle is new.
-    Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+    Ok(kernel.open_token(client))
 }
 
 #[unsafe(no_mangle)]
@@ -250,31 +272,38 @@ unsafe extern "system" fn CreateNamedPipeW(
     name: *const u16,
     access: u32,
     mode: u32,
-    _instances: u32,
+    instances: u32,
     _out_size: u32,
     in_size: u32,
     _timeout: u32,
     _security: *const SECURITY_ATTRIBUTES,
 ) -> HANDLE {
     // SAFETY: The name ends with a zero.
-    let name = unsafe {
-        let mut length = 0;
-        while *name.add(length) != 0 {
-            length += 1;
-        }
-        String::from_utf16_lossy(std::slice::from_raw_parts(name, length))
+    let name = unsafe { text(name) };
+    note_created(Created { name: name.clone(), access, mode });
+    let mut kernel = enter();
+    kernel.sweep();
+    let limit = kernel.instances(&name).next().map(|first| first.instances);
+    let refused = match limit {
+        Some(limit) if kernel.instances(&name).count() >= limit as usize => Some(ERROR_PIPE_BUSY),
+        Some(_) if access & FILE_FLAG_FIRST_PIPE_INSTANCE != 0 => Some(ERROR_ACCESS_DENIED),
+        _ => None,
     };
+    if let Some(code) = refused {
+        drop(kernel);
+        return fail(code, INVALID_HANDLE_VALUE);
+    }
     let mut object = Object::new(Body::Pipe(PipeEnd {
         name: Some(name),
         has_messages: mode & PIPE_TYPE_MESSAGE != 0,
         reads_messages: mode & PIPE_READMODE_MESSAGE != 0,
+        instances,
         waits: mode & PIPE_NOWAIT == 0,
         link: Link::Listening,
         incoming: VecDeque::new(),
         capacity: in_size as usize,
     }));
     object.is_overlapped = access & FILE_FLAG_OVERLAPPED != 0;
-    let mut kernel = enter();
     let id = kernel.add(object);
     kernel.open_token(id)
 }
@@ -294,6 +323,7 @@ unsafe extern "system" fn CreatePipe(
             name: None,
             has_messages: false,
             reads_messages: false,
+            instances: 0,
             waits: true,
             link: Link::Broken,
             incoming: VecDeque::new(),

@@ -168,6 +168,7 @@ pub(super) fn kind_of_code(code: u32, facts: &'static Facts) -> ErrorKind {
         win::ERROR_CONNECTION_REFUSED => ErrorKind::ConnectionRefused,
         win::ERROR_PIPE_NOT_CONNECTED | win::ERROR_PIPE_LISTENING => ErrorKind::NotConnected,
         win::ERROR_BROKEN_PIPE | win::ERROR_NO_DATA => ErrorKind::BrokenPipe,
+        win::ERROR_PIPE_BUSY | win::ERROR_BUSY => ErrorKind::Busy,
         win::ERROR_DEVICE_NOT_CONNECTED
         | win::ERROR_DEVICE_REMOVED
         | win::ERROR_NO_SUCH_DEVICE

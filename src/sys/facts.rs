@@ -277,10 +277,15 @@ facts! {
 
     Bind = "bind" Winsock;
     CancelIoEx = "CancelIoEx" Win32;
+    ConvertSecurityDescriptor = "ConvertStringSecurityDescriptorToSecurityDescriptorW" Win32;
+    CreateFileW = "CreateFileW" Win32;
     CreateIoCompletionPort = "CreateIoCompletionPort" Win32;
+    CreateNamedPipeW = "CreateNamedPipeW" Win32;
+    DisconnectNamedPipe = "DisconnectNamedPipe" Win32;
     GetQueuedCompletionStatus = "GetQueuedCompletionStatus" Win32;
     GetQueuedCompletionStatusEx = "GetQueuedCompletionStatusEx" Win32;
     SetFileCompletionNotificationModes = "SetFileCompletionNotificationModes" Win32;
+    SetNamedPipeHandleState = "SetNamedPipeHandleState" Win32;
     Setsockopt = "setsockopt" Winsock;
     VirtualAlloc = "VirtualAlloc" Win32;
     WSAIoctl = "WSAIoctl" Winsock;

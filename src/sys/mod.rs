@@ -10,8 +10,10 @@ mod facts;
 mod file;
 mod lent;
 mod memory;
+mod pipe;
 mod port;
 mod raw;
+mod security;
 mod socket;
 mod wine;
 
@@ -27,10 +29,12 @@ pub(crate) use file::{
 pub use lent::{AddressRegion, InPlace, Region, RegionMut, Transferred};
 pub(crate) use lent::{LentOverlapped, SocketAddress, cut};
 pub(crate) use memory::{commit, release, reserve};
+pub(crate) use pipe::{PipeTraits, create_pipe, disconnect_pipe, read_messages};
 pub(crate) use port::{
     Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, last_status, win32_code,
 };
 pub use raw::{RawOverlapped, RawValue};
+pub use security::SecurityDescriptor;
 pub(crate) use socket::{
     ADDRESS_SPACE, AcceptEx, ConnectEx, SocketTraits, accept, bind_to_any, connect, family_of,
     handle_of, is_ip, is_listening, last_winsock_error, make_dual_stack, max_message_size,
