@@ -7,7 +7,7 @@ use std::mem;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
 
 use completion_port::pipe::{self, ClientOptions, SecurityDescriptor, ServerOptions};
-use completion_port::{Associated, CompletionStatus, ErrorKind, Iocp, op};
+use completion_port::{Associated, CompletionStatus, ErrorKind, Iocp, Pending, op};
 use support::{complete, complete_all, few, nothing_more, pipe_client, port};
 use windows_sys::Win32::Foundation::{GetHandleInformation, HANDLE_FLAG_INHERIT};
 
@@ -151,32 +151,35 @@ fn only_the_servers_end_can_be_disconnected() {
 /// serves.
 #[test]
 fn a_client_does_not_come_to_an_instance_that_was_dropped() {
-    for leaks in [false, true] {
-        let port = port();
-        let name = pipe_name();
-        let options = ServerOptions::new().max_instances(2);
-        let first = port.add_handle(options.create(&name).unwrap(), 10).unwrap();
-        let second = port.add_handle(options.create_next(&name).unwrap(), 20).unwrap();
-        let pending = port.initiate(&first, CONNECT, op::ConnectPipe::new()).unwrap();
-        if leaks {
-            mem::forget(pending);
+    serve_beside_a_dropped_instance(drop);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "leaks on purpose: run apart, without the leak check")]
+fn nor_to_one_whose_pending_was_forgotten() {
+    serve_beside_a_dropped_instance(mem::forget);
+}
+
+fn serve_beside_a_dropped_instance(let_go: impl FnOnce(Pending<()>)) {
+    let port = port();
+    let name = pipe_name();
+    let options = ServerOptions::new().max_instances(2);
+    let first = port.add_handle(options.create(&name).unwrap(), 10).unwrap();
+    let second = port.add_handle(options.create_next(&name).unwrap(), 20).unwrap();
+    let_go(port.initiate(&first, CONNECT, op::ConnectPipe::new()).unwrap());
+    connect(&port, &second);
+    drop(first);
+    // Nothing was dequeued.
+    let client = port.add_handle(open(&name, false), 30).unwrap();
+    for completion in complete_all(&port, 2) {
+        match completion.handle_context {
+            10 => assert!(completion.error_status.unwrap_err().is_cancelled()),
+            _ => assert_eq!(completion.error_status, Ok(())),
         }
-        connect(&port, &second);
-        drop(first);
-        // Nothing was dequeued.
-        let client = port.add_handle(open(&name, false), 30).unwrap();
-        let ends = complete_all(&port, 2);
-        for completion in ends {
-            let result = completion.error_status;
-            match completion.handle_context {
-                10 => assert!(result.unwrap_err().is_cancelled()),
-                _ => assert_eq!(result, Ok(())),
-            }
-        }
-        write(&port, &client, "hello");
-        assert_eq!(read(&port, &second), b"hello");
-        nothing_more(&port);
     }
+    write(&port, &client, "hello");
+    assert_eq!(read(&port, &second), b"hello");
+    nothing_more(&port);
 }
 
 #[test]

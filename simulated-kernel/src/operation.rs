@@ -50,6 +50,8 @@ pub enum Kind {
     Listen(bool),
     /// With the control code.
     Control(u32),
+    /// Of a pipe: whether the request has been sent.
+    Transact(bool),
 }
 
 /// An operation in the kernel's hands.
@@ -61,6 +63,8 @@ pub struct Operation {
     pub cancel: Cancel,
     /// Where a datagram goes.
     pub to: Option<SocketAddr>,
+    /// What is sent besides, of so many bytes.
+    pub request: Option<(Lent<u8>, usize)>,
     /// One after the other, so many bytes in all as the length says.
     buffers: Vec<(Lent<u8>, usize)>,
     /// Where it is written who has sent a datagram.
@@ -167,6 +171,7 @@ impl Operation {
             offset,
             cancel: Cancel::NotAsked,
             to: None,
+            request: None,
             buffers: buffers.iter().map(|(start, length)| (Lent::new(*start), *length)).collect(),
             sender: None,
             overlapped: Lent::new(overlapped),
@@ -192,7 +197,11 @@ impl Operation {
 
     pub fn direction(&self) -> Direction {
         match self.kind {
-            Kind::Read | Kind::Accept(_) | Kind::Listen(_) | Kind::Control(_) => Direction::In,
+            Kind::Read
+            | Kind::Accept(_)
+            | Kind::Listen(_)
+            | Kind::Control(_)
+            | Kind::Transact(_) => Direction::In,
             Kind::Write(_) | Kind::Connect(_) => Direction::Out,
         }
     }
@@ -214,6 +223,17 @@ impl Operation {
             copied += count;
             skipped = skipped.saturating_sub(*room);
         }
+        bytes
+    }
+
+    /// What is sent besides.
+    pub fn request(&self) -> Vec<u8> {
+        let Some((start, length)) = self.request.filter(|(_, length)| *length > 0) else {
+            return Vec::new();
+        };
+        let mut bytes = vec![0; length];
+        // SAFETY: The memory is lent, and has so many bytes.
+        unsafe { ptr::copy_nonoverlapping(start.0, bytes.as_mut_ptr(), length) };
         bytes
     }
 
@@ -475,7 +495,7 @@ impl Kernel {
         if !is_error(outcome.status) {
             let is_full = outcome.bytes == operation.length;
             outcome.bytes += if is_full { self.behaviour.over_report as usize } else { 0 };
-            if let Kind::Read | Kind::Control(_) = operation.kind
+            if let Kind::Read | Kind::Control(_) | Kind::Transact(_) = operation.kind
                 && let Some(warning) = self.behaviour.warn.pop_front()
             {
                 outcome.status = warning;

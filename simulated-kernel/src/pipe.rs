@@ -22,11 +22,12 @@ use crate::handle::{fail, truth};
 use crate::kernel::{Id, Kernel, enter, wait};
 use crate::memory::put;
 use crate::object::{Body, Object};
-use crate::operation::{Direction, Kind, Operation, Outcome, pending_code, start};
+use crate::operation::{Direction, Kind, Lent, Operation, Outcome, pending_code, start};
 use crate::status::{
-    STATUS_BUFFER_OVERFLOW, STATUS_INVALID_DEVICE_REQUEST, STATUS_PIPE_BROKEN, STATUS_PIPE_CLOSING,
+    STATUS_BUFFER_OVERFLOW, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PIPE_STATE,
+    STATUS_INVALID_READ_MODE, STATUS_PIPE_BROKEN, STATUS_PIPE_BUSY, STATUS_PIPE_CLOSING,
     STATUS_PIPE_CONNECTED, STATUS_PIPE_DISCONNECTED, STATUS_PIPE_EMPTY, STATUS_PIPE_LISTENING,
-    STATUS_SUCCESS, is_error, win32_code,
+    STATUS_SUCCESS, is_error, note, win32_code,
 };
 
 /// One end of a pipe.
@@ -160,7 +161,24 @@ impl Kernel {
             Kind::Control(code) => return Some(end.control(*code, operation.length)),
             _ => {}
         }
-        if let Kind::Read = operation.kind {
+        if let Kind::Transact(false) = operation.kind {
+            let refused = match link {
+                Link::Connected(_) if !end.reads_messages => Some(STATUS_INVALID_READ_MODE),
+                Link::Connected(_) if !end.incoming.is_empty() => Some(STATUS_PIPE_BUSY),
+                Link::Broken => Some(STATUS_INVALID_PIPE_STATE),
+                _ => None,
+            };
+            if let Some(status) = refused {
+                return Some(Outcome::status(status));
+            }
+            operation.kind = Kind::Transact(true);
+            if let Link::Connected(other) = link {
+                self.pipe(other)?.incoming.push_back(operation.request());
+                self.look(other);
+            }
+        }
+        let end = self.pipe(id)?;
+        if let Kind::Read | Kind::Transact(_) = operation.kind {
             let outcome = end.read(operation.length)?;
             if let Some(writer) = self.other_end(id) {
                 self.look(writer);
@@ -424,6 +442,29 @@ unsafe extern "system" fn DeviceIoControl(
     }
 }
 
+#[unsafe(no_mangle)]
+unsafe extern "system" fn TransactNamedPipe(
+    pipe: HANDLE,
+    request: *const c_void,
+    request_length: u32,
+    answer: *mut c_void,
+    answer_length: u32,
+    _read: *mut u32,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    assert!(!overlapped.is_null(), "the model has no transactions that block");
+    // SAFETY: As the caller promises.
+    unsafe {
+        start_with(pipe, || {
+            let (answer, length) = (answer.cast(), answer_length as usize);
+            let mut operation = Operation::new(Kind::Transact(false), answer, length, overlapped);
+            let request = Lent::new(request.cast_mut().cast());
+            operation.request = Some((request, request_length as usize));
+            operation
+        })
+    }
+}
+
 /// # Safety
 ///
 /// As for the two calls.
@@ -434,6 +475,11 @@ unsafe fn start_on_pipe(
     length: usize,
     overlapped: *mut OVERLAPPED,
 ) -> i32 {
+    // SAFETY: As the caller promises.
+    start_with(pipe, || unsafe { Operation::new(kind, output, length, overlapped) })
+}
+
+fn start_with(pipe: HANDLE, operation: impl FnOnce() -> Operation) -> i32 {
     let mut kernel = enter();
     let Some(id) = kernel.resolve(pipe.addr()) else {
         drop(kernel);
@@ -447,11 +493,12 @@ unsafe fn start_on_pipe(
         drop(kernel);
         return fail(code, 0);
     }
-    // SAFETY: As the caller promises.
-    let operation = unsafe { Operation::new(kind, output, length, overlapped) };
-    match start(kernel, id, operation) {
+    match start(kernel, id, operation()) {
         Ok(_) => 1,
-        Err(status) => fail(pending_code(status, win32_code), 0),
+        Err(status) => {
+            note(status);
+            fail(pending_code(status, win32_code), 0)
+        }
     }
 }
 

@@ -290,7 +290,9 @@ impl Kernel {
                 }
                 Some(Outcome::wrote(count))
             }
-            Kind::Listen(_) | Kind::Control(_) => unreachable!("sockets are no pipes"),
+            Kind::Listen(_) | Kind::Control(_) | Kind::Transact(_) => {
+                unreachable!("sockets are no pipes")
+            }
         }
     }
 

@@ -12,6 +12,7 @@
 //! | listening sockets | [`Accept`] | `AcceptEx` | a `TcpStream`, if it has succeeded |
 //! | stream sockets | [`Connect`] | `ConnectEx` | nothing, or the buffer |
 //! | pipe servers | [`ConnectPipe`] | `ConnectNamedPipe` | nothing |
+//! | pipes of messages | [`Transact`] | `TransactNamedPipe` | request and answer |
 //! | files, pipes, devices | [`DeviceControl`] | `DeviceIoControl` | input and output |
 //!
 //! Options are methods of the operation: `op::Read::new(buffer).at(4096)`. Buffers
@@ -80,7 +81,7 @@ mod transfer;
 pub use datagram::{Datagram, ReceiveFrom, SendTo};
 pub use device::DeviceControl;
 pub use listener::Accept;
-pub use pipe::ConnectPipe;
+pub use pipe::{ConnectPipe, Transact};
 pub use stream::Connect;
 pub use transfer::{Read, ReadVectored, Write, WriteVectored};
 

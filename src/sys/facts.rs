@@ -2,7 +2,8 @@
 //! packet rule and the errors have to know of it.
 
 use windows_sys::Win32::Foundation::{
-    ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_MORE_DATA, ERROR_NO_DATA, ERROR_PIPE_CONNECTED,
+    ERROR_BAD_PIPE, ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_MORE_DATA, ERROR_NO_DATA,
+    ERROR_PIPE_CONNECTED,
 };
 use windows_sys::Win32::Networking::WinSock::{WSAEMSGSIZE, WSAENOTCONN};
 
@@ -250,6 +251,9 @@ const GONE: &[(u32, ErrorKind)] = &[(WSAENOTCONN as u32, ErrorKind::ConnectionAb
 /// Of a write, it says that the other end is being closed.
 const EMPTY: &[(u32, ErrorKind)] = &[(ERROR_NO_DATA, ErrorKind::WouldBlock)];
 
+/// "`ERROR_BAD_PIPE`: the pipe is not of messages, or this end does not read them".
+const NO_MESSAGES: &[(u32, ErrorKind)] = &[(ERROR_BAD_PIPE, ErrorKind::Unsupported)];
+
 use Errors::{AllBut, AllButDeviceWarnings, Unknown};
 
 // A truncated message is a warning, STATUS_BUFFER_OVERFLOW, not an error: the
@@ -269,6 +273,7 @@ facts! {
     DeviceIoControl = "DeviceIoControl" Win32 { Other, fills: false, over: &[], warnings: &[ERROR_MORE_DATA], errors: Unknown, skips: false, ends: &[], kinds: &[] };
     PostQueuedCompletionStatus = "PostQueuedCompletionStatus" Win32 { Post, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
     ReadFile = "ReadFile" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END), (ERROR_BROKEN_PIPE, END)], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: true, ends: ENDS, kinds: EMPTY };
+    TransactNamedPipe = "TransactNamedPipe" Win32 { Other, fills: true, over: &[], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: NO_MESSAGES };
     WSARecv = "WSARecv" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[] };
     WSARecvFrom = "WSARecvFrom" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: ENDS, kinds: &[] };
     WSASend = "WSASend" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: true, ends: &[], kinds: &[] };

@@ -29,7 +29,7 @@ pub(crate) use file::{
 pub use lent::{AddressRegion, InPlace, Region, RegionMut, Transferred};
 pub(crate) use lent::{LentOverlapped, SocketAddress, cut};
 pub(crate) use memory::{commit, release, reserve};
-pub(crate) use pipe::{PipeTraits, create_pipe, disconnect_pipe, read_messages};
+pub(crate) use pipe::{PipeTraits, create_pipe, disconnect_pipe, read_messages, transact};
 pub(crate) use port::{
     Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, last_status, win32_code,
 };

@@ -6,8 +6,8 @@ use std::os::windows::io::{FromRawHandle, OwnedHandle};
 use std::ptr;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_PIPE_BUSY, ERROR_SUCCESS,
-    INVALID_HANDLE_VALUE, SetLastError,
+    ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_BAD_PIPE, ERROR_BROKEN_PIPE, ERROR_PIPE_BUSY,
+    ERROR_SUCCESS, INVALID_HANDLE_VALUE, STATUS_INVALID_PIPE_STATE, SetLastError,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_INBOUND, PIPE_ACCESS_OUTBOUND,
@@ -15,11 +15,14 @@ use windows_sys::Win32::Storage::FileSystem::{
 use windows_sys::Win32::System::Pipes::{
     CreateNamedPipeW, DisconnectNamedPipe, PIPE_ACCEPT_REMOTE_CLIENTS, PIPE_READMODE_BYTE,
     PIPE_READMODE_MESSAGE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_TYPE_MESSAGE,
-    SetNamedPipeHandleState,
+    SetNamedPipeHandleState, TransactNamedPipe,
 };
 
 use super::security::{attributes, zero_terminated};
-use super::{Facts, Handle, SecurityDescriptor, last_error};
+use super::{
+    Answer, Facts, Handle, LentOverlapped, Region, RegionMut, SecurityDescriptor, last_error,
+    last_status,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a named pipe is created with.
@@ -110,4 +113,36 @@ pub(crate) fn read_messages(pipe: Handle) -> Result<()> {
         return Err(Error::os(Facts::SetNamedPipeHandleState, last_error()));
     }
     Ok(())
+}
+
+/// Starts to send a message and to receive another.
+pub(crate) fn transact(
+    pipe: Handle,
+    request: &Region,
+    answer: &RegionMut,
+    overlapped: LentOverlapped,
+) -> Answer {
+    // SAFETY: Regions and OVERLAPPED are lent for the operation's whole life; the
+    // request is only read.
+    let succeeded = unsafe {
+        TransactNamedPipe(
+            pipe.raw(),
+            request.start().cast(),
+            request.length(),
+            answer.start().cast(),
+            answer.length(),
+            ptr::null_mut(),
+            overlapped.into_raw(),
+        )
+    };
+    if succeeded != 0 {
+        return Answer::Finished(0);
+    }
+    // The code is that of a pipe without messages, too.
+    match last_error() {
+        ERROR_BAD_PIPE if last_status() == STATUS_INVALID_PIPE_STATE as u32 => {
+            Answer::Code(ERROR_BROKEN_PIPE)
+        }
+        code => Answer::Code(code),
+    }
 }
