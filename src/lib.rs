@@ -29,7 +29,7 @@
 //!   returns a [`Pending`] to track or cancel it. What cannot be started comes
 //!   back in a [`Rejected`].
 //! - [`initiate`](Iocp::initiate) starts any of the operations in [`op`].
-//! - [`pipe`] creates and opens named pipes.
+//! - [`fs`] opens files for overlapped I/O, and [`pipe`] creates and opens named pipes.
 //! - [`get_completion`](Iocp::get_completion) returns a [`CompletionStatus`]:
 //!   context, bytes, error, buffer. A [`Batch`] takes many at a time.
 //! - [`scope`](Iocp::scope) is for buffers that are only borrowed.
@@ -43,6 +43,7 @@
 #[allow(unsafe_code)]
 mod buffer;
 mod error;
+pub mod fs;
 mod handle;
 mod io;
 pub mod op;

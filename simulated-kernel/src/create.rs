@@ -56,13 +56,21 @@ pub unsafe fn text(start: *const u16) -> String {
 
 #[cfg(not(miri))]
 mod opening {
+    use std::os::windows::io::AsRawHandle;
+    use std::path::Path;
     use std::sync::PoisonError;
 
-    use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE};
+    use windows_sys::Win32::Foundation::{
+        GENERIC_READ, GENERIC_WRITE, HANDLE, INVALID_HANDLE_VALUE,
+    };
     use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
-    use windows_sys::Win32::Storage::FileSystem::{CREATEFILE2_EXTENDED_PARAMETERS, CreateFile2};
+    use windows_sys::Win32::Storage::FileSystem::{
+        CREATEFILE2_EXTENDED_PARAMETERS, CreateFile2, FILE_APPEND_DATA, FILE_FLAG_NO_BUFFERING,
+        FILE_FLAG_OVERLAPPED, FILE_READ_DATA, FILE_WRITE_DATA,
+    };
 
     use super::{OPENED, Opened, text};
+    use crate::file::overlap;
     use crate::handle::fail;
     use crate::pipe::open_client;
 
@@ -70,6 +78,7 @@ mod opening {
     const ATTRIBUTES: u32 = 0xFFFF;
     /// `SECURITY_VALID_SQOS_FLAGS`.
     const QUALITY: u32 = 0x001F_0000;
+    const MODES: u32 = FILE_FLAG_OVERLAPPED | FILE_FLAG_NO_BUFFERING;
 
     /// Pipes are the model's, and so are files for overlapped I/O; the others are
     /// the system's.
@@ -93,12 +102,29 @@ mod opening {
         let more = CREATEFILE2_EXTENDED_PARAMETERS {
             dwSize: size_of::<CREATEFILE2_EXTENDED_PARAMETERS>() as u32,
             dwFileAttributes: flags & ATTRIBUTES,
-            dwFileFlags: flags & !ATTRIBUTES & !QUALITY,
+            // The handle itself is only a token.
+            dwFileFlags: flags & !ATTRIBUTES & !QUALITY & !MODES,
             dwSecurityQosFlags: flags & QUALITY,
             lpSecurityAttributes: security.cast_mut(),
             hTemplateFile: template,
         };
         // SAFETY: As the caller promises.
-        unsafe { CreateFile2(name, access, share, disposition, &raw const more) }
+        let handle = unsafe { CreateFile2(name, access, share, disposition, &raw const more) };
+        if handle != INVALID_HANDLE_VALUE && flags & FILE_FLAG_OVERLAPPED != 0 {
+            let may = |rights| access & rights != 0;
+            let appends = may(FILE_APPEND_DATA) && !may(GENERIC_WRITE | FILE_WRITE_DATA);
+            let reads = may(GENERIC_READ | FILE_READ_DATA);
+            let writes = appends || may(GENERIC_WRITE | FILE_WRITE_DATA);
+            overlap(&Raw(handle), Path::new(&path), reads, writes, appends).expect("the file");
+        }
+        handle
+    }
+
+    struct Raw(HANDLE);
+
+    impl AsRawHandle for Raw {
+        fn as_raw_handle(&self) -> HANDLE {
+            self.0
+        }
     }
 }

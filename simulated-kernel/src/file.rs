@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::windows::io::AsRawHandle;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER,
@@ -22,8 +22,11 @@ use crate::status::{
 pub struct File {
     /// What it is on the host.
     contents: std::fs::File,
+    path: PathBuf,
     is_readable: bool,
     is_writable: bool,
+    /// Whatever the offset of a write is.
+    only_appends: bool,
 }
 
 /// Opens a file for overlapped I/O, as `FILE_FLAG_OVERLAPPED` does, which Miri
@@ -33,17 +36,33 @@ pub struct File {
 ///
 /// As opening it otherwise.
 pub fn open(path: impl AsRef<Path>, read: bool, write: bool) -> io::Result<std::fs::File> {
-    let path = path.as_ref();
-    let token = open_real(path, read, write)?;
-    let contents = open_real(path, read, write)?;
-    let mut kernel = enter();
-    let file = File { contents, is_readable: read, is_writable: write };
-    let id = kernel.add(Object::new(Body::File(file)));
-    kernel.make_token(token.as_raw_handle(), id);
+    let token = open_real(path.as_ref(), read, write)?;
+    overlap(&token, path.as_ref(), read, write, false)?;
     Ok(token)
 }
 
+/// Makes the handle of a file one for overlapped I/O.
+pub fn overlap(
+    token: &impl AsRawHandle,
+    path: &Path,
+    is_readable: bool,
+    is_writable: bool,
+    only_appends: bool,
+) -> io::Result<()> {
+    let contents = open_real(path, is_readable, is_writable)?;
+    let path = path.to_owned();
+    let file = File { contents, path, is_readable, is_writable, only_appends };
+    let mut kernel = enter();
+    let id = kernel.add(Object::new(Body::File(file)));
+    kernel.make_token(token.as_raw_handle(), id);
+    Ok(())
+}
+
 impl File {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where it ends.
     pub fn end(&self) -> i64 {
         self.contents.metadata().expect("a file").len() as i64
@@ -86,6 +105,7 @@ impl File {
 
     fn write(&mut self, operation: &Operation) -> io::Result<Outcome> {
         let place = match operation.offset {
+            _ if self.only_appends => SeekFrom::End(0),
             u64::MAX => SeekFrom::End(0),
             offset => SeekFrom::Start(offset),
         };

@@ -28,6 +28,7 @@ mod create;
 mod file;
 mod handle;
 mod kernel;
+mod lock;
 mod memory;
 mod object;
 mod operation;

@@ -52,6 +52,11 @@ pub enum Kind {
     Control(u32),
     /// Of a pipe: whether the request has been sent.
     Transact(bool),
+    Lock {
+        length: u64,
+        is_exclusive: bool,
+        waits: bool,
+    },
 }
 
 /// An operation in the kernel's hands.
@@ -77,6 +82,8 @@ pub struct Operation {
 pub enum Direction {
     In,
     Out,
+    /// It does not wait for others.
+    Neither,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -203,6 +210,7 @@ impl Operation {
             | Kind::Control(_)
             | Kind::Transact(_) => Direction::In,
             Kind::Write(_) | Kind::Connect(_) => Direction::Out,
+            Kind::Lock { .. } => Direction::Neither,
         }
     }
 
@@ -326,7 +334,7 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
     } = kernel.behaviour;
     let direction = operation.direction();
     let object = &kernel.objects[id];
-    let waits = object.waits_for(direction);
+    let waits = direction != Direction::Neither && object.waits_for(direction);
     let (association, skips) = (object.association, object.skips);
     let packet = association.filter(|_| operation.has_packet);
     let linger = kernel.random.draw(dequeued_first);
@@ -515,14 +523,22 @@ impl Kernel {
     pub fn progress(&mut self, id: Id, direction: Direction) -> Option<Finished> {
         let object = self.objects.get_mut(id)?;
         let association = object.association;
-        let mut first = object.pending[direction as usize].pop_front()?;
-        let Some(outcome) = self.attempt(id, &mut first) else {
-            self.objects[id].pending[direction as usize].push_front(first);
-            return None;
+        let those = match direction {
+            Direction::Neither => object.pending[direction as usize].len(),
+            _ => 1,
         };
-        let outcome = self.fail_if_told(outcome);
-        let packet = association.filter(|_| first.has_packet);
-        Some(Finished { operation: first, outcome, packet })
+        for index in 0..those {
+            let pending = &mut self.objects[id].pending[direction as usize];
+            let mut operation = pending.remove(index)?;
+            let Some(outcome) = self.attempt(id, &mut operation) else {
+                self.objects[id].pending[direction as usize].insert(index, operation);
+                continue;
+            };
+            let outcome = self.fail_if_told(outcome);
+            let packet = association.filter(|_| operation.has_packet);
+            return Some(Finished { operation, outcome, packet });
+        }
+        None
     }
 
     /// Ends the accept whose socket is closed, which was to be the connection.

@@ -290,7 +290,7 @@ impl Kernel {
                 }
                 Some(Outcome::wrote(count))
             }
-            Kind::Listen(_) | Kind::Control(_) | Kind::Transact(_) => {
+            Kind::Listen(_) | Kind::Control(_) | Kind::Transact(_) | Kind::Lock { .. } => {
                 unreachable!("sockets are no pipes")
             }
         }

@@ -557,6 +557,7 @@ pub(crate) mod refusal {
         SKIPS_ALREADY: Unsupported =
             "the handle skips the port on success already (FILE_SKIP_COMPLETION_PORT_ON_SUCCESS), by other code or an earlier association, which lasts; open another, and use skip_on_success";
         FAMILY: Unsupported = "only sockets of the families IPv4 and IPv6 accept and connect here";
+        LOCK_RANGE: InvalidInput = "the range to be locked ends behind the largest offset; to lock all of a file, use the offset 0 and the length u64::MAX";
         NO_INSTANCES: InvalidInput = "a pipe with 0 instances; use 1 to 254, or 255 for as many as the system can have";
         ZERO: InvalidInput = "the text has a zero character in it, which the system would take for its end";
         INVALID_HANDLE: InvalidHandle = "the handle is null or INVALID_HANDLE_VALUE";

@@ -11,6 +11,7 @@
 //! | | [`SendTo`] | `WSASendTo` | the buffer |
 //! | listening sockets | [`Accept`] | `AcceptEx` | a `TcpStream`, if it has succeeded |
 //! | stream sockets | [`Connect`] | `ConnectEx` | nothing, or the buffer |
+//! | files | [`Lock`] | `LockFileEx` | nothing |
 //! | pipe servers | [`ConnectPipe`] | `ConnectNamedPipe` | nothing |
 //! | pipes of messages | [`Transact`] | `TransactNamedPipe` | request and answer |
 //! | files, pipes, devices | [`DeviceControl`] | `DeviceIoControl` | input and output |
@@ -73,6 +74,7 @@
 mod datagram;
 mod device;
 mod listener;
+mod lock;
 pub mod on;
 mod pipe;
 mod stream;
@@ -81,6 +83,7 @@ mod transfer;
 pub use datagram::{Datagram, ReceiveFrom, SendTo};
 pub use device::DeviceControl;
 pub use listener::Accept;
+pub use lock::Lock;
 pub use pipe::{ConnectPipe, Transact};
 pub use stream::Connect;
 pub use transfer::{Read, ReadVectored, Write, WriteVectored};

@@ -105,11 +105,37 @@ impl<B: IoBuf> Write<B> {
         Self { buffer, offset: None }
     }
 
-    /// Writes from `offset` on, in bytes; [`u64::MAX`] appends. Files need this;
+    /// Writes from `offset` on, in bytes. Files need this, or [`append`](Self::append);
     /// sockets have no offsets.
     #[inline(always)]
     pub fn at(self, offset: u64) -> Self {
         Self { offset: Some(offset), ..self }
+    }
+
+    /// Writes to where the file ends at the moment of the write, which is what the
+    /// offset [`u64::MAX`] stands for.
+    ///
+    /// So writes of several handles and processes go behind each other, each of them
+    /// whole. (Wine finds the end first and writes then: there, two processes can write
+    /// to one place.)
+    ///
+    /// ```
+    /// # use completion_port::{Iocp, fs::OpenOverlapped, op};
+    /// # let path = std::env::temp_dir().join(format!("completion-port-append-{}", std::process::id()));
+    /// # std::fs::write(&path, "first\n")?;
+    /// # let port = Iocp::new()?;
+    /// # let log = std::fs::OpenOptions::new().write(true).open_overlapped(&path)?;
+    /// let log = port.add_handle(log, 1)?;
+    /// port.initiate(&log, 2, op::Write::new("second\n").append())?;
+    /// port.get_completion()?.error_status?;
+    /// # drop(log);
+    /// assert_eq!(std::fs::read_to_string(&path)?, "first\nsecond\n");
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline(always)]
+    pub fn append(self) -> Self {
+        self.at(u64::MAX)
     }
 }
 

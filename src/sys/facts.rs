@@ -2,8 +2,8 @@
 //! packet rule and the errors have to know of it.
 
 use windows_sys::Win32::Foundation::{
-    ERROR_BAD_PIPE, ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_MORE_DATA, ERROR_NO_DATA,
-    ERROR_PIPE_CONNECTED,
+    ERROR_BAD_PIPE, ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_INVALID_LOCK_RANGE, ERROR_MORE_DATA,
+    ERROR_NO_DATA, ERROR_PIPE_CONNECTED, ERROR_SUCCESS,
 };
 use windows_sys::Win32::Networking::WinSock::{WSAEMSGSIZE, WSAENOTCONN};
 
@@ -254,6 +254,9 @@ const EMPTY: &[(u32, ErrorKind)] = &[(ERROR_NO_DATA, ErrorKind::WouldBlock)];
 /// "`ERROR_BAD_PIPE`: the pipe is not of messages, or this end does not read them".
 const NO_MESSAGES: &[(u32, ErrorKind)] = &[(ERROR_BAD_PIPE, ErrorKind::Unsupported)];
 
+/// A range that the system does not take.
+const RANGE: &[(u32, ErrorKind)] = &[(ERROR_INVALID_LOCK_RANGE, ErrorKind::InvalidInput)];
+
 use Errors::{AllBut, AllButDeviceWarnings, Unknown};
 
 // A truncated message is a warning, STATUS_BUFFER_OVERFLOW, not an error: the
@@ -271,6 +274,8 @@ facts! {
     // (https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-connectnamedpipe).
     ConnectNamedPipe = "ConnectNamedPipe" Win32 { Accept, fills: false, over: &[(ERROR_PIPE_CONNECTED, 0)], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
     DeviceIoControl = "DeviceIoControl" Win32 { Other, fills: false, over: &[], warnings: &[ERROR_MORE_DATA], errors: Unknown, skips: false, ends: &[], kinds: &[] };
+    // On Wine, which queues no packet of a lock: see `sys::lock_file`.
+    LockFileEx = "LockFileEx" Win32 { Other, fills: false, over: &[(ERROR_SUCCESS, 0)], warnings: &[], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: RANGE };
     PostQueuedCompletionStatus = "PostQueuedCompletionStatus" Win32 { Post, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
     ReadFile = "ReadFile" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END), (ERROR_BROKEN_PIPE, END)], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: true, ends: ENDS, kinds: EMPTY };
     TransactNamedPipe = "TransactNamedPipe" Win32 { Other, fills: true, over: &[], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: NO_MESSAGES };
@@ -292,6 +297,7 @@ facts! {
     SetFileCompletionNotificationModes = "SetFileCompletionNotificationModes" Win32;
     SetNamedPipeHandleState = "SetNamedPipeHandleState" Win32;
     Setsockopt = "setsockopt" Winsock;
+    UnlockFileEx = "UnlockFileEx" Win32;
     VirtualAlloc = "VirtualAlloc" Win32;
     WSAIoctl = "WSAIoctl" Winsock;
     WSASocketW = "WSASocketW" Winsock;

@@ -9,6 +9,7 @@
 mod facts;
 mod file;
 mod lent;
+mod lock;
 mod memory;
 mod pipe;
 mod port;
@@ -28,6 +29,7 @@ pub(crate) use file::{
 };
 pub use lent::{AddressRegion, InPlace, Region, RegionMut, Transferred};
 pub(crate) use lent::{LentOverlapped, SocketAddress, cut};
+pub(crate) use lock::{lock_file, unlock_file};
 pub(crate) use memory::{commit, release, reserve};
 pub(crate) use pipe::{PipeTraits, create_pipe, disconnect_pipe, read_messages, transact};
 pub(crate) use port::{
