@@ -47,7 +47,7 @@ pub trait OpenOverlapped {
     }
 
     /// The same with more flags of `CreateFileW`, such as `FILE_FLAG_NO_BUFFERING`
-    /// (`0x2000_0000`).
+    /// (`0x2000_0000`), whose buffers can be [`Pages`](crate::Pages).
     ///
     /// # Errors
     ///

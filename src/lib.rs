@@ -55,7 +55,7 @@ mod port;
 #[allow(unsafe_code)]
 mod sys;
 
-pub use buffer::{IoBuf, IoBufMut, Slice};
+pub use buffer::{IoBuf, IoBufMut, PageList, Pages, Slice};
 pub use error::{Error, ErrorKind, ForeignPacket, Rejected, Result};
 pub use handle::{Adoptable, Associated, Inline, Mode, Queued, Socket};
 pub use io::unconnected_stream;

@@ -3,11 +3,13 @@
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::windows::io::AsRawHandle;
 use std::path::{Path, PathBuf};
+use std::ptr;
 
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER,
     HANDLE,
 };
+use windows_sys::Win32::Storage::FileSystem::FILE_SEGMENT_ELEMENT;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use crate::handle::{fail, open_real};
@@ -141,6 +143,52 @@ unsafe extern "system" fn WriteFile(
     unsafe { transfer(file, Kind::Write(0), buffer.cast_mut(), length, count, overlapped) }
 }
 
+#[unsafe(no_mangle)]
+unsafe extern "system" fn ReadFileScatter(
+    file: HANDLE,
+    segments: *const FILE_SEGMENT_ELEMENT,
+    length: u32,
+    _reserved: *const u32,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    // SAFETY: As the caller promises.
+    unsafe { transfer_all(file, Kind::Read, &pages(segments, length), ptr::null_mut(), overlapped) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn WriteFileGather(
+    file: HANDLE,
+    segments: *const FILE_SEGMENT_ELEMENT,
+    length: u32,
+    _reserved: *const u32,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    // SAFETY: As the caller promises.
+    unsafe {
+        transfer_all(file, Kind::Write(0), &pages(segments, length), ptr::null_mut(), overlapped)
+    }
+}
+
+/// The pages of a list, which a null pointer ends.
+///
+/// # Safety
+///
+/// The list is as long as the length in bytes says, and one element longer.
+unsafe fn pages(segments: *const FILE_SEGMENT_ELEMENT, length: u32) -> Vec<(*mut u8, usize)> {
+    const PAGE: usize = 4096;
+    assert_eq!(length as usize % PAGE, 0, "whole pages");
+    // SAFETY: By the caller's promise.
+    let segments = unsafe { std::slice::from_raw_parts(segments, length as usize / PAGE + 1) };
+    // SAFETY: Each has been written as a pointer, all 64 bits of which count.
+    let mut pages: Vec<_> = segments
+        .iter()
+        .map(|segment| unsafe { (segment.Buffer.cast::<u8>(), segment.Alignment) })
+        .collect();
+    assert_eq!(pages.pop().expect("the last element").1, 0, "the end of the list");
+    assert!(pages.iter().all(|(page, all)| page.addr() as u64 == *all && page.addr() % PAGE == 0));
+    pages.into_iter().map(|(page, _)| (page, PAGE)).collect()
+}
+
 /// # Safety
 ///
 /// As for the two calls.
@@ -149,6 +197,20 @@ unsafe fn transfer(
     kind: Kind,
     buffer: *mut u8,
     length: u32,
+    count: *mut u32,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    // SAFETY: As the caller promises.
+    unsafe { transfer_all(file, kind, &[(buffer, length as usize)], count, overlapped) }
+}
+
+/// # Safety
+///
+/// As for the calls.
+unsafe fn transfer_all(
+    file: HANDLE,
+    kind: Kind,
+    buffers: &[(*mut u8, usize)],
     count: *mut u32,
     overlapped: *mut OVERLAPPED,
 ) -> i32 {
@@ -173,7 +235,7 @@ unsafe fn transfer(
         return fail(code, 0);
     }
     // SAFETY: As the caller promises.
-    let operation = unsafe { Operation::new(kind, buffer, length as usize, overlapped) };
+    let operation = unsafe { Operation::scattered(kind, buffers, overlapped) };
     if let (true, Body::File(file), Kind::Read) =
         (kernel.behaviour.unbuffered, &kernel.objects[id].body, &operation.kind)
         && i64::try_from(operation.offset).is_ok_and(|offset| offset >= file.end())

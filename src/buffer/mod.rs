@@ -1,10 +1,12 @@
 //! Buffers that the kernel may read or write while nobody else touches them.
 
+mod pages;
 mod slice;
 
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
+pub use pages::{PageList, Pages};
 pub use slice::Slice;
 
 /// A buffer that can be written from: what the program has put into it goes

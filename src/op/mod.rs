@@ -11,6 +11,8 @@
 //! | | [`SendTo`] | `WSASendTo` | the buffer |
 //! | listening sockets | [`Accept`] | `AcceptEx` | a `TcpStream`, if it has succeeded |
 //! | stream sockets | [`Connect`] | `ConnectEx` | nothing, or the buffer |
+//! | unbuffered files | [`ReadScatter`] | `ReadFileScatter` | the pages |
+//! | | [`WriteGather`] | `WriteFileGather` | the pages |
 //! | files | [`Lock`] | `LockFileEx` | nothing |
 //! | pipe servers | [`ConnectPipe`] | `ConnectNamedPipe` | nothing |
 //! | pipes of messages | [`Transact`] | `TransactNamedPipe` | request and answer |
@@ -77,6 +79,7 @@ mod listener;
 mod lock;
 pub mod on;
 mod pipe;
+mod scatter;
 mod stream;
 mod transfer;
 
@@ -85,6 +88,7 @@ pub use device::DeviceControl;
 pub use listener::Accept;
 pub use lock::Lock;
 pub use pipe::{ConnectPipe, Transact};
+pub use scatter::{ReadScatter, WriteGather};
 pub use stream::Connect;
 pub use transfer::{Read, ReadVectored, Write, WriteVectored};
 
@@ -93,7 +97,8 @@ pub use crate::operation::{
     Sends, Starter, Submitted, Transparent, win32_result, winsock_result,
 };
 pub use crate::sys::{
-    AddressRegion, ControlCode, Facts, FactsOn, InPlace, Region, RegionMut, Transferred,
+    AddressRegion, ControlCode, Facts, FactsOn, InPlace, Region, RegionMut, SegmentRegion,
+    Transferred,
 };
 
 #[cfg(doc)]

@@ -155,7 +155,7 @@ impl<B: IoBuf, const N: usize> WriteVectored<B, N> {
 
 /// Files have no current position, and nothing else has any.
 #[inline(always)]
-fn check_offset(on: &Object<'_>, offset: Option<u64>) -> Result<(), &'static Misuse> {
+pub(super) fn check_offset(on: &Object<'_>, offset: Option<u64>) -> Result<(), &'static Misuse> {
     match offset {
         None if on.is_file() => Err(&refusal::NEEDS_OFFSET),
         Some(_) if on.is_socket() => Err(&refusal::NO_OFFSET),

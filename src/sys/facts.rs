@@ -278,11 +278,13 @@ facts! {
     LockFileEx = "LockFileEx" Win32 { Other, fills: false, over: &[(ERROR_SUCCESS, 0)], warnings: &[], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: RANGE };
     PostQueuedCompletionStatus = "PostQueuedCompletionStatus" Win32 { Post, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
     ReadFile = "ReadFile" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END), (ERROR_BROKEN_PIPE, END)], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: true, ends: ENDS, kinds: EMPTY };
+    ReadFileScatter = "ReadFileScatter" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END)], warnings: &[], errors: AllButDeviceWarnings, skips: false, ends: ENDS, kinds: &[] };
     TransactNamedPipe = "TransactNamedPipe" Win32 { Other, fills: true, over: &[], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: NO_MESSAGES };
     WSARecv = "WSARecv" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[] };
     WSARecvFrom = "WSARecvFrom" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: ENDS, kinds: &[] };
     WSASend = "WSASend" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: true, ends: &[], kinds: &[] };
     WSASendTo = "WSASendTo" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: false, ends: &[], kinds: &[] };
+    WriteFileGather = "WriteFileGather" Win32 { Write, fills: false, over: &[], warnings: &[], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: &[] };
     WriteFile = "WriteFile" Win32 { Write, fills: false, over: &[], warnings: &[], errors: AllButDeviceWarnings, skips: true, ends: &[], kinds: &[] };
 
     Bind = "bind" Winsock;

@@ -14,6 +14,7 @@ mod memory;
 mod pipe;
 mod port;
 mod raw;
+mod scatter;
 mod security;
 mod socket;
 mod wine;
@@ -36,6 +37,8 @@ pub(crate) use port::{
     Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, last_status, win32_code,
 };
 pub use raw::{RawOverlapped, RawValue};
+pub use scatter::SegmentRegion;
+pub(crate) use scatter::{read_scatter, write_gather};
 pub use security::SecurityDescriptor;
 pub(crate) use socket::{
     ADDRESS_SPACE, AcceptEx, ConnectEx, SocketTraits, accept, bind_to_any, connect, family_of,
