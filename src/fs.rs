@@ -1,4 +1,4 @@
-//! Files: opening them for overlapped I/O, and giving locks back.
+//! Files and directories: opening them for overlapped I/O, and giving locks back.
 //!
 //! ```
 //! use completion_port::fs::OpenOverlapped;
@@ -22,7 +22,10 @@ use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::AsRawHandle;
 use std::path::Path;
 
-use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OVERLAPPED;
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OVERLAPPED, FILE_LIST_DIRECTORY, FILE_SHARE_DELETE,
+    FILE_SHARE_READ, FILE_SHARE_WRITE,
+};
 
 use crate::error::Result;
 use crate::handle::Associated;
@@ -59,6 +62,26 @@ impl OpenOverlapped for OpenOptions {
     fn open_overlapped_with(&self, path: impl AsRef<Path>, flags: u32) -> io::Result<File> {
         self.clone().custom_flags(flags | FILE_FLAG_OVERLAPPED).open(path)
     }
+}
+
+/// Opens a directory, to be watched by
+/// [`op::WatchDirectory`](crate::op::WatchDirectory).
+///
+/// Meanwhile others can create, rename and delete all that is in it, and the directory
+/// itself; directories that it is in cannot be renamed.
+///
+/// # Errors
+///
+/// `NotADirectory` if it is a file, and as for [`OpenOptions::open`].
+pub fn open_directory(path: impl AsRef<Path>) -> io::Result<File> {
+    let directory = OpenOptions::new()
+        .access_mode(FILE_LIST_DIRECTORY)
+        .share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
+        .open_overlapped_with(path, FILE_FLAG_BACKUP_SEMANTICS)?;
+    if !directory.metadata()?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok(directory)
 }
 
 /// Gives a lock back that [`op::Lock`](crate::op::Lock) has got, for this range and no

@@ -65,8 +65,8 @@ mod opening {
     };
     use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
     use windows_sys::Win32::Storage::FileSystem::{
-        CREATEFILE2_EXTENDED_PARAMETERS, CreateFile2, FILE_APPEND_DATA, FILE_FLAG_NO_BUFFERING,
-        FILE_FLAG_OVERLAPPED, FILE_READ_DATA, FILE_WRITE_DATA,
+        CREATEFILE2_EXTENDED_PARAMETERS, CreateFile2, FILE_APPEND_DATA, FILE_FLAG_BACKUP_SEMANTICS,
+        FILE_FLAG_NO_BUFFERING, FILE_FLAG_OVERLAPPED, FILE_READ_DATA, FILE_WRITE_DATA,
     };
 
     use super::{OPENED, Opened, text};
@@ -110,7 +110,9 @@ mod opening {
         };
         // SAFETY: As the caller promises.
         let handle = unsafe { CreateFile2(name, access, share, disposition, &raw const more) };
-        if handle != INVALID_HANDLE_VALUE && flags & FILE_FLAG_OVERLAPPED != 0 {
+        // Directories are the system's, and not overlapped.
+        let is_file = flags & FILE_FLAG_BACKUP_SEMANTICS == 0;
+        if handle != INVALID_HANDLE_VALUE && is_file && flags & FILE_FLAG_OVERLAPPED != 0 {
             let may = |rights| access & rights != 0;
             let appends = may(FILE_APPEND_DATA) && !may(GENERIC_WRITE | FILE_WRITE_DATA);
             let reads = may(GENERIC_READ | FILE_READ_DATA);

@@ -25,6 +25,7 @@ mod behaviour;
 mod cancel;
 mod closed;
 mod create;
+mod directory;
 mod file;
 mod handle;
 mod kernel;
@@ -41,6 +42,7 @@ mod winsock;
 
 pub use behaviour::{Behaving, Behaviour, Chance, FOREVER, behave, heed_cancels, scribble, seed};
 pub use create::{Created, Opened, created, opened};
+pub use directory::{change, open as open_directory};
 pub use file::open as open_file;
 pub use handle::close_elsewhere;
 pub use pipe::{BlockingPipe, open as open_pipe};

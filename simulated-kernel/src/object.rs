@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::directory::Directory;
 use crate::file::File;
 use crate::kernel::{Id, Kernel};
 use crate::operation::{Direction, Kind, Operation, Outcome};
@@ -26,6 +27,7 @@ pub struct Object {
 pub enum Body {
     Port(Port),
     File(File),
+    Directory(Directory),
     Pipe(PipeEnd),
     Socket(Socket),
 }
@@ -107,6 +109,7 @@ impl Kernel {
                 self.try_lock(id, operation)
             }
             Body::File(file) => Some(file.transfer(operation)),
+            Body::Directory(_) => self.watch(id, operation),
             Body::Pipe(_) => self.transfer_pipe(id, operation),
             Body::Socket(_) => self.transfer_socket(id, operation),
         }
@@ -122,6 +125,7 @@ impl Kernel {
                 }
             }
             Body::File(_) => self.release_locks(id),
+            Body::Directory(_) => {}
             Body::Pipe(end) => self.close_pipe(&end),
             Body::Socket(socket) => {
                 if let Role::Fresh = socket.role {

@@ -52,6 +52,8 @@ pub enum Kind {
     Control(u32),
     /// Of a pipe: whether the request has been sent.
     Transact(bool),
+    /// Of a directory, for changes.
+    Watch,
     Lock {
         length: u64,
         is_exclusive: bool,
@@ -208,7 +210,8 @@ impl Operation {
             | Kind::Accept(_)
             | Kind::Listen(_)
             | Kind::Control(_)
-            | Kind::Transact(_) => Direction::In,
+            | Kind::Transact(_)
+            | Kind::Watch => Direction::In,
             Kind::Write(_) | Kind::Connect(_) => Direction::Out,
             Kind::Lock { .. } => Direction::Neither,
         }

@@ -290,7 +290,11 @@ impl Kernel {
                 }
                 Some(Outcome::wrote(count))
             }
-            Kind::Listen(_) | Kind::Control(_) | Kind::Transact(_) | Kind::Lock { .. } => {
+            Kind::Listen(_)
+            | Kind::Control(_)
+            | Kind::Transact(_)
+            | Kind::Lock { .. }
+            | Kind::Watch => {
                 unreachable!("sockets are no pipes")
             }
         }

@@ -1,11 +1,13 @@
 //! Buffers that the kernel may read or write while nobody else touches them.
 
+mod changes;
 mod pages;
 mod slice;
 
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
+pub use changes::{Action, Change, Changes, ChangesIter, Event, Renames};
 pub use pages::{PageList, Pages};
 pub use slice::Slice;
 

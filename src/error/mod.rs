@@ -11,7 +11,8 @@ use crate::sys::{Cause, Facts, Packet};
 
 pub(crate) use status::{
     STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE,
-    STATUS_PENDING, STATUS_PIPE_BROKEN, completion_error, is_error, is_warning,
+    STATUS_NOTIFY_ENUM_DIR, STATUS_PENDING, STATUS_PIPE_BROKEN, completion_error, is_error,
+    is_warning,
 };
 
 /// The result of everything in this crate that can fail.
@@ -558,6 +559,8 @@ pub(crate) mod refusal {
             "the handle skips the port on success already (FILE_SKIP_COMPLETION_PORT_ON_SUCCESS), by other code or an earlier association, which lasts; open another, and use skip_on_success";
         FAMILY: Unsupported = "only sockets of the families IPv4 and IPv6 accept and connect here";
         LOCK_RANGE: InvalidInput = "the range to be locked ends behind the largest offset; to lock all of a file, use the offset 0 and the length u64::MAX";
+        MALFORMED_CHANGES: Other =
+            "the list of changes that the system has written is malformed; look at the directory again";
         NO_INSTANCES: InvalidInput = "a pipe with 0 instances; use 1 to 254, or 255 for as many as the system can have";
         ZERO: InvalidInput = "the text has a zero character in it, which the system would take for its end";
         INVALID_HANDLE: InvalidHandle = "the handle is null or INVALID_HANDLE_VALUE";

@@ -14,6 +14,7 @@
 //! | unbuffered files | [`ReadScatter`] | `ReadFileScatter` | the pages |
 //! | | [`WriteGather`] | `WriteFileGather` | the pages |
 //! | files | [`Lock`] | `LockFileEx` | nothing |
+//! | directories | [`WatchDirectory`] | `ReadDirectoryChangesW` | the [`Changes`] |
 //! | pipe servers | [`ConnectPipe`] | `ConnectNamedPipe` | nothing |
 //! | pipes of messages | [`Transact`] | `TransactNamedPipe` | request and answer |
 //! | files, pipes, devices | [`DeviceControl`] | `DeviceIoControl` | input and output |
@@ -82,6 +83,7 @@ mod pipe;
 mod scatter;
 mod stream;
 mod transfer;
+mod watch;
 
 pub use datagram::{Datagram, ReceiveFrom, SendTo};
 pub use device::DeviceControl;
@@ -92,6 +94,9 @@ pub use scatter::{ReadScatter, WriteGather};
 pub use stream::Connect;
 pub use transfer::{Read, ReadVectored, Write, WriteVectored};
 
+pub use watch::{ChangeFilter, WatchDirectory};
+
+pub use crate::buffer::{Action, Change, Changes, ChangesIter, Event, Renames};
 pub use crate::operation::{
     Address, Fills, Finish, Gone, HandleGuard, Keeps, Lend, Object, Outcome, Overwrites, RawCall,
     Sends, Starter, Submitted, Transparent, win32_result, winsock_result,

@@ -7,7 +7,9 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::Networking::WinSock::{WSAEMSGSIZE, WSAENOTCONN};
 
-use crate::error::{ErrorKind, STATUS_END_OF_FILE, STATUS_PENDING, STATUS_PIPE_BROKEN};
+use crate::error::{
+    ErrorKind, STATUS_END_OF_FILE, STATUS_NOTIFY_ENUM_DIR, STATUS_PENDING, STATUS_PIPE_BROKEN,
+};
 
 /// What kind of operation a completion belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -277,6 +279,10 @@ facts! {
     // On Wine, which queues no packet of a lock: see `sys::lock_file`.
     LockFileEx = "LockFileEx" Win32 { Other, fills: false, over: &[(ERROR_SUCCESS, 0)], warnings: &[], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: RANGE };
     PostQueuedCompletionStatus = "PostQueuedCompletionStatus" Win32 { Post, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
+    // "ReadDirectoryChangesW fails with ERROR_NOTIFY_ENUM_DIR when the system was
+    // unable to record all the changes"
+    // (https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-readdirectorychangesw).
+    ReadDirectoryChangesW = "ReadDirectoryChangesW" Win32 { Other, fills: true, over: &[], warnings: &[], errors: Unknown, skips: false, ends: &[STATUS_NOTIFY_ENUM_DIR], kinds: &[] };
     ReadFile = "ReadFile" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END), (ERROR_BROKEN_PIPE, END)], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: true, ends: ENDS, kinds: EMPTY };
     ReadFileScatter = "ReadFileScatter" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END)], warnings: &[], errors: AllButDeviceWarnings, skips: false, ends: ENDS, kinds: &[] };
     TransactNamedPipe = "TransactNamedPipe" Win32 { Other, fills: true, over: &[], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: NO_MESSAGES };

@@ -17,6 +17,7 @@ mod raw;
 mod scatter;
 mod security;
 mod socket;
+mod watch;
 mod wine;
 
 use crate::error::Misuse;
@@ -47,6 +48,7 @@ pub(crate) use socket::{
     update_connect_context,
 };
 
+pub(crate) use watch::watch_directory;
 pub(crate) use wine::is_wine;
 
 /// A handle or socket by value, which other threads may use.
