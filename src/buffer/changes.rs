@@ -88,7 +88,7 @@ impl fmt::Debug for Changes {
         f.debug_struct("Changes")
             .field("overflowed", &self.overflowed)
             .field("changes", &changes)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -75,10 +75,12 @@ pub(super) fn code_of(status: u32, facts: &'static Facts) -> Option<u32> {
     let socket = facts.is_winsock;
     Some(match status {
         _ if facts.ends.contains(&status) => return None,
-        STATUS_CANCELLED | STATUS_HANDLES_CLOSED => win::ERROR_OPERATION_ABORTED,
-        // These have the severity of a success. The first says that a directory's
-        // handle was closed.
-        STATUS_NOTIFY_CLEANUP => win::ERROR_OPERATION_ABORTED,
+        // The last says that a directory's handle was closed, with the severity of a
+        // success.
+        STATUS_CANCELLED | STATUS_HANDLES_CLOSED | STATUS_NOTIFY_CLEANUP => {
+            win::ERROR_OPERATION_ABORTED
+        }
+        // These two have the severity of a success.
         STATUS_TIMEOUT if socket => ws::WSAETIMEDOUT as u32,
         STATUS_TIMEOUT => win::ERROR_TIMEOUT,
         STATUS_NOTIFY_ENUM_DIR => win::ERROR_NOTIFY_ENUM_DIR,

@@ -27,6 +27,7 @@ impl InPlace {
         length: usize,
     ) -> SegmentRegion {
         const PAGE: u32 = crate::Pages::SIZE as u32;
+        let Self { .. } = self;
         SegmentRegion { segments, length: cut(length) / PAGE * PAGE }
     }
 }
