@@ -29,6 +29,7 @@
 //!   returns a [`Pending`] to track or cancel it. What cannot be started comes
 //!   back in a [`Rejected`].
 //! - [`initiate`](Iocp::initiate) starts any of the operations in [`op`].
+//! - [`fs`] opens files for overlapped I/O, and [`pipe`] creates and opens named pipes.
 //! - [`get_completion`](Iocp::get_completion) returns a [`CompletionStatus`]:
 //!   context, bytes, error, buffer. A [`Batch`] takes many at a time.
 //! - [`scope`](Iocp::scope) is for buffers that are only borrowed.
@@ -42,18 +43,20 @@
 #[allow(unsafe_code)]
 mod buffer;
 mod error;
+pub mod fs;
 mod handle;
 mod io;
 pub mod op;
 #[allow(unsafe_code)]
 mod operation;
 mod panics;
+pub mod pipe;
 mod port;
 mod scope;
 #[allow(unsafe_code)]
 mod sys;
 
-pub use buffer::{IoBuf, IoBufMut, Slice};
+pub use buffer::{IoBuf, IoBufMut, PageList, Pages, Slice};
 pub use error::{Error, ErrorKind, ForeignPacket, OperationKind, Rejected, Result};
 pub use handle::{Adoptable, Associated, Inline, Mode, Queued, RawOverlapped, RawValue, Socket};
 pub use io::unconnected_stream;

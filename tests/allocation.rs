@@ -12,8 +12,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicIsize, AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 
+use completion_port::fs::OpenOverlapped;
 use completion_port::{
-    Associated, Batch, Inline, IoBuf, IoBufMut, Iocp, Started, unconnected_stream,
+    Associated, Batch, Inline, IoBuf, IoBufMut, Iocp, PageList, Pages, Started, op,
+    unconnected_stream,
 };
 use support::{
     complete, datagram_pair, overlapped_file, pipe_pair, port, port_of, stream_pair, temp_file,
@@ -198,6 +200,58 @@ fn files_allocate_nothing() {
         // The end of the file, too.
         port.initiate_read_at(&file, i, [0; 8], 1 << 20).unwrap();
         assert_eq!(complete(&port).error_status, Ok(()));
+    });
+}
+
+#[test]
+fn locks_and_lists_of_pages_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let temp = temp_file("allocation", [5; 2 * Pages::SIZE]);
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).write(true).open_overlapped_with(temp.path(), 0x2000_0000);
+    let file = port.add_handle(file.unwrap(), 3).unwrap();
+    let mut pages = Some(PageList::new(vec![Pages::new(1), Pages::new(1)]));
+    assert_steady(500, |i| {
+        port.initiate(&file, i, op::Lock::exclusive(0, 100)).unwrap();
+        assert_eq!(complete(&port).error_status, Ok(()));
+        completion_port::fs::unlock(&file, 0, 100).unwrap();
+        let read = op::ReadScatter::new(pages.take().unwrap()).at(0);
+        port.initiate(&file, i, read).unwrap();
+        let list = complete(&port).operation.output::<PageList>().unwrap();
+        port.initiate(&file, i, op::WriteGather::new(list).at(0)).unwrap();
+        pages = complete(&port).operation.take();
+    });
+}
+
+#[test]
+fn transactions_and_watches_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let (server, client) = pipe_pair(true);
+    let server = port.add_handle(server, 1).unwrap();
+    let client = port.add_handle(client, 2).unwrap();
+    let directory = completion_port::fs::open_directory(std::env::temp_dir()).unwrap();
+    let directory = port.add_handle(directory, 3).unwrap();
+    let mut answer = Some(Vec::with_capacity(100));
+    let mut changes = Some(op::Changes::with_capacity(1024));
+    assert_steady(500, |i| {
+        let mut buffer: Vec<u8> = answer.take().unwrap();
+        buffer.clear();
+        let mut pending = port.initiate(&client, i, op::Transact::new(BYTES, buffer)).unwrap();
+        port.initiate_read(&server, i, [0; 100]).unwrap();
+        assert_eq!(complete(&port).error_status, Ok(()));
+        port.initiate_write(&server, i, BYTES).unwrap();
+        for _ in 0..2 {
+            assert_eq!(complete(&port).error_status, Ok(()));
+        }
+        answer = pending.take().map(|(_, answer)| answer);
+
+        // Others may make changes there meanwhile.
+        let watch = op::WatchDirectory::new(changes.take().unwrap());
+        port.initiate(&directory, i, watch).unwrap();
+        directory.cancel_all().unwrap();
+        changes = complete(&port).operation.take();
     });
 }
 

@@ -79,6 +79,8 @@ pub struct Behaviour {
     pub close_resets: bool,
     /// Files are not buffered: a read from their end on has an invalid parameter.
     pub unbuffered: bool,
+    /// Directories are on a network share.
+    pub is_share: bool,
     /// Pipes do not tell whether they have messages.
     pub untold: bool,
 }
@@ -114,6 +116,7 @@ impl Behaviour {
             over_report: 0,
             close_resets: false,
             unbuffered: false,
+            is_share: false,
             untold: false,
         }
     }

@@ -2,12 +2,14 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::windows::io::AsRawHandle;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::ptr;
 
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER,
     HANDLE,
 };
+use windows_sys::Win32::Storage::FileSystem::FILE_SEGMENT_ELEMENT;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use crate::handle::{fail, open_real};
@@ -22,8 +24,11 @@ use crate::status::{
 pub struct File {
     /// What it is on the host.
     contents: std::fs::File,
+    path: PathBuf,
     is_readable: bool,
     is_writable: bool,
+    /// Whatever the offset of a write is.
+    only_appends: bool,
 }
 
 /// Opens a file for overlapped I/O, as `FILE_FLAG_OVERLAPPED` does, which Miri
@@ -33,17 +38,33 @@ pub struct File {
 ///
 /// As opening it otherwise.
 pub fn open(path: impl AsRef<Path>, read: bool, write: bool) -> io::Result<std::fs::File> {
-    let path = path.as_ref();
-    let token = open_real(path, read, write)?;
-    let contents = open_real(path, read, write)?;
-    let mut kernel = enter();
-    let file = File { contents, is_readable: read, is_writable: write };
-    let id = kernel.add(Object::new(Body::File(file)));
-    kernel.make_token(token.as_raw_handle(), id);
+    let token = open_real(path.as_ref(), read, write)?;
+    overlap(&token, path.as_ref(), read, write, false)?;
     Ok(token)
 }
 
+/// Makes the handle of a file one for overlapped I/O.
+pub fn overlap(
+    token: &impl AsRawHandle,
+    path: &Path,
+    is_readable: bool,
+    is_writable: bool,
+    only_appends: bool,
+) -> io::Result<()> {
+    let contents = open_real(path, is_readable, is_writable)?;
+    let path = path.to_owned();
+    let file = File { contents, path, is_readable, is_writable, only_appends };
+    let mut kernel = enter();
+    let id = kernel.add(Object::new(Body::File(file)));
+    kernel.make_token(token.as_raw_handle(), id);
+    Ok(())
+}
+
 impl File {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where it ends.
     pub fn end(&self) -> i64 {
         self.contents.metadata().expect("a file").len() as i64
@@ -86,6 +107,7 @@ impl File {
 
     fn write(&mut self, operation: &Operation) -> io::Result<Outcome> {
         let place = match operation.offset {
+            _ if self.only_appends => SeekFrom::End(0),
             u64::MAX => SeekFrom::End(0),
             offset => SeekFrom::Start(offset),
         };
@@ -121,6 +143,52 @@ unsafe extern "system" fn WriteFile(
     unsafe { transfer(file, Kind::Write(0), buffer.cast_mut(), length, count, overlapped) }
 }
 
+#[unsafe(no_mangle)]
+unsafe extern "system" fn ReadFileScatter(
+    file: HANDLE,
+    segments: *const FILE_SEGMENT_ELEMENT,
+    length: u32,
+    _reserved: *const u32,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    // SAFETY: As the caller promises.
+    unsafe { transfer_all(file, Kind::Read, &pages(segments, length), ptr::null_mut(), overlapped) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn WriteFileGather(
+    file: HANDLE,
+    segments: *const FILE_SEGMENT_ELEMENT,
+    length: u32,
+    _reserved: *const u32,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    // SAFETY: As the caller promises.
+    unsafe {
+        transfer_all(file, Kind::Write(0), &pages(segments, length), ptr::null_mut(), overlapped)
+    }
+}
+
+/// The pages of a list, which a null pointer ends.
+///
+/// # Safety
+///
+/// The list is as long as the length in bytes says, and one element longer.
+unsafe fn pages(segments: *const FILE_SEGMENT_ELEMENT, length: u32) -> Vec<(*mut u8, usize)> {
+    const PAGE: usize = 4096;
+    assert_eq!(length as usize % PAGE, 0, "whole pages");
+    // SAFETY: By the caller's promise.
+    let segments = unsafe { std::slice::from_raw_parts(segments, length as usize / PAGE + 1) };
+    // SAFETY: Each has been written as a pointer, all 64 bits of which count.
+    let mut pages: Vec<_> = segments
+        .iter()
+        .map(|segment| unsafe { (segment.Buffer.cast::<u8>(), segment.Alignment) })
+        .collect();
+    assert_eq!(pages.pop().expect("the last element").1, 0, "the end of the list");
+    assert!(pages.iter().all(|(page, all)| page.addr() as u64 == *all && page.addr() % PAGE == 0));
+    pages.into_iter().map(|(page, _)| (page, PAGE)).collect()
+}
+
 /// # Safety
 ///
 /// As for the two calls.
@@ -129,6 +197,20 @@ unsafe fn transfer(
     kind: Kind,
     buffer: *mut u8,
     length: u32,
+    count: *mut u32,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    // SAFETY: As the caller promises.
+    unsafe { transfer_all(file, kind, &[(buffer, length as usize)], count, overlapped) }
+}
+
+/// # Safety
+///
+/// As for the calls.
+unsafe fn transfer_all(
+    file: HANDLE,
+    kind: Kind,
+    buffers: &[(*mut u8, usize)],
     count: *mut u32,
     overlapped: *mut OVERLAPPED,
 ) -> i32 {
@@ -145,7 +227,7 @@ unsafe fn transfer(
             _ => None,
         },
         Body::Pipe(_) => None,
-        Body::Port(_) | Body::Socket(_) => Some(ERROR_INVALID_FUNCTION),
+        Body::Port(_) | Body::Socket(_) | Body::Directory(_) => Some(ERROR_INVALID_FUNCTION),
     };
     let refused = refused.or_else(|| kernel.behaviour.refuse.pop_front());
     if let Some(code) = refused {
@@ -153,7 +235,7 @@ unsafe fn transfer(
         return fail(code, 0);
     }
     // SAFETY: As the caller promises.
-    let operation = unsafe { Operation::new(kind, buffer, length as usize, overlapped) };
+    let operation = unsafe { Operation::scattered(kind, buffers, overlapped) };
     if let (true, Body::File(file), Kind::Read) =
         (kernel.behaviour.unbuffered, &kernel.objects[id].body, &operation.kind)
         && i64::try_from(operation.offset).is_ok_and(|offset| offset >= file.end())

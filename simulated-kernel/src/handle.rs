@@ -184,7 +184,7 @@ extern "system" fn GetFileType(handle: HANDLE) -> u32 {
     let mut kernel = enter();
     let kind = match kernel.resolve(handle.addr()) {
         Some(id) => match kernel.objects[id].body {
-            Body::File(_) => FILE_TYPE_DISK,
+            Body::File(_) | Body::Directory(_) => FILE_TYPE_DISK,
             Body::Pipe(_) | Body::Socket(_) => FILE_TYPE_PIPE,
             Body::Port(_) => FILE_TYPE_UNKNOWN,
         },

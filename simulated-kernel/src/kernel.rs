@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::behaviour::{Behaviour, Random};
+use crate::lock::Lock;
 use crate::object::{Object, Objects};
 use crate::operation::{Direction, Finished, settle};
 
@@ -25,6 +26,8 @@ pub struct Kernel {
     pub lent: BTreeSet<usize>,
     /// Operations whose handles are closed, and whose cancels are ignored.
     pub hung: Vec<Finished>,
+    /// Of parts of files, which were granted.
+    pub locks: Vec<Lock>,
     pub behaviour: Behaviour,
     pub random: Random,
     to_look: VecDeque<Id>,
@@ -50,6 +53,7 @@ static KERNEL: Mutex<Kernel> = Mutex::new(Kernel {
     winsock_starts: 0,
     lent: BTreeSet::new(),
     hung: Vec::new(),
+    locks: Vec::new(),
     behaviour: Behaviour::new(),
     random: Random::new(),
     to_look: VecDeque::new(),
@@ -168,7 +172,7 @@ impl Kernel {
         if !self.is_looking {
             self.is_looking = true;
             while let Some(id) = self.to_look.pop_front() {
-                for direction in [Direction::In, Direction::Out] {
+                for direction in [Direction::In, Direction::Out, Direction::Neither] {
                     while let Some(finished) = self.progress(id, direction) {
                         self.finish(finished);
                     }

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
+use crate::directory::Directory;
 use crate::file::File;
 use crate::kernel::{Id, Kernel};
-use crate::operation::{Direction, Operation, Outcome};
+use crate::operation::{Direction, Kind, Operation, Outcome};
 use crate::pipe::PipeEnd;
 use crate::port::Port;
 use crate::socket::{Role, Socket};
@@ -17,8 +18,8 @@ pub struct Object {
     pub skips: bool,
     pub is_overlapped: bool,
     /// In flight, by their directions, oldest first: those in one direction wait
-    /// for each other.
-    pub pending: [VecDeque<Operation>; 2],
+    /// for each other, and those in neither for nobody.
+    pub pending: [VecDeque<Operation>; 3],
     /// How many handles are open.
     pub handles: usize,
 }
@@ -26,6 +27,7 @@ pub struct Object {
 pub enum Body {
     Port(Port),
     File(File),
+    Directory(Directory),
     Pipe(PipeEnd),
     Socket(Socket),
 }
@@ -103,7 +105,11 @@ impl Kernel {
     pub fn attempt_soundly(&mut self, id: Id, operation: &mut Operation) -> Option<Outcome> {
         match &mut self.objects.get_mut(id)?.body {
             Body::Port(_) => unreachable!("ports have no operations"),
+            Body::File(_) if matches!(operation.kind, Kind::Lock { .. }) => {
+                self.try_lock(id, operation)
+            }
             Body::File(file) => Some(file.transfer(operation)),
+            Body::Directory(_) => self.watch(id, operation),
             Body::Pipe(_) => self.transfer_pipe(id, operation),
             Body::Socket(_) => self.transfer_socket(id, operation),
         }
@@ -118,7 +124,8 @@ impl Kernel {
                     self.lent.remove(&packet.overlapped);
                 }
             }
-            Body::File(_) => {}
+            Body::File(_) => self.release_locks(id),
+            Body::Directory(_) => {}
             Body::Pipe(end) => self.close_pipe(&end),
             Body::Socket(socket) => {
                 if let Role::Fresh = socket.role {

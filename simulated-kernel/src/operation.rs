@@ -50,6 +50,15 @@ pub enum Kind {
     Listen(bool),
     /// With the control code.
     Control(u32),
+    /// Of a pipe: whether the request has been sent.
+    Transact(bool),
+    /// Of a directory, for changes.
+    Watch,
+    Lock {
+        length: u64,
+        is_exclusive: bool,
+        waits: bool,
+    },
 }
 
 /// An operation in the kernel's hands.
@@ -61,6 +70,8 @@ pub struct Operation {
     pub cancel: Cancel,
     /// Where a datagram goes.
     pub to: Option<SocketAddr>,
+    /// What is sent besides, of so many bytes.
+    pub request: Option<(Lent<u8>, usize)>,
     /// One after the other, so many bytes in all as the length says.
     buffers: Vec<(Lent<u8>, usize)>,
     /// Where it is written who has sent a datagram.
@@ -73,6 +84,8 @@ pub struct Operation {
 pub enum Direction {
     In,
     Out,
+    /// It does not wait for others.
+    Neither,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -167,6 +180,7 @@ impl Operation {
             offset,
             cancel: Cancel::NotAsked,
             to: None,
+            request: None,
             buffers: buffers.iter().map(|(start, length)| (Lent::new(*start), *length)).collect(),
             sender: None,
             overlapped: Lent::new(overlapped),
@@ -192,8 +206,14 @@ impl Operation {
 
     pub fn direction(&self) -> Direction {
         match self.kind {
-            Kind::Read | Kind::Accept(_) | Kind::Listen(_) | Kind::Control(_) => Direction::In,
+            Kind::Read
+            | Kind::Accept(_)
+            | Kind::Listen(_)
+            | Kind::Control(_)
+            | Kind::Transact(_)
+            | Kind::Watch => Direction::In,
             Kind::Write(_) | Kind::Connect(_) => Direction::Out,
+            Kind::Lock { .. } => Direction::Neither,
         }
     }
 
@@ -214,6 +234,17 @@ impl Operation {
             copied += count;
             skipped = skipped.saturating_sub(*room);
         }
+        bytes
+    }
+
+    /// What is sent besides.
+    pub fn request(&self) -> Vec<u8> {
+        let Some((start, length)) = self.request.filter(|(_, length)| *length > 0) else {
+            return Vec::new();
+        };
+        let mut bytes = vec![0; length];
+        // SAFETY: The memory is lent, and has so many bytes.
+        unsafe { ptr::copy_nonoverlapping(start.0, bytes.as_mut_ptr(), length) };
         bytes
     }
 
@@ -306,7 +337,7 @@ pub fn start(mut kernel: Entered, id: Id, mut operation: Operation) -> Result<u3
     } = kernel.behaviour;
     let direction = operation.direction();
     let object = &kernel.objects[id];
-    let waits = object.waits_for(direction);
+    let waits = direction != Direction::Neither && object.waits_for(direction);
     let (association, skips) = (object.association, object.skips);
     let packet = association.filter(|_| operation.has_packet);
     let linger = kernel.random.draw(dequeued_first);
@@ -475,7 +506,7 @@ impl Kernel {
         if !is_error(outcome.status) {
             let is_full = outcome.bytes == operation.length;
             outcome.bytes += if is_full { self.behaviour.over_report as usize } else { 0 };
-            if let Kind::Read | Kind::Control(_) = operation.kind
+            if let Kind::Read | Kind::Control(_) | Kind::Transact(_) = operation.kind
                 && let Some(warning) = self.behaviour.warn.pop_front()
             {
                 outcome.status = warning;
@@ -495,14 +526,22 @@ impl Kernel {
     pub fn progress(&mut self, id: Id, direction: Direction) -> Option<Finished> {
         let object = self.objects.get_mut(id)?;
         let association = object.association;
-        let mut first = object.pending[direction as usize].pop_front()?;
-        let Some(outcome) = self.attempt(id, &mut first) else {
-            self.objects[id].pending[direction as usize].push_front(first);
-            return None;
+        let those = match direction {
+            Direction::Neither => object.pending[direction as usize].len(),
+            _ => 1,
         };
-        let outcome = self.fail_if_told(outcome);
-        let packet = association.filter(|_| first.has_packet);
-        Some(Finished { operation: first, outcome, packet })
+        for index in 0..those {
+            let pending = &mut self.objects[id].pending[direction as usize];
+            let mut operation = pending.remove(index)?;
+            let Some(outcome) = self.attempt(id, &mut operation) else {
+                self.objects[id].pending[direction as usize].insert(index, operation);
+                continue;
+            };
+            let outcome = self.fail_if_told(outcome);
+            let packet = association.filter(|_| operation.has_packet);
+            return Some(Finished { operation, outcome, packet });
+        }
+        None
     }
 
     /// Ends the accept whose socket is closed, which was to be the connection.

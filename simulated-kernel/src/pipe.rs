@@ -8,22 +8,26 @@ use std::ptr;
 
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE,
-    ERROR_PIPE_BUSY, HANDLE,
+    ERROR_PIPE_BUSY, HANDLE, INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
-use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OVERLAPPED;
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED,
+};
 use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::Win32::System::Pipes::{PIPE_NOWAIT, PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE};
 
+use crate::create::{Created, note_created, text};
 use crate::handle::{fail, truth};
 use crate::kernel::{Id, Kernel, enter, wait};
 use crate::memory::put;
 use crate::object::{Body, Object};
-use crate::operation::{Direction, Kind, Operation, Outcome, pending_code, start};
+use crate::operation::{Direction, Kind, Lent, Operation, Outcome, pending_code, start};
 use crate::status::{
-    STATUS_BUFFER_OVERFLOW, STATUS_INVALID_DEVICE_REQUEST, STATUS_PIPE_BROKEN, STATUS_PIPE_CLOSING,
+    STATUS_BUFFER_OVERFLOW, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PIPE_STATE,
+    STATUS_INVALID_READ_MODE, STATUS_PIPE_BROKEN, STATUS_PIPE_BUSY, STATUS_PIPE_CLOSING,
     STATUS_PIPE_CONNECTED, STATUS_PIPE_DISCONNECTED, STATUS_PIPE_EMPTY, STATUS_PIPE_LISTENING,
-    STATUS_SUCCESS, is_error, win32_code,
+    STATUS_SUCCESS, is_error, note, win32_code,
 };
 
 /// One end of a pipe.
@@ -32,6 +36,8 @@ pub struct PipeEnd {
     name: Option<String>,
     has_messages: bool,
     reads_messages: bool,
+    /// How many instances there may be.
+    instances: u32,
     /// Not with `PIPE_NOWAIT`.
     waits: bool,
     link: Link,
@@ -131,6 +137,14 @@ impl Kernel {
         }
     }
 
+    /// The servers of a name.
+    fn instances(&self, name: &str) -> impl Iterator<Item = &PipeEnd> {
+        self.objects.iter().filter_map(move |(_, object)| match &object.body {
+            Body::Pipe(end) if end.name.as_deref() == Some(name) => Some(end),
+            _ => None,
+        })
+    }
+
     /// The end that a pipe's end is connected to.
     pub fn other_end(&mut self, id: Id) -> Option<Id> {
         match self.pipe(id)?.link {
@@ -147,7 +161,24 @@ impl Kernel {
             Kind::Control(code) => return Some(end.control(*code, operation.length)),
             _ => {}
         }
-        if let Kind::Read = operation.kind {
+        if let Kind::Transact(false) = operation.kind {
+            let refused = match link {
+                Link::Connected(_) if !end.reads_messages => Some(STATUS_INVALID_READ_MODE),
+                Link::Connected(_) if !end.incoming.is_empty() => Some(STATUS_PIPE_BUSY),
+                Link::Broken => Some(STATUS_INVALID_PIPE_STATE),
+                _ => None,
+            };
+            if let Some(status) = refused {
+                return Some(Outcome::status(status));
+            }
+            operation.kind = Kind::Transact(true);
+            if let Link::Connected(other) = link {
+                self.pipe(other)?.incoming.push_back(operation.request());
+                self.look(other);
+            }
+        }
+        let end = self.pipe(id)?;
+        if let Kind::Read | Kind::Transact(_) = operation.kind {
             let outcome = end.read(operation.length)?;
             if let Some(writer) = self.other_end(id) {
                 self.look(writer);
@@ -209,13 +240,22 @@ impl Kernel {
 }
 
 /// Opens the client's end of a pipe of the model's, as `CreateFileW` does,
-/// which is Miri's.
+/// which is Miri's under Miri.
 ///
 /// # Errors
 ///
 /// If there is no such pipe that is free.
 pub fn open(name: &str) -> io::Result<OwnedHandle> {
+    let handle = open_client(name).map_err(|code| io::Error::from_raw_os_error(code as i32))?;
+    // SAFETY: The handle is new.
+    Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+}
+
+/// The same, with a code.
+pub fn open_client(name: &str) -> Result<HANDLE, u32> {
     let mut kernel = enter();
+    // Who has closed its instance has done so by now.
+    kernel.sweep();
     let server = kernel.objects.iter().find_map(|(id, object)| match &object.body {
         Body::Pipe(end) if end.name.as_deref() == Some(name) && end.link == Link::Listening => {
             Some((id, end.has_messages, end.capacity))
@@ -223,13 +263,15 @@ pub fn open(name: &str) -> io::Result<OwnedHandle> {
         _ => None,
     });
     let Some((server, has_messages, capacity)) = server else {
-        return Err(io::Error::from_raw_os_error(ERROR_FILE_NOT_FOUND as i32));
+        let exists = kernel.instances(name).next().is_some();
+        return Err(if exists { ERROR_PIPE_BUSY } else { ERROR_FILE_NOT_FOUND });
     };
     let link = Link::Connected(server);
     let client = PipeEnd {
         name: None,
         has_messages,
         reads_messages: false,
+        instances: 0,
         waits: true,
         link,
         incoming: VecDeque::new(),
@@ -240,9 +282,7 @@ pub fn open(name: &str) -> io::Result<OwnedHandle> {
         end.link = Link::Connected(client);
     }
     kernel.look(server);
-    let handle = kernel.open_token(client);
-    // SAFETY: The handle is new.
-    Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+    Ok(kernel.open_token(client))
 }
 
 #[unsafe(no_mangle)]
@@ -250,31 +290,38 @@ unsafe extern "system" fn CreateNamedPipeW(
     name: *const u16,
     access: u32,
     mode: u32,
-    _instances: u32,
+    instances: u32,
     _out_size: u32,
     in_size: u32,
     _timeout: u32,
     _security: *const SECURITY_ATTRIBUTES,
 ) -> HANDLE {
     // SAFETY: The name ends with a zero.
-    let name = unsafe {
-        let mut length = 0;
-        while *name.add(length) != 0 {
-            length += 1;
-        }
-        String::from_utf16_lossy(std::slice::from_raw_parts(name, length))
+    let name = unsafe { text(name) };
+    note_created(Created { name: name.clone(), access, mode });
+    let mut kernel = enter();
+    kernel.sweep();
+    let limit = kernel.instances(&name).next().map(|first| first.instances);
+    let refused = match limit {
+        Some(limit) if kernel.instances(&name).count() >= limit as usize => Some(ERROR_PIPE_BUSY),
+        Some(_) if access & FILE_FLAG_FIRST_PIPE_INSTANCE != 0 => Some(ERROR_ACCESS_DENIED),
+        _ => None,
     };
+    if let Some(code) = refused {
+        drop(kernel);
+        return fail(code, INVALID_HANDLE_VALUE);
+    }
     let mut object = Object::new(Body::Pipe(PipeEnd {
         name: Some(name),
         has_messages: mode & PIPE_TYPE_MESSAGE != 0,
         reads_messages: mode & PIPE_READMODE_MESSAGE != 0,
+        instances,
         waits: mode & PIPE_NOWAIT == 0,
         link: Link::Listening,
         incoming: VecDeque::new(),
         capacity: in_size as usize,
     }));
     object.is_overlapped = access & FILE_FLAG_OVERLAPPED != 0;
-    let mut kernel = enter();
     let id = kernel.add(object);
     kernel.open_token(id)
 }
@@ -294,6 +341,7 @@ unsafe extern "system" fn CreatePipe(
             name: None,
             has_messages: false,
             reads_messages: false,
+            instances: 0,
             waits: true,
             link: Link::Broken,
             incoming: VecDeque::new(),
@@ -394,6 +442,29 @@ unsafe extern "system" fn DeviceIoControl(
     }
 }
 
+#[unsafe(no_mangle)]
+unsafe extern "system" fn TransactNamedPipe(
+    pipe: HANDLE,
+    request: *const c_void,
+    request_length: u32,
+    answer: *mut c_void,
+    answer_length: u32,
+    _read: *mut u32,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    assert!(!overlapped.is_null(), "the model has no transactions that block");
+    // SAFETY: As the caller promises.
+    unsafe {
+        start_with(pipe, || {
+            let (answer, length) = (answer.cast(), answer_length as usize);
+            let mut operation = Operation::new(Kind::Transact(false), answer, length, overlapped);
+            let request = Lent::new(request.cast_mut().cast());
+            operation.request = Some((request, request_length as usize));
+            operation
+        })
+    }
+}
+
 /// # Safety
 ///
 /// As for the two calls.
@@ -404,6 +475,11 @@ unsafe fn start_on_pipe(
     length: usize,
     overlapped: *mut OVERLAPPED,
 ) -> i32 {
+    // SAFETY: As the caller promises.
+    start_with(pipe, || unsafe { Operation::new(kind, output, length, overlapped) })
+}
+
+fn start_with(pipe: HANDLE, operation: impl FnOnce() -> Operation) -> i32 {
     let mut kernel = enter();
     let Some(id) = kernel.resolve(pipe.addr()) else {
         drop(kernel);
@@ -417,11 +493,12 @@ unsafe fn start_on_pipe(
         drop(kernel);
         return fail(code, 0);
     }
-    // SAFETY: As the caller promises.
-    let operation = unsafe { Operation::new(kind, output, length, overlapped) };
-    match start(kernel, id, operation) {
+    match start(kernel, id, operation()) {
         Ok(_) => 1,
-        Err(status) => fail(pending_code(status, win32_code), 0),
+        Err(status) => {
+            note(status);
+            fail(pending_code(status, win32_code), 0)
+        }
     }
 }
 

@@ -290,7 +290,13 @@ impl Kernel {
                 }
                 Some(Outcome::wrote(count))
             }
-            Kind::Listen(_) | Kind::Control(_) => unreachable!("sockets are no pipes"),
+            Kind::Listen(_)
+            | Kind::Control(_)
+            | Kind::Transact(_)
+            | Kind::Lock { .. }
+            | Kind::Watch => {
+                unreachable!("sockets are no pipes")
+            }
         }
     }
 

@@ -59,6 +59,7 @@ impl Kernel {
         let is_shut_down = match direction {
             Direction::In => stream.receives_no_more,
             Direction::Out => stream.sends_no_more,
+            Direction::Neither => false,
         };
         if is_shut_down { Err(ws::WSAESHUTDOWN) } else { Ok(()) }
     }

@@ -1,10 +1,14 @@
 //! Buffers that the kernel may read or write while nobody else touches them.
 
+mod changes;
+mod pages;
 mod slice;
 
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
+pub use changes::{Action, Change, Changes, ChangesIter, Event, Renames};
+pub use pages::{PageList, Pages};
 pub use slice::Slice;
 
 /// A buffer whose initialised bytes can be sent or written.

@@ -2,11 +2,14 @@
 //! packet rule and the errors have to know of it.
 
 use windows_sys::Win32::Foundation::{
-    ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_MORE_DATA, ERROR_NO_DATA, ERROR_PIPE_CONNECTED,
+    ERROR_BAD_PIPE, ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_INVALID_LOCK_RANGE, ERROR_MORE_DATA,
+    ERROR_NO_DATA, ERROR_PIPE_CONNECTED, ERROR_SUCCESS,
 };
 use windows_sys::Win32::Networking::WinSock::{WSAEMSGSIZE, WSAENOTCONN};
 
-use super::{ErrorKind, STATUS_END_OF_FILE, STATUS_PENDING, STATUS_PIPE_BROKEN};
+use super::{
+    ErrorKind, STATUS_END_OF_FILE, STATUS_NOTIFY_ENUM_DIR, STATUS_PENDING, STATUS_PIPE_BROKEN,
+};
 
 /// What kind of operation a completion belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -250,6 +253,12 @@ const GONE: &[(u32, ErrorKind)] = &[(WSAENOTCONN as u32, ErrorKind::ConnectionAb
 /// Of a write, it says that the other end is being closed.
 const EMPTY: &[(u32, ErrorKind)] = &[(ERROR_NO_DATA, ErrorKind::WouldBlock)];
 
+/// "`ERROR_BAD_PIPE`: the pipe is not of messages, or this end does not read them".
+const NO_MESSAGES: &[(u32, ErrorKind)] = &[(ERROR_BAD_PIPE, ErrorKind::Unsupported)];
+
+/// A range that the system does not take.
+const RANGE: &[(u32, ErrorKind)] = &[(ERROR_INVALID_LOCK_RANGE, ErrorKind::InvalidInput)];
+
 use Errors::{AllBut, AllButDeviceWarnings, Unknown};
 
 // A truncated message is a warning, STATUS_BUFFER_OVERFLOW, not an error: the
@@ -267,21 +276,36 @@ facts! {
     // (https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-connectnamedpipe).
     ConnectNamedPipe = "ConnectNamedPipe" Win32 { Accept, fills: false, over: &[(ERROR_PIPE_CONNECTED, 0)], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
     DeviceIoControl = "DeviceIoControl" Win32 { Other, fills: false, over: &[], warnings: &[ERROR_MORE_DATA], errors: Unknown, skips: false, ends: &[], kinds: &[] };
+    // On Wine, which queues no packet of a lock: see `sys::lock_file`.
+    LockFileEx = "LockFileEx" Win32 { Other, fills: false, over: &[(ERROR_SUCCESS, 0)], warnings: &[], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: RANGE };
     PostQueuedCompletionStatus = "PostQueuedCompletionStatus" Win32 { Post, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
+    // "ReadDirectoryChangesW fails with ERROR_NOTIFY_ENUM_DIR when the system was
+    // unable to record all the changes"
+    // (https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-readdirectorychangesw).
+    ReadDirectoryChangesW = "ReadDirectoryChangesW" Win32 { Other, fills: true, over: &[], warnings: &[], errors: Unknown, skips: false, ends: &[STATUS_NOTIFY_ENUM_DIR], kinds: &[] };
     ReadFile = "ReadFile" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END), (ERROR_BROKEN_PIPE, END)], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: true, ends: ENDS, kinds: EMPTY };
+    ReadFileScatter = "ReadFileScatter" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END)], warnings: &[], errors: AllButDeviceWarnings, skips: false, ends: ENDS, kinds: &[] };
+    TransactNamedPipe = "TransactNamedPipe" Win32 { Other, fills: true, over: &[], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: NO_MESSAGES };
     WSARecv = "WSARecv" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[] };
     WSARecvFrom = "WSARecvFrom" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: ENDS, kinds: &[] };
     WSASend = "WSASend" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: true, ends: &[], kinds: &[] };
     WSASendTo = "WSASendTo" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: false, ends: &[], kinds: &[] };
+    WriteFileGather = "WriteFileGather" Win32 { Write, fills: false, over: &[], warnings: &[], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: &[] };
     WriteFile = "WriteFile" Win32 { Write, fills: false, over: &[], warnings: &[], errors: AllButDeviceWarnings, skips: true, ends: &[], kinds: &[] };
 
     Bind = "bind" Winsock;
     CancelIoEx = "CancelIoEx" Win32;
+    ConvertSecurityDescriptor = "ConvertStringSecurityDescriptorToSecurityDescriptorW" Win32;
+    CreateFileW = "CreateFileW" Win32;
     CreateIoCompletionPort = "CreateIoCompletionPort" Win32;
+    CreateNamedPipeW = "CreateNamedPipeW" Win32;
+    DisconnectNamedPipe = "DisconnectNamedPipe" Win32;
     GetQueuedCompletionStatus = "GetQueuedCompletionStatus" Win32;
     GetQueuedCompletionStatusEx = "GetQueuedCompletionStatusEx" Win32;
     SetFileCompletionNotificationModes = "SetFileCompletionNotificationModes" Win32;
+    SetNamedPipeHandleState = "SetNamedPipeHandleState" Win32;
     Setsockopt = "setsockopt" Winsock;
+    UnlockFileEx = "UnlockFileEx" Win32;
     VirtualAlloc = "VirtualAlloc" Win32;
     WSAIoctl = "WSAIoctl" Winsock;
     WSASocketW = "WSASocketW" Winsock;

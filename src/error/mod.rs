@@ -14,7 +14,8 @@ pub use facts::{Facts, FactsOn, OperationKind};
 
 pub(crate) use status::{
     STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE,
-    STATUS_PENDING, STATUS_PIPE_BROKEN, completion_error, is_error, is_warning, win32_code,
+    STATUS_NOTIFY_ENUM_DIR, STATUS_PENDING, STATUS_PIPE_BROKEN, completion_error, is_error,
+    is_warning, win32_code,
 };
 
 /// The result of everything in this crate that can fail.
@@ -144,7 +145,10 @@ pub enum ErrorKind {
     /// The device was unplugged, switched off or disabled. Close the handle:
     /// nothing on it will succeed again.
     DeviceRemoved,
-    /// The address is in use.
+    /// All instances of the pipe are in use, or what was to be used is otherwise busy:
+    /// the same call may succeed later.
+    Busy,
+    /// The address, or the name of the pipe, is in use.
     AddressInUse,
     /// The address is not one of this machine's.
     AddressNotAvailable,
@@ -192,6 +196,7 @@ impl fmt::Display for ErrorKind {
             Self::BrokenPipe => "broken pipe",
             Self::WouldBlock => "operation would block",
             Self::DeviceRemoved => "device removed",
+            Self::Busy => "busy",
             Self::AddressInUse => "address in use",
             Self::AddressNotAvailable => "address not available",
             Self::NetworkUnreachable => "network unreachable",
@@ -425,7 +430,7 @@ impl From<ErrorKind> for io::ErrorKind {
             ErrorKind::TimedOut => Self::TimedOut,
             ErrorKind::NotFound => Self::NotFound,
             ErrorKind::PermissionDenied => Self::PermissionDenied,
-            ErrorKind::Locked => Self::ResourceBusy,
+            ErrorKind::Locked | ErrorKind::Busy => Self::ResourceBusy,
             ErrorKind::StorageFull => Self::StorageFull,
             // Not `Interrupted`, which loops of the standard library retry.
             ErrorKind::Cancelled
@@ -560,6 +565,11 @@ pub(crate) mod refusal {
         SKIPS_ALREADY: Unsupported =
             "the handle skips the port on success already (FILE_SKIP_COMPLETION_PORT_ON_SUCCESS), by other code or an earlier association, which lasts; open another, and use skip_on_success";
         FAMILY: Unsupported = "only sockets of the families IPv4 and IPv6 accept and connect here";
+        LOCK_RANGE: InvalidInput = "the range to be locked ends behind the largest offset; to lock all of a file, use the offset 0 and the length u64::MAX";
+        MALFORMED_CHANGES: Other =
+            "the list of changes that the system has written is malformed; look at the directory again";
+        NO_INSTANCES: InvalidInput = "a pipe with 0 instances; use 1 to 254, or 255 for as many as the system can have";
+        ZERO: InvalidInput = "the text has a zero character in it, which the system would take for its end";
         INVALID_HANDLE: InvalidHandle = "the handle is null or INVALID_HANDLE_VALUE";
     }
 }

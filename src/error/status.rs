@@ -17,7 +17,8 @@ pub(crate) const STATUS_CONNECTION_ABORTED: u32 = 0xC000_0241;
 pub(crate) const STATUS_CANCELLED: u32 = 0xC000_0120;
 pub(crate) const STATUS_PENDING: u32 = 0x0000_0103;
 const STATUS_TIMEOUT: u32 = 0x0000_0102;
-const STATUS_NOTIFY_ENUM_DIR: u32 = 0x0000_010C;
+pub(crate) const STATUS_NOTIFY_ENUM_DIR: u32 = 0x0000_010C;
+const STATUS_NOTIFY_CLEANUP: u32 = 0x0000_010B;
 const STATUS_HANDLES_CLOSED: u32 = 0x8000_000A;
 pub(crate) const STATUS_PIPE_BROKEN: u32 = 0xC000_014B;
 const STATUS_NO_SUCH_DEVICE: u32 = 0xC000_000E;
@@ -74,7 +75,11 @@ pub(super) fn code_of(status: u32, facts: &'static Facts) -> Option<u32> {
     let socket = facts.is_winsock;
     Some(match status {
         _ if facts.ends.contains(&status) => return None,
-        STATUS_CANCELLED | STATUS_HANDLES_CLOSED => win::ERROR_OPERATION_ABORTED,
+        // The last says that a directory's handle was closed, with the severity of a
+        // success.
+        STATUS_CANCELLED | STATUS_HANDLES_CLOSED | STATUS_NOTIFY_CLEANUP => {
+            win::ERROR_OPERATION_ABORTED
+        }
         // These two have the severity of a success.
         STATUS_TIMEOUT if socket => ws::WSAETIMEDOUT as u32,
         STATUS_TIMEOUT => win::ERROR_TIMEOUT,
@@ -168,6 +173,7 @@ pub(super) fn kind_of_code(code: u32, facts: &'static Facts) -> ErrorKind {
         win::ERROR_CONNECTION_REFUSED => ErrorKind::ConnectionRefused,
         win::ERROR_PIPE_NOT_CONNECTED | win::ERROR_PIPE_LISTENING => ErrorKind::NotConnected,
         win::ERROR_BROKEN_PIPE | win::ERROR_NO_DATA => ErrorKind::BrokenPipe,
+        win::ERROR_PIPE_BUSY | win::ERROR_BUSY => ErrorKind::Busy,
         win::ERROR_DEVICE_NOT_CONNECTED
         | win::ERROR_DEVICE_REMOVED
         | win::ERROR_NO_SUCH_DEVICE
@@ -227,7 +233,7 @@ mod tests {
     fn a_status_has_the_meaning_of_the_object_it_happened_on() {
         use ErrorKind as K;
         #[rustfmt::skip]
-        let rows: [Row; 25] = [
+        let rows: [Row; 26] = [
             (0xC000_013B, 64, 10053, K::ConnectionReset, K::ConnectionAborted),
             (0xC000_013C, 64, 10054, K::ConnectionReset, K::ConnectionReset),
             (0xC000_020C, 64, 10054, K::ConnectionReset, K::ConnectionReset),
@@ -248,6 +254,7 @@ mod tests {
             (0xC000_0044, 1816, 10055, K::ResourceExhausted, K::ResourceExhausted),
             (0x0000_0102, 1460, 10060, K::TimedOut, K::TimedOut),
             (0xC000_020A, 52, 10048, K::Other, K::AddressInUse),
+            (0x0000_010B, 995, 995, K::Cancelled, K::Cancelled),
             (0x0000_010C, 1022, 1022, K::Other, K::Other),
             (0xC000_009D, 1167, 1167, K::DeviceRemoved, K::DeviceRemoved),
             (0xC000_02B6, 1617, 1617, K::DeviceRemoved, K::DeviceRemoved),

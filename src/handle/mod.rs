@@ -20,8 +20,7 @@ pub use raw::{RawOverlapped, RawValue};
 
 use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
 
-use crate::error::Facts;
-use crate::error::{Error, ErrorKind, Rejected, Result, UsageError, refusal};
+use crate::error::{Error, ErrorKind, Facts, Rejected, Result, UsageError, refusal};
 use crate::operation::{Gone, HandleGuards, IdleGuards, Object, ObjectKind};
 use crate::port::{Identity, Iocp, PortState};
 use crate::sys::{self, Handle, HandleKind, SocketTraits};

@@ -6,8 +6,7 @@ use super::on::Datagrams;
 use super::transfer::{check_message, parts};
 use super::{Address, AddressRegion, Fills, Finish, Region, RegionMut, Sends, Starter, Submitted};
 use crate::buffer::{IoBuf, IoBufMut};
-use crate::error::{Error, UsageError, refusal};
-use crate::error::{Facts, FactsOn};
+use crate::error::{Error, Facts, FactsOn, UsageError, refusal};
 use crate::operation::{Object, Operation};
 use crate::sys;
 

@@ -3,8 +3,7 @@
 use super::on::Handle;
 use super::{ControlCode, Finish, Overwrites, Region, RegionMut, Sends, Starter, Submitted};
 use crate::buffer::{IoBuf, IoBufMut};
-use crate::error::Error;
-use crate::error::{Facts, FactsOn};
+use crate::error::{Error, Facts, FactsOn};
 use crate::operation::{Object, Operation};
 use crate::sys;
 

@@ -5,8 +5,7 @@ use std::os::windows::io::{AsRawSocket, OwnedSocket, RawSocket};
 
 use super::on::Listener;
 use super::{Fills, Finish, HandleGuard, Keeps, RegionMut, Starter, Submitted};
-use crate::error::{Error, STATUS_CONNECTION_ABORTED};
-use crate::error::{Facts, FactsOn};
+use crate::error::{Error, Facts, FactsOn, STATUS_CONNECTION_ABORTED};
 use crate::operation::{Object, Operation};
 use crate::sys::{self, Handle};
 

@@ -11,7 +11,12 @@
 //! | | [`SendTo`] | `WSASendTo` | the buffer |
 //! | listening sockets | [`Accept`] | `AcceptEx` | a `TcpStream`, if it has succeeded |
 //! | stream sockets | [`Connect`] | `ConnectEx` | nothing, or the buffer |
+//! | unbuffered files | [`ReadScatter`] | `ReadFileScatter` | the pages |
+//! | | [`WriteGather`] | `WriteFileGather` | the pages |
+//! | files | [`Lock`] | `LockFileEx` | nothing |
+//! | directories | [`WatchDirectory`] | `ReadDirectoryChangesW` | the [`Changes`] |
 //! | pipe servers | [`ConnectPipe`] | `ConnectNamedPipe` | nothing |
+//! | pipes of messages | [`Transact`] | `TransactNamedPipe` | request and answer |
 //! | files, pipes, devices | [`DeviceControl`] | `DeviceIoControl` | input and output |
 //!
 //! Options are methods of the operation: `op::Read::new(buffer).at(4096)`. Buffers
@@ -72,24 +77,34 @@
 mod datagram;
 mod device;
 mod listener;
+mod lock;
 pub mod on;
 mod pipe;
+mod scatter;
 mod stream;
 mod transfer;
+mod watch;
 
 pub use datagram::{Datagram, ReceiveFrom, SendTo};
 pub use device::DeviceControl;
 pub use listener::Accept;
-pub use pipe::ConnectPipe;
+pub use lock::Lock;
+pub use pipe::{ConnectPipe, Transact};
+pub use scatter::{ReadScatter, WriteGather};
 pub use stream::Connect;
 pub use transfer::{Read, ReadVectored, Write, WriteVectored};
 
+pub use watch::{ChangeFilter, WatchDirectory};
+
+pub use crate::buffer::{Action, Change, Changes, ChangesIter, Event, Renames};
 pub use crate::error::{Facts, FactsOn};
 pub use crate::operation::{
     Address, Fills, Finish, Gone, HandleGuard, Keeps, Lend, Object, Outcome, Overwrites, RawCall,
     Sends, Starter, Submitted, Transparent, win32_result, winsock_result,
 };
-pub use crate::sys::{AddressRegion, ControlCode, InPlace, Region, RegionMut, Transferred};
+pub use crate::sys::{
+    AddressRegion, ControlCode, InPlace, Region, RegionMut, SegmentRegion, Transferred,
+};
 
 #[cfg(doc)]
 use crate::operation::Operation;

@@ -49,6 +49,8 @@ kinds! {
     Socket: TcpStream, TcpListener, UdpSocket, OwnedSocket, RawOverlapped;
     /// What has offsets.
     File: self::std_file::File, OwnedHandle, RawOverlapped;
+    /// A directory.
+    Directory: self::std_file::File, OwnedHandle, RawOverlapped;
     /// A named pipe: `File` and `OwnedHandle` are what std has for them.
     Pipe: self::std_file::File, OwnedHandle, ChildStdin, ChildStdout, ChildStderr, RawOverlapped;
     /// All but sockets.

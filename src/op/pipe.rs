@@ -1,9 +1,9 @@
-//! Named pipe servers: `ConnectNamedPipe`.
+//! Named pipes: `ConnectNamedPipe`, `TransactNamedPipe`.
 
 use super::on::Pipe;
-use super::{Finish, Starter, Submitted};
-use crate::error::Error;
-use crate::error::{Facts, FactsOn};
+use super::{Fills, Finish, Region, RegionMut, Sends, Starter, Submitted};
+use crate::buffer::{IoBuf, IoBufMut};
+use crate::error::{Error, Facts, FactsOn};
 use crate::operation::{Object, Operation};
 use crate::sys;
 
@@ -21,7 +21,7 @@ use crate::sys;
 /// use std::os::windows::io::OwnedHandle;
 ///
 /// # fn serve(port: &Iocp, pipe: &Associated<OwnedHandle>) -> completion_port::Result<()> {
-/// port.initiate(pipe, 1, op::ConnectPipe::new())?; // from CreateNamedPipeW
+/// port.initiate(pipe, 1, op::ConnectPipe::new())?; // from pipe::ServerOptions
 /// port.get_completion()?.error_status?;
 /// port.initiate_read(pipe, 2, Vec::with_capacity(1024))?;
 /// # Ok(())
@@ -52,5 +52,73 @@ impl Operation for ConnectPipe {
 
     fn start((): (), (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
         starter.call_with(|pipe, overlapped, _| sys::connect_pipe(pipe, overlapped))
+    }
+}
+
+/// Sends a message and receives the next one, the answer, in one call:
+/// `TransactNamedPipe`.
+///
+/// Returns both buffers. The completion's byte count is that of the answer; one that
+/// is longer than its buffer is cut, with [`MoreData`](crate::ErrorKind::MoreData), and
+/// the rest of it comes with the next read.
+///
+/// # Errors
+///
+/// The operation is refused with
+/// - [`Unsupported`](crate::ErrorKind::Unsupported) if the pipe has no messages, or
+///   this end was not opened to [read them](crate::pipe::ClientOptions::messages);
+/// - [`Busy`](crate::ErrorKind::Busy) if there is a message that has not been read
+///   yet, which would be taken for the answer;
+/// - [`InvalidInput`](crate::ErrorKind::InvalidInput) if there is no room for an
+///   answer;
+/// - [`BrokenPipe`](crate::ErrorKind::BrokenPipe) if the other end is closed, which is
+///   an error here even if that happens later: there was no answer.
+///
+/// ```
+/// use completion_port::{Associated, Iocp, op};
+/// use std::os::windows::io::OwnedHandle;
+///
+/// /// The pipe is `ClientOptions::new().messages(true).open(..)`.
+/// fn ask(port: &Iocp, pipe: &Associated<OwnedHandle>) -> completion_port::Result<Vec<u8>> {
+///     port.initiate(pipe, 1, op::Transact::new("status?", Vec::with_capacity(512)))?;
+///     let mut completion = port.get_completion()?;
+///     completion.error_status?;
+///     let (_, answer) = completion.operation.output::<(&str, Vec<u8>)>()?;
+///     Ok(answer)
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Transact<Q, A> {
+    request: Q,
+    answer: A,
+}
+
+impl<Q: IoBuf, A: IoBufMut> Transact<Q, A> {
+    /// Sends `request`, and receives into `answer`.
+    pub fn new(request: Q, answer: A) -> Self {
+        Self { request, answer }
+    }
+}
+
+impl<Q: IoBuf + Send, A: IoBufMut + Send> Operation for Transact<Q, A> {
+    const FACTS: FactsOn = FactsOn::Handles(Facts::TransactNamedPipe);
+    const FINISH: Finish<Self> =
+        Finish::with(|(Sends(request), Fills(answer)), _| Some((request, answer)));
+    type On = Pipe;
+    type Memory = (Sends<Q>, Fills<A>);
+    type Arguments = ();
+    type Output = (Q, A);
+
+    fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
+        Ok(((), (Sends(self.request), Fills(self.answer))))
+    }
+
+    fn start(
+        (): (),
+        (request, answer): (Region, RegionMut),
+        starter: Starter<'_, Self>,
+    ) -> Submitted<'_> {
+        starter.call_with(|pipe, overlapped, _| sys::transact(pipe, &request, &answer, overlapped))
     }
 }

@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use super::on::Stream;
 use super::{Finish, Gone, HandleGuard, Keeps, Region, Sends, Starter, Submitted};
 use crate::buffer::IoBuf;
-use crate::error::{Error, STATUS_CONNECTION_ABORTED};
-use crate::error::{Facts, FactsOn};
+use crate::error::{Error, Facts, FactsOn, STATUS_CONNECTION_ABORTED};
 use crate::operation::{Object, Operation};
 use crate::sys;
 

@@ -4,9 +4,7 @@
 use super::on::{Anything, Socket};
 use super::{Fills, Finish, Region, RegionMut, Sends, Starter, Submitted};
 use crate::buffer::{IoBuf, IoBufMut};
-use crate::error::Cause;
-use crate::error::{Error, UsageError, refusal};
-use crate::error::{Facts, FactsOn};
+use crate::error::{Cause, Error, Facts, FactsOn, UsageError, refusal};
 use crate::operation::{Object, Operation};
 use crate::sys::{self};
 
@@ -106,11 +104,37 @@ impl<B: IoBuf> Write<B> {
         Self { buffer, offset: None }
     }
 
-    /// Writes from `offset` on, in bytes; [`u64::MAX`] appends. Files need this;
+    /// Writes from `offset` on, in bytes. Files need this, or [`append`](Self::append);
     /// sockets have no offsets.
     #[inline(always)]
     pub fn at(self, offset: u64) -> Self {
         Self { offset: Some(offset), ..self }
+    }
+
+    /// Writes to where the file ends at the moment of the write, which is what the
+    /// offset [`u64::MAX`] stands for.
+    ///
+    /// So writes of several handles and processes go behind each other, each of them
+    /// whole. (Wine finds the end first and writes then: there, two processes can write
+    /// to one place.)
+    ///
+    /// ```
+    /// # use completion_port::{Iocp, fs::OpenOverlapped, op};
+    /// # let path = std::env::temp_dir().join(format!("completion-port-append-{}", std::process::id()));
+    /// # std::fs::write(&path, "first\n")?;
+    /// # let port = Iocp::new()?;
+    /// # let log = std::fs::OpenOptions::new().write(true).open_overlapped(&path)?;
+    /// let log = port.add_handle(log, 1)?;
+    /// port.initiate(&log, 2, op::Write::new("second\n").append())?;
+    /// port.get_completion()?.error_status?;
+    /// # drop(log);
+    /// assert_eq!(std::fs::read_to_string(&path)?, "first\nsecond\n");
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline(always)]
+    pub fn append(self) -> Self {
+        self.at(u64::MAX)
     }
 }
 
@@ -130,7 +154,10 @@ impl<B: IoBuf, const N: usize> WriteVectored<B, N> {
 
 /// Files have no current position, and nothing else has any.
 #[inline(always)]
-fn check_offset(on: &Object<'_>, offset: Option<u64>) -> Result<(), &'static UsageError> {
+pub(super) fn check_offset(
+    on: &Object<'_>,
+    offset: Option<u64>,
+) -> Result<(), &'static UsageError> {
     match offset {
         None if on.is_file() => Err(&refusal::NEEDS_OFFSET),
         Some(_) if on.is_socket() => Err(&refusal::NO_OFFSET),

@@ -12,8 +12,7 @@ use super::cell::{CellRef, Context, FILLED, VTable, WHOLE};
 use super::complete::CompletionPart;
 use super::layout::take_context;
 use super::lend::Lend;
-use crate::error::OperationKind;
-use crate::error::{Error, Result, completion_error};
+use crate::error::{Error, OperationKind, Result, completion_error};
 use crate::panics::FirstPanic;
 use crate::sys::{Entry, Transferred};
 

@@ -8,8 +8,7 @@ use super::cell::{self, CONVERTED, Form, WHOLE, returned};
 use super::lend::{Lend, Transparent};
 use super::object::Object;
 use super::starter::{Starter, Submitted};
-use crate::error::{Error, is_error, refusal};
-use crate::error::{Facts, FactsOn};
+use crate::error::{Error, Facts, FactsOn, is_error, refusal};
 use crate::sys::Transferred;
 
 /// An operation that can be started: which function it calls, which memory it lends

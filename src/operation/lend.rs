@@ -3,8 +3,10 @@
 
 use std::net::SocketAddr;
 
-use crate::buffer::{IoBuf, IoBufMut};
-use crate::sys::{AddressRegion, InPlace, Region, RegionMut, SocketAddress, Transferred, cut};
+use crate::buffer::{IoBuf, IoBufMut, PageList};
+use crate::sys::{
+    AddressRegion, InPlace, Region, RegionMut, SegmentRegion, SocketAddress, Transferred, cut,
+};
 
 /// Memory that can be lent to the kernel: what stays in the port's memory while
 /// an operation is in flight.
@@ -172,6 +174,25 @@ unsafe impl Lend for Address {
     #[inline]
     fn lend(&mut self, place: &InPlace) -> AddressRegion {
         place.address(&raw mut self.0)
+    }
+}
+
+// SAFETY: The segments are those of the pages, which are the value's own, initialised,
+// and stay where they are until it is used mutably or dropped.
+unsafe impl Lend for PageList {
+    type Lent = SegmentRegion;
+
+    fn lend(&mut self, place: &InPlace) -> SegmentRegion {
+        let (segments, length) = self.segments();
+        place.segments(segments, length)
+    }
+
+    fn capacity(&mut self) -> u32 {
+        cut(self.length())
+    }
+
+    fn filled(&mut self, bytes: Transferred) -> Transferred {
+        bytes.split(self.length()).1
     }
 }
 

@@ -3,8 +3,7 @@
 
 use windows_sys::Win32::Foundation::ERROR_IO_PENDING;
 
-use crate::error::{Errors, Facts};
-use crate::error::{is_warning, win32_code};
+use crate::error::{Errors, Facts, is_warning, win32_code};
 use crate::sys::Answer;
 
 /// What follows from the answer of a call that starts an operation.

@@ -19,10 +19,9 @@ use super::outcome::{self, Failure, Verdict, verdict};
 use super::pending::Pending;
 use super::pool::Pool;
 use super::starter::Starter;
-use crate::error::{Cause, Errors, Facts};
 use crate::error::{
-    Error, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, UsageError,
-    completion_error, is_error, refusal,
+    Cause, Error, Errors, Facts, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED,
+    UsageError, completion_error, is_error, refusal,
 };
 use crate::panics::FirstPanic;
 use crate::sys::{self, Answer, Handle, InPlace, Packet, Port, RawDequeue, Transferred};

@@ -54,7 +54,7 @@ pub(crate) fn read_file(
 /// offset invalid.
 #[cold]
 #[inline(never)]
-fn refused_read(file: Handle, offset: u64, code: u32) -> Answer {
+pub(super) fn refused_read(file: Handle, offset: u64, code: u32) -> Answer {
     let is_end = code == ERROR_INVALID_PARAMETER && is_unbuffered_end(file, offset);
     Answer::Code(if is_end { ERROR_HANDLE_EOF } else { code })
 }

@@ -8,9 +8,14 @@
 
 mod file;
 mod lent;
+mod lock;
 mod memory;
+mod pipe;
 mod port;
+mod scatter;
+mod security;
 mod socket;
+mod watch;
 mod wine;
 
 pub use file::ControlCode;
@@ -20,8 +25,13 @@ pub(crate) use file::{
 };
 pub use lent::{AddressRegion, InPlace, Region, RegionMut, Transferred};
 pub(crate) use lent::{LentOverlapped, SocketAddress, cut};
+pub(crate) use lock::{lock_file, unlock_file};
 pub(crate) use memory::{commit, release, reserve};
+pub(crate) use pipe::{PipeTraits, create_pipe, disconnect_pipe, read_messages, transact};
 pub(crate) use port::{Entry, INFINITE, Packet, Port, RawDequeue, cancel, cancel_all, last_status};
+pub use scatter::SegmentRegion;
+pub(crate) use scatter::{read_scatter, write_gather};
+pub use security::SecurityDescriptor;
 pub(crate) use socket::{
     ADDRESS_SPACE, AcceptEx, ConnectEx, SocketTraits, accept, bind_to_any, connect, family_of,
     handle_of, is_ip, is_listening, last_winsock_error, make_dual_stack, max_message_size,
@@ -29,6 +39,7 @@ pub(crate) use socket::{
     update_connect_context,
 };
 
+pub(crate) use watch::watch_directory;
 pub(crate) use wine::is_wine;
 
 /// A handle or socket by value, which other threads may use.

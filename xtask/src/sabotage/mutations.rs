@@ -1164,6 +1164,56 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("stream", "a_read_that_skips_has_its_buffer_at_once"),
     },
 
+    // Pipes, files and directories.
+    Mutation {
+        name: "names-that-are-taken",
+        file: "src/sys/pipe.rs",
+        before: "(None, ERROR_ACCESS_DENIED | ERROR_PIPE_BUSY) | (Some(_), ERROR_ALREADY_EXISTS)",
+        after: "(None, ERROR_ACCESS_DENIED | ERROR_PIPE_BUSY)",
+        why: "on Wine, a server joins a pipe of somebody else's",
+        test: integration("named_pipe", "the_first_instance_claims_the_name"),
+    },
+    Mutation {
+        name: "a-closed-pipe-without-messages",
+        file: "src/sys/pipe.rs",
+        before: "ERROR_BAD_PIPE if last_status() == STATUS_INVALID_PIPE_STATE as u32 =>",
+        after: "ERROR_BAD_PIPE if false =>",
+        why: "of a pipe whose other end is closed it is said that it has no messages",
+        test: integration("transact", "what_cannot_be_answered_is_refused_and_comes_back"),
+    },
+    Mutation {
+        name: "locks-of-32-bits",
+        file: "src/sys/lock.rs",
+        before: "            (length >> 32) as u32,\n            overlapped",
+        after: "            0,\n            overlapped",
+        why: "a range of 4 GiB is one of no bytes",
+        test: integration("file_lock", "offsets_and_lengths_have_64_bits"),
+    },
+    Mutation {
+        name: "pages-as-they-were-before",
+        file: "src/buffer/pages.rs",
+        before: "self.segments.clear();",
+        after: "",
+        why: "pages that are another list's by now are written to",
+        test: integration("scatter", "pages_that_change_places_are_filled_where_they_are"),
+    },
+    Mutation {
+        name: "overflows-that-are-not-told",
+        file: "src/op/watch.rs",
+        before: "succeeded && outcome.bytes() == 0",
+        after: "succeeded && outcome.bytes() == 1",
+        why: "changes that were lost seem to be none",
+        test: integration("watch", "more_changes_than_there_is_room_for_are_told_as_such"),
+    },
+    Mutation {
+        name: "entries-within-entries",
+        file: "src/buffer/changes.rs",
+        before: "_ if (distance as usize) < list.len() - entry.len() + name.len() => return None,",
+        after: "",
+        why: "a malformed list of changes seems to be well",
+        test: unit("a_malformed_list_ends_with_an_error"),
+    },
+
     // Buffers.
     Mutation {
         name: "lengths-are-cut-to-32-bits",
