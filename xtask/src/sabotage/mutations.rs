@@ -1203,7 +1203,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "succeeded && outcome.bytes() == 0",
         after: "succeeded && outcome.bytes() == 1",
         why: "changes that were lost seem to be none",
-        test: integration("watch", "more_changes_than_there_is_room_for_are_told_as_such"),
+        test: integration("watch", "real::more_changes_than_there_is_room_for_are_told_as_such"),
     },
     Mutation {
         name: "entries-within-entries",
@@ -1211,7 +1211,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "_ if (distance as usize) < list.len() - entry.len() + name.len() => return None,",
         after: "",
         why: "a malformed list of changes seems to be well",
-        test: unit("a_malformed_list_ends_with_an_error"),
+        test: unit("buffer::changes::tests::a_malformed_list_ends_with_an_error"),
     },
 
     // Buffers.
