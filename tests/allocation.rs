@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicIsize, AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 
 use completion_port::{
-    Associated, Batch, Inline, IoBuf, IoBufMut, Iocp, Started, unconnected_stream,
+    Associated, Batch, Inline, IoBuf, IoBufMut, Iocp, Started, op, unconnected_stream,
 };
 use support::{
     complete, datagram_pair, overlapped_file, pipe_pair, port, port_of, stream_pair, temp_file,
@@ -543,4 +543,25 @@ fn the_memory_of_the_largest_operation_whose_memory_is_kept_is_kept() {
 fn with_much_stack(test: impl FnOnce() + Send + 'static) {
     let _turn = TURN.lock();
     thread::Builder::new().stack_size(LARGE * 100).spawn(test).unwrap().join().unwrap();
+}
+
+#[test]
+fn sixteen_buffers_in_one_operation_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let (one, other) = stream_pair();
+    let (one, other) = (port.add_handle(one, 1).unwrap(), port.add_handle(other, 2).unwrap());
+    let mut buffers = Some([(); 16].map(|()| Vec::<u8>::with_capacity(1)));
+    assert_steady(100, |_| {
+        drop(port.initiate(&one, 1, op::WriteVectored::new(["x"; 16])).unwrap());
+        assert_eq!(complete(&port).bytes_transferred, 16);
+        let empty = buffers.take().unwrap().map(|mut buffer| {
+            buffer.clear();
+            buffer
+        });
+        drop(port.initiate(&other, 2, op::ReadVectored::new(empty)).unwrap());
+        let mut read = complete(&port);
+        assert_eq!(read.bytes_transferred, 16);
+        buffers = Some(read.operation.output().unwrap());
+    });
 }

@@ -57,6 +57,8 @@ pub struct Operation {
     pub kind: Kind,
     pub length: usize,
     pub offset: u64,
+    /// Winsock's.
+    pub flags: i32,
     /// Somebody has asked for it to be cancelled.
     pub cancel: Cancel,
     /// Where a datagram goes.
@@ -165,6 +167,7 @@ impl Operation {
             kind,
             length: buffers.iter().map(|(_, length)| length).sum(),
             offset,
+            flags: 0,
             cancel: Cancel::NotAsked,
             to: None,
             buffers: buffers.iter().map(|(start, length)| (Lent::new(*start), *length)).collect(),

@@ -250,11 +250,15 @@ impl Kernel {
     pub fn transfer_socket(&mut self, id: Id, operation: &mut Operation) -> Option<Outcome> {
         match operation.kind {
             Kind::Read => {
-                let Received { data, from, is_cut } =
-                    match self.receive_from(id, operation.length, false)? {
-                        Ok(received) => received,
-                        Err(status) => return Some(Outcome::status(status)),
-                    };
+                let Operation { length, flags, .. } = *operation;
+                if flags & ws::MSG_WAITALL != 0 && !self.can_fill(id, length) {
+                    return None;
+                }
+                let peeks = flags & ws::MSG_PEEK != 0;
+                let Received { data, from, is_cut } = match self.receive_from(id, length, peeks)? {
+                    Ok(received) => received,
+                    Err(status) => return Some(Outcome::status(status)),
+                };
                 let status = if is_cut { STATUS_BUFFER_OVERFLOW } else { STATUS_SUCCESS };
                 Some(Outcome { from, ..Outcome::read_with(status, data) })
             }

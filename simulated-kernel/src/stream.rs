@@ -70,6 +70,13 @@ impl Kernel {
             })
     }
 
+    /// Whether there are so many bytes to be received, or no more to wait for.
+    pub fn can_fill(&mut self, id: Id, length: usize) -> bool {
+        let has_ended = self.has_ended(id);
+        let fills = |stream: &mut Stream| stream.is_reset || stream.incoming.len() >= length;
+        has_ended || self.stream(id).is_none_or(fills)
+    }
+
     /// How many bytes can be sent now, of so many; `None` while there is no
     /// room.
     pub fn room_to_send(&mut self, id: Id, length: usize) -> Option<Result<usize, u32>> {

@@ -526,11 +526,16 @@ unsafe extern "system" fn WSARecv(
         if flags.is_null() {
             return zero(Err(ws::WSAEFAULT));
         }
-        // Those that the model does not know: it receives in one way only.
-        if *flags & !ws::MSG_PARTIAL != 0 {
+        let asked = *flags as i32;
+        // The model has no out-of-band data.
+        if asked & !(ws::MSG_PARTIAL as i32 | ws::MSG_PEEK | ws::MSG_WAITALL) != 0 {
             return zero(Err(ws::WSAEOPNOTSUPP));
         }
-        let receive = || Operation::scattered(Kind::Read, &buffers, overlapped);
+        let receive = || {
+            let mut operation = Operation::scattered(Kind::Read, &buffers, overlapped);
+            operation.flags = asked;
+            operation
+        };
         let result = overlap(socket, receive, bytes);
         // The flags of one that pends are not written: the caller's local is gone by
         // then.
@@ -548,10 +553,13 @@ unsafe extern "system" fn WSASend(
     buffers: *const ws::WSABUF,
     buffer_count: u32,
     bytes: *mut u32,
-    _flags: u32,
+    flags: u32,
     overlapped: *mut OVERLAPPED,
     _routine: ws::LPWSAOVERLAPPED_COMPLETION_ROUTINE,
 ) -> i32 {
+    if flags != 0 {
+        return zero(Err(ws::WSAEOPNOTSUPP));
+    }
     // SAFETY: As the caller promises; the structures are captured here.
     unsafe {
         let buffers = all(buffers, buffer_count);

@@ -536,6 +536,12 @@ pub(crate) mod refusal {
         NEEDS_OFFSET: Unsupported =
             "a file opened for overlapped I/O has no current position; use initiate_read_at or initiate_write_at";
         NO_OFFSET: Unsupported = "sockets have no offsets; use initiate_read or initiate_write";
+        FLAGS_OF_SOCKETS: Unsupported =
+            "only sockets have flags; read and write files, pipes and devices without them";
+        FLAGS_OF_STREAMS: Unsupported =
+            "a datagram socket neither waits for a full buffer nor has out-of-band data; only stream sockets do";
+        WAITS_FOR_ALL: InvalidInput =
+            "a receive that waits for a full buffer can neither peek nor be for out-of-band data";
         NOT_FOR_SOCKETS: Unsupported = "this operation is for files, pipes or devices, not for sockets";
         NOT_FOR_SKIPPING: Unsupported =
             "it is not known when this operation has a packet on a handle that skips the port; start it on one that does not";

@@ -14,7 +14,8 @@
 //! | pipe servers | [`ConnectPipe`] | `ConnectNamedPipe` | nothing |
 //! | files, pipes, devices | [`DeviceControl`] | `DeviceIoControl` | input and output |
 //!
-//! Options are methods of the operation: `op::Read::new(buffer).at(4096)`. Buffers
+//! Options are methods of the operation: `op::Read::new(buffer).at(4096)`. Several
+//! buffers are an array, or a tuple of different types. Buffers
 //! come back whatever becomes of the operation: from the completion, or from the
 //! [`Rejected`](crate::Rejected) of one that could not be started, in the
 //! [part](Lend) of memory that it was in.
@@ -71,18 +72,21 @@
 
 mod datagram;
 mod device;
+mod flags;
 mod listener;
 pub mod on;
 mod pipe;
 mod stream;
 mod transfer;
+mod vectored;
 
 pub use datagram::{Datagram, ReceiveFrom, SendTo};
 pub use device::DeviceControl;
 pub use listener::Accept;
 pub use pipe::ConnectPipe;
 pub use stream::Connect;
-pub use transfer::{Read, ReadVectored, Write, WriteVectored};
+pub use transfer::{Read, Write};
+pub use vectored::{Buffers, BuffersMut, ReadVectored, WriteVectored};
 
 pub use crate::operation::{
     Address, Fills, Finish, Gone, HandleGuard, Keeps, Lend, Object, Outcome, Overwrites, RawCall,

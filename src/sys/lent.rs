@@ -1,6 +1,7 @@
 //! Memory that belongs to the kernel until a packet gives it back.
 
 use std::fmt;
+use std::mem::offset_of;
 use std::net::SocketAddr;
 
 use windows_sys::Win32::Networking::WinSock as ws;
@@ -38,18 +39,29 @@ pub struct Transferred(usize);
 
 /// Memory that the kernel may read for as long as the operation is in flight.
 #[derive(Debug)]
+#[repr(C)] // as a `WSABUF`
 pub struct Region {
-    start: *const u8,
     length: u32,
+    start: *const u8,
 }
 
 /// Memory that the kernel may read and write for as long as the operation is in
 /// flight.
 #[derive(Debug)]
+#[repr(C)] // as a `WSABUF`
 pub struct RegionMut {
-    start: *mut u8,
     length: u32,
+    start: *mut u8,
 }
+
+const _: () = {
+    assert!(size_of::<Region>() == size_of::<ws::WSABUF>());
+    assert!(offset_of!(Region, length) == offset_of!(ws::WSABUF, len));
+    assert!(offset_of!(Region, start) == offset_of!(ws::WSABUF, buf));
+    assert!(size_of::<RegionMut>() == size_of::<ws::WSABUF>());
+    assert!(offset_of!(RegionMut, length) == offset_of!(ws::WSABUF, len));
+    assert!(offset_of!(RegionMut, start) == offset_of!(ws::WSABUF, buf));
+};
 
 /// So much of a length as one operation can transfer. The kernel's lengths are 32 bits
 /// wide, so longer ones are cut: the operation then transfers less than was asked for,

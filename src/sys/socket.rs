@@ -23,23 +23,23 @@ pub(crate) const ADDRESS_SPACE: usize = mem::size_of::<ws::SOCKADDR_IN6>() + 16;
 /// is not NULL to avoid potentially erroneous results"
 /// (<https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv>).
 #[inline(always)]
-pub(crate) fn receive<const N: usize>(
+pub(crate) fn receive(
     socket: Handle,
-    regions: [RegionMut; N],
+    regions: &[RegionMut],
+    mut flags: u32,
     overlapped: LentOverlapped,
     counts: bool,
 ) -> Answer {
-    let buffers = regions.map(|region| wsabuf_mut(&region));
-    let (mut count, mut flags) = (0, 0);
+    let mut count = 0;
     let counter = if counts { &raw mut count } else { ptr::null_mut() };
-    // SAFETY: Regions and OVERLAPPED are lent for the operation's whole life.
-    // The WSABUFs may be on the stack: "the service provider must capture these
-    // structures before returning". Flags are not updated later.
+    // SAFETY: Regions, which are `WSABUF`s, and OVERLAPPED are lent for the operation's
+    // whole life. The `WSABUF`s may be on the stack: "the service provider must capture
+    // these structures before returning". Flags are not updated later.
     let result = unsafe {
         ws::WSARecv(
             socket.0,
-            buffers.as_ptr(),
-            N as u32,
+            regions.as_ptr().cast(),
+            regions.len() as u32,
             counter,
             &raw mut flags,
             overlapped.into_raw(),
@@ -51,18 +51,26 @@ pub(crate) fn receive<const N: usize>(
 
 /// Starts a send of one region after the other.
 #[inline(always)]
-pub(crate) fn send<const N: usize>(
+pub(crate) fn send(
     socket: Handle,
-    regions: [Region; N],
+    regions: &[Region],
+    flags: u32,
     overlapped: LentOverlapped,
     counts: bool,
 ) -> Answer {
-    let buffers = regions.map(|region| wsabuf(&region));
     let mut count = 0;
     let counter = if counts { &raw mut count } else { ptr::null_mut() };
     // SAFETY: As for `receive`; the regions are only read.
     let result = unsafe {
-        ws::WSASend(socket.0, buffers.as_ptr(), N as u32, counter, 0, overlapped.into_raw(), None)
+        ws::WSASend(
+            socket.0,
+            regions.as_ptr().cast(),
+            regions.len() as u32,
+            counter,
+            flags,
+            overlapped.into_raw(),
+            None,
+        )
     };
     answer(result == 0, count)
 }
@@ -74,14 +82,13 @@ pub(crate) fn receive_from(
     from: AddressRegion,
     overlapped: LentOverlapped,
 ) -> Answer {
-    let buffer = wsabuf_mut(region);
     let mut flags = 0;
     let (address, length) = from.into_raw();
     // SAFETY: As for `receive`; address and length are lent, too.
     let result = unsafe {
         ws::WSARecvFrom(
             socket.0,
-            &raw const buffer,
+            ptr::from_ref(region).cast(),
             1,
             ptr::null_mut(),
             &raw mut flags,
@@ -101,13 +108,12 @@ pub(crate) fn send_to(
     to: SocketAddr,
     overlapped: LentOverlapped,
 ) -> Answer {
-    let buffer = wsabuf(region);
     let (storage, length) = sockaddr(to);
     // SAFETY: As for `send`; the address is read before the call returns.
     let result = unsafe {
         ws::WSASendTo(
             socket.0,
-            &raw const buffer,
+            ptr::from_ref(region).cast(),
             1,
             ptr::null_mut(),
             0,
@@ -118,16 +124,6 @@ pub(crate) fn send_to(
         )
     };
     answer(result == 0, 0)
-}
-
-#[inline(always)]
-fn wsabuf(region: &Region) -> ws::WSABUF {
-    ws::WSABUF { len: region.length(), buf: region.start().cast_mut() }
-}
-
-#[inline(always)]
-fn wsabuf_mut(region: &RegionMut) -> ws::WSABUF {
-    ws::WSABUF { len: region.length(), buf: region.start() }
 }
 
 type AcceptExFunction = unsafe extern "system" fn(

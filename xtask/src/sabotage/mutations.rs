@@ -1110,10 +1110,19 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "inline-reads-do-not-count",
         file: "src/op/transfer.rs",
-        before: "sys::receive(socket, [region], overlapped, counts)",
-        after: "sys::receive(socket, [region], overlapped, counts && false)",
+        before: "sys::receive(socket, &[region], flags, overlapped, counts)",
+        after: "sys::receive(socket, &[region], flags, overlapped, counts && false)",
         why: "a read that completes at once seems to have read nothing",
         test: integration("stream", "a_read_that_skips_has_its_buffer_at_once"),
+    },
+
+    Mutation {
+        name: "a-peek-that-takes",
+        file: "src/op/vectored.rs",
+        before: "sys::receive(socket, regions, flags, overlapped, counts)",
+        after: "sys::receive(socket, regions, flags & 0, overlapped, counts)",
+        why: "what was only to be looked at is gone",
+        test: integration("vectored", "a_peek_leaves_in_the_socket_what_it_sees"),
     },
 
     // Buffers.
