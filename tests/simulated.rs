@@ -1540,3 +1540,22 @@ fn of_a_packet_and_a_forged_one_dequeued_together_one_completes_the_operation() 
         drop(pending);
     }
 }
+
+#[test]
+fn a_receive_goes_on_when_nobody_was_found() {
+    both(|inline| {
+        let _behaving = behave(inline);
+        let port = port();
+        let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let socket = port.add_handle(UdpSocket::bind("127.0.0.1:0").unwrap(), 1).unwrap();
+        socket.get_ref().send_to(b"hello", nobody).unwrap();
+        let rejected = port.initiate_read(&socket, READ, [0; 8]).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::ConnectionReset);
+
+        socket.ignore_unreachable().unwrap();
+        socket.get_ref().send_to(b"hello", nobody).unwrap();
+        port.initiate_read(&socket, READ, [0; 8]).unwrap();
+        assert!(socket.cancel_all().unwrap());
+        assert!(complete(&port).error_status.unwrap_err().is_cancelled());
+    });
+}

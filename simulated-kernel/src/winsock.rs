@@ -705,7 +705,10 @@ unsafe extern "system" fn WSAIoctl(
             Ok(())
         }
         ws::SIO_UDP_CONNRESET | ws::SIO_UDP_NETRESET => {
-            if let Role::Datagram(datagrams) = &mut kernel.the_socket(id).role {
+            let Role::Datagram(datagrams) = &mut kernel.the_socket(id).role else {
+                return Err(ws::WSAEINVAL);
+            };
+            if control == ws::SIO_UDP_CONNRESET {
                 // SAFETY: The input is a BOOL.
                 datagrams.ignores_unreachable = unsafe { input.cast::<i32>().read() } == 0;
             }

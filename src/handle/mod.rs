@@ -2,6 +2,7 @@
 
 mod adopt;
 mod mode;
+mod socket;
 
 use std::fmt;
 use std::fs::{File, Metadata};

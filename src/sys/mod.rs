@@ -6,6 +6,7 @@
 //! [`LentOverlapped`], [`Region`] and [`RegionMut`]; what they are made from states
 //! the promise that makes the call sound.
 
+mod datagram;
 mod facts;
 mod file;
 mod lent;
@@ -17,6 +18,7 @@ mod wine;
 
 use crate::error::Misuse;
 
+pub(crate) use datagram::report_unreachable;
 pub(crate) use facts::Errors;
 pub use facts::{Facts, FactsOn, OperationKind};
 pub use file::ControlCode;

@@ -1125,6 +1125,15 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("vectored", "a_peek_leaves_in_the_socket_what_it_sees"),
     },
 
+    Mutation {
+        name: "an-unreachable-peer-is-not-ignored",
+        file: "src/sys/datagram.rs",
+        before: "switch(socket, ws::SIO_UDP_CONNRESET, reports)?;",
+        after: "switch(socket, ws::SIO_UDP_CONNRESET, !reports)?;",
+        why: "one client that is gone ends the receive of a server",
+        test: simulated("a_receive_goes_on_when_nobody_was_found"),
+    },
+
     // Buffers.
     Mutation {
         name: "lengths-are-cut-to-32-bits",

@@ -1,0 +1,75 @@
+//! What sockets can do without an operation.
+
+use std::net::{Shutdown, TcpStream};
+
+use super::Associated;
+use crate::error::{Error, Result, refusal};
+use crate::op::on::{Datagrams, Supports};
+use crate::operation::What;
+use crate::sys;
+
+impl<M> Associated<TcpStream, M> {
+    /// Shuts down one side of the connection, or both: `shutdown`.
+    ///
+    /// Shutting down the writing side sends the end of the stream behind what has been
+    /// written, and the peer's reads find it. It does not wait for that. Writes that are
+    /// started afterwards fail with [`BrokenPipe`](crate::ErrorKind::BrokenPipe).
+    ///
+    /// Shutting down the reading side does not end reads in flight: cancel those.
+    ///
+    /// # Errors
+    ///
+    /// As [`TcpStream::shutdown`].
+    ///
+    /// ```
+    /// # use completion_port::Iocp;
+    /// # use std::net::{Shutdown, TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let client = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (server, _) = listener.accept()?;
+    /// let port = Iocp::new()?;
+    /// let client = port.add_handle(client, 1)?;
+    /// # let server = port.add_handle(server, 2)?;
+    /// port.initiate_write(&client, 3, "the last words")?;
+    /// port.get_completion()?.error_status?;
+    /// client.shutdown(Shutdown::Write)?;
+    /// // The answer can still be read.
+    /// port.initiate_read(&client, 4, Vec::with_capacity(1024))?;
+    /// # port.initiate_write(&server, 5, "the answer")?;
+    /// # for _ in 0..2 { port.get_completion()?.error_status?; }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn shutdown(&self, how: Shutdown) -> std::io::Result<()> {
+        self.handle.shutdown(how)
+    }
+}
+
+impl<H: Supports<Datagrams>, M> Associated<H, M> {
+    /// Keeps receives from failing because something that was sent did not arrive
+    /// (`SIO_UDP_CONNRESET` and `SIO_UDP_NETRESET` off).
+    ///
+    /// Otherwise, when a datagram finds nobody at its destination, an ICMP message says
+    /// so, and a receive of the socket that sent it fails with
+    /// [`ConnectionReset`](crate::ErrorKind::ConnectionReset): a server's receive because
+    /// one of its clients is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on what is no datagram socket, and
+    /// what `WSAIoctl` answers.
+    ///
+    /// ```
+    /// # use completion_port::Iocp;
+    /// # use std::net::UdpSocket;
+    /// # let port = Iocp::new()?;
+    /// let socket = port.add_handle(UdpSocket::bind("127.0.0.1:0")?, 1)?;
+    /// socket.ignore_unreachable()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn ignore_unreachable(&self) -> Result<()> {
+        match self.object {
+            What::Datagram => sys::report_unreachable(self.raw, false),
+            _ => Err(Error::misuse(&refusal::NOT_DATAGRAMS)),
+        }
+    }
+}

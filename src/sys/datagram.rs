@@ -1,0 +1,42 @@
+//! What only sockets of datagrams do.
+
+use std::ptr;
+
+use windows_sys::Win32::Networking::WinSock as ws;
+
+use super::socket::last_winsock_error;
+use super::{Facts, Handle};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Says whether receives are to fail because something sent has not arrived: "an ICMP
+/// port unreachable message" (`SIO_UDP_CONNRESET`), or one that says that its time to
+/// live has expired (`SIO_UDP_NETRESET`)
+/// (<https://learn.microsoft.com/windows/win32/winsock/winsock-ioctls>).
+pub(crate) fn report_unreachable(socket: Handle, reports: bool) -> Result<()> {
+    switch(socket, ws::SIO_UDP_CONNRESET, reports)?;
+    match switch(socket, ws::SIO_UDP_NETRESET, reports) {
+        // A system that does not know it does not report that either.
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+        answer => answer,
+    }
+}
+
+fn switch(socket: Handle, code: u32, on: bool) -> Result<()> {
+    let (value, mut returned) = (i32::from(on), 0);
+    // SAFETY: The input is a local of the given size, and there is no output. A null
+    // OVERLAPPED makes the call synchronous, and no packet comes of it.
+    let result = unsafe {
+        ws::WSAIoctl(
+            socket.0,
+            code,
+            (&raw const value).cast(),
+            size_of_val(&value) as u32,
+            ptr::null_mut(),
+            0,
+            &raw mut returned,
+            ptr::null_mut(),
+            None,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(Error::os(Facts::WSAIoctl, last_winsock_error())) }
+}
