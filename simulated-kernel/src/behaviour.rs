@@ -81,6 +81,8 @@ pub struct Behaviour {
     pub unbuffered: bool,
     /// Pipes do not tell whether they have messages.
     pub untold: bool,
+    /// Datagrams that arrive as one do not tell how long each is.
+    pub untold_segments: bool,
 }
 
 impl Default for Behaviour {
@@ -115,6 +117,7 @@ impl Behaviour {
             close_resets: false,
             unbuffered: false,
             untold: false,
+            untold_segments: false,
         }
     }
 }

@@ -28,6 +28,7 @@ mod file;
 mod handle;
 mod kernel;
 mod memory;
+mod message;
 mod object;
 mod operation;
 mod pipe;

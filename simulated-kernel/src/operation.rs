@@ -13,6 +13,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use crate::address;
 use crate::behaviour::{Behaviour, Chance};
 use crate::kernel::{Entered, Id, Kernel, announce, enter, lock};
+use crate::message::Extras;
 use crate::object::{Body, Object};
 use crate::port::Packet;
 use crate::status::{
@@ -67,6 +68,8 @@ pub struct Operation {
     buffers: Vec<(Lent<u8>, usize)>,
     /// Where it is written who has sent a datagram.
     sender: Option<(Lent<ws::SOCKADDR>, Lent<i32>)>,
+    /// Where all that is known of a datagram stands, or is written.
+    message: Option<Lent<ws::WSAMSG>>,
     overlapped: Lent<OVERLAPPED>,
     has_packet: bool,
 }
@@ -91,6 +94,9 @@ pub struct Outcome {
     /// What goes into the buffers.
     pub data: Vec<u8>,
     pub from: Option<SocketAddr>,
+    /// Control data and flags of a datagram.
+    pub control: Vec<u8>,
+    pub flags: u32,
 }
 
 /// An operation that is over, but whose memory has not been written yet.
@@ -116,11 +122,11 @@ impl Outcome {
     pub fn status(status: u32) -> Self {
         // The count of what failed is no count of anything.
         let bytes = if is_error(status) { 0xDEAD } else { 0 };
-        Self { status, bytes, data: Vec::new(), from: None }
+        Self { bytes, ..Self::read_with(status, Vec::new()) }
     }
 
     pub fn wrote(bytes: usize) -> Self {
-        Self { status: STATUS_SUCCESS, bytes, data: Vec::new(), from: None }
+        Self { bytes, ..Self::read(Vec::new()) }
     }
 
     pub fn read(data: Vec<u8>) -> Self {
@@ -128,7 +134,8 @@ impl Outcome {
     }
 
     pub fn read_with(status: u32, data: Vec<u8>) -> Self {
-        Self { status, bytes: data.len(), data, from: None }
+        let (control, flags) = (Vec::new(), 0);
+        Self { status, bytes: data.len(), data, from: None, control, flags }
     }
 }
 
@@ -172,6 +179,7 @@ impl Operation {
             to: None,
             buffers: buffers.iter().map(|(start, length)| (Lent::new(*start), *length)).collect(),
             sender: None,
+            message: None,
             overlapped: Lent::new(overlapped),
             // "Set the low-order bit of hEvent [...] to prevent an I/O
             // completion packet from being added to the port".
@@ -187,6 +195,36 @@ impl Operation {
     pub unsafe fn tells_sender(mut self, name: *mut ws::SOCKADDR, length: *mut i32) -> Self {
         self.sender = Some((Lent::new(name), Lent::new(length)));
         self
+    }
+
+    /// It is of a datagram with control data.
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Self::new), for the message and all that it points to.
+    pub unsafe fn of_message(mut self, message: *mut ws::WSAMSG) -> Self {
+        self.message = Some(Lent::new(message));
+        self
+    }
+
+    /// How much room there is for control data, if anybody wants it.
+    pub fn control_room(&self) -> Option<usize> {
+        // SAFETY: The message is lent.
+        self.message.map(|message| unsafe { (*message.0).Control.len as usize })
+    }
+
+    /// Where a datagram is to go, and with what. It may be asked for at any time.
+    pub fn destination(&self) -> Result<(Option<SocketAddr>, Extras), i32> {
+        let Some(message) = self.message else { return Ok((self.to, Extras::default())) };
+        // SAFETY: The message is lent, with all that it points to.
+        unsafe {
+            let ws::WSAMSG { name, namelen, Control: control, .. } = *message.0;
+            let control = match control.len {
+                0 => &[],
+                length => std::slice::from_raw_parts(control.buf, length as usize),
+            };
+            Ok((address::read(name, namelen), Extras::parse(control)?))
+        }
     }
 
     pub fn address(&self) -> usize {
@@ -260,6 +298,19 @@ impl Operation {
             if let (Some((name, length)), Some(from)) = (self.sender, outcome.from) {
                 address::write(from, name.0, length.0);
             }
+            if let Some(message) = self.message.filter(|_| self.direction() == Direction::In) {
+                let message = message.0;
+                if let Some(from) = outcome.from {
+                    address::write(from, (*message).name, &raw mut (*message).namelen);
+                }
+                let control = &outcome.control;
+                if !control.is_empty() {
+                    let place = (*message).Control.buf;
+                    ptr::copy_nonoverlapping(control.as_ptr(), place, control.len());
+                }
+                (*message).Control.len = control.len() as u32;
+                (*message).dwFlags = outcome.flags;
+            }
             (&raw mut (*self.overlapped.0).InternalHigh).write(outcome.bytes);
         }
         self.write_status(outcome.status);
@@ -273,6 +324,11 @@ impl Operation {
             if self.direction() == Direction::In {
                 for (buffer, room) in self.buffers.iter().filter(|(_, room)| *room > 0) {
                     ptr::write_bytes(buffer.0, 0xA5, *room);
+                }
+                if let Some(message) = self.message {
+                    let ws::WSAMSG { name, namelen, Control: control, .. } = *message.0;
+                    ptr::write_bytes(name.cast::<u8>(), 0xA5, namelen as usize);
+                    ptr::write_bytes(control.buf, 0xA5, control.len as usize);
                 }
             }
             (&raw mut (*self.overlapped.0).InternalHigh).write(0xDEAD);

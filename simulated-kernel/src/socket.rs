@@ -7,11 +7,12 @@ use windows_sys::Win32::Networking::WinSock as ws;
 
 use crate::address;
 use crate::kernel::{Id, Kernel};
+use crate::message::{self, Datagram, Extras};
 use crate::object::{Body, Object};
 use crate::operation::{Kind, Operation, Outcome};
 use crate::status::{
     STATUS_BUFFER_OVERFLOW, STATUS_CONNECTION_INVALID, STATUS_CONNECTION_REFUSED,
-    STATUS_PORT_UNREACHABLE, STATUS_SUCCESS,
+    STATUS_INVALID_PARAMETER, STATUS_PORT_UNREACHABLE, STATUS_SUCCESS,
 };
 use crate::stream::Stream;
 
@@ -47,7 +48,7 @@ pub enum Role {
 
 #[derive(Default)]
 pub struct Datagrams {
-    incoming: VecDeque<(SocketAddr, Vec<u8>)>,
+    incoming: VecDeque<Datagram>,
     /// What was sent last had no receiver.
     is_unreachable: bool,
     /// Nobody wants to know.
@@ -58,6 +59,8 @@ pub struct Received {
     pub data: Vec<u8>,
     pub from: Option<SocketAddr>,
     pub is_cut: bool,
+    /// As far as the socket was asked to tell.
+    pub control: Vec<u8>,
 }
 
 pub const LONGEST_DATAGRAM: usize = 65507;
@@ -255,10 +258,14 @@ impl Kernel {
                     return None;
                 }
                 let peeks = flags & ws::MSG_PEEK != 0;
-                let Received { data, from, is_cut } = match self.receive_from(id, length, peeks)? {
+                let received = match self.receive_from(id, length, peeks)? {
                     Ok(received) => received,
                     Err(status) => return Some(Outcome::status(status)),
                 };
+                if let Some(room) = operation.control_room() {
+                    return Some(message::deliver(received, room));
+                }
+                let Received { data, from, is_cut, .. } = received;
                 let status = if is_cut { STATUS_BUFFER_OVERFLOW } else { STATUS_SUCCESS };
                 Some(Outcome { from, ..Outcome::read_with(status, data) })
             }
@@ -302,7 +309,10 @@ impl Kernel {
         let length = operation.length;
         if self.socket(id)?.is_datagram() {
             let bytes = operation.source(0, length);
-            let sent = self.send_datagram(id, operation.to, bytes);
+            let Ok((to, extras)) = operation.destination() else {
+                return Some(Outcome::status(STATUS_INVALID_PARAMETER));
+            };
+            let sent = self.send_datagram(id, to, bytes, extras);
             return Some(sent.map_or_else(Outcome::status, |()| Outcome::wrote(length)));
         }
         if self.stream(id).is_none() {
@@ -336,20 +346,27 @@ impl Kernel {
                     // There is room for more.
                     self.look(peer);
                 }
-                Some(received.map(|data| Received { data, from: None, is_cut: false }))
+                Some(received.map(|data| Received {
+                    data,
+                    from: None,
+                    is_cut: false,
+                    control: Vec::new(),
+                }))
             }
             Role::Datagram(datagrams) => {
                 if std::mem::take(&mut datagrams.is_unreachable) {
                     return Some(Err(STATUS_PORT_UNREACHABLE));
                 }
-                let (from, mut data) = if peeks {
+                let mut datagram = if peeks {
                     datagrams.incoming.front()?.clone()
                 } else {
                     datagrams.incoming.pop_front()?
                 };
-                let is_cut = data.len() > length;
-                data.truncate(length);
-                Some(Ok(Received { data, from: Some(from), is_cut }))
+                let is_cut = datagram.data.len() > length;
+                datagram.data.truncate(length);
+                let control = self.control_for(id, &datagram);
+                let Datagram { from, data, .. } = datagram;
+                Some(Ok(Received { data, from: Some(from), is_cut, control }))
             }
             Role::Fresh | Role::Listener(_) => Some(Err(STATUS_CONNECTION_INVALID)),
         }
@@ -359,12 +376,16 @@ impl Kernel {
         &mut self,
         id: Id,
         to: Option<SocketAddr>,
-        bytes: Vec<u8>,
+        data: Vec<u8>,
+        extras: Extras,
     ) -> Result<(), u32> {
         self.bind_if_unbound(id);
         let socket = self.socket(id).expect("a socket");
         let to = to.or(socket.peer).ok_or(STATUS_CONNECTION_INVALID)?;
-        let from = source_for(socket.local.expect("bound"), to);
+        let mut from = source_for(socket.local.expect("bound"), to);
+        if let Some(source) = extras.source.filter(|source| !source.is_unspecified()) {
+            from.set_ip(source);
+        }
         let receiver = self.bound(to, |role| matches!(role, Role::Datagram(_)));
         let Some(receiver) = receiver else {
             let Role::Datagram(datagrams) = &mut self.socket(id).expect("a socket").role else {
@@ -374,12 +395,13 @@ impl Kernel {
             self.look(id);
             return Ok(());
         };
+        let arriving = self.segments(receiver, Datagram { from, at: to, data, extras });
         let socket = self.socket(receiver).expect("a socket");
         if socket.peer.is_none_or(|peer| peer == from)
             && let Role::Datagram(datagrams) = &mut socket.role
             && datagrams.incoming.len() < MOST_DATAGRAMS
         {
-            datagrams.incoming.push_back((from, bytes));
+            datagrams.incoming.extend(arriving);
         }
         self.look(receiver);
         Ok(())

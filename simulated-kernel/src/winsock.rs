@@ -14,6 +14,7 @@ use crate::behaviour::Chance;
 use crate::handle::fail;
 use crate::kernel::{Entered, Id, Kernel, announce, enter, wait};
 use crate::memory::put;
+use crate::message::Extras;
 use crate::object::{Body, Object};
 use crate::operation::{Direction, Kind, Operation, pending_code, start};
 use crate::socket::{Context, LONGEST_DATAGRAM, Received, Role, Socket};
@@ -408,9 +409,10 @@ unsafe fn receive(
 ) -> Answer<usize> {
     let peeks = flags & ws::MSG_PEEK != 0;
     enter_for(socket)?.0.check_open(socket, Direction::In)?;
-    let Received { data, from: sender, is_cut } = block(socket, ws::SO_RCVTIMEO, |kernel, id| {
-        Some(kernel.receive_from(id, length, peeks)?.map_err(code_of))
-    })?;
+    let Received { data, from: sender, is_cut, .. } =
+        block(socket, ws::SO_RCVTIMEO, |kernel, id| {
+            Some(kernel.receive_from(id, length, peeks)?.map_err(code_of))
+        })?;
     // SAFETY: The buffer has `length` bytes; the address has room or is null.
     unsafe {
         if !data.is_empty() {
@@ -433,7 +435,7 @@ fn send_all(socket: ws::SOCKET, to: Option<SocketAddr>, bytes: &[u8]) -> Answer<
             if bytes.len() > LONGEST_DATAGRAM {
                 return Some(Err(ws::WSAEMSGSIZE));
             }
-            let result = kernel.send_datagram(id, to, bytes.to_vec());
+            let result = kernel.send_datagram(id, to, bytes.to_vec(), Extras::default());
             return Some(result.map(|()| bytes.len()).map_err(code_of));
         }
         if kernel.stream(id).is_none() {
@@ -625,6 +627,46 @@ unsafe extern "system" fn WSASendTo(
     }
 }
 
+unsafe extern "system" fn WSARecvMsg(
+    socket: ws::SOCKET,
+    message: *mut ws::WSAMSG,
+    bytes: *mut u32,
+    overlapped: *mut OVERLAPPED,
+    _routine: ws::LPWSAOVERLAPPED_COMPLETION_ROUTINE,
+) -> i32 {
+    assert!(!overlapped.is_null(), "the model has no such call that waits");
+    // SAFETY: As the caller promises.
+    unsafe {
+        let buffers = all((*message).lpBuffers, (*message).dwBufferCount);
+        let receive = || Operation::scattered(Kind::Read, &buffers, overlapped).of_message(message);
+        overlap(socket, receive, bytes)
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn WSASendMsg(
+    socket: ws::SOCKET,
+    message: *const ws::WSAMSG,
+    _flags: u32,
+    bytes: *mut u32,
+    overlapped: *mut OVERLAPPED,
+    _routine: ws::LPWSAOVERLAPPED_COMPLETION_ROUTINE,
+) -> i32 {
+    assert!(!overlapped.is_null(), "the model has no such call that waits");
+    // SAFETY: As the caller promises.
+    unsafe {
+        let buffers = all((*message).lpBuffers, (*message).dwBufferCount);
+        let send = || {
+            let operation = Operation::scattered(Kind::Write(0), &buffers, overlapped);
+            operation.of_message(message.cast_mut())
+        };
+        if let Err(code) = send().destination() {
+            return zero(Err(code));
+        }
+        overlap(socket, send, bytes)
+    }
+}
+
 /// # Safety
 ///
 /// There are so many buffers.
@@ -686,12 +728,12 @@ unsafe extern "system" fn WSAIoctl(
     assert!(overlapped.is_null(), "the model has no overlapped WSAIoctl");
     zero(enter_for(socket).and_then(|(mut kernel, id)| match control {
         ws::SIO_GET_EXTENSION_FUNCTION_POINTER => {
-            if kernel.the_socket(id).is_datagram() {
-                return Err(ws::WSAEINVAL);
-            }
             // SAFETY: The input is a GUID.
             let wanted = unsafe { input.cast::<GUID>().read() };
+            let is_datagram = kernel.the_socket(id).is_datagram();
             let function = match wanted.data1 {
+                data if data == ws::WSAID_WSARECVMSG.data1 => WSARecvMsg as *const c_void,
+                _ if is_datagram => return Err(ws::WSAEINVAL),
                 data if data == ws::WSAID_ACCEPTEX.data1 => AcceptEx as *const c_void,
                 data if data == ws::WSAID_CONNECTEX.data1 => ConnectEx as *const c_void,
                 _ => return Err(ws::WSAEINVAL),

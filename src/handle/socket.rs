@@ -67,8 +67,55 @@ impl<H: Supports<Datagrams>, M> Associated<H, M> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn ignore_unreachable(&self) -> Result<()> {
+        self.check_datagrams()?;
+        sys::report_unreachable(self.raw, false)
+    }
+
+    /// Says whether each datagram is to tell where it arrived, in the
+    /// [control data](crate::op::Control::packet_info) of
+    /// [`ReceiveMessage`](crate::op::ReceiveMessage) (`IP_PKTINFO`, `IPV6_PKTINFO`).
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on what is no datagram socket, or
+    /// where the system does not know it.
+    pub fn receive_packet_info(&self, tells: bool) -> Result<()> {
+        self.check_datagrams()?;
+        sys::tell_packet_info(self.raw, tells)
+    }
+
+    /// Says whether each datagram is to tell its bits for explicit congestion
+    /// notification, in the [control data](crate::op::Control::ecn) of
+    /// [`ReceiveMessage`](crate::op::ReceiveMessage) (`IP_RECVECN`, `IPV6_RECVECN`).
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on what is no datagram socket, or
+    /// where the system does not know it.
+    pub fn receive_ecn(&self, tells: bool) -> Result<()> {
+        self.check_datagrams()?;
+        sys::tell_ecn(self.raw, tells)
+    }
+
+    /// Lets datagrams of one sender arrive together, as one of up to `bytes` bytes
+    /// (`UDP_RECV_MAX_COALESCED_SIZE`); 0, as at first, lets each arrive by itself.
+    ///
+    /// Receive with [`ReceiveMessage`](crate::op::ReceiveMessage) then, into buffers of so
+    /// many bytes: [`coalesced_size`](crate::op::Control::coalesced_size) tells how to take
+    /// them apart again. Other receives do not tell.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on what is no datagram socket, or
+    /// where the system does not know it (before Windows 10, version 2004).
+    pub fn receive_coalesced(&self, bytes: u32) -> Result<()> {
+        self.check_datagrams()?;
+        sys::coalesce(self.raw, bytes)
+    }
+
+    fn check_datagrams(&self) -> Result<()> {
         match self.object {
-            What::Datagram => sys::report_unreachable(self.raw, false),
+            What::Datagram => Ok(()),
             _ => Err(Error::misuse(&refusal::NOT_DATAGRAMS)),
         }
     }

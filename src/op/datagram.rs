@@ -131,6 +131,6 @@ impl<B: IoBuf + Send> Operation for SendTo<B> {
     }
 }
 
-fn check_datagrams(on: &Object<'_>) -> Result<(), &'static Misuse> {
+pub(super) fn check_datagrams(on: &Object<'_>) -> Result<(), &'static Misuse> {
     if on.is_datagram_socket() { Ok(()) } else { Err(&refusal::NOT_DATAGRAMS) }
 }

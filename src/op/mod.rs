@@ -9,6 +9,8 @@
 //! | | [`WriteVectored`] | `WSASend` | the buffers |
 //! | datagram sockets | [`ReceiveFrom`] | `WSARecvFrom` | a [`Datagram`] |
 //! | | [`SendTo`] | `WSASendTo` | the buffer |
+//! | | [`ReceiveMessage`] | `WSARecvMsg` | a [`Message`] |
+//! | | [`SendMessage`] | `WSASendMsg` | the buffer |
 //! | listening sockets | [`Accept`] | `AcceptEx` | a `TcpStream`, if it has succeeded |
 //! | stream sockets | [`Connect`] | `ConnectEx` | nothing, or the buffer |
 //! | pipe servers | [`ConnectPipe`] | `ConnectNamedPipe` | nothing |
@@ -74,6 +76,7 @@ mod datagram;
 mod device;
 mod flags;
 mod listener;
+mod message;
 pub mod on;
 mod pipe;
 mod stream;
@@ -83,6 +86,7 @@ mod vectored;
 pub use datagram::{Datagram, ReceiveFrom, SendTo};
 pub use device::DeviceControl;
 pub use listener::Accept;
+pub use message::{Message, ReceiveMessage, SendMessage};
 pub use pipe::ConnectPipe;
 pub use stream::Connect;
 pub use transfer::{Read, Write};
@@ -93,7 +97,8 @@ pub use crate::operation::{
     Sends, Starter, Submitted, Transparent, win32_result, winsock_result,
 };
 pub use crate::sys::{
-    AddressRegion, ControlCode, Facts, FactsOn, InPlace, Region, RegionMut, Transferred,
+    AddressRegion, Control, ControlCode, Ecn, Facts, FactsOn, InPlace, MessageHeader,
+    MessageRegion, PacketInfo, Region, RegionMut, Transferred,
 };
 
 #[cfg(doc)]

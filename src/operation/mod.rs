@@ -19,6 +19,7 @@ mod free_list;
 mod free_list_tests;
 mod launch;
 mod lend;
+mod message;
 mod object;
 mod pending;
 mod rule;

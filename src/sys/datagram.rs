@@ -4,7 +4,7 @@ use std::ptr;
 
 use windows_sys::Win32::Networking::WinSock as ws;
 
-use super::socket::last_winsock_error;
+use super::socket::{last_winsock_error, set_option, socket_traits};
 use super::{Facts, Handle};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -39,4 +39,32 @@ fn switch(socket: Handle, code: u32, on: bool) -> Result<()> {
         )
     };
     if result == 0 { Ok(()) } else { Err(Error::os(Facts::WSAIoctl, last_winsock_error())) }
+}
+
+/// Says whether each datagram is to tell where it arrived.
+pub(crate) fn tell_packet_info(socket: Handle, tells: bool) -> Result<()> {
+    tell(socket, (ws::IP_PKTINFO, ws::IPV6_PKTINFO), tells)
+}
+
+/// Says whether each datagram is to tell its explicit congestion notification.
+pub(crate) fn tell_ecn(socket: Handle, tells: bool) -> Result<()> {
+    tell(socket, (ws::IP_RECVECN, ws::IPV6_RECVECN), tells)
+}
+
+/// Sets a socket's options of IPv4 and of IPv6, as far as it has those.
+fn tell(socket: Handle, (v4, v6): (i32, i32), tells: bool) -> Result<()> {
+    let value = u32::from(tells).to_ne_bytes();
+    if socket_traits(socket).is_some_and(|socket| socket.family == ws::AF_INET6) {
+        set_option(socket, ws::IPPROTO_IPV6, v6, &value)?;
+        // Only one that is dual stack has these.
+        let _ = set_option(socket, ws::IPPROTO_IP, v4, &value);
+        Ok(())
+    } else {
+        set_option(socket, ws::IPPROTO_IP, v4, &value)
+    }
+}
+
+/// Lets several datagrams arrive as one of up to so many bytes; 0 is none.
+pub(crate) fn coalesce(socket: Handle, bytes: u32) -> Result<()> {
+    set_option(socket, ws::IPPROTO_UDP, ws::UDP_RECV_MAX_COALESCED_SIZE, &bytes.to_ne_bytes())
 }

@@ -6,7 +6,9 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::Networking::WinSock::{WSAEMSGSIZE, WSAENOTCONN};
 
-use crate::error::{ErrorKind, STATUS_END_OF_FILE, STATUS_PENDING, STATUS_PIPE_BROKEN};
+use crate::error::{
+    ErrorKind, STATUS_BUFFER_OVERFLOW, STATUS_END_OF_FILE, STATUS_PENDING, STATUS_PIPE_BROKEN,
+};
 
 /// What kind of operation a completion belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -168,7 +170,7 @@ impl Facts {
 
     /// Whether it is one of this crate's that receive from a socket.
     pub(crate) fn is_receive(&self) -> bool {
-        [Self::WSARecv, Self::WSARecvFrom].contains(&self)
+        [Self::WSARecv, Self::WSARecvFrom, Self::WSARecvMsg].contains(&self)
     }
 
     /// It can be started on a handle that
@@ -271,7 +273,10 @@ facts! {
     ReadFile = "ReadFile" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END), (ERROR_BROKEN_PIPE, END)], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: true, ends: ENDS, kinds: EMPTY };
     WSARecv = "WSARecv" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[] };
     WSARecvFrom = "WSARecvFrom" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: ENDS, kinds: &[] };
+    // What was cut, the output says.
+    WSARecvMsg = "WSARecvMsg" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: &[STATUS_BUFFER_OVERFLOW, STATUS_END_OF_FILE, STATUS_PIPE_BROKEN], kinds: &[] };
     WSASend = "WSASend" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: true, ends: &[], kinds: &[] };
+    WSASendMsg = "WSASendMsg" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: false, ends: &[], kinds: &[] };
     WSASendTo = "WSASendTo" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: false, ends: &[], kinds: &[] };
     WriteFile = "WriteFile" Win32 { Write, fills: false, over: &[], warnings: &[], errors: AllButDeviceWarnings, skips: true, ends: &[], kinds: &[] };
 

@@ -6,11 +6,13 @@
 //! [`LentOverlapped`], [`Region`] and [`RegionMut`]; what they are made from states
 //! the promise that makes the call sound.
 
+mod control;
 mod datagram;
 mod facts;
 mod file;
 mod lent;
 mod memory;
+mod message;
 mod port;
 mod raw;
 mod socket;
@@ -18,7 +20,9 @@ mod wine;
 
 use crate::error::Misuse;
 
-pub(crate) use datagram::report_unreachable;
+pub use control::{Control, Ecn, PacketInfo};
+pub(crate) use control::{Options, SENT};
+pub(crate) use datagram::{coalesce, report_unreachable, tell_ecn, tell_packet_info};
 pub(crate) use facts::Errors;
 pub use facts::{Facts, FactsOn, OperationKind};
 pub use file::ControlCode;
@@ -29,6 +33,8 @@ pub(crate) use file::{
 pub use lent::{AddressRegion, InPlace, Region, RegionMut, Transferred};
 pub(crate) use lent::{LentOverlapped, SocketAddress, cut};
 pub(crate) use memory::{commit, release, reserve};
+pub use message::{MessageHeader, MessageRegion};
+pub(crate) use message::{RecvMsg, receive_message, send_message};
 pub(crate) use port::{
     Entry, INFINITE, Landing, Packet, Port, cancel, cancel_all, last_status, win32_code,
 };

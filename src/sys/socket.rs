@@ -149,7 +149,7 @@ type ConnectExFunction = unsafe extern "system" fn(
 
 /// Looks an extension function up. It belongs to the socket's provider, which
 /// answers without a system call.
-fn extension(socket: Handle, id: GUID) -> Result<*const (), Cause> {
+pub(super) fn extension(socket: Handle, id: GUID) -> Result<*const (), Cause> {
     let mut function: *const () = ptr::null();
     let mut returned = 0;
     // SAFETY: Input and output are locals of the given sizes. A null
@@ -248,7 +248,7 @@ pub(crate) fn connect(
 }
 
 #[inline(always)]
-fn answer(succeeded: bool, count: u32) -> Answer {
+pub(super) fn answer(succeeded: bool, count: u32) -> Answer {
     if succeeded { Answer::Finished(count) } else { Answer::Code(last_winsock_error()) }
 }
 
@@ -265,7 +265,7 @@ pub(crate) fn update_connect_context(connected: Handle) -> Result<()> {
     set_option(connected, ws::SOL_SOCKET, ws::SO_UPDATE_CONNECT_CONTEXT, &[])
 }
 
-fn set_option(socket: Handle, level: i32, option: i32, value: &[u8]) -> Result<()> {
+pub(super) fn set_option(socket: Handle, level: i32, option: i32, value: &[u8]) -> Result<()> {
     // SAFETY: The value is read for its length before the call returns.
     let result = unsafe {
         ws::setsockopt(
@@ -412,7 +412,7 @@ fn get_option<T: PlainOption>(socket: Handle, option: i32) -> Result<T, u32> {
 }
 
 /// An address in the form that Winsock takes, and its length.
-fn sockaddr(address: SocketAddr) -> (ws::SOCKADDR_IN6, i32) {
+pub(super) fn sockaddr(address: SocketAddr) -> (ws::SOCKADDR_IN6, i32) {
     let mut storage = ws::SOCKADDR_IN6::default();
     match address {
         SocketAddr::V4(address) => {

@@ -1134,6 +1134,23 @@ pub const MUTATIONS: &[Mutation] = &[
         test: simulated("a_receive_goes_on_when_nobody_was_found"),
     },
 
+    Mutation {
+        name: "all-room-for-control-data-is-sent",
+        file: "src/sys/message.rs",
+        before: "else { self.control.used() };",
+        after: "else { self.control.room() };",
+        why: "the system refuses control data that ends within a message",
+        test: simulated("a_message_may_be_refused_fail_late_or_report_more_than_there_is"),
+    },
+    Mutation {
+        name: "cut-control-data-cuts-the-datagram",
+        file: "src/op/message.rs",
+        before: "outcome.status() == STATUS_BUFFER_OVERFLOW && !is_told",
+        after: "outcome.status() == STATUS_BUFFER_OVERFLOW",
+        why: "complete datagrams are taken for cut ones, and thrown away",
+        test: simulated("what_was_cut_of_a_message_is_told_apart"),
+    },
+
     // Buffers.
     Mutation {
         name: "lengths-are-cut-to-32-bits",
