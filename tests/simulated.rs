@@ -1721,3 +1721,22 @@ fn a_message_in_flight_may_be_written_to_after_its_socket_is_closed() {
     assert!(complete(&port).error_status.is_err());
     drop(behaving);
 }
+
+#[test]
+fn a_socket_whose_disconnect_has_failed_is_not_to_be_reused() {
+    let behaving = behave(|kernel| {
+        kernel.inline = Chance::Never;
+        kernel.refuse = [ws::WSAENOBUFS as u32].into();
+        kernel.fail = [win32::STATUS_INSUFFICIENT_RESOURCES as u32].into();
+    });
+    let port = port();
+    let (client, server) = served(&port);
+    let disconnect = || op::Disconnect::new().for_reuse();
+    let rejected = port.initiate(&server, 1, disconnect()).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::ResourceExhausted);
+    port.initiate(&server, 1, disconnect()).unwrap();
+    let mut completion = complete(&port);
+    assert_eq!(completion.error_status.unwrap_err().kind(), ErrorKind::ResourceExhausted);
+    assert!(completion.operation.take::<op::Reusable>().is_none());
+    drop((client, behaving));
+}

@@ -47,6 +47,8 @@ pub enum Kind {
     /// With the socket that becomes the connection.
     Accept(Id),
     Connect(SocketAddr),
+    /// Whether the socket is to be used again.
+    Disconnect(bool),
     /// Of a pipe: whether it had to wait for a client.
     Listen(bool),
     /// With the control code.
@@ -234,7 +236,7 @@ impl Operation {
     pub fn direction(&self) -> Direction {
         match self.kind {
             Kind::Read | Kind::Accept(_) | Kind::Listen(_) | Kind::Control(_) => Direction::In,
-            Kind::Write(_) | Kind::Connect(_) => Direction::Out,
+            Kind::Write(_) | Kind::Connect(_) | Kind::Disconnect(_) => Direction::Out,
         }
     }
 

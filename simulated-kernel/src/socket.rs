@@ -24,6 +24,8 @@ pub struct Socket {
     pub is_nonblocking: bool,
     pub context: Context,
     pub options: BTreeMap<(i32, i32), Vec<u8>>,
+    /// It was disconnected to be used again.
+    pub is_reusable: bool,
 }
 
 /// What a socket knows of itself: if it was connected by an extension function,
@@ -80,6 +82,7 @@ impl Socket {
             is_nonblocking: false,
             context: Context::Whole,
             options: BTreeMap::new(),
+            is_reusable: false,
         }
     }
 
@@ -247,6 +250,7 @@ impl Kernel {
         let socket = self.socket(id).expect("a socket");
         (socket.local, socket.peer, socket.role) = (from.local, from.peer, from.role);
         socket.context = Context::Unknown;
+        socket.is_reusable = false;
         self.look(id);
     }
 
@@ -301,6 +305,7 @@ impl Kernel {
                 }
                 Some(Outcome::wrote(count))
             }
+            Kind::Disconnect(reuses) => Some(self.disconnect(id, reuses)),
             Kind::Listen(_) | Kind::Control(_) => unreachable!("sockets are no pipes"),
         }
     }

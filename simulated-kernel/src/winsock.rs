@@ -736,6 +736,7 @@ unsafe extern "system" fn WSAIoctl(
                 _ if is_datagram => return Err(ws::WSAEINVAL),
                 data if data == ws::WSAID_ACCEPTEX.data1 => AcceptEx as *const c_void,
                 data if data == ws::WSAID_CONNECTEX.data1 => ConnectEx as *const c_void,
+                data if data == ws::WSAID_DISCONNECTEX.data1 => DisconnectEx as *const c_void,
                 _ => return Err(ws::WSAEINVAL),
             };
             assert_eq!(output_length as usize, size_of_val(&function));
@@ -781,7 +782,8 @@ unsafe extern "system" fn AcceptEx(
         let is_listener = matches!(kernel.the_socket(id).role, Role::Listener(_));
         let accepting = kernel.the_socket(accepted);
         // It must be "neither bound nor connected".
-        let is_fresh = matches!(accepting.role, Role::Fresh) && accepting.local.is_none();
+        let is_fresh = matches!(accepting.role, Role::Fresh)
+            && (accepting.local.is_none() || accepting.is_reusable);
         if !is_listener || !is_fresh || accepting.family != family {
             return Err(ws::WSAEINVAL);
         }
@@ -827,6 +829,27 @@ unsafe extern "system" fn ConnectEx(
         start(kernel, id, operation).map_err(|status| pending_code(status, winsock_code) as i32)
     });
     finish(started, bytes)
+}
+
+unsafe extern "system" fn DisconnectEx(
+    socket: ws::SOCKET,
+    overlapped: *mut OVERLAPPED,
+    flags: u32,
+    _reserved: u32,
+) -> i32 {
+    let started = enter_for(socket).and_then(|(mut kernel, id)| {
+        if let Some(code) = kernel.behaviour.refuse.pop_front() {
+            return Err(code as i32);
+        }
+        if kernel.stream(id).is_none() {
+            return Err(ws::WSAENOTCONN);
+        }
+        let kind = Kind::Disconnect(flags & ws::TF_REUSE_SOCKET != 0);
+        // SAFETY: As the caller promises; there is no buffer.
+        let operation = unsafe { Operation::new(kind, std::ptr::null_mut(), 0, overlapped) };
+        start(kernel, id, operation).map_err(|status| pending_code(status, winsock_code) as i32)
+    });
+    finish(started, std::ptr::null_mut())
 }
 
 /// The answer of an extension function: a `BOOL`.

@@ -11,8 +11,9 @@
 //! | | [`SendTo`] | `WSASendTo` | the buffer |
 //! | | [`ReceiveMessage`] | `WSARecvMsg` | a [`Message`] |
 //! | | [`SendMessage`] | `WSASendMsg` | the buffer |
-//! | listening sockets | [`Accept`] | `AcceptEx` | a `TcpStream`, if it has succeeded |
+//! | listening sockets | [`Accept`] | `AcceptEx` | a `TcpStream`, if it has succeeded, or the reused socket |
 //! | stream sockets | [`Connect`] | `ConnectEx` | nothing, or the buffer |
+//! | | [`Disconnect`] | `DisconnectEx` | nothing, or a [`Reusable`] |
 //! | pipe servers | [`ConnectPipe`] | `ConnectNamedPipe` | nothing |
 //! | files, pipes, devices | [`DeviceControl`] | `DeviceIoControl` | input and output |
 //!
@@ -74,6 +75,7 @@
 
 mod datagram;
 mod device;
+mod disconnect;
 mod flags;
 mod listener;
 mod message;
@@ -85,7 +87,8 @@ mod vectored;
 
 pub use datagram::{Datagram, ReceiveFrom, SendTo};
 pub use device::DeviceControl;
-pub use listener::Accept;
+pub use disconnect::{Disconnect, ForReuse, Reusable};
+pub use listener::{Accept, Reusing};
 pub use message::{Message, ReceiveMessage, SendMessage};
 pub use pipe::ConnectPipe;
 pub use stream::Connect;

@@ -269,6 +269,8 @@ facts! {
     // (https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-connectnamedpipe).
     ConnectNamedPipe = "ConnectNamedPipe" Win32 { Accept, fills: false, over: &[(ERROR_PIPE_CONNECTED, 0)], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
     DeviceIoControl = "DeviceIoControl" Win32 { Other, fills: false, over: &[], warnings: &[ERROR_MORE_DATA], errors: Unknown, skips: false, ends: &[], kinds: &[] };
+    // Wine says on a handle that skips that it pends, and queues no packet.
+    DisconnectEx = "DisconnectEx" Winsock { Other, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: &[] };
     PostQueuedCompletionStatus = "PostQueuedCompletionStatus" Win32 { Post, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
     ReadFile = "ReadFile" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END), (ERROR_BROKEN_PIPE, END)], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: true, ends: ENDS, kinds: EMPTY };
     WSARecv = "WSARecv" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[] };

@@ -147,6 +147,8 @@ type ConnectExFunction = unsafe extern "system" fn(
     *mut OVERLAPPED,
 ) -> i32;
 
+type DisconnectExFunction = unsafe extern "system" fn(ws::SOCKET, *mut OVERLAPPED, u32, u32) -> i32;
+
 /// Looks an extension function up. It belongs to the socket's provider, which
 /// answers without a system call.
 pub(super) fn extension(socket: Handle, id: GUID) -> Result<*const (), Cause> {
@@ -192,6 +194,31 @@ impl ConnectEx {
         // SAFETY: The provider gave this address for ConnectEx.
         Ok(Self(unsafe { mem::transmute::<*const (), ConnectExFunction>(function) }))
     }
+}
+
+/// The provider's `DisconnectEx`.
+#[derive(Clone, Copy)]
+pub(crate) struct DisconnectEx(DisconnectExFunction);
+
+impl DisconnectEx {
+    pub fn of(socket: Handle) -> Result<Self, Cause> {
+        let function = extension(socket, ws::WSAID_DISCONNECTEX)?;
+        // SAFETY: The provider gave this address for DisconnectEx.
+        Ok(Self(unsafe { mem::transmute::<*const (), DisconnectExFunction>(function) }))
+    }
+}
+
+/// Starts to end a connection.
+pub(crate) fn disconnect(
+    DisconnectEx(disconnect_ex): DisconnectEx,
+    socket: Handle,
+    reuses: bool,
+    overlapped: LentOverlapped,
+) -> Answer {
+    let flags = if reuses { ws::TF_REUSE_SOCKET } else { 0 };
+    // SAFETY: The OVERLAPPED is lent for the operation's whole life.
+    let succeeded = unsafe { disconnect_ex(socket.0, overlapped.into_raw(), flags, 0) };
+    answer(succeeded != 0, 0)
 }
 
 /// Starts an accept, which delays for no data.

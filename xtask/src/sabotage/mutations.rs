@@ -1151,6 +1151,15 @@ pub const MUTATIONS: &[Mutation] = &[
         test: simulated("what_was_cut_of_a_message_is_told_apart"),
     },
 
+    Mutation {
+        name: "any-socket-is-reused",
+        file: "src/op/disconnect.rs",
+        before: "if self.0.while_open(is_its) == Ok(true)",
+        after: "if self.0.while_open(is_its) != Ok(false)",
+        why: "a socket that is connected is accepted into",
+        test: integration("disconnect", "what_was_not_disconnected_for_reuse_is_refused_and_comes_back"),
+    },
+
     // Buffers.
     Mutation {
         name: "lengths-are-cut-to-32-bits",
