@@ -1740,3 +1740,45 @@ fn a_socket_whose_disconnect_has_failed_is_not_to_be_reused() {
     assert!(completion.operation.take::<op::Reusable>().is_none());
     drop((client, behaving));
 }
+
+#[test]
+fn a_transmission_may_be_refused_fail_late_or_report_more_than_there_is() {
+    let temp = temp_file("transmit", "hello");
+    let file = Arc::new(overlapped_file(temp.path(), true, false));
+    let transmit = || op::TransmitFile::new(Arc::clone(&file), 0, 5).head("head").tail("tail");
+    type Transmitted = op::Transmitted<Arc<std::fs::File>, &'static str, &'static str>;
+    both(|inline| {
+        let _behaving = behave(|kernel| {
+            inline(kernel);
+            kernel.refuse = [ws::WSAENOBUFS as u32].into();
+            kernel.over_report = 100;
+        });
+        let port = port();
+        let (mut client, server) = served(&port);
+        let rejected = port.initiate(&server, WRITE, transmit()).unwrap_err();
+        assert_eq!(rejected.error.call(), Some("TransmitFile"));
+        let (op::Keeps((it, length)), (_, (head, tail))) = rejected.returned.1;
+        assert!(Arc::ptr_eq(&it, &file));
+        assert_eq!((length, head.0, tail.0), (5, "head", "tail"));
+
+        port.initiate(&server, WRITE, transmit()).unwrap();
+        let it: Transmitted = complete(&port).operation.output().unwrap();
+        assert_eq!((it.head, it.tail, it.missing), ("head", "tail", 0));
+        let mut received = [0; 13];
+        client.read_exact(&mut received).unwrap();
+        assert_eq!(&received, b"headhellotail");
+    });
+    let _behaving = behave(|kernel| {
+        kernel.inline = Chance::Never;
+        kernel.fail = [win32::STATUS_INSUFFICIENT_RESOURCES as u32].into();
+    });
+    let port = port();
+    let (_client, server) = served(&port);
+    port.initiate(&server, WRITE, transmit()).unwrap();
+    let mut completion = complete(&port);
+    assert_eq!(completion.error_status.unwrap_err().kind(), ErrorKind::ResourceExhausted);
+    let it: Transmitted = completion.operation.output().unwrap();
+    assert_eq!((it.head, it.tail, it.missing), ("head", "tail", 13));
+    drop((it, server));
+    assert_eq!(Arc::strong_count(&file), 1);
+}

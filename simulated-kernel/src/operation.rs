@@ -70,10 +70,17 @@ pub struct Operation {
     buffers: Vec<(Lent<u8>, usize)>,
     /// Where it is written who has sent a datagram.
     sender: Option<(Lent<ws::SOCKADDR>, Lent<i32>)>,
+    /// A part of a file that is sent between the two buffers.
+    file: Option<Part>,
     /// Where all that is known of a datagram stands, or is written.
     message: Option<Lent<ws::WSAMSG>>,
     overlapped: Lent<OVERLAPPED>,
     has_packet: bool,
+}
+
+struct Part {
+    file: usize,
+    length: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -182,6 +189,7 @@ impl Operation {
             buffers: buffers.iter().map(|(start, length)| (Lent::new(*start), *length)).collect(),
             sender: None,
             message: None,
+            file: None,
             overlapped: Lent::new(overlapped),
             // "Set the low-order bit of hEvent [...] to prevent an I/O
             // completion packet from being added to the port".
@@ -207,6 +215,24 @@ impl Operation {
     pub unsafe fn of_message(mut self, message: *mut ws::WSAMSG) -> Self {
         self.message = Some(Lent::new(message));
         self
+    }
+
+    /// It sends so much of a file, from its offset on, between its two buffers.
+    pub fn sends_file(mut self, file: usize, length: usize) -> Self {
+        self.file = Some(Part { file, length });
+        self
+    }
+
+    /// What there is to be sent now, of a file that may have become shorter.
+    pub fn all_to_send(&self, kernel: &mut Kernel) -> Result<Vec<u8>, u32> {
+        let Some(Part { file, length }) = self.file else { return Ok(self.source(0, self.length)) };
+        let head = self.buffers[0].1;
+        let mut bytes = self.source(0, head);
+        if length > 0 {
+            bytes.append(&mut kernel.read_part(file, self.offset, length)?);
+        }
+        bytes.append(&mut self.source(head, self.length - head));
+        Ok(bytes)
     }
 
     /// How much room there is for control data, if anybody wants it.

@@ -323,12 +323,17 @@ impl Kernel {
         if self.stream(id).is_none() {
             return Some(Outcome::status(STATUS_CONNECTION_INVALID));
         }
-        match self.room_to_send(id, length - done)? {
+        let bytes = match operation.all_to_send(self) {
+            Ok(bytes) => bytes,
+            Err(status) => return Some(Outcome::status(status)),
+        };
+        let left = bytes.get(done..).unwrap_or_default();
+        match self.room_to_send(id, left.len())? {
             Err(status) => Some(Outcome::status(status)),
             Ok(count) => {
-                self.send(id, &operation.source(done, count));
+                self.send(id, &left[..count]);
                 operation.kind = Kind::Write(done + count);
-                (done + count == length).then(|| Outcome::wrote(length))
+                (count == left.len()).then(|| Outcome::wrote(done + count))
             }
         }
     }

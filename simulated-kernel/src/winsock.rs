@@ -736,6 +736,7 @@ unsafe extern "system" fn WSAIoctl(
                 _ if is_datagram => return Err(ws::WSAEINVAL),
                 data if data == ws::WSAID_ACCEPTEX.data1 => AcceptEx as *const c_void,
                 data if data == ws::WSAID_CONNECTEX.data1 => ConnectEx as *const c_void,
+                data if data == ws::WSAID_TRANSMITFILE.data1 => TransmitFile as *const c_void,
                 data if data == ws::WSAID_DISCONNECTEX.data1 => DisconnectEx as *const c_void,
                 _ => return Err(ws::WSAEINVAL),
             };
@@ -847,6 +848,42 @@ unsafe extern "system" fn DisconnectEx(
         let kind = Kind::Disconnect(flags & ws::TF_REUSE_SOCKET != 0);
         // SAFETY: As the caller promises; there is no buffer.
         let operation = unsafe { Operation::new(kind, std::ptr::null_mut(), 0, overlapped) };
+        start(kernel, id, operation).map_err(|status| pending_code(status, winsock_code) as i32)
+    });
+    finish(started, std::ptr::null_mut())
+}
+
+unsafe extern "system" fn TransmitFile(
+    socket: ws::SOCKET,
+    file: *mut c_void,
+    length: u32,
+    _at_once: u32,
+    overlapped: *mut OVERLAPPED,
+    buffers: *const ws::TRANSMIT_FILE_BUFFERS,
+    flags: u32,
+) -> i32 {
+    assert_eq!(flags, 0, "the model has no flags here");
+    let started = enter_for(socket).and_then(|(mut kernel, id)| {
+        if let Some(code) = kernel.behaviour.refuse.pop_front() {
+            return Err(code as i32);
+        }
+        if kernel.stream(id).is_none() {
+            return Err(ws::WSAENOTCONN);
+        }
+        kernel.check_open(socket, Direction::Out)?;
+        // SAFETY: As the caller promises.
+        let (parts, operation) = unsafe {
+            let buffers = &*buffers;
+            let parts = [
+                (buffers.Head.cast(), buffers.HeadLength as usize),
+                (buffers.Tail.cast(), buffers.TailLength as usize),
+            ];
+            (parts, Operation::scattered(Kind::Write(0), &parts, overlapped))
+        };
+        let whole = parts.iter().map(|part| part.1).sum::<usize>() + length as usize;
+        assert!(whole < i32::MAX as usize, "the call is limited to 2^31 - 2 bytes");
+        assert!(file.is_null() == (length == 0), "no bytes are the whole file");
+        let operation = operation.sends_file(file.addr(), length as usize);
         start(kernel, id, operation).map_err(|status| pending_code(status, winsock_code) as i32)
     });
     finish(started, std::ptr::null_mut())

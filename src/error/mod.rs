@@ -549,6 +549,8 @@ pub(crate) mod refusal {
         NOT_A_SOCKET: Unsupported = "this operation needs a socket";
         CONNECTS_DATAGRAMS: Unsupported =
             "only stream sockets are connected here; connect a datagram socket with UdpSocket::connect";
+        TRANSMITS_TOO_MUCH: InvalidInput =
+            "one operation sends at most 2,147,483,646 bytes with head and tail; send the file in several, as op::pieces divides it";
         REUSES_ANOTHER: InvalidInput =
             "another socket than this was disconnected for reuse, or this one was closed since";
         NOT_LISTENING: InvalidInput = "the socket does not listen; call listen on it first";

@@ -13,6 +13,7 @@
 //! | | [`SendMessage`] | `WSASendMsg` | the buffer |
 //! | listening sockets | [`Accept`] | `AcceptEx` | a `TcpStream`, if it has succeeded, or the reused socket |
 //! | stream sockets | [`Connect`] | `ConnectEx` | nothing, or the buffer |
+//! | | [`TransmitFile`] | `TransmitFile` | a [`Transmitted`], with the file |
 //! | | [`Disconnect`] | `DisconnectEx` | nothing, or a [`Reusable`] |
 //! | pipe servers | [`ConnectPipe`] | `ConnectNamedPipe` | nothing |
 //! | files, pipes, devices | [`DeviceControl`] | `DeviceIoControl` | input and output |
@@ -83,6 +84,7 @@ pub mod on;
 mod pipe;
 mod stream;
 mod transfer;
+mod transmit;
 mod vectored;
 
 pub use datagram::{Datagram, ReceiveFrom, SendTo};
@@ -93,6 +95,7 @@ pub use message::{Message, ReceiveMessage, SendMessage};
 pub use pipe::ConnectPipe;
 pub use stream::Connect;
 pub use transfer::{Read, Write};
+pub use transmit::{Beside, TransmitFile, Transmitted, pieces};
 pub use vectored::{Buffers, BuffersMut, ReadVectored, WriteVectored};
 
 pub use crate::operation::{
@@ -101,7 +104,7 @@ pub use crate::operation::{
 };
 pub use crate::sys::{
     AddressRegion, Control, ControlCode, Ecn, Facts, FactsOn, InPlace, MessageHeader,
-    MessageRegion, PacketInfo, Region, RegionMut, Transferred,
+    MessageRegion, PacketInfo, Region, RegionMut, Transferred, TransmitHeader, TransmitRegion,
 };
 
 #[cfg(doc)]

@@ -17,9 +17,9 @@ mod end;
 mod free_list;
 #[cfg(test)]
 mod free_list_tests;
+mod headers;
 mod launch;
 mod lend;
-mod message;
 mod object;
 mod pending;
 mod rule;

@@ -16,6 +16,7 @@ mod message;
 mod port;
 mod raw;
 mod socket;
+mod transmit;
 mod wine;
 
 use crate::error::Misuse;
@@ -46,6 +47,8 @@ pub(crate) use socket::{
     update_accept_context, update_connect_context,
 };
 
+pub(crate) use transmit::{MOST_TRANSMITTED, TransmitFile, transmit_file};
+pub use transmit::{TransmitHeader, TransmitRegion};
 pub(crate) use wine::is_wine;
 
 /// A handle or socket by value, which other threads may use.

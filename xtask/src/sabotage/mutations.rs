@@ -1160,6 +1160,23 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("disconnect", "what_was_not_disconnected_for_reuse_is_refused_and_comes_back"),
     },
 
+    Mutation {
+        name: "no-bytes-are-the-whole-file",
+        file: "src/sys/transmit.rs",
+        before: "let file = if length == 0 {",
+        after: "let file = if false {",
+        why: "who asks for no bytes of a file sends all of it",
+        test: integration("transmit", "no_bytes_of_a_file_are_none"),
+    },
+    Mutation {
+        name: "a-file-is-sent-from-its-start",
+        file: "src/op/transmit.rs",
+        before: "starter.at(offset).call_with(",
+        after: "starter.at(offset & 0).call_with(",
+        why: "each part of a file is its first",
+        test: integration("transmit", "each_operation_has_its_own_place_in_a_file"),
+    },
+
     // Buffers.
     Mutation {
         name: "lengths-are-cut-to-32-bits",
