@@ -546,6 +546,7 @@ pub(crate) mod refusal {
         NOT_FOR_SKIPPING: Unsupported =
             "it is not known when this operation has a packet on a handle that skips the port; start it on one that does not";
         NOT_DATAGRAMS: Unsupported = "this operation needs a datagram socket";
+        NOT_A_STREAM: Unsupported = "this operation needs a stream socket";
         NOT_A_SOCKET: Unsupported = "this operation needs a socket";
         CONNECTS_DATAGRAMS: Unsupported =
             "only stream sockets are connected here; connect a datagram socket with UdpSocket::connect";

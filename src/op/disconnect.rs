@@ -4,6 +4,8 @@ use std::net::TcpStream;
 use std::os::windows::io::{AsRawSocket, RawHandle};
 
 use super::on::Stream;
+use super::stream::check_stream;
+use super::transfer::parts;
 use super::{Finish, HandleGuard, Keeps, Starter, Submitted};
 use crate::error::{Error, Misuse, refusal};
 use crate::handle::Associated;
@@ -90,7 +92,7 @@ impl Operation for Disconnect {
     type Output = ();
 
     fn split(self, on: &Object<'_>) -> Result<((), ()), (Error, ())> {
-        on.check_connect().map(|()| ((), ())).map_err(|error| (error, ()))
+        parts((), (), check_stream(on))
     }
 
     fn start((): (), (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
@@ -109,11 +111,7 @@ impl Operation for Disconnect<ForReuse> {
     type Output = Reusable;
 
     fn split(self, on: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
-        let memory = Keeps(on.guard());
-        match on.check_connect() {
-            Ok(()) => Ok(((), memory)),
-            Err(error) => Err((error, memory)),
-        }
+        parts((), Keeps(on.guard()), check_stream(on))
     }
 
     fn start((): (), (): (), starter: Starter<'_, Self>) -> Submitted<'_> {

@@ -13,6 +13,7 @@
 //! | | [`SendMessage`] | `WSASendMsg` | the buffer |
 //! | listening sockets | [`Accept`] | `AcceptEx` | a `TcpStream`, if it has succeeded, or the reused socket |
 //! | stream sockets | [`Connect`] | `ConnectEx` | nothing, or the buffer |
+//! | | [`Readable`] | `WSARecv` | nothing, and receives nothing |
 //! | | [`TransmitFile`] | `TransmitFile` | a [`Transmitted`], with the file |
 //! | | [`Disconnect`] | `DisconnectEx` | nothing, or a [`Reusable`] |
 //! | pipe servers | [`ConnectPipe`] | `ConnectNamedPipe` | nothing |
@@ -82,6 +83,7 @@ mod listener;
 mod message;
 pub mod on;
 mod pipe;
+mod readable;
 mod stream;
 mod transfer;
 mod transmit;
@@ -93,6 +95,7 @@ pub use disconnect::{Disconnect, ForReuse, Reusable};
 pub use listener::{Accept, Reusing};
 pub use message::{Message, ReceiveMessage, SendMessage};
 pub use pipe::ConnectPipe;
+pub use readable::Readable;
 pub use stream::Connect;
 pub use transfer::{Read, Write};
 pub use transmit::{Beside, TransmitFile, Transmitted, pieces};

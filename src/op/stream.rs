@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::on::Stream;
 use super::{Finish, Gone, HandleGuard, Keeps, Region, Sends, Starter, Submitted};
 use crate::buffer::IoBuf;
-use crate::error::{Error, STATUS_CONNECTION_ABORTED};
+use crate::error::{Error, Misuse, STATUS_CONNECTION_ABORTED, refusal};
 use crate::operation::{Object, Operation};
 use crate::sys;
 use crate::sys::{Facts, FactsOn};
@@ -33,6 +33,11 @@ impl Connect {
     pub fn with_data<B: IoBuf>(self, data: B) -> Connect<Sends<B>> {
         Connect { peer: self.peer, data: Sends(data) }
     }
+}
+
+/// Refuses sockets of datagrams.
+pub(super) fn check_stream(on: &Object<'_>) -> Result<(), &'static Misuse> {
+    if on.is_datagram_socket() { Err(&refusal::NOT_A_STREAM) } else { Ok(()) }
 }
 
 fn split<M>(peer: SocketAddr, memory: M, on: &Object<'_>) -> Result<(SocketAddr, M), (Error, M)> {

@@ -3,6 +3,8 @@
 use std::os::windows::io::{AsHandle, AsRawHandle, RawHandle};
 
 use super::on::Stream;
+use super::stream::check_stream;
+use super::transfer::parts;
 use super::{Finish, Keeps, Lend, Region, Sends, Starter, Submitted, TransmitHeader};
 use crate::buffer::IoBuf;
 use crate::error::{Error, refusal};
@@ -186,10 +188,7 @@ impl<F: AsHandle + Send, H: Beside, T: Beside> Operation for TransmitFile<F, H, 
         let Self { file, offset, length, head, tail } = self;
         let handle = file.as_handle().as_raw_handle();
         let memory = (Keeps((file, length)), (TransmitHeader::empty(), (head, tail)));
-        match on.check_connect() {
-            Ok(()) => Ok(((handle, offset, length), memory)),
-            Err(error) => Err((error, memory)),
-        }
+        parts((handle, offset, length), memory, check_stream(on))
     }
 
     fn start(

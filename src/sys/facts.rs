@@ -170,7 +170,7 @@ impl Facts {
 
     /// Whether it is one of this crate's that receive from a socket.
     pub(crate) fn is_receive(&self) -> bool {
-        [Self::WSARecv, Self::WSARecvFrom, Self::WSARecvMsg].contains(&self)
+        [Self::WSARecv, Self::WSARecvFrom, Self::WSARecvMsg, Self::WSARecvOfNothing].contains(&self)
     }
 
     /// It can be started on a handle that
@@ -275,6 +275,8 @@ facts! {
     ReadFile = "ReadFile" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END), (ERROR_BROKEN_PIPE, END)], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: true, ends: ENDS, kinds: EMPTY };
     TransmitFile = "TransmitFile" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: &[] };
     WSARecv = "WSARecv" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[] };
+    // Without a buffer: of no use where messages come.
+    WSARecvOfNothing = "WSARecv" Winsock { Read, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[] };
     WSARecvFrom = "WSARecvFrom" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: ENDS, kinds: &[] };
     // What was cut, the output says.
     WSARecvMsg = "WSARecvMsg" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: &[STATUS_BUFFER_OVERFLOW, STATUS_END_OF_FILE, STATUS_PIPE_BROKEN], kinds: &[] };

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::mem::offset_of;
 use std::net::SocketAddr;
+use std::ptr;
 
 use windows_sys::Win32::Networking::WinSock as ws;
 use windows_sys::Win32::System::IO::OVERLAPPED;
@@ -94,6 +95,11 @@ impl InPlace {
     #[must_use]
     pub fn region_mut(&self, start: *mut u8, length: usize) -> RegionMut {
         RegionMut { start, length: cut(length) }
+    }
+
+    /// No memory.
+    pub(crate) fn nothing() -> RegionMut {
+        RegionMut { start: ptr::null_mut(), length: 0 }
     }
 
     /// The same for an address.

@@ -43,8 +43,8 @@ pub use raw::{RawOverlapped, RawValue};
 pub(crate) use socket::{
     ADDRESS_SPACE, AcceptEx, ConnectEx, DisconnectEx, SocketTraits, accept, bind_to_any, connect,
     disconnect, family_of, handle_of, is_ip, is_listening, last_winsock_error, make_dual_stack,
-    max_message_size, new_socket, receive, receive_from, send, send_to, socket_traits,
-    update_accept_context, update_connect_context,
+    max_message_size, new_socket, receive, receive_from, receive_nothing, send, send_to,
+    socket_traits, update_accept_context, update_connect_context,
 };
 
 pub(crate) use transmit::{MOST_TRANSMITTED, TransmitFile, transmit_file};

@@ -10,7 +10,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::core::GUID;
 
 use super::Facts;
-use super::{AddressRegion, Answer, Cause, Handle, LentOverlapped, Region, RegionMut};
+use super::{AddressRegion, Answer, Cause, Handle, InPlace, LentOverlapped, Region, RegionMut};
 use crate::error::{Error, Result};
 
 /// The bytes that `AcceptEx` needs for an address: "at least 16 bytes more
@@ -47,6 +47,11 @@ pub(crate) fn receive(
         )
     };
     answer(result == 0, count)
+}
+
+/// Starts a receive of no bytes, which waits until there are some.
+pub(crate) fn receive_nothing(socket: Handle, overlapped: LentOverlapped, counts: bool) -> Answer {
+    receive(socket, &[InPlace::nothing()], 0, overlapped, counts)
 }
 
 /// Starts a send of one region after the other.

@@ -1177,6 +1177,15 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("transmit", "each_operation_has_its_own_place_in_a_file"),
     },
 
+    Mutation {
+        name: "a-datagram-is-received-by-nobody",
+        file: "src/op/stream.rs",
+        before: "if on.is_datagram_socket() { Err(&refusal::NOT_A_STREAM) } else { Ok(()) }",
+        after: "if false { Err(&refusal::NOT_A_STREAM) } else { let _ = on; Ok(()) }",
+        why: "a datagram is lost when nothing of it is received",
+        test: integration("readable", "a_socket_of_datagrams_loses_none_because_it_is_refused"),
+    },
+
     // Buffers.
     Mutation {
         name: "lengths-are-cut-to-32-bits",
