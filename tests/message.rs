@@ -254,3 +254,39 @@ fn congestion_is_told_and_what_arrived_together_is_taken_apart() {
     }
     assert_eq!(received, pattern(2440));
 }
+
+/// The model of the kernel has no dual-stack sockets of datagrams.
+#[cfg(not(simulated_kernel))]
+#[test]
+fn senders_of_either_family_are_told_one_after_the_other() {
+    use socket2::{Domain, Socket, Type};
+    let port = port();
+    let socket = Socket::new(Domain::IPV6, Type::DGRAM, None).unwrap();
+    socket.set_only_v6(false).unwrap();
+    let any: SocketAddr = "[::]:0".parse().unwrap();
+    if socket.bind(&any.into()).is_err() {
+        return support::skipped_without("IPv6");
+    }
+    let server = port.add_handle(UdpSocket::from(socket), 1).unwrap();
+    server.receive_packet_info(true).unwrap();
+    let number = server.get_ref().local_addr().unwrap().port();
+    // A short address after a long one, and in one buffer.
+    let mut buffer = Vec::with_capacity(8);
+    for local in ["[::1]:0", "127.0.0.1:0", "[::1]:0"] {
+        let Ok(client) = UdpSocket::bind(local) else { return support::skipped_without("IPv6") };
+        let from = client.local_addr().unwrap();
+        client.send_to(b"hello", (from.ip(), number)).unwrap();
+        port.initiate(&server, 2, op::ReceiveMessage::new(buffer)).unwrap();
+        let message = message(&port);
+        let told = message.from.unwrap();
+        assert_eq!((told.ip().to_canonical(), told.port()), (from.ip(), from.port()));
+        // Wine tells it only to IPv6's.
+        if let Some(info) = message.control.packet_info() {
+            assert_eq!(info.address.to_canonical(), from.ip());
+        } else {
+            assert!(from.is_ipv4() && support::is_wine());
+        }
+        buffer = message.buffer;
+        buffer.clear();
+    }
+}
