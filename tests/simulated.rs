@@ -1743,10 +1743,10 @@ fn a_socket_whose_disconnect_has_failed_is_not_to_be_reused() {
 
 #[test]
 fn a_transmission_may_be_refused_fail_late_or_report_more_than_there_is() {
+    type Transmitted = op::Transmitted<Arc<std::fs::File>, &'static str, &'static str>;
     let temp = temp_file("transmit", "hello");
     let file = Arc::new(overlapped_file(temp.path(), true, false));
     let transmit = || op::TransmitFile::new(Arc::clone(&file), 0, 5).head("head").tail("tail");
-    type Transmitted = op::Transmitted<Arc<std::fs::File>, &'static str, &'static str>;
     both(|inline| {
         let _behaving = behave(|kernel| {
             inline(kernel);
@@ -1781,4 +1781,20 @@ fn a_transmission_may_be_refused_fail_late_or_report_more_than_there_is() {
     assert_eq!((it.head, it.tail, it.missing), ("head", "tail", 13));
     drop((it, server));
     assert_eq!(Arc::strong_count(&file), 1);
+}
+
+#[test]
+fn each_provider_has_its_own_functions() {
+    let port = port();
+    for layered in [false, true, false, true] {
+        let _behaving = behave(|kernel| kernel.layered = layered);
+        let (_client, server) = served(&port);
+        let started = port.initiate(&server, WRITE, op::Disconnect::new());
+        if layered {
+            assert_eq!(started.unwrap_err().error.kind(), ErrorKind::Unsupported);
+        } else {
+            started.unwrap();
+            assert_eq!(complete(&port).error_status, Ok(()));
+        }
+    }
 }

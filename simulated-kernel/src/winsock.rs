@@ -358,6 +358,7 @@ unsafe extern "system" fn getsockopt(
                 dwServiceFlags1: if layered { 0 } else { ws::XP1_IFS_HANDLES },
                 iAddressFamily: socket.family,
                 iSocketType: kind,
+                dwCatalogEntryId: kind as u32 + u32::from(layered) * 100,
                 ..Default::default()
             };
             // SAFETY: The caller gives room for one.
@@ -730,6 +731,7 @@ unsafe extern "system" fn WSAIoctl(
         ws::SIO_GET_EXTENSION_FUNCTION_POINTER => {
             // SAFETY: The input is a GUID.
             let wanted = unsafe { input.cast::<GUID>().read() };
+            let layered = kernel.behaviour.layered;
             let is_datagram = kernel.the_socket(id).is_datagram();
             let function = match wanted.data1 {
                 data if data == ws::WSAID_WSARECVMSG.data1 => WSARecvMsg as *const c_void,
@@ -737,6 +739,9 @@ unsafe extern "system" fn WSAIoctl(
                 data if data == ws::WSAID_ACCEPTEX.data1 => AcceptEx as *const c_void,
                 data if data == ws::WSAID_CONNECTEX.data1 => ConnectEx as *const c_void,
                 data if data == ws::WSAID_TRANSMITFILE.data1 => TransmitFile as *const c_void,
+                data if data == ws::WSAID_DISCONNECTEX.data1 && layered => {
+                    LayeredDisconnectEx as *const c_void
+                }
                 data if data == ws::WSAID_DISCONNECTEX.data1 => DisconnectEx as *const c_void,
                 _ => return Err(ws::WSAEINVAL),
             };
@@ -887,6 +892,16 @@ unsafe extern "system" fn TransmitFile(
         start(kernel, id, operation).map_err(|status| pending_code(status, winsock_code) as i32)
     });
     finish(started, std::ptr::null_mut())
+}
+
+/// That of a layered provider, which can do nothing of the kind.
+unsafe extern "system" fn LayeredDisconnectEx(
+    _socket: ws::SOCKET,
+    _overlapped: *mut OVERLAPPED,
+    _flags: u32,
+    _reserved: u32,
+) -> i32 {
+    fail(ws::WSAEOPNOTSUPP as u32, 0)
 }
 
 /// The answer of an extension function: a `BOOL`.

@@ -153,15 +153,15 @@ impl<C: Send + 'static> Iocp<C> {
         }
         shared.port.associate(handle, key).map_err(|code| explain(handle, code))?;
         let object = match sys::socket_traits(handle) {
-            Some(SocketTraits { is_stream: true, family, has_kernel_handle }) => {
-                What::Stream { family, has_kernel_handle }
+            Some(SocketTraits { is_stream: true, family, has_kernel_handle, provider }) => {
+                What::Stream { family, has_kernel_handle, provider }
             }
-            Some(_) => What::Datagram,
+            Some(SocketTraits { provider, .. }) => What::Datagram { provider },
             None if sys::nature(handle) == Nature::Disk => What::Disk,
             None => What::Other,
         };
         let longest_message = match object {
-            What::Datagram => sys::max_message_size(handle).unwrap_or(u32::MAX),
+            What::Datagram { .. } => sys::max_message_size(handle).unwrap_or(u32::MAX),
             _ => u32::MAX,
         };
         Ok((shared.gate.identity(), object, longest_message))
@@ -303,7 +303,7 @@ impl<H, M> Associated<H, M> {
         M: Mode,
     {
         Object {
-            is_socket: matches!(self.object, What::Stream { .. } | What::Datagram),
+            is_socket: matches!(self.object, What::Stream { .. } | What::Datagram { .. }),
             what: self.object,
             longest_message: self.longest_message,
             handle: self.raw,

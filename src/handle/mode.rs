@@ -169,7 +169,7 @@ impl<H> Associated<H> {
             What::Stream { has_kernel_handle: false, .. } => {
                 Err(Error::misuse(&refusal::SKIP_UNSAFE_LAYERED))
             }
-            What::Datagram => Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES)),
+            What::Datagram { .. } => Err(Error::misuse(&refusal::SKIP_UNSAFE_MESSAGES)),
             // A pipe that does not say what it is may have messages.
             What::Other
                 if sys::nature(self.raw) == Nature::Pipe

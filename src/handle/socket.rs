@@ -115,7 +115,7 @@ impl<H: Supports<Datagrams>, M> Associated<H, M> {
 
     fn check_datagrams(&self) -> Result<()> {
         match self.object {
-            What::Datagram => Ok(()),
+            What::Datagram { .. } => Ok(()),
             _ => Err(Error::misuse(&refusal::NOT_DATAGRAMS)),
         }
     }

@@ -10,7 +10,7 @@ use super::{Finish, HandleGuard, Keeps, Starter, Submitted};
 use crate::error::{Error, Misuse, refusal};
 use crate::handle::Associated;
 use crate::operation::{Object, Operation};
-use crate::sys::{self, Facts, FactsOn};
+use crate::sys::{self, Facts, FactsOn, Provider};
 
 /// Ends a connection in both directions: `DisconnectEx`.
 ///
@@ -74,8 +74,8 @@ impl Reusable {
     }
 }
 
-fn start<O>(reuses: bool, starter: Starter<'_, O>) -> Submitted<'_> {
-    match sys::DisconnectEx::of(starter.handle()) {
+fn start<O>(provider: Provider, reuses: bool, starter: Starter<'_, O>) -> Submitted<'_> {
+    match sys::DisconnectEx::of(starter.handle(), provider) {
         Ok(disconnect_ex) => starter.call_with(|socket, overlapped, _| {
             sys::disconnect(disconnect_ex, socket, reuses, overlapped)
         }),
@@ -88,15 +88,15 @@ impl Operation for Disconnect {
     const FINISH: Finish<Self> = Finish::with(|(), _| Some(()));
     type On = Stream;
     type Memory = ();
-    type Arguments = ();
+    type Arguments = Provider;
     type Output = ();
 
-    fn split(self, on: &Object<'_>) -> Result<((), ()), (Error, ())> {
-        parts((), (), check_stream(on))
+    fn split(self, on: &Object<'_>) -> Result<(Provider, ()), (Error, ())> {
+        parts(on.provider(), (), check_stream(on))
     }
 
-    fn start((): (), (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
-        start(false, starter)
+    fn start(provider: Provider, (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
+        start(provider, false, starter)
     }
 }
 
@@ -107,14 +107,14 @@ impl Operation for Disconnect<ForReuse> {
     });
     type On = Stream;
     type Memory = Keeps<HandleGuard>;
-    type Arguments = ();
+    type Arguments = Provider;
     type Output = Reusable;
 
-    fn split(self, on: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
-        parts((), Keeps(on.guard()), check_stream(on))
+    fn split(self, on: &Object<'_>) -> Result<(Provider, Self::Memory), (Error, Self::Memory)> {
+        parts(on.provider(), Keeps(on.guard()), check_stream(on))
     }
 
-    fn start((): (), (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
-        start(true, starter)
+    fn start(provider: Provider, (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
+        start(provider, true, starter)
     }
 }

@@ -8,7 +8,7 @@ use super::{Fills, Finish, HandleGuard, Keeps, Lend, Reusable, Starter, Submitte
 use crate::error::{Error, STATUS_CONNECTION_ABORTED};
 use crate::handle::Associated;
 use crate::operation::{Object, Operation};
-use crate::sys::{self, Handle};
+use crate::sys::{self, Handle, Provider};
 use crate::sys::{Facts, FactsOn};
 
 /// Accepts a connection: `AcceptEx`.
@@ -50,11 +50,11 @@ fn rest(on: &Object<'_>) -> Rest {
 }
 
 fn start<O>(
-    accepted: RawSocket,
+    (accepted, provider): (RawSocket, Provider),
     ((), ((), addresses)): <(Keeps<()>, Rest) as Lend>::Lent,
     starter: Starter<'_, O>,
 ) -> Submitted<'_> {
-    match sys::AcceptEx::of(starter.handle()) {
+    match sys::AcceptEx::of(starter.handle(), provider) {
         Ok(accept_ex) => starter.call_with(|listener, overlapped, _| {
             sys::accept(accept_ex, listener, Handle(accepted as usize), &addresses, overlapped)
         }),
@@ -84,18 +84,23 @@ impl Operation for Accept {
     type On = Listener;
     /// The connection to be, and the rest.
     type Memory = (Keeps<Option<OwnedSocket>>, Rest);
-    type Arguments = RawSocket;
+    type Arguments = (RawSocket, Provider);
     type Output = TcpStream;
 
-    fn split(self, on: &Object<'_>) -> Result<(RawSocket, Self::Memory), (Error, Self::Memory)> {
+    fn split(
+        self,
+        on: &Object<'_>,
+    ) -> Result<(Self::Arguments, Self::Memory), (Error, Self::Memory)> {
         match on.check_listener().and_then(sys::new_socket) {
-            Ok(socket) => Ok((socket.as_raw_socket(), (Keeps(Some(socket)), rest(on)))),
+            Ok(socket) => {
+                Ok(((socket.as_raw_socket(), on.provider()), (Keeps(Some(socket)), rest(on))))
+            }
             Err(error) => Err((error, (Keeps(None), rest(on)))),
         }
     }
 
     fn start(
-        accepted: RawSocket,
+        accepted: Self::Arguments,
         lent: <Self::Memory as Lend>::Lent,
         starter: Starter<'_, Self>,
     ) -> Submitted<'_> {
@@ -113,20 +118,25 @@ impl Operation for Accept<Reusing> {
         Finish::with(|(Keeps(accepted), _): Self::Memory, _| Some(accepted.stream));
     type On = Listener;
     type Memory = (Keeps<Reusing>, Rest);
-    type Arguments = RawSocket;
+    type Arguments = (RawSocket, Provider);
     type Output = Associated<TcpStream>;
 
-    fn split(self, on: &Object<'_>) -> Result<(RawSocket, Self::Memory), (Error, Self::Memory)> {
+    fn split(
+        self,
+        on: &Object<'_>,
+    ) -> Result<(Self::Arguments, Self::Memory), (Error, Self::Memory)> {
         let Self(accepted) = self;
         let checked = accepted.reusable.check(&accepted.stream).map_err(Error::misuse);
         match checked.and_then(|()| on.check_listener()) {
-            Ok(_) => Ok((accepted.stream.as_raw_socket(), (Keeps(accepted), rest(on)))),
+            Ok(_) => {
+                Ok(((accepted.stream.as_raw_socket(), on.provider()), (Keeps(accepted), rest(on))))
+            }
             Err(error) => Err((error, (Keeps(accepted), rest(on)))),
         }
     }
 
     fn start(
-        accepted: RawSocket,
+        accepted: Self::Arguments,
         lent: <Self::Memory as Lend>::Lent,
         starter: Starter<'_, Self>,
     ) -> Submitted<'_> {

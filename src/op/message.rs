@@ -12,7 +12,7 @@ use super::{Fills, Finish, Outcome, Region, RegionMut, Sends, Starter, Submitted
 use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::{Error, STATUS_BUFFER_OVERFLOW};
 use crate::operation::{Object, Operation};
-use crate::sys::{self, Facts, FactsOn, SENT};
+use crate::sys::{self, Facts, FactsOn, Provider, SENT};
 
 /// Receives a datagram, and what is known of it beside its bytes: `WSARecvMsg`.
 ///
@@ -98,19 +98,19 @@ impl<B: IoBufMut + Send, const N: usize> Operation for ReceiveMessage<B, N> {
     const FACTS: FactsOn = FactsOn::Sockets(Facts::WSARecvMsg);
     type On = Datagrams;
     type Memory = (Fills<B>, MessageHeader<N>);
-    type Arguments = ();
+    type Arguments = Provider;
     type Output = Message<B, N>;
 
-    fn split(self, on: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
-        parts((), (Fills(self.buffer), MessageHeader::empty()), check_datagrams(on))
+    fn split(self, on: &Object<'_>) -> Result<(Provider, Self::Memory), (Error, Self::Memory)> {
+        parts(on.provider(), (Fills(self.buffer), MessageHeader::empty()), check_datagrams(on))
     }
 
     fn start(
-        (): (),
+        provider: Provider,
         (region, header): (RegionMut, MessageRegion),
         starter: Starter<'_, Self>,
     ) -> Submitted<'_> {
-        match sys::RecvMsg::of(starter.handle()) {
+        match sys::RecvMsg::of(starter.handle(), provider) {
             Ok(recv_msg) => starter.call_with(|socket, overlapped, _| {
                 sys::receive_message(recv_msg, socket, &region, header, overlapped)
             }),

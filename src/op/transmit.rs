@@ -9,7 +9,7 @@ use super::{Finish, Keeps, Lend, Region, Sends, Starter, Submitted, TransmitHead
 use crate::buffer::IoBuf;
 use crate::error::{Error, refusal};
 use crate::operation::{Object, Operation};
-use crate::sys::{self, Cause, Facts, FactsOn, MOST_TRANSMITTED};
+use crate::sys::{self, Cause, Facts, FactsOn, MOST_TRANSMITTED, Provider};
 
 /// Sends a part of a file, without reading it into the program: `TransmitFile`.
 ///
@@ -178,7 +178,7 @@ impl<F: AsHandle + Send, H: Beside, T: Beside> Operation for TransmitFile<F, H, 
     type On = Stream;
     /// The file, how much of it is to be sent, and what goes with it.
     type Memory = (Keeps<(F, u64)>, (TransmitHeader, (H, T)));
-    type Arguments = (RawHandle, u64, u64);
+    type Arguments = (Provider, RawHandle, u64, u64);
     type Output = Transmitted<F, H::Buffer, T::Buffer>;
 
     fn split(
@@ -188,11 +188,11 @@ impl<F: AsHandle + Send, H: Beside, T: Beside> Operation for TransmitFile<F, H, 
         let Self { file, offset, length, head, tail } = self;
         let handle = file.as_handle().as_raw_handle();
         let memory = (Keeps((file, length)), (TransmitHeader::empty(), (head, tail)));
-        parts((handle, offset, length), memory, check_stream(on))
+        parts((on.provider(), handle, offset, length), memory, check_stream(on))
     }
 
     fn start(
-        (file, offset, length): Self::Arguments,
+        (provider, file, offset, length): Self::Arguments,
         ((), (header, (head, tail))): <Self::Memory as Lend>::Lent,
         starter: Starter<'_, Self>,
     ) -> Submitted<'_> {
@@ -202,7 +202,7 @@ impl<F: AsHandle + Send, H: Beside, T: Beside> Operation for TransmitFile<F, H, 
         if whole > MOST_TRANSMITTED.into() {
             return starter.refuse(Cause::Misuse(&refusal::TRANSMITS_TOO_MUCH));
         }
-        match sys::TransmitFile::of(starter.handle()) {
+        match sys::TransmitFile::of(starter.handle(), provider) {
             Ok(transmit_file) => starter.at(offset).call_with(|socket, overlapped, _| {
                 let (file, beside) = ((file, length as u32), (head.as_ref(), tail.as_ref()));
                 sys::transmit_file(transmit_file, socket, file, header, beside, overlapped)

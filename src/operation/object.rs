@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::definition::Operation;
 use super::socket_guard::{HandleGuard, HandleGuards, IdleGuards};
 use crate::error::{Error, Result, refusal};
-use crate::sys::{self, Handle};
+use crate::sys::{self, Handle, Provider};
 
 /// What kind of thing a handle refers to, as far as operations differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,9 +16,12 @@ pub(crate) enum What {
     Stream {
         family: u16,
         has_kernel_handle: bool,
+        provider: Provider,
     },
     /// A socket of datagrams.
-    Datagram,
+    Datagram {
+        provider: Provider,
+    },
     Disk,
     /// A pipe or a device.
     Other,
@@ -65,7 +68,7 @@ impl Object<'_> {
     #[inline(always)]
     #[must_use]
     pub fn is_datagram_socket(&self) -> bool {
-        self.is_socket && matches!(self.what, What::Datagram)
+        self.is_socket && matches!(self.what, What::Datagram { .. })
     }
 
     /// Whether it is a file on a disk, or a directory.
@@ -90,6 +93,14 @@ impl Object<'_> {
         HandleGuard(Arc::clone(&guard.get_or_init(new).0))
     }
 
+    /// The provider of a socket.
+    pub(crate) fn provider(&self) -> Provider {
+        match self.what {
+            What::Stream { provider, .. } | What::Datagram { provider } => provider,
+            What::Disk | What::Other => Provider::NONE,
+        }
+    }
+
     /// Refuses sockets of families whose addresses are not known.
     pub(crate) fn check_family(&self) -> Result<()> {
         match self.what {
@@ -104,7 +115,7 @@ impl Object<'_> {
     pub(crate) fn check_connect(&self) -> Result<()> {
         self.check_family()?;
         match self.what {
-            What::Datagram => Err(Error::misuse(&refusal::CONNECTS_DATAGRAMS)),
+            What::Datagram { .. } => Err(Error::misuse(&refusal::CONNECTS_DATAGRAMS)),
             _ => Ok(()),
         }
     }

@@ -6,7 +6,8 @@ use std::{fmt, mem, ptr};
 use windows_sys::Win32::Networking::WinSock as ws;
 
 use super::control::{Control, Options, SENT};
-use super::socket::{address_of, answer, extension, sockaddr};
+use super::extension::{Extension, Provider};
+use super::socket::{address_of, answer, sockaddr};
 use super::{Answer, Cause, Handle, InPlace, LentOverlapped, Region, RegionMut};
 
 /// Address and control data of a datagram, in the memory of an operation.
@@ -118,8 +119,9 @@ type RecvMsgFunction = unsafe extern "system" fn(
 pub(crate) struct RecvMsg(RecvMsgFunction);
 
 impl RecvMsg {
-    pub fn of(socket: Handle) -> Result<Self, Cause> {
-        let function = extension(socket, ws::WSAID_WSARECVMSG)?;
+    pub fn of(socket: Handle, provider: Provider) -> Result<Self, Cause> {
+        static EXTENSION: Extension = Extension::new(ws::WSAID_WSARECVMSG);
+        let function = EXTENSION.of(socket, provider)?;
         // SAFETY: The provider gave this address for WSARecvMsg.
         Ok(Self(unsafe { mem::transmute::<*const (), RecvMsgFunction>(function) }))
     }

@@ -8,6 +8,7 @@
 
 mod control;
 mod datagram;
+mod extension;
 mod facts;
 mod file;
 mod lent;
@@ -24,6 +25,7 @@ use crate::error::Misuse;
 pub use control::{Control, Ecn, PacketInfo};
 pub(crate) use control::{Options, SENT};
 pub(crate) use datagram::{coalesce, report_unreachable, tell_ecn, tell_packet_info};
+pub use extension::Provider;
 pub(crate) use facts::Errors;
 pub use facts::{Facts, FactsOn, OperationKind};
 pub use file::ControlCode;

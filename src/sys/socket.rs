@@ -7,9 +7,9 @@ use std::ptr;
 
 use windows_sys::Win32::Networking::WinSock as ws;
 use windows_sys::Win32::System::IO::OVERLAPPED;
-use windows_sys::core::GUID;
 
 use super::Facts;
+use super::extension::{Extension, Provider};
 use super::{AddressRegion, Answer, Cause, Handle, InPlace, LentOverlapped, Region, RegionMut};
 use crate::error::{Error, Result};
 
@@ -154,29 +154,6 @@ type ConnectExFunction = unsafe extern "system" fn(
 
 type DisconnectExFunction = unsafe extern "system" fn(ws::SOCKET, *mut OVERLAPPED, u32, u32) -> i32;
 
-/// Looks an extension function up. It belongs to the socket's provider, which
-/// answers without a system call.
-pub(super) fn extension(socket: Handle, id: GUID) -> Result<*const (), Cause> {
-    let mut function: *const () = ptr::null();
-    let mut returned = 0;
-    // SAFETY: Input and output are locals of the given sizes. A null
-    // OVERLAPPED makes the call synchronous, and no packet comes of it.
-    let result = unsafe {
-        ws::WSAIoctl(
-            socket.0,
-            ws::SIO_GET_EXTENSION_FUNCTION_POINTER,
-            (&raw const id).cast(),
-            mem::size_of::<GUID>() as u32,
-            (&raw mut function).cast(),
-            mem::size_of::<*const ()>() as u32,
-            &raw mut returned,
-            ptr::null_mut(),
-            None,
-        )
-    };
-    if result != 0 { Err(last_cause(Facts::WSAIoctl)) } else { Ok(function) }
-}
-
 /// The provider's `AcceptEx`.
 #[derive(Clone, Copy)]
 pub(crate) struct AcceptEx(AcceptExFunction);
@@ -186,16 +163,18 @@ pub(crate) struct AcceptEx(AcceptExFunction);
 pub(crate) struct ConnectEx(ConnectExFunction);
 
 impl AcceptEx {
-    pub fn of(socket: Handle) -> Result<Self, Cause> {
-        let function = extension(socket, ws::WSAID_ACCEPTEX)?;
+    pub fn of(socket: Handle, provider: Provider) -> Result<Self, Cause> {
+        static EXTENSION: Extension = Extension::new(ws::WSAID_ACCEPTEX);
+        let function = EXTENSION.of(socket, provider)?;
         // SAFETY: The provider gave this address for AcceptEx.
         Ok(Self(unsafe { mem::transmute::<*const (), AcceptExFunction>(function) }))
     }
 }
 
 impl ConnectEx {
-    pub fn of(socket: Handle) -> Result<Self, Cause> {
-        let function = extension(socket, ws::WSAID_CONNECTEX)?;
+    pub fn of(socket: Handle, provider: Provider) -> Result<Self, Cause> {
+        static EXTENSION: Extension = Extension::new(ws::WSAID_CONNECTEX);
+        let function = EXTENSION.of(socket, provider)?;
         // SAFETY: The provider gave this address for ConnectEx.
         Ok(Self(unsafe { mem::transmute::<*const (), ConnectExFunction>(function) }))
     }
@@ -206,8 +185,9 @@ impl ConnectEx {
 pub(crate) struct DisconnectEx(DisconnectExFunction);
 
 impl DisconnectEx {
-    pub fn of(socket: Handle) -> Result<Self, Cause> {
-        let function = extension(socket, ws::WSAID_DISCONNECTEX)?;
+    pub fn of(socket: Handle, provider: Provider) -> Result<Self, Cause> {
+        static EXTENSION: Extension = Extension::new(ws::WSAID_DISCONNECTEX);
+        let function = EXTENSION.of(socket, provider)?;
         // SAFETY: The provider gave this address for DisconnectEx.
         Ok(Self(unsafe { mem::transmute::<*const (), DisconnectExFunction>(function) }))
     }
@@ -403,6 +383,7 @@ pub(crate) struct SocketTraits {
     /// Whether it is a real handle of the kernel's rather than one of a layered
     /// provider (`XP1_IFS_HANDLES`).
     pub has_kernel_handle: bool,
+    pub provider: Provider,
 }
 
 /// `None` if the handle is not a socket.
@@ -413,6 +394,7 @@ pub(crate) fn socket_traits(handle: Handle) -> Option<SocketTraits> {
         is_stream: information.iSocketType == ws::SOCK_STREAM,
         family: information.iAddressFamily as u16,
         has_kernel_handle: information.dwServiceFlags1 & ws::XP1_IFS_HANDLES != 0,
+        provider: Provider(information.dwCatalogEntryId),
     })
 }
 
@@ -499,10 +481,6 @@ pub(crate) fn last_winsock_error() -> u32 {
     // SAFETY: Reads the calling thread's last error.
     let code = unsafe { ws::WSAGetLastError() };
     code as u32
-}
-
-fn last_cause(facts: &'static Facts) -> Cause {
-    Cause::Call { facts, code: last_winsock_error() }
 }
 
 #[cold]

@@ -6,7 +6,8 @@ use std::{fmt, mem, ptr};
 use windows_sys::Win32::Networking::WinSock as ws;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
-use super::socket::{answer, extension};
+use super::extension::{Extension, Provider};
+use super::socket::answer;
 use super::{Answer, Cause, Handle, InPlace, LentOverlapped, Region};
 
 /// "The maximum number of bytes that can be transmitted using a single call to the
@@ -62,8 +63,9 @@ type TransmitFileFunction = unsafe extern "system" fn(
 pub(crate) struct TransmitFile(TransmitFileFunction);
 
 impl TransmitFile {
-    pub fn of(socket: Handle) -> Result<Self, Cause> {
-        let function = extension(socket, ws::WSAID_TRANSMITFILE)?;
+    pub fn of(socket: Handle, provider: Provider) -> Result<Self, Cause> {
+        static EXTENSION: Extension = Extension::new(ws::WSAID_TRANSMITFILE);
+        let function = EXTENSION.of(socket, provider)?;
         // SAFETY: The provider gave this address for TransmitFile.
         Ok(Self(unsafe { mem::transmute::<*const (), TransmitFileFunction>(function) }))
     }

@@ -1102,8 +1102,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "datagrams-skip-the-port",
         file: "src/handle/mode.rs",
-        before: "What::Datagram => Err(",
-        after: "What::Datagram if false => Err(",
+        before: "What::Datagram { .. } => Err(",
+        after: "What::Datagram { .. } if false => Err(",
         why: "whether a cut datagram has a packet is not known then",
         test: integration("datagram", "datagram_sockets_do_not_skip_the_port_and_go_on_without"),
     },
@@ -1184,6 +1184,15 @@ pub const MUTATIONS: &[Mutation] = &[
         after: "if false { Err(&refusal::NOT_A_STREAM) } else { let _ = on; Ok(()) }",
         why: "a datagram is lost when nothing of it is received",
         test: integration("readable", "a_socket_of_datagrams_loses_none_because_it_is_refused"),
+    },
+
+    Mutation {
+        name: "the-function-of-another-provider",
+        file: "src/sys/extension.rs",
+        before: "known.find(|known| known.0 == provider)",
+        after: "known.find(|known| known.0 != Provider::NONE)",
+        why: "a socket of one provider is passed to another's function",
+        test: simulated("each_provider_has_its_own_functions"),
     },
 
     // Buffers.
