@@ -255,8 +255,7 @@ fn congestion_is_told_and_what_arrived_together_is_taken_apart() {
     assert_eq!(received, pattern(2440));
 }
 
-/// The model of the kernel has no dual-stack sockets of datagrams.
-#[cfg(not(simulated_kernel))]
+#[cfg(not(simulated_kernel))] // the model has no dual-stack sockets of datagrams
 #[test]
 fn senders_of_either_family_are_told_one_after_the_other() {
     use socket2::{Domain, Socket, Type};

@@ -252,27 +252,21 @@ fn a_file_is_sent_only_on_streams_that_do_not_skip_the_port() {
     nothing_more(&port);
 }
 
-/// 5 GiB of which the last bytes are something.
-#[cfg(not(miri))] // has no files with holes
+/// A file with a hole, and something at its end.
 #[test]
 fn a_part_behind_four_gigabytes_is_sent() {
-    const END: u64 = 5 << 30;
+    // Miri has no files with holes.
+    const END: u64 = if cfg!(miri) { 80_000 } else { 5 << 30 };
     let port = port();
     let (mut client, server) = served(&port);
     let temp = temp_file("transmit", "");
     let file = File::options().write(true).open(temp.path()).unwrap();
     let tail = pattern_from(0, 1000);
     std::os::windows::fs::FileExt::seek_write(&file, &tail, END - 1000).unwrap();
-    let file = Arc::new(open(&temp));
-    let pieces: Vec<_> = op::pieces(70_000, END - 70_000).collect();
-    assert_eq!(pieces.iter().map(|piece| piece.1).sum::<u64>(), END - 70_000);
-    let (offset, length) = pieces[4];
-    assert_eq!(offset + length, END);
-    // Its end is enough here.
-    let offset = END - 70_000;
-    port.initiate(&server, 2, TransmitFile::new(Arc::clone(&file), offset, 70_000)).unwrap();
+    let sent = TransmitFile::new(open(&temp), END - 70_000, 70_000);
+    port.initiate(&server, 2, sent).unwrap();
     let received = receive(&mut client, 70_000);
     assert!(received[..69_000].iter().all(|byte| *byte == 0));
     assert!(received[69_000..] == tail);
-    assert_eq!(output::<Transmitted<Arc<File>>>(&port).1, 70_000);
+    assert_eq!(output::<Transmitted<File>>(&port).1, 70_000);
 }
