@@ -598,3 +598,61 @@ fn with_much_stack(test: impl FnOnce() + Send + 'static) {
     let _turn = TURN.lock();
     thread::Builder::new().stack_size(LARGE * 100).spawn(test).unwrap().join().unwrap();
 }
+
+#[test]
+fn sixteen_buffers_in_one_operation_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let (one, other) = stream_pair();
+    let (one, other) = (port.add_handle(one, 1).unwrap(), port.add_handle(other, 2).unwrap());
+    let mut buffers = Some([(); 16].map(|()| Vec::<u8>::with_capacity(1)));
+    assert_steady(100, |_| {
+        drop(port.initiate(&one, 1, op::WriteVectored::new(["x"; 16])).unwrap());
+        assert_eq!(complete(&port).bytes_transferred, 16);
+        let empty = buffers.take().unwrap().map(|mut buffer| {
+            buffer.clear();
+            buffer
+        });
+        drop(port.initiate(&other, 2, op::ReadVectored::new(empty)).unwrap());
+        let mut read = complete(&port);
+        assert_eq!(read.bytes_transferred, 16);
+        buffers = Some(read.operation.output().unwrap());
+    });
+}
+
+#[test]
+fn messages_files_and_probes_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let (one, other) = datagram_pair();
+    let to = other.local_addr().unwrap();
+    let (one, other) = (port.add_handle(one, 1).unwrap(), port.add_handle(other, 2).unwrap());
+    let mut buffer = Some(Vec::<u8>::with_capacity(64));
+    assert_steady(100, |_| {
+        drop(port.initiate(&one, 1, op::SendMessage::new(BYTES, to)).unwrap());
+        assert_eq!(complete(&port).error_status, Ok(()));
+        let mut empty = buffer.take().unwrap();
+        empty.clear();
+        drop(port.initiate(&other, 2, op::ReceiveMessage::new(empty)).unwrap());
+        let message: op::Message<Vec<u8>> = complete(&port).operation.output().unwrap();
+        assert_eq!((message.buffer.len(), message.is_truncated()), (64, true));
+        buffer = Some(message.buffer);
+    });
+
+    let temp = temp_file("allocation", BYTES);
+    let file = std::sync::Arc::new(overlapped_file(temp.path(), true, false));
+    let (mut client, server) = stream_pair();
+    let server = port.add_handle(server, 1).unwrap();
+    assert_steady(100, |_| {
+        let file = std::sync::Arc::clone(&file);
+        drop(port.initiate(&server, 1, op::TransmitFile::new(file, 10, 90).head("head")).unwrap());
+        assert_eq!(complete(&port).bytes_transferred, 94);
+        let mut received = [0; 94];
+        client.read_exact(&mut received).unwrap();
+    });
+    std::io::Write::write_all(&mut client, b"!").unwrap();
+    assert_steady(100, |_| {
+        drop(port.initiate(&server, 1, op::Readable::new()).unwrap());
+        assert_eq!(complete(&port).error_status, Ok(()));
+    });
+}

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use completion_port::{
-    Associated, Batch, ErrorKind, IoBuf, IoBufMut, Iocp, Rejected, Started, unconnected_stream,
+    Associated, Batch, ErrorKind, IoBuf, IoBufMut, Iocp, Rejected, Started, op, unconnected_stream,
 };
 use simulated_kernel::{
     Behaviour, Chance, FOREVER, PROCESSORS, behave, close_elsewhere, concurrency, deliver,
@@ -1640,6 +1640,89 @@ fn a_late_packet_is_not_seen_though_a_scope_has_turned_it_and_its_marker_round()
         let completion = complete(&port);
         assert_eq!(completion.handle_context, 55, "context {}", completion.context);
     }
+#[test]
+fn a_receive_goes_on_when_nobody_was_found() {
+    both(|inline| {
+        let _behaving = behave(inline);
+        let port = port();
+        let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let socket = port.add_handle(UdpSocket::bind("127.0.0.1:0").unwrap(), 1).unwrap();
+        socket.get_ref().send_to(b"hello", nobody).unwrap();
+        let rejected = port.initiate_read(&socket, READ, [0; 8]).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::ConnectionReset);
+
+        socket.ignore_unreachable().unwrap();
+        socket.get_ref().send_to(b"hello", nobody).unwrap();
+        port.initiate_read(&socket, READ, [0; 8]).unwrap();
+        assert!(socket.cancel_all().unwrap());
+        assert!(complete(&port).error_status.unwrap_err().is_cancelled());
+    });
+}
+
+/// A datagram cut or not, with its control data cut or not: each is told by itself.
+#[test]
+fn what_was_cut_of_a_message_is_told_apart() {
+    fn check<const ROOM: usize>(datagram_is_cut: bool, control_is_cut: bool, late: bool) {
+        let port = port();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let server = port.add_handle(UdpSocket::bind("127.0.0.1:0").unwrap(), 1).unwrap();
+        let to = server.get_ref().local_addr().unwrap();
+        server.receive_packet_info(true).unwrap();
+        let send = || client.send_to(b"hello", to).unwrap();
+        if !late {
+            send();
+        }
+        let buffer = Vec::with_capacity(if datagram_is_cut { 4 } else { 5 });
+        let receive = op::ReceiveMessage::new(buffer).control_room::<ROOM>();
+        port.initiate(&server, READ, receive).unwrap();
+        if late {
+            send();
+        }
+        let mut completion = complete(&port);
+        assert_eq!(completion.error_status, Ok(()));
+        let message: op::Message<Vec<u8>, ROOM> = completion.operation.output().unwrap();
+        let bytes = if datagram_is_cut { &b"hell"[..] } else { b"hello" };
+        assert_eq!(
+            (&message.buffer[..], completion.bytes_transferred as usize),
+            (bytes, bytes.len())
+        );
+        assert_eq!(message.from, Some(client.local_addr().unwrap()));
+        assert_eq!(message.is_truncated(), datagram_is_cut);
+        assert_eq!(message.is_control_truncated(), control_is_cut);
+        let arrived = message.control.packet_info().map(|info| info.address);
+        assert_eq!(arrived, (!control_is_cut).then_some(to.ip()));
+        nothing_more(&port);
+    }
+    both(|inline| {
+        for written_at_dequeue in [Chance::Always, Chance::Never] {
+            let _behaving = behave(|kernel| {
+                inline(kernel);
+                kernel.written_at_dequeue = written_at_dequeue;
+            });
+            for (late, cut) in [(false, false), (false, true), (true, false), (true, true)] {
+                check::<160>(cut, false, late);
+                check::<0>(cut, true, late);
+                check::<8>(cut, true, late);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_cut_message_without_a_packet_is_completed_all_the_same() {
+    let _behaving = behave(|kernel| {
+        kernel.inline = Chance::Always;
+        kernel.warn_without_packet = true;
+    });
+    let port = port();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let server = port.add_handle(UdpSocket::bind("127.0.0.1:0").unwrap(), 1).unwrap();
+    client.send_to(b"hello", server.get_ref().local_addr().unwrap()).unwrap();
+    port.initiate(&server, READ, op::ReceiveMessage::new(Vec::with_capacity(4))).unwrap();
+    let mut completion = complete(&port);
+    assert_eq!((completion.error_status, completion.bytes_transferred), (Ok(()), 4));
+    let message: op::Message<Vec<u8>> = completion.operation.output().unwrap();
+    assert_eq!((&message.buffer[..], message.is_truncated()), (&b"hell"[..], true));
     nothing_more(&port);
 }
 
@@ -1675,5 +1758,171 @@ fn any_status_of_a_driver_ends_the_operation() {
         client.write_all(b"hello").unwrap();
         let error = complete(&port).error_status.unwrap_err();
         assert_eq!(error.ntstatus(), Some(status));
+fn datagrams_that_arrive_as_one_may_not_tell_how_long_each_is() {
+    both(|inline| {
+        for untold in [false, true] {
+            let _behaving = behave(|kernel| {
+                inline(kernel);
+                kernel.untold_segments = untold;
+            });
+            let port = port();
+            let client = port.add_handle(UdpSocket::bind("127.0.0.1:0").unwrap(), 1).unwrap();
+            let server = port.add_handle(UdpSocket::bind("127.0.0.1:0").unwrap(), 1).unwrap();
+            let to = server.get_ref().local_addr().unwrap();
+            for coalesces in [true, false] {
+                server.receive_coalesced(if coalesces { 65_527 } else { 0 }).unwrap();
+                let send = op::SendMessage::new([7; 2440], to).segment_size(1220);
+                port.initiate(&client, WRITE, send).unwrap();
+                assert_eq!(complete(&port).error_status, Ok(()));
+                for _ in 0..if coalesces { 1 } else { 2 } {
+                    let receive = op::ReceiveMessage::new(Vec::with_capacity(4096));
+                    port.initiate(&server, READ, receive).unwrap();
+                    let mut completion = complete(&port);
+                    let message: op::Message<Vec<u8>> = completion.operation.output().unwrap();
+                    assert_eq!(message.buffer.len(), if coalesces { 2440 } else { 1220 });
+                    let size = (coalesces && !untold).then_some(1220);
+                    assert_eq!(message.control.coalesced_size(), size);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_message_may_be_refused_fail_late_or_report_more_than_there_is() {
+    both(|inline| {
+        let _behaving = behave(|kernel| {
+            inline(kernel);
+            kernel.refuse = [ws::WSAENOBUFS as u32, ws::WSAENOBUFS as u32].into();
+        });
+        let port = port();
+        let socket = port.add_handle(UdpSocket::bind("127.0.0.1:0").unwrap(), 1).unwrap();
+        let to = socket.get_ref().local_addr().unwrap();
+        let receive = || op::ReceiveMessage::new(Vec::with_capacity(8));
+        let rejected = port.initiate(&socket, READ, receive()).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::ResourceExhausted);
+        assert_eq!(rejected.returned.1.0.0.capacity(), 8);
+        let send = || op::SendMessage::new("12345678", to).ecn(op::Ecn::Capable1);
+        let rejected = port.initiate(&socket, WRITE, send()).unwrap_err();
+        assert_eq!(rejected.error.call(), Some("WSASendMsg"));
+        assert_eq!(rejected.returned.1.1.address(), Some(to));
+        assert_eq!(rejected.returned.1.1.control().ecn(), Some(op::Ecn::Capable1));
+
+        let _behaving = behave(|kernel| kernel.over_report = 100);
+        port.initiate(&socket, WRITE, send()).unwrap();
+        assert_eq!(complete(&port).operation.output(), Ok("12345678"));
+        port.initiate(&socket, READ, receive()).unwrap();
+        let message: op::Message<Vec<u8>> = complete(&port).operation.output().unwrap();
+        assert_eq!(message.buffer, b"12345678");
+    });
+    let _behaving = behave(|kernel| {
+        kernel.inline = Chance::Never;
+        kernel.fail = [win32::STATUS_INSUFFICIENT_RESOURCES as u32].into();
+    });
+    let port = port();
+    let socket = port.add_handle(UdpSocket::bind("127.0.0.1:0").unwrap(), 1).unwrap();
+    socket.receive_packet_info(true).unwrap();
+    port.initiate(&socket, READ, op::ReceiveMessage::new([7; 4])).unwrap();
+    UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .send_to(&[1; 4], socket.get_ref().local_addr().unwrap())
+        .unwrap();
+    let mut completion = complete(&port);
+    assert_eq!(completion.error_status.unwrap_err().kind(), ErrorKind::ResourceExhausted);
+    let message: op::Message<[u8; 4]> = completion.operation.output().unwrap();
+    assert_eq!((message.from, message.control.iter().count()), (None, 0));
+}
+
+/// The memory of messages is the kernel's until it says so.
+#[test]
+fn a_message_in_flight_may_be_written_to_after_its_socket_is_closed() {
+    let behaving = behave(|kernel| kernel.ignore_cancels = FOREVER);
+    let port = port();
+    let socket = port.add_handle(UdpSocket::bind("127.0.0.1:0").unwrap(), 1).unwrap();
+    drop(
+        port.initiate(&socket, READ, op::ReceiveMessage::new(vec![0; 8].into_boxed_slice()))
+            .unwrap(),
+    );
+    drop(socket);
+    assert_eq!(scribble(), 1);
+    heed_cancels();
+    assert!(complete(&port).error_status.is_err());
+    drop(behaving);
+}
+
+#[test]
+fn a_socket_whose_disconnect_has_failed_is_not_to_be_reused() {
+    let behaving = behave(|kernel| {
+        kernel.inline = Chance::Never;
+        kernel.refuse = [ws::WSAENOBUFS as u32].into();
+        kernel.fail = [win32::STATUS_INSUFFICIENT_RESOURCES as u32].into();
+    });
+    let port = port();
+    let (client, server) = served(&port);
+    let disconnect = || op::Disconnect::new().for_reuse();
+    let rejected = port.initiate(&server, 1, disconnect()).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::ResourceExhausted);
+    port.initiate(&server, 1, disconnect()).unwrap();
+    let mut completion = complete(&port);
+    assert_eq!(completion.error_status.unwrap_err().kind(), ErrorKind::ResourceExhausted);
+    assert!(completion.operation.take::<op::Reusable>().is_none());
+    drop((client, behaving));
+}
+
+#[test]
+fn a_transmission_may_be_refused_fail_late_or_report_more_than_there_is() {
+    type Transmitted = op::Transmitted<Arc<std::fs::File>, &'static str, &'static str>;
+    let temp = temp_file("transmit", "hello");
+    let file = Arc::new(overlapped_file(temp.path(), true, false));
+    let transmit = || op::TransmitFile::new(Arc::clone(&file), 0, 5).head("head").tail("tail");
+    both(|inline| {
+        let _behaving = behave(|kernel| {
+            inline(kernel);
+            kernel.refuse = [ws::WSAENOBUFS as u32].into();
+            kernel.over_report = 100;
+        });
+        let port = port();
+        let (mut client, server) = served(&port);
+        let rejected = port.initiate(&server, WRITE, transmit()).unwrap_err();
+        assert_eq!(rejected.error.call(), Some("TransmitFile"));
+        let (op::Keeps((it, length)), (_, (head, tail))) = rejected.returned.1;
+        assert!(Arc::ptr_eq(&it, &file));
+        assert_eq!((length, head.0, tail.0), (5, "head", "tail"));
+
+        port.initiate(&server, WRITE, transmit()).unwrap();
+        let it: Transmitted = complete(&port).operation.output().unwrap();
+        assert_eq!((it.head, it.tail, it.missing), ("head", "tail", 0));
+        let mut received = [0; 13];
+        client.read_exact(&mut received).unwrap();
+        assert_eq!(&received, b"headhellotail");
+    });
+    let _behaving = behave(|kernel| {
+        kernel.inline = Chance::Never;
+        kernel.fail = [win32::STATUS_INSUFFICIENT_RESOURCES as u32].into();
+    });
+    let port = port();
+    let (_client, server) = served(&port);
+    port.initiate(&server, WRITE, transmit()).unwrap();
+    let mut completion = complete(&port);
+    assert_eq!(completion.error_status.unwrap_err().kind(), ErrorKind::ResourceExhausted);
+    let it: Transmitted = completion.operation.output().unwrap();
+    assert_eq!((it.head, it.tail, it.missing), ("head", "tail", 13));
+    drop((it, server));
+    assert_eq!(Arc::strong_count(&file), 1);
+}
+
+#[test]
+fn each_provider_has_its_own_functions() {
+    let port = port();
+    for layered in [false, true, false, true] {
+        let _behaving = behave(|kernel| kernel.layered = layered);
+        let (_client, server) = served(&port);
+        let started = port.initiate(&server, WRITE, op::Disconnect::new());
+        if layered {
+            assert_eq!(started.unwrap_err().error.kind(), ErrorKind::Unsupported);
+        } else {
+            started.unwrap();
+            assert_eq!(complete(&port).error_status, Ok(()));
+        }
     }
 }

@@ -83,6 +83,8 @@ pub struct Behaviour {
     pub is_share: bool,
     /// Pipes do not tell whether they have messages.
     pub untold: bool,
+    /// Datagrams that arrive as one do not tell how long each is.
+    pub untold_segments: bool,
 }
 
 impl Default for Behaviour {
@@ -118,6 +120,7 @@ impl Behaviour {
             unbuffered: false,
             is_share: false,
             untold: false,
+            untold_segments: false,
         }
     }
 }

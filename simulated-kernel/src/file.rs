@@ -13,7 +13,7 @@ use windows_sys::Win32::Storage::FileSystem::FILE_SEGMENT_ELEMENT;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use crate::handle::{fail, open_real};
-use crate::kernel::enter;
+use crate::kernel::{Kernel, enter};
 use crate::memory::put;
 use crate::object::{Body, Object};
 use crate::operation::{Kind, Operation, Outcome, pending_code, start};
@@ -89,20 +89,18 @@ impl File {
         if operation.length == 0 {
             return Ok(Outcome::read(Vec::new()));
         }
-        self.contents.seek(SeekFrom::Start(operation.offset))?;
-        let mut data = vec![0; operation.length];
-        let mut length = 0;
-        while length < data.len() {
-            match self.contents.read(&mut data[length..])? {
-                0 => break,
-                count => length += count,
-            }
-        }
-        data.truncate(length);
+        let data = self.read_at(operation.offset, operation.length)?;
         if data.is_empty() {
             return Ok(Outcome::status(STATUS_END_OF_FILE));
         }
         Ok(Outcome::read(data))
+    }
+
+    fn read_at(&mut self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        self.contents.seek(SeekFrom::Start(offset))?;
+        let mut data = Vec::new();
+        (&self.contents).take(length as u64).read_to_end(&mut data)?;
+        Ok(data)
     }
 
     fn write(&mut self, operation: &Operation) -> io::Result<Outcome> {
@@ -116,6 +114,17 @@ impl File {
             self.contents.write_all(&operation.source(0, operation.length))?;
         }
         Ok(Outcome::wrote(operation.length))
+    }
+}
+
+impl Kernel {
+    /// A part of a file, or as much of it as there is.
+    pub fn read_part(&mut self, file: usize, offset: u64, length: usize) -> Result<Vec<u8>, u32> {
+        let id = self.resolve(file).ok_or(STATUS_INVALID_PARAMETER)?;
+        let Body::File(file) = &mut self.objects[id].body else {
+            return Err(STATUS_INVALID_PARAMETER);
+        };
+        file.read_at(offset, length).map_err(|_| STATUS_INVALID_PARAMETER)
     }
 }
 

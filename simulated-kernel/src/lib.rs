@@ -31,6 +31,7 @@ mod handle;
 mod kernel;
 mod lock;
 mod memory;
+mod message;
 mod object;
 mod operation;
 mod pipe;

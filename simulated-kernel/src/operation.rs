@@ -13,6 +13,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use crate::address;
 use crate::behaviour::{Behaviour, Chance};
 use crate::kernel::{Entered, Id, Kernel, announce, enter, lock};
+use crate::message::Extras;
 use crate::object::{Body, Object};
 use crate::port::Packet;
 use crate::status::{
@@ -46,6 +47,8 @@ pub enum Kind {
     /// With the socket that becomes the connection.
     Accept(Id),
     Connect(SocketAddr),
+    /// Whether the socket is to be used again.
+    Disconnect(bool),
     /// Of a pipe: whether it had to wait for a client.
     Listen(bool),
     /// With the control code.
@@ -66,6 +69,8 @@ pub struct Operation {
     pub kind: Kind,
     pub length: usize,
     pub offset: u64,
+    /// Winsock's.
+    pub flags: i32,
     /// Somebody has asked for it to be cancelled.
     pub cancel: Cancel,
     /// Where a datagram goes.
@@ -76,8 +81,17 @@ pub struct Operation {
     buffers: Vec<(Lent<u8>, usize)>,
     /// Where it is written who has sent a datagram.
     sender: Option<(Lent<ws::SOCKADDR>, Lent<i32>)>,
+    /// A part of a file that is sent between the two buffers.
+    file: Option<Part>,
+    /// Where all that is known of a datagram stands, or is written.
+    message: Option<Lent<ws::WSAMSG>>,
     overlapped: Lent<OVERLAPPED>,
     has_packet: bool,
+}
+
+struct Part {
+    file: usize,
+    length: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,6 +116,9 @@ pub struct Outcome {
     /// What goes into the buffers.
     pub data: Vec<u8>,
     pub from: Option<SocketAddr>,
+    /// Control data and flags of a datagram.
+    pub control: Vec<u8>,
+    pub flags: u32,
 }
 
 /// An operation that is over, but whose memory has not been written yet.
@@ -127,11 +144,11 @@ impl Outcome {
     pub fn status(status: u32) -> Self {
         // The count of what failed is no count of anything.
         let bytes = if is_error(status) { 0xDEAD } else { 0 };
-        Self { status, bytes, data: Vec::new(), from: None }
+        Self { bytes, ..Self::read_with(status, Vec::new()) }
     }
 
     pub fn wrote(bytes: usize) -> Self {
-        Self { status: STATUS_SUCCESS, bytes, data: Vec::new(), from: None }
+        Self { bytes, ..Self::read(Vec::new()) }
     }
 
     pub fn read(data: Vec<u8>) -> Self {
@@ -139,7 +156,8 @@ impl Outcome {
     }
 
     pub fn read_with(status: u32, data: Vec<u8>) -> Self {
-        Self { status, bytes: data.len(), data, from: None }
+        let (control, flags) = (Vec::new(), 0);
+        Self { status, bytes: data.len(), data, from: None, control, flags }
     }
 }
 
@@ -178,11 +196,14 @@ impl Operation {
             kind,
             length: buffers.iter().map(|(_, length)| length).sum(),
             offset,
+            flags: 0,
             cancel: Cancel::NotAsked,
             to: None,
             request: None,
             buffers: buffers.iter().map(|(start, length)| (Lent::new(*start), *length)).collect(),
             sender: None,
+            message: None,
+            file: None,
             overlapped: Lent::new(overlapped),
             // "Set the low-order bit of hEvent [...] to prevent an I/O
             // completion packet from being added to the port".
@@ -200,6 +221,54 @@ impl Operation {
         self
     }
 
+    /// It is of a datagram with control data.
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Self::new), for the message and all that it points to.
+    pub unsafe fn of_message(mut self, message: *mut ws::WSAMSG) -> Self {
+        self.message = Some(Lent::new(message));
+        self
+    }
+
+    /// It sends so much of a file, from its offset on, between its two buffers.
+    pub fn sends_file(mut self, file: usize, length: usize) -> Self {
+        self.file = Some(Part { file, length });
+        self
+    }
+
+    /// What there is to be sent now, of a file that may have become shorter.
+    pub fn all_to_send(&self, kernel: &mut Kernel) -> Result<Vec<u8>, u32> {
+        let Some(Part { file, length }) = self.file else { return Ok(self.source(0, self.length)) };
+        let head = self.buffers[0].1;
+        let mut bytes = self.source(0, head);
+        if length > 0 {
+            bytes.append(&mut kernel.read_part(file, self.offset, length)?);
+        }
+        bytes.append(&mut self.source(head, self.length - head));
+        Ok(bytes)
+    }
+
+    /// How much room there is for control data, if anybody wants it.
+    pub fn control_room(&self) -> Option<usize> {
+        // SAFETY: The message is lent.
+        self.message.map(|message| unsafe { (*message.0).Control.len as usize })
+    }
+
+    /// Where a datagram is to go, and with what. It may be asked for at any time.
+    pub fn destination(&self) -> Result<(Option<SocketAddr>, Extras), i32> {
+        let Some(message) = self.message else { return Ok((self.to, Extras::default())) };
+        // SAFETY: The message is lent, with all that it points to.
+        unsafe {
+            let ws::WSAMSG { name, namelen, Control: control, .. } = *message.0;
+            let control = match control.len {
+                0 => &[],
+                length => std::slice::from_raw_parts(control.buf, length as usize),
+            };
+            Ok((address::read(name, namelen), Extras::parse(control)?))
+        }
+    }
+
     pub fn address(&self) -> usize {
         self.overlapped.address()
     }
@@ -212,7 +281,7 @@ impl Operation {
             | Kind::Control(_)
             | Kind::Transact(_)
             | Kind::Watch => Direction::In,
-            Kind::Write(_) | Kind::Connect(_) => Direction::Out,
+            Kind::Write(_) | Kind::Connect(_) | Kind::Disconnect(_) => Direction::Out,
             Kind::Lock { .. } => Direction::Neither,
         }
     }
@@ -288,6 +357,19 @@ impl Operation {
             if let (Some((name, length)), Some(from)) = (self.sender, outcome.from) {
                 address::write(from, name.0, length.0);
             }
+            if let Some(message) = self.message.filter(|_| self.direction() == Direction::In) {
+                let message = message.0;
+                if let Some(from) = outcome.from {
+                    address::write(from, (*message).name, &raw mut (*message).namelen);
+                }
+                let control = &outcome.control;
+                if !control.is_empty() {
+                    let place = (*message).Control.buf;
+                    ptr::copy_nonoverlapping(control.as_ptr(), place, control.len());
+                }
+                (*message).Control.len = control.len() as u32;
+                (*message).dwFlags = outcome.flags;
+            }
             (&raw mut (*self.overlapped.0).InternalHigh).write(outcome.bytes);
         }
         self.write_status(outcome.status);
@@ -301,6 +383,11 @@ impl Operation {
             if self.direction() == Direction::In {
                 for (buffer, room) in self.buffers.iter().filter(|(_, room)| *room > 0) {
                     ptr::write_bytes(buffer.0, 0xA5, *room);
+                }
+                if let Some(message) = self.message {
+                    let ws::WSAMSG { name, namelen, Control: control, .. } = *message.0;
+                    ptr::write_bytes(name.cast::<u8>(), 0xA5, namelen as usize);
+                    ptr::write_bytes(control.buf, 0xA5, control.len as usize);
                 }
             }
             (&raw mut (*self.overlapped.0).InternalHigh).write(0xDEAD);

@@ -7,11 +7,12 @@ use windows_sys::Win32::Networking::WinSock as ws;
 
 use crate::address;
 use crate::kernel::{Id, Kernel};
+use crate::message::{self, Datagram, Extras};
 use crate::object::{Body, Object};
 use crate::operation::{Kind, Operation, Outcome};
 use crate::status::{
     STATUS_BUFFER_OVERFLOW, STATUS_CONNECTION_INVALID, STATUS_CONNECTION_REFUSED,
-    STATUS_PORT_UNREACHABLE, STATUS_SUCCESS,
+    STATUS_INVALID_PARAMETER, STATUS_PORT_UNREACHABLE, STATUS_SUCCESS,
 };
 use crate::stream::Stream;
 
@@ -23,6 +24,8 @@ pub struct Socket {
     pub is_nonblocking: bool,
     pub context: Context,
     pub options: BTreeMap<(i32, i32), Vec<u8>>,
+    /// It was disconnected to be used again.
+    pub is_reusable: bool,
 }
 
 /// What a socket knows of itself: if it was connected by an extension function,
@@ -47,7 +50,7 @@ pub enum Role {
 
 #[derive(Default)]
 pub struct Datagrams {
-    incoming: VecDeque<(SocketAddr, Vec<u8>)>,
+    incoming: VecDeque<Datagram>,
     /// What was sent last had no receiver.
     is_unreachable: bool,
     /// Nobody wants to know.
@@ -58,6 +61,8 @@ pub struct Received {
     pub data: Vec<u8>,
     pub from: Option<SocketAddr>,
     pub is_cut: bool,
+    /// As far as the socket was asked to tell.
+    pub control: Vec<u8>,
 }
 
 pub const LONGEST_DATAGRAM: usize = 65507;
@@ -77,6 +82,7 @@ impl Socket {
             is_nonblocking: false,
             context: Context::Whole,
             options: BTreeMap::new(),
+            is_reusable: false,
         }
     }
 
@@ -244,17 +250,26 @@ impl Kernel {
         let socket = self.socket(id).expect("a socket");
         (socket.local, socket.peer, socket.role) = (from.local, from.peer, from.role);
         socket.context = Context::Unknown;
+        socket.is_reusable = false;
         self.look(id);
     }
 
     pub fn transfer_socket(&mut self, id: Id, operation: &mut Operation) -> Option<Outcome> {
         match operation.kind {
             Kind::Read => {
-                let Received { data, from, is_cut } =
-                    match self.receive_from(id, operation.length, false)? {
-                        Ok(received) => received,
-                        Err(status) => return Some(Outcome::status(status)),
-                    };
+                let Operation { length, flags, .. } = *operation;
+                if flags & ws::MSG_WAITALL != 0 && !self.can_fill(id, length) {
+                    return None;
+                }
+                let peeks = flags & ws::MSG_PEEK != 0;
+                let received = match self.receive_from(id, length, peeks)? {
+                    Ok(received) => received,
+                    Err(status) => return Some(Outcome::status(status)),
+                };
+                if let Some(room) = operation.control_room() {
+                    return Some(message::deliver(received, room));
+                }
+                let Received { data, from, is_cut, .. } = received;
                 let status = if is_cut { STATUS_BUFFER_OVERFLOW } else { STATUS_SUCCESS };
                 Some(Outcome { from, ..Outcome::read_with(status, data) })
             }
@@ -290,6 +305,7 @@ impl Kernel {
                 }
                 Some(Outcome::wrote(count))
             }
+            Kind::Disconnect(reuses) => Some(self.disconnect(id, reuses)),
             Kind::Listen(_)
             | Kind::Control(_)
             | Kind::Transact(_)
@@ -304,18 +320,26 @@ impl Kernel {
         let length = operation.length;
         if self.socket(id)?.is_datagram() {
             let bytes = operation.source(0, length);
-            let sent = self.send_datagram(id, operation.to, bytes);
+            let Ok((to, extras)) = operation.destination() else {
+                return Some(Outcome::status(STATUS_INVALID_PARAMETER));
+            };
+            let sent = self.send_datagram(id, to, bytes, extras);
             return Some(sent.map_or_else(Outcome::status, |()| Outcome::wrote(length)));
         }
         if self.stream(id).is_none() {
             return Some(Outcome::status(STATUS_CONNECTION_INVALID));
         }
-        match self.room_to_send(id, length - done)? {
+        let bytes = match operation.all_to_send(self) {
+            Ok(bytes) => bytes,
+            Err(status) => return Some(Outcome::status(status)),
+        };
+        let left = bytes.get(done..).unwrap_or_default();
+        match self.room_to_send(id, left.len())? {
             Err(status) => Some(Outcome::status(status)),
             Ok(count) => {
-                self.send(id, &operation.source(done, count));
+                self.send(id, &left[..count]);
                 operation.kind = Kind::Write(done + count);
-                (done + count == length).then(|| Outcome::wrote(length))
+                (count == left.len()).then(|| Outcome::wrote(done + count))
             }
         }
     }
@@ -338,20 +362,27 @@ impl Kernel {
                     // There is room for more.
                     self.look(peer);
                 }
-                Some(received.map(|data| Received { data, from: None, is_cut: false }))
+                Some(received.map(|data| Received {
+                    data,
+                    from: None,
+                    is_cut: false,
+                    control: Vec::new(),
+                }))
             }
             Role::Datagram(datagrams) => {
                 if std::mem::take(&mut datagrams.is_unreachable) {
                     return Some(Err(STATUS_PORT_UNREACHABLE));
                 }
-                let (from, mut data) = if peeks {
+                let mut datagram = if peeks {
                     datagrams.incoming.front()?.clone()
                 } else {
                     datagrams.incoming.pop_front()?
                 };
-                let is_cut = data.len() > length;
-                data.truncate(length);
-                Some(Ok(Received { data, from: Some(from), is_cut }))
+                let is_cut = datagram.data.len() > length;
+                datagram.data.truncate(length);
+                let control = self.control_for(id, &datagram);
+                let Datagram { from, data, .. } = datagram;
+                Some(Ok(Received { data, from: Some(from), is_cut, control }))
             }
             Role::Fresh | Role::Listener(_) => Some(Err(STATUS_CONNECTION_INVALID)),
         }
@@ -361,12 +392,16 @@ impl Kernel {
         &mut self,
         id: Id,
         to: Option<SocketAddr>,
-        bytes: Vec<u8>,
+        data: Vec<u8>,
+        extras: Extras,
     ) -> Result<(), u32> {
         self.bind_if_unbound(id);
         let socket = self.socket(id).expect("a socket");
         let to = to.or(socket.peer).ok_or(STATUS_CONNECTION_INVALID)?;
-        let from = source_for(socket.local.expect("bound"), to);
+        let mut from = source_for(socket.local.expect("bound"), to);
+        if let Some(source) = extras.source.filter(|source| !source.is_unspecified()) {
+            from.set_ip(source);
+        }
         let receiver = self.bound(to, |role| matches!(role, Role::Datagram(_)));
         let Some(receiver) = receiver else {
             let Role::Datagram(datagrams) = &mut self.socket(id).expect("a socket").role else {
@@ -376,12 +411,13 @@ impl Kernel {
             self.look(id);
             return Ok(());
         };
+        let arriving = self.segments(receiver, Datagram { from, at: to, data, extras });
         let socket = self.socket(receiver).expect("a socket");
         if socket.peer.is_none_or(|peer| peer == from)
             && let Role::Datagram(datagrams) = &mut socket.role
             && datagrams.incoming.len() < MOST_DATAGRAMS
         {
-            datagrams.incoming.push_back((from, bytes));
+            datagrams.incoming.extend(arriving);
         }
         self.look(receiver);
         Ok(())

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use crate::kernel::{Id, Kernel};
 use crate::object::Object;
-use crate::operation::Direction;
+use crate::operation::{Direction, Outcome};
 use crate::socket::Role;
-use crate::status::STATUS_CONNECTION_RESET;
+use crate::status::{STATUS_CONNECTION_INVALID, STATUS_CONNECTION_RESET};
 
 /// One end of a connection.
 #[allow(clippy::struct_excessive_bools, reason = "the two directions end independently")]
@@ -70,6 +70,13 @@ impl Kernel {
             })
     }
 
+    /// Whether there are so many bytes to be received, or no more to wait for.
+    pub fn can_fill(&mut self, id: Id, length: usize) -> bool {
+        let has_ended = self.has_ended(id);
+        let fills = |stream: &mut Stream| stream.is_reset || stream.incoming.len() >= length;
+        has_ended || self.stream(id).is_none_or(fills)
+    }
+
     /// How many bytes can be sent now, of so many; `None` while there is no
     /// room.
     pub fn room_to_send(&mut self, id: Id, length: usize) -> Option<Result<usize, u32>> {
@@ -96,6 +103,23 @@ impl Kernel {
             stream.incoming.extend(bytes);
         }
         self.look(peer);
+    }
+
+    /// Ends a connection in both directions.
+    pub fn disconnect(&mut self, id: Id, reuses: bool) -> Outcome {
+        let Some(stream) = self.stream(id) else {
+            return Outcome::status(STATUS_CONNECTION_INVALID);
+        };
+        (stream.sends_no_more, stream.receives_no_more) = (true, true);
+        if let Some(peer) = stream.peer {
+            self.look(peer);
+        }
+        let socket = self.socket(id).expect("a socket");
+        if reuses && let Role::Stream(stream) = std::mem::replace(&mut socket.role, Role::Fresh) {
+            (socket.peer, socket.is_reusable) = (None, true);
+            self.close_stream(&stream, false);
+        }
+        Outcome::wrote(0)
     }
 
     pub fn close_stream(&mut self, stream: &Stream, resets: bool) {

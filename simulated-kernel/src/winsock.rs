@@ -14,6 +14,7 @@ use crate::behaviour::Chance;
 use crate::handle::fail;
 use crate::kernel::{Entered, Id, Kernel, announce, enter, wait};
 use crate::memory::put;
+use crate::message::Extras;
 use crate::object::{Body, Object};
 use crate::operation::{Direction, Kind, Operation, pending_code, start};
 use crate::socket::{Context, LONGEST_DATAGRAM, Received, Role, Socket};
@@ -358,6 +359,7 @@ unsafe extern "system" fn getsockopt(
                 dwServiceFlags1: if layered { 0 } else { ws::XP1_IFS_HANDLES },
                 iAddressFamily: socket.family,
                 iSocketType: kind,
+                dwCatalogEntryId: kind as u32 + u32::from(layered) * 100,
                 ..Default::default()
             };
             // SAFETY: The caller gives room for one.
@@ -409,9 +411,10 @@ unsafe fn receive(
 ) -> Answer<usize> {
     let peeks = flags & ws::MSG_PEEK != 0;
     enter_for(socket)?.0.check_open(socket, Direction::In)?;
-    let Received { data, from: sender, is_cut } = block(socket, ws::SO_RCVTIMEO, |kernel, id| {
-        Some(kernel.receive_from(id, length, peeks)?.map_err(code_of))
-    })?;
+    let Received { data, from: sender, is_cut, .. } =
+        block(socket, ws::SO_RCVTIMEO, |kernel, id| {
+            Some(kernel.receive_from(id, length, peeks)?.map_err(code_of))
+        })?;
     // SAFETY: The buffer has `length` bytes; the address has room or is null.
     unsafe {
         if !data.is_empty() {
@@ -434,7 +437,7 @@ fn send_all(socket: ws::SOCKET, to: Option<SocketAddr>, bytes: &[u8]) -> Answer<
             if bytes.len() > LONGEST_DATAGRAM {
                 return Some(Err(ws::WSAEMSGSIZE));
             }
-            let result = kernel.send_datagram(id, to, bytes.to_vec());
+            let result = kernel.send_datagram(id, to, bytes.to_vec(), Extras::default());
             return Some(result.map(|()| bytes.len()).map_err(code_of));
         }
         if kernel.stream(id).is_none() {
@@ -527,11 +530,16 @@ unsafe extern "system" fn WSARecv(
         if flags.is_null() {
             return zero(Err(ws::WSAEFAULT));
         }
-        // Those that the model does not know: it receives in one way only.
-        if *flags & !ws::MSG_PARTIAL != 0 {
+        let asked = *flags as i32;
+        // The model has no out-of-band data.
+        if asked & !(ws::MSG_PARTIAL as i32 | ws::MSG_PEEK | ws::MSG_WAITALL) != 0 {
             return zero(Err(ws::WSAEOPNOTSUPP));
         }
-        let receive = || Operation::scattered(Kind::Read, &buffers, overlapped);
+        let receive = || {
+            let mut operation = Operation::scattered(Kind::Read, &buffers, overlapped);
+            operation.flags = asked;
+            operation
+        };
         let result = overlap(socket, receive, bytes);
         // The flags of one that pends are not written: the caller's local is gone by
         // then.
@@ -549,10 +557,13 @@ unsafe extern "system" fn WSASend(
     buffers: *const ws::WSABUF,
     buffer_count: u32,
     bytes: *mut u32,
-    _flags: u32,
+    flags: u32,
     overlapped: *mut OVERLAPPED,
     _routine: ws::LPWSAOVERLAPPED_COMPLETION_ROUTINE,
 ) -> i32 {
+    if flags != 0 {
+        return zero(Err(ws::WSAEOPNOTSUPP));
+    }
     // SAFETY: As the caller promises; the structures are captured here.
     unsafe {
         let buffers = all(buffers, buffer_count);
@@ -618,6 +629,46 @@ unsafe extern "system" fn WSASendTo(
     }
 }
 
+unsafe extern "system" fn WSARecvMsg(
+    socket: ws::SOCKET,
+    message: *mut ws::WSAMSG,
+    bytes: *mut u32,
+    overlapped: *mut OVERLAPPED,
+    _routine: ws::LPWSAOVERLAPPED_COMPLETION_ROUTINE,
+) -> i32 {
+    assert!(!overlapped.is_null(), "the model has no such call that waits");
+    // SAFETY: As the caller promises.
+    unsafe {
+        let buffers = all((*message).lpBuffers, (*message).dwBufferCount);
+        let receive = || Operation::scattered(Kind::Read, &buffers, overlapped).of_message(message);
+        overlap(socket, receive, bytes)
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn WSASendMsg(
+    socket: ws::SOCKET,
+    message: *const ws::WSAMSG,
+    _flags: u32,
+    bytes: *mut u32,
+    overlapped: *mut OVERLAPPED,
+    _routine: ws::LPWSAOVERLAPPED_COMPLETION_ROUTINE,
+) -> i32 {
+    assert!(!overlapped.is_null(), "the model has no such call that waits");
+    // SAFETY: As the caller promises.
+    unsafe {
+        let buffers = all((*message).lpBuffers, (*message).dwBufferCount);
+        let send = || {
+            let operation = Operation::scattered(Kind::Write(0), &buffers, overlapped);
+            operation.of_message(message.cast_mut())
+        };
+        if let Err(code) = send().destination() {
+            return zero(Err(code));
+        }
+        overlap(socket, send, bytes)
+    }
+}
+
 /// # Safety
 ///
 /// There are so many buffers.
@@ -679,14 +730,20 @@ unsafe extern "system" fn WSAIoctl(
     assert!(overlapped.is_null(), "the model has no overlapped WSAIoctl");
     zero(enter_for(socket).and_then(|(mut kernel, id)| match control {
         ws::SIO_GET_EXTENSION_FUNCTION_POINTER => {
-            if kernel.the_socket(id).is_datagram() {
-                return Err(ws::WSAEINVAL);
-            }
             // SAFETY: The input is a GUID.
             let wanted = unsafe { input.cast::<GUID>().read() };
+            let layered = kernel.behaviour.layered;
+            let is_datagram = kernel.the_socket(id).is_datagram();
             let function = match wanted.data1 {
+                data if data == ws::WSAID_WSARECVMSG.data1 => WSARecvMsg as *const c_void,
+                _ if is_datagram => return Err(ws::WSAEINVAL),
                 data if data == ws::WSAID_ACCEPTEX.data1 => AcceptEx as *const c_void,
                 data if data == ws::WSAID_CONNECTEX.data1 => ConnectEx as *const c_void,
+                data if data == ws::WSAID_TRANSMITFILE.data1 => TransmitFile as *const c_void,
+                data if data == ws::WSAID_DISCONNECTEX.data1 && layered => {
+                    LayeredDisconnectEx as *const c_void
+                }
+                data if data == ws::WSAID_DISCONNECTEX.data1 => DisconnectEx as *const c_void,
                 _ => return Err(ws::WSAEINVAL),
             };
             assert_eq!(output_length as usize, size_of_val(&function));
@@ -698,7 +755,10 @@ unsafe extern "system" fn WSAIoctl(
             Ok(())
         }
         ws::SIO_UDP_CONNRESET | ws::SIO_UDP_NETRESET => {
-            if let Role::Datagram(datagrams) = &mut kernel.the_socket(id).role {
+            let Role::Datagram(datagrams) = &mut kernel.the_socket(id).role else {
+                return Err(ws::WSAEINVAL);
+            };
+            if control == ws::SIO_UDP_CONNRESET {
                 // SAFETY: The input is a BOOL.
                 datagrams.ignores_unreachable = unsafe { input.cast::<i32>().read() } == 0;
             }
@@ -729,7 +789,8 @@ unsafe extern "system" fn AcceptEx(
         let is_listener = matches!(kernel.the_socket(id).role, Role::Listener(_));
         let accepting = kernel.the_socket(accepted);
         // It must be "neither bound nor connected".
-        let is_fresh = matches!(accepting.role, Role::Fresh) && accepting.local.is_none();
+        let is_fresh = matches!(accepting.role, Role::Fresh)
+            && (accepting.local.is_none() || accepting.is_reusable);
         if !is_listener || !is_fresh || accepting.family != family {
             return Err(ws::WSAEINVAL);
         }
@@ -775,6 +836,73 @@ unsafe extern "system" fn ConnectEx(
         start(kernel, id, operation).map_err(|status| pending_code(status, winsock_code) as i32)
     });
     finish(started, bytes)
+}
+
+unsafe extern "system" fn DisconnectEx(
+    socket: ws::SOCKET,
+    overlapped: *mut OVERLAPPED,
+    flags: u32,
+    _reserved: u32,
+) -> i32 {
+    let started = enter_for(socket).and_then(|(mut kernel, id)| {
+        if let Some(code) = kernel.behaviour.refuse.pop_front() {
+            return Err(code as i32);
+        }
+        if kernel.stream(id).is_none() {
+            return Err(ws::WSAENOTCONN);
+        }
+        let kind = Kind::Disconnect(flags & ws::TF_REUSE_SOCKET != 0);
+        // SAFETY: As the caller promises; there is no buffer.
+        let operation = unsafe { Operation::new(kind, std::ptr::null_mut(), 0, overlapped) };
+        start(kernel, id, operation).map_err(|status| pending_code(status, winsock_code) as i32)
+    });
+    finish(started, std::ptr::null_mut())
+}
+
+unsafe extern "system" fn TransmitFile(
+    socket: ws::SOCKET,
+    file: *mut c_void,
+    length: u32,
+    _at_once: u32,
+    overlapped: *mut OVERLAPPED,
+    buffers: *const ws::TRANSMIT_FILE_BUFFERS,
+    flags: u32,
+) -> i32 {
+    assert_eq!(flags, 0, "the model has no flags here");
+    let started = enter_for(socket).and_then(|(mut kernel, id)| {
+        if let Some(code) = kernel.behaviour.refuse.pop_front() {
+            return Err(code as i32);
+        }
+        if kernel.stream(id).is_none() {
+            return Err(ws::WSAENOTCONN);
+        }
+        kernel.check_open(socket, Direction::Out)?;
+        // SAFETY: As the caller promises.
+        let (parts, operation) = unsafe {
+            let buffers = &*buffers;
+            let parts = [
+                (buffers.Head.cast(), buffers.HeadLength as usize),
+                (buffers.Tail.cast(), buffers.TailLength as usize),
+            ];
+            (parts, Operation::scattered(Kind::Write(0), &parts, overlapped))
+        };
+        let whole = parts.iter().map(|part| part.1).sum::<usize>() + length as usize;
+        assert!(whole < i32::MAX as usize, "the call is limited to 2^31 - 2 bytes");
+        assert!(file.is_null() == (length == 0), "no bytes are the whole file");
+        let operation = operation.sends_file(file.addr(), length as usize);
+        start(kernel, id, operation).map_err(|status| pending_code(status, winsock_code) as i32)
+    });
+    finish(started, std::ptr::null_mut())
+}
+
+/// That of a layered provider, which can do nothing of the kind.
+unsafe extern "system" fn LayeredDisconnectEx(
+    _socket: ws::SOCKET,
+    _overlapped: *mut OVERLAPPED,
+    _flags: u32,
+    _reserved: u32,
+) -> i32 {
+    fail(ws::WSAEOPNOTSUPP as u32, 0)
 }
 
 /// The answer of an extension function: a `BOOL`.

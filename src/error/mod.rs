@@ -548,13 +548,24 @@ pub(crate) mod refusal {
         NEEDS_OFFSET: Unsupported =
             "a file opened for overlapped I/O has no current position; use initiate_read_at or initiate_write_at";
         NO_OFFSET: Unsupported = "sockets have no offsets; use initiate_read or initiate_write";
+        FLAGS_OF_SOCKETS: Unsupported =
+            "only sockets have flags; read and write files, pipes and devices without them";
+        FLAGS_OF_STREAMS: Unsupported =
+            "a datagram socket neither waits for a full buffer nor has out-of-band data; only stream sockets do";
+        WAITS_FOR_ALL: InvalidInput =
+            "a receive that waits for a full buffer can neither peek nor be for out-of-band data";
         NOT_FOR_SOCKETS: Unsupported = "this operation is for files, pipes or devices, not for sockets";
         NOT_FOR_SKIPPING: Unsupported =
             "it is not known when this operation has a packet on a handle that skips the port; start it on one that does not";
         NOT_DATAGRAMS: Unsupported = "this operation needs a datagram socket";
+        NOT_A_STREAM: Unsupported = "this operation needs a stream socket";
         NOT_A_SOCKET: Unsupported = "this operation needs a socket";
         CONNECTS_DATAGRAMS: Unsupported =
             "only stream sockets are connected here; connect a datagram socket with UdpSocket::connect";
+        TRANSMITS_TOO_MUCH: InvalidInput =
+            "one operation sends at most 2,147,483,646 bytes with head and tail; send the file in several, as op::pieces divides it";
+        REUSES_ANOTHER: InvalidInput =
+            "another socket than this was disconnected for reuse, or this one was closed since";
         NOT_LISTENING: InvalidInput = "the socket does not listen; call listen on it first";
         MESSAGE_TOO_LONG: MessageTruncated =
             "the datagram is longer than the socket's provider can send";

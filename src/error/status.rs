@@ -192,9 +192,10 @@ pub(super) fn kind_of_code(code: u32, facts: &'static Facts) -> ErrorKind {
             ws::WSAEINTR | ws::WSA_E_CANCELLED | ws::WSAECANCELLED => ErrorKind::Cancelled,
             ws::WSAENOTSOCK | ws::WSAEBADF => ErrorKind::InvalidHandle,
             ws::WSAEINVAL | ws::WSAEFAULT => ErrorKind::InvalidInput,
-            ws::WSAEOPNOTSUPP | ws::WSAEAFNOSUPPORT | ws::WSAEPROTONOSUPPORT => {
-                ErrorKind::Unsupported
-            }
+            ws::WSAEOPNOTSUPP
+            | ws::WSAENOPROTOOPT
+            | ws::WSAEAFNOSUPPORT
+            | ws::WSAEPROTONOSUPPORT => ErrorKind::Unsupported,
             // WSARecv: "Too many outstanding overlapped I/O requests."
             ws::WSAENOBUFS | ws::WSAEWOULDBLOCK | ws::WSAEMFILE => ErrorKind::ResourceExhausted,
             ws::WSAEMSGSIZE => ErrorKind::MessageTruncated,

@@ -4,6 +4,7 @@ mod adopt;
 mod mode;
 #[allow(unsafe_code)]
 mod raw;
+mod socket;
 
 use std::fmt;
 use std::fs::{File, Metadata};
@@ -159,15 +160,15 @@ impl<C: Send + 'static> Iocp<C> {
         }
         shared.port.associate(handle, key).map_err(|code| explain(handle, code))?;
         let object = match sys::socket_traits(handle) {
-            Some(SocketTraits { is_stream: true, family, has_kernel_handle }) => {
-                ObjectKind::Stream { family, has_kernel_handle }
+            Some(SocketTraits { is_stream: true, family, has_kernel_handle, provider }) => {
+                ObjectKind::Stream { family, has_kernel_handle, provider }
             }
-            Some(_) => ObjectKind::Datagram,
+            Some(SocketTraits { provider, .. }) => ObjectKind::Datagram { provider },
             None if sys::handle_kind(handle) == HandleKind::Disk => ObjectKind::Disk,
             None => ObjectKind::Other,
         };
         let longest_message = match object {
-            ObjectKind::Datagram => sys::max_message_size(handle).unwrap_or(u32::MAX),
+            ObjectKind::Datagram { .. } => sys::max_message_size(handle).unwrap_or(u32::MAX),
             _ => u32::MAX,
         };
         Ok((shared.state.identity(), object, longest_message))
@@ -312,7 +313,10 @@ impl<H, M> Associated<H, M> {
         M: Mode,
     {
         Object {
-            is_socket: matches!(self.object, ObjectKind::Stream { .. } | ObjectKind::Datagram),
+            is_socket: matches!(
+                self.object,
+                ObjectKind::Stream { .. } | ObjectKind::Datagram { .. }
+            ),
             what: self.object,
             longest_message: self.longest_message,
             handle: self.raw,

@@ -169,7 +169,7 @@ impl<H> Associated<H> {
             ObjectKind::Stream { has_kernel_handle: false, .. } => {
                 Err(Error::usage(&refusal::SKIP_UNSAFE_LAYERED))
             }
-            ObjectKind::Datagram => Err(Error::usage(&refusal::SKIP_UNSAFE_MESSAGES)),
+            ObjectKind::Datagram { .. } => Err(Error::usage(&refusal::SKIP_UNSAFE_MESSAGES)),
             // A pipe that does not say what it is may have messages.
             ObjectKind::Other
                 if sys::handle_kind(self.raw) == HandleKind::Pipe

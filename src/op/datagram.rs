@@ -130,6 +130,6 @@ impl<B: IoBuf + Send> Operation for SendTo<B> {
     }
 }
 
-fn check_datagrams(on: &Object<'_>) -> Result<(), &'static UsageError> {
+pub(super) fn check_datagrams(on: &Object<'_>) -> Result<(), &'static UsageError> {
     if on.is_datagram_socket() { Ok(()) } else { Err(&refusal::NOT_DATAGRAMS) }
 }

@@ -4,10 +4,11 @@ use std::net::TcpStream;
 use std::os::windows::io::{AsRawSocket, OwnedSocket, RawSocket};
 
 use super::on::Listener;
-use super::{Fills, Finish, HandleGuard, Keeps, RegionMut, Starter, Submitted};
+use super::{Fills, Finish, HandleGuard, Keeps, Lend, Reusable, Starter, Submitted};
 use crate::error::{Error, Facts, FactsOn, STATUS_CONNECTION_ABORTED};
+use crate::handle::Associated;
 use crate::operation::{Object, Operation};
-use crate::sys::{self, Handle};
+use crate::sys::{self, Handle, Provider};
 
 /// Accepts a connection: `AcceptEx`.
 ///
@@ -16,60 +17,136 @@ use crate::sys::{self, Handle};
 /// of accepts; it starts this operation.
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use]
-pub struct Accept(());
+pub struct Accept<S = ()>(S);
+
+/// What [`Accept::reusing`] is.
+#[derive(Debug)]
+pub struct Reusing {
+    stream: Associated<TcpStream>,
+    reusable: Reusable,
+}
 
 impl Accept {
     /// Accepts the connection that comes first.
     pub fn new() -> Self {
         Self(())
     }
+
+    /// Accepts it into a socket that was disconnected [for
+    /// reuse](super::Disconnect::for_reuse), and that is associated with a port already.
+    ///
+    /// Returns that socket, whether it is connected or not.
+    pub fn reusing(stream: Associated<TcpStream>, reusable: Reusable) -> Accept<Reusing> {
+        Accept(Reusing { stream, reusable })
+    }
+}
+
+/// The listener that a connection inherits from, and where its addresses go.
+type Rest = (Keeps<HandleGuard>, Fills<[u8; 2 * sys::ADDRESS_SPACE]>);
+
+fn rest(on: &Object<'_>) -> Rest {
+    (Keeps(on.guard()), Fills([0; 2 * sys::ADDRESS_SPACE]))
+}
+
+fn start<O>(
+    (accepted, provider): (RawSocket, Provider),
+    ((), ((), addresses)): <(Keeps<()>, Rest) as Lend>::Lent,
+    starter: Starter<'_, O>,
+) -> Submitted<'_> {
+    match sys::AcceptEx::of(starter.handle(), provider) {
+        Ok(accept_ex) => starter.call_with(|listener, overlapped, _| {
+            sys::accept(accept_ex, listener, Handle(accepted as usize), &addresses, overlapped)
+        }),
+        Err(cause) => starter.refuse(cause),
+    }
+}
+
+/// What a connection has to inherit.
+fn succeeded(accepted: Handle, (Keeps(listener), _): &Rest) -> Result<(), u32> {
+    let inherit = |listener| sys::update_accept_context(accepted, listener);
+    match listener.socket().while_open(inherit) {
+        Ok(Err(_)) => Err(STATUS_CONNECTION_ABORTED),
+        // A listener that is gone has nothing to pass on. The connection is there all
+        // the same.
+        Ok(Ok(())) | Err(_) => Ok(()),
+    }
 }
 
 impl Operation for Accept {
     const FACTS: FactsOn = FactsOn::Sockets(Facts::AcceptEx);
+    const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> = Some(|(accepted, rest)| {
+        succeeded(accepted.0.as_ref().map_or(Handle::NONE, sys::handle_of), rest)
+    });
+    const FINISH: Finish<Self> = Finish::with(|(Keeps(socket), _): Self::Memory, outcome| {
+        socket.filter(|_| outcome.is_ok()).map(TcpStream::from)
+    });
     type On = Listener;
-    /// The connection to be, the listener that it inherits from, and where its
-    /// addresses go.
-    type Memory =
-        (Keeps<Option<OwnedSocket>>, (Keeps<HandleGuard>, Fills<[u8; 2 * sys::ADDRESS_SPACE]>));
-    type Arguments = RawSocket;
+    /// The connection to be, and the rest.
+    type Memory = (Keeps<Option<OwnedSocket>>, Rest);
+    type Arguments = (RawSocket, Provider);
     type Output = TcpStream;
 
-    fn split(self, on: &Object<'_>) -> Result<(RawSocket, Self::Memory), (Error, Self::Memory)> {
-        let addresses = Fills([0; 2 * sys::ADDRESS_SPACE]);
-        let memory = |socket| (Keeps(socket), (Keeps(on.guard()), addresses));
+    fn split(
+        self,
+        on: &Object<'_>,
+    ) -> Result<(Self::Arguments, Self::Memory), (Error, Self::Memory)> {
         match on.check_listener().and_then(sys::new_socket) {
-            Ok(socket) => Ok((socket.as_raw_socket(), memory(Some(socket)))),
-            Err(error) => Err((error, memory(None))),
+            Ok(socket) => {
+                Ok(((socket.as_raw_socket(), on.provider()), (Keeps(Some(socket)), rest(on))))
+            }
+            Err(error) => Err((error, (Keeps(None), rest(on)))),
         }
     }
 
     fn start(
-        accepted: RawSocket,
-        ((), ((), addresses)): ((), ((), RegionMut)),
+        accepted: Self::Arguments,
+        lent: <Self::Memory as Lend>::Lent,
         starter: Starter<'_, Self>,
     ) -> Submitted<'_> {
-        match sys::AcceptEx::of(starter.handle()) {
-            Ok(accept_ex) => starter.call_with(|listener, overlapped, _| {
-                sys::accept(accept_ex, listener, Handle(accepted as usize), &addresses, overlapped)
-            }),
-            Err(cause) => starter.refuse(cause),
+        start(accepted, lent, starter)
+    }
+}
+
+impl Operation for Accept<Reusing> {
+    const FACTS: FactsOn = FactsOn::Sockets(Facts::AcceptEx);
+    const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> =
+        Some(|(Keeps(accepted), rest)| {
+            succeeded(Handle(accepted.stream.as_raw_socket() as usize), rest)
+        });
+    const FINISH: Finish<Self> =
+        Finish::with(|(Keeps(accepted), _): Self::Memory, _| Some(accepted.stream));
+    type On = Listener;
+    type Memory = (Keeps<Reusing>, Rest);
+    type Arguments = (RawSocket, Provider);
+    type Output = Associated<TcpStream>;
+
+    fn split(
+        self,
+        on: &Object<'_>,
+    ) -> Result<(Self::Arguments, Self::Memory), (Error, Self::Memory)> {
+        let Self(accepted) = self;
+        let checked = accepted.reusable.check(&accepted.stream).map_err(Error::usage);
+        match checked.and_then(|()| on.check_listener()) {
+            Ok(_) => {
+                Ok(((accepted.stream.as_raw_socket(), on.provider()), (Keeps(accepted), rest(on))))
+            }
+            Err(error) => Err((error, (Keeps(accepted), rest(on)))),
         }
     }
 
-    const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> =
-        Some(|(Keeps(accepted), (Keeps(listener), _))| {
-            let accepted = accepted.as_ref().map_or(Handle::NONE, sys::handle_of);
-            let inherit = |listener| sys::update_accept_context(accepted, listener);
-            match listener.socket().while_open(inherit) {
-                Ok(Err(_)) => Err(STATUS_CONNECTION_ABORTED),
-                // A listener that is gone has nothing to pass on. The connection is
-                // there all the same.
-                Ok(Ok(())) | Err(_) => Ok(()),
-            }
-        });
+    fn start(
+        accepted: Self::Arguments,
+        lent: <Self::Memory as Lend>::Lent,
+        starter: Starter<'_, Self>,
+    ) -> Submitted<'_> {
+        start(accepted, lent, starter)
+    }
+}
 
-    const FINISH: Finish<Self> = Finish::with(|(Keeps(socket), _): Self::Memory, outcome| {
-        socket.filter(|_| outcome.is_ok()).map(TcpStream::from)
-    });
+impl Reusing {
+    /// What [`Accept::reusing`] was given, of one that could not be started.
+    #[must_use]
+    pub fn into_parts(self) -> (Associated<TcpStream>, Reusable) {
+        (self.stream, self.reusable)
+    }
 }

@@ -9,8 +9,13 @@
 //! | | [`WriteVectored`] | `WSASend` | the buffers |
 //! | datagram sockets | [`ReceiveFrom`] | `WSARecvFrom` | a [`Datagram`] |
 //! | | [`SendTo`] | `WSASendTo` | the buffer |
-//! | listening sockets | [`Accept`] | `AcceptEx` | a `TcpStream`, if it has succeeded |
+//! | | [`ReceiveMessage`] | `WSARecvMsg` | a [`Message`] |
+//! | | [`SendMessage`] | `WSASendMsg` | the buffer |
+//! | listening sockets | [`Accept`] | `AcceptEx` | a `TcpStream`, if it has succeeded, or the reused socket |
 //! | stream sockets | [`Connect`] | `ConnectEx` | nothing, or the buffer |
+//! | | [`Readable`] | `WSARecv` | nothing, and receives nothing |
+//! | | [`TransmitFile`] | `TransmitFile` | a [`Transmitted`], with the file |
+//! | | [`Disconnect`] | `DisconnectEx` | nothing, or a [`Reusable`] |
 //! | unbuffered files | [`ReadScatter`] | `ReadFileScatter` | the pages |
 //! | | [`WriteGather`] | `WriteFileGather` | the pages |
 //! | files | [`Lock`] | `LockFileEx` | nothing |
@@ -19,7 +24,8 @@
 //! | pipes of messages | [`Transact`] | `TransactNamedPipe` | request and answer |
 //! | files, pipes, devices | [`DeviceControl`] | `DeviceIoControl` | input and output |
 //!
-//! Options are methods of the operation: `op::Read::new(buffer).at(4096)`. Buffers
+//! Options are methods of the operation: `op::Read::new(buffer).at(4096)`. Several
+//! buffers are an array, or a tuple of different types. Buffers
 //! come back whatever becomes of the operation: from the completion, or from the
 //! [`Rejected`](crate::Rejected) of one that could not be started, in the
 //! [part](Lend) of memory that it was in.
@@ -76,23 +82,34 @@
 
 mod datagram;
 mod device;
+mod disconnect;
+mod flags;
 mod listener;
 mod lock;
+mod message;
 pub mod on;
 mod pipe;
+mod readable;
 mod scatter;
 mod stream;
 mod transfer;
+mod transmit;
+mod vectored;
 mod watch;
 
 pub use datagram::{Datagram, ReceiveFrom, SendTo};
 pub use device::DeviceControl;
-pub use listener::Accept;
+pub use disconnect::{Disconnect, ForReuse, Reusable};
+pub use listener::{Accept, Reusing};
 pub use lock::Lock;
+pub use message::{Message, ReceiveMessage, SendMessage};
 pub use pipe::{ConnectPipe, Transact};
+pub use readable::Readable;
 pub use scatter::{ReadScatter, WriteGather};
 pub use stream::Connect;
-pub use transfer::{Read, ReadVectored, Write, WriteVectored};
+pub use transfer::{Read, Write};
+pub use transmit::{Beside, TransmitFile, Transmitted, pieces};
+pub use vectored::{Buffers, BuffersMut, ReadVectored, WriteVectored};
 
 pub use watch::{ChangeFilter, WatchDirectory};
 
@@ -103,7 +120,8 @@ pub use crate::operation::{
     Sends, Starter, Submitted, Transparent, win32_result, winsock_result,
 };
 pub use crate::sys::{
-    AddressRegion, ControlCode, InPlace, Region, RegionMut, SegmentRegion, Transferred,
+    AddressRegion, Control, ControlCode, Ecn, InPlace, MessageHeader, MessageRegion, PacketInfo,
+    Region, RegionMut, SegmentRegion, Transferred, TransmitHeader, TransmitRegion,
 };
 
 #[cfg(doc)]

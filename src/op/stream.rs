@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use super::on::Stream;
 use super::{Finish, Gone, HandleGuard, Keeps, Region, Sends, Starter, Submitted};
 use crate::buffer::IoBuf;
-use crate::error::{Error, Facts, FactsOn, STATUS_CONNECTION_ABORTED};
+use crate::error::{Error, Facts, FactsOn, STATUS_CONNECTION_ABORTED, UsageError, refusal};
 use crate::operation::{Object, Operation};
-use crate::sys;
+use crate::sys::{self, Provider};
 
 /// Connects a socket: `ConnectEx`.
 ///
@@ -34,18 +34,30 @@ impl Connect {
     }
 }
 
-fn split<M>(peer: SocketAddr, memory: M, on: &Object<'_>) -> Result<(SocketAddr, M), (Error, M)> {
+/// Refuses sockets of datagrams.
+pub(super) fn check_stream(on: &Object<'_>) -> Result<(), &'static UsageError> {
+    if on.is_datagram_socket() { Err(&refusal::NOT_A_STREAM) } else { Ok(()) }
+}
+
+fn split<M>(peer: SocketAddr, memory: M, on: &Object<'_>) -> Result<(To, M), (Error, M)> {
     match on.check_connect() {
-        Ok(()) => Ok((peer, memory)),
+        Ok(()) => Ok(((peer, on.provider()), memory)),
         Err(error) => Err((error, memory)),
     }
 }
 
-fn start<'l, O>(peer: SocketAddr, data: Option<&Region>, starter: Starter<'l, O>) -> Submitted<'l> {
+/// Whom to connect to, and whose `ConnectEx` does it.
+type To = (SocketAddr, Provider);
+
+fn start<'l, O>(
+    (peer, provider): To,
+    data: Option<&Region>,
+    starter: Starter<'l, O>,
+) -> Submitted<'l> {
     let socket = starter.handle();
     // "A specified socket must be bound", or ConnectEx fails.
     let bound = sys::bind_to_any(socket, sys::family_of(peer));
-    match bound.and_then(|()| sys::ConnectEx::of(socket)) {
+    match bound.and_then(|()| sys::ConnectEx::of(socket, provider)) {
         Ok(connect_ex) => starter.call_with(|socket, overlapped, _| {
             sys::connect(connect_ex, socket, peer, data, overlapped)
         }),
@@ -69,15 +81,15 @@ impl Operation for Connect {
     const FINISH: Finish<Self> = Finish::with(|_, _| Some(()));
     type On = Stream;
     type Memory = Keeps<HandleGuard>;
-    type Arguments = SocketAddr;
+    type Arguments = To;
     type Output = ();
 
-    fn split(self, on: &Object<'_>) -> Result<(SocketAddr, Self::Memory), (Error, Self::Memory)> {
+    fn split(self, on: &Object<'_>) -> Result<(To, Self::Memory), (Error, Self::Memory)> {
         split(self.peer, Keeps(on.guard()), on)
     }
 
-    fn start(peer: SocketAddr, (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
-        start(peer, None, starter)
+    fn start(to: To, (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
+        start(to, None, starter)
     }
 }
 
@@ -88,18 +100,14 @@ impl<B: IoBuf + Send> Operation for Connect<Sends<B>> {
     const FINISH: Finish<Self> = Finish::with(|(Sends(data), _): Self::Memory, _| Some(data));
     type On = Stream;
     type Memory = (Sends<B>, Keeps<HandleGuard>);
-    type Arguments = SocketAddr;
+    type Arguments = To;
     type Output = B;
 
-    fn split(self, on: &Object<'_>) -> Result<(SocketAddr, Self::Memory), (Error, Self::Memory)> {
+    fn split(self, on: &Object<'_>) -> Result<(To, Self::Memory), (Error, Self::Memory)> {
         split(self.peer, (self.data, Keeps(on.guard())), on)
     }
 
-    fn start(
-        peer: SocketAddr,
-        (data, ()): (Region, ()),
-        starter: Starter<'_, Self>,
-    ) -> Submitted<'_> {
-        start(peer, Some(&data), starter)
+    fn start(to: To, (data, ()): (Region, ()), starter: Starter<'_, Self>) -> Submitted<'_> {
+        start(to, Some(&data), starter)
     }
 }

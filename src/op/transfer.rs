@@ -1,7 +1,8 @@
 //! Reading and writing, of whatever object: `WSARecv` and `WSASend` on sockets,
 //! `ReadFile` and `WriteFile` on everything else.
 
-use super::on::{Anything, Socket};
+use super::flags::{check_flags, receive_flags, send_flags};
+use super::on::Anything;
 use super::{Fills, Finish, Region, RegionMut, Sends, Starter, Submitted};
 use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::{Cause, Error, Facts, FactsOn, UsageError, refusal};
@@ -34,6 +35,7 @@ use crate::sys::{self};
 pub struct Read<B> {
     buffer: B,
     offset: Option<u64>,
+    flags: u32,
 }
 
 /// Writes to a socket, file, pipe or device: `WSASend` or `WriteFile`.
@@ -45,49 +47,14 @@ pub struct Read<B> {
 pub struct Write<B> {
     buffer: B,
     offset: Option<u64>,
-}
-
-/// Receives into several buffers: `WSARecv`.
-///
-/// Each is filled before the next gets anything. Returns all of them; the completion's
-/// byte count is that of all together. It is refused if none has room.
-///
-/// ```
-/// # use completion_port::{Iocp, op};
-/// # use std::{io::Write, net::{TcpListener, TcpStream}};
-/// # let listener = TcpListener::bind("127.0.0.1:0")?;
-/// # let mut client = TcpStream::connect(listener.local_addr()?)?;
-/// # let (stream, _) = listener.accept()?;
-/// let port = Iocp::new()?;
-/// let stream = port.add_handle(stream, 1)?;
-/// client.write_all(b"head, and body")?;
-/// let buffers = [Vec::with_capacity(4), Vec::with_capacity(1024)];
-/// port.initiate(&stream, 2, op::ReadVectored::new(buffers))?;
-/// let [head, body] = port.get_completion()?.operation.output::<[Vec<u8>; 2]>()?;
-/// assert_eq!((&head[..], &body[..]), (&b"head"[..], &b", and body"[..]));
-/// # Ok::<(), std::io::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct ReadVectored<B, const N: usize> {
-    buffers: [B; N],
-}
-
-/// Sends several buffers, in order: `WSASend`.
-///
-/// On a datagram socket they are one datagram. Returns all of them; the completion's
-/// byte count is that of all together.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct WriteVectored<B, const N: usize> {
-    buffers: [B; N],
+    flags: u32,
 }
 
 impl<B: IoBufMut> Read<B> {
     /// Reads into `buffer`.
     #[inline(always)]
     pub fn new(buffer: B) -> Self {
-        Self { buffer, offset: None }
+        Self { buffer, offset: None, flags: 0 }
     }
 
     /// Reads from `offset` on, in bytes. Files need this; sockets have no offsets.
@@ -95,13 +62,15 @@ impl<B: IoBufMut> Read<B> {
     pub fn at(self, offset: u64) -> Self {
         Self { offset: Some(offset), ..self }
     }
+
+    receive_flags!();
 }
 
 impl<B: IoBuf> Write<B> {
     /// Writes the bytes of `buffer`.
     #[inline(always)]
     pub fn new(buffer: B) -> Self {
-        Self { buffer, offset: None }
+        Self { buffer, offset: None, flags: 0 }
     }
 
     /// Writes from `offset` on, in bytes. Files need this, or [`append`](Self::append);
@@ -136,20 +105,8 @@ impl<B: IoBuf> Write<B> {
     pub fn append(self) -> Self {
         self.at(u64::MAX)
     }
-}
 
-impl<B: IoBufMut, const N: usize> ReadVectored<B, N> {
-    /// Receives into `buffers`.
-    pub fn new(buffers: [B; N]) -> Self {
-        Self { buffers }
-    }
-}
-
-impl<B: IoBuf, const N: usize> WriteVectored<B, N> {
-    /// Sends the bytes of `buffers`.
-    pub fn new(buffers: [B; N]) -> Self {
-        Self { buffers }
-    }
+    send_flags!();
 }
 
 /// Files have no current position, and nothing else has any.
@@ -194,20 +151,26 @@ impl<B: IoBufMut + Send> Operation for Read<B> {
     const FINISH: Finish<Self> = Finish::memory();
     type On = Anything;
     type Memory = Fills<B>;
-    type Arguments = u64;
+    /// Offset and flags.
+    type Arguments = (u64, u32);
     type Output = B;
 
     #[inline(always)]
-    fn split(self, on: &Object<'_>) -> Result<(u64, Fills<B>), (Error, Fills<B>)> {
-        let Self { buffer, offset } = self;
-        parts(offset.unwrap_or(0), Fills(buffer), check_offset(on, offset))
+    fn split(self, on: &Object<'_>) -> Result<((u64, u32), Fills<B>), (Error, Fills<B>)> {
+        let Self { buffer, offset, flags } = self;
+        let checked = check_offset(on, offset).and_then(|()| check_flags(on, flags));
+        parts((offset.unwrap_or(0), flags), Fills(buffer), checked)
     }
 
     #[inline(always)]
-    fn start(offset: u64, region: RegionMut, starter: Starter<'_, Self>) -> Submitted<'_> {
+    fn start(
+        (offset, flags): (u64, u32),
+        region: RegionMut,
+        starter: Starter<'_, Self>,
+    ) -> Submitted<'_> {
         if starter.is_socket() {
             starter.call_with(|socket, overlapped, counts| {
-                sys::receive(socket, [region], overlapped, counts)
+                sys::receive(socket, &[region], flags, overlapped, counts)
             })
         } else {
             starter.at(offset).call_with(|file, overlapped, counts| {
@@ -222,17 +185,23 @@ impl<B: IoBuf + Send> Operation for Write<B> {
     const FINISH: Finish<Self> = Finish::memory();
     type On = Anything;
     type Memory = Sends<B>;
-    type Arguments = u64;
+    /// Offset and flags.
+    type Arguments = (u64, u32);
     type Output = B;
 
     #[inline(always)]
-    fn split(self, on: &Object<'_>) -> Result<(u64, Sends<B>), (Error, Sends<B>)> {
-        let Self { buffer, offset } = self;
-        parts(offset.unwrap_or(0), Sends(buffer), check_offset(on, offset))
+    fn split(self, on: &Object<'_>) -> Result<((u64, u32), Sends<B>), (Error, Sends<B>)> {
+        let Self { buffer, offset, flags } = self;
+        let checked = check_offset(on, offset).and_then(|()| check_flags(on, flags));
+        parts((offset.unwrap_or(0), flags), Sends(buffer), checked)
     }
 
     #[inline(always)]
-    fn start(offset: u64, region: Region, starter: Starter<'_, Self>) -> Submitted<'_> {
+    fn start(
+        (offset, flags): (u64, u32),
+        region: Region,
+        starter: Starter<'_, Self>,
+    ) -> Submitted<'_> {
         if !starter.is_socket() {
             return starter.at(offset).call_with(|file, overlapped, counts| {
                 sys::write_file(file, &region, overlapped, counts)
@@ -240,51 +209,7 @@ impl<B: IoBuf + Send> Operation for Write<B> {
         }
         match check_message(&starter, region.length()) {
             Ok(()) => starter.call_with(|socket, overlapped, counts| {
-                sys::send(socket, [region], overlapped, counts)
-            }),
-            Err(cause) => starter.refuse(cause),
-        }
-    }
-}
-
-impl<B: IoBufMut + Send, const N: usize> Operation for ReadVectored<B, N> {
-    const FACTS: FactsOn = FactsOn::Sockets(Facts::WSARecv);
-    const FINISH: Finish<Self> =
-        Finish::with(|memory: Self::Memory, _| Some(memory.map(|Fills(b)| b)));
-    type On = Socket;
-    type Memory = [Fills<B>; N];
-    type Arguments = ();
-    type Output = [B; N];
-
-    fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
-        Ok(((), self.buffers.map(Fills)))
-    }
-
-    fn start((): (), regions: [RegionMut; N], starter: Starter<'_, Self>) -> Submitted<'_> {
-        starter.call_with(|socket, overlapped, counts| {
-            sys::receive(socket, regions, overlapped, counts)
-        })
-    }
-}
-
-impl<B: IoBuf + Send, const N: usize> Operation for WriteVectored<B, N> {
-    const FACTS: FactsOn = FactsOn::Sockets(Facts::WSASend);
-    const FINISH: Finish<Self> =
-        Finish::with(|memory: Self::Memory, _| Some(memory.map(|Sends(b)| b)));
-    type On = Socket;
-    type Memory = [Sends<B>; N];
-    type Arguments = ();
-    type Output = [B; N];
-
-    fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
-        Ok(((), self.buffers.map(Sends)))
-    }
-
-    fn start((): (), regions: [Region; N], starter: Starter<'_, Self>) -> Submitted<'_> {
-        let length = regions.iter().map(Region::length).fold(0, u32::saturating_add);
-        match check_message(&starter, length) {
-            Ok(()) => starter.call_with(|socket, overlapped, counts| {
-                sys::send(socket, regions, overlapped, counts)
+                sys::send(socket, &[region], flags, overlapped, counts)
             }),
             Err(cause) => starter.refuse(cause),
         }

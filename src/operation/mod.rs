@@ -83,6 +83,7 @@ mod completion;
 mod definition;
 mod entries;
 mod handle_guard;
+mod headers;
 mod layout;
 mod lend;
 mod object;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::handle_guard::{HandleGuard, HandleGuards, IdleGuards};
 use crate::error::{Error, Result, refusal};
-use crate::sys::{self, Handle};
+use crate::sys::{self, Handle, Provider};
 
 /// What kind of thing a handle refers to, as far as operations differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +15,12 @@ pub(crate) enum ObjectKind {
     Stream {
         family: u16,
         has_kernel_handle: bool,
+        provider: Provider,
     },
     /// A socket of datagrams.
-    Datagram,
+    Datagram {
+        provider: Provider,
+    },
     Disk,
     /// A pipe or a device.
     Other,
@@ -64,7 +67,7 @@ impl Object<'_> {
     #[inline(always)]
     #[must_use]
     pub fn is_datagram_socket(&self) -> bool {
-        self.is_socket && matches!(self.what, ObjectKind::Datagram)
+        self.is_socket && matches!(self.what, ObjectKind::Datagram { .. })
     }
 
     /// Whether it is a file on a disk, or a directory.
@@ -89,6 +92,14 @@ impl Object<'_> {
         HandleGuard(Arc::clone(&guard.get_or_init(new).0))
     }
 
+    /// The provider of a socket.
+    pub(crate) fn provider(&self) -> Provider {
+        match self.what {
+            ObjectKind::Stream { provider, .. } | ObjectKind::Datagram { provider } => provider,
+            ObjectKind::Disk | ObjectKind::Other => Provider::NONE,
+        }
+    }
+
     /// Refuses sockets of families whose addresses are not known.
     pub(crate) fn check_family(&self) -> Result<()> {
         match self.what {
@@ -103,7 +114,7 @@ impl Object<'_> {
     pub(crate) fn check_connect(&self) -> Result<()> {
         self.check_family()?;
         match self.what {
-            ObjectKind::Datagram => Err(Error::usage(&refusal::CONNECTS_DATAGRAMS)),
+            ObjectKind::Datagram { .. } => Err(Error::usage(&refusal::CONNECTS_DATAGRAMS)),
             _ => Ok(()),
         }
     }

@@ -1,7 +1,9 @@
 //! Memory that belongs to the kernel until a packet gives it back.
 
 use std::fmt;
+use std::mem::offset_of;
 use std::net::SocketAddr;
+use std::ptr;
 
 use windows_sys::Win32::Networking::WinSock as ws;
 use windows_sys::Win32::System::IO::OVERLAPPED;
@@ -38,18 +40,29 @@ pub struct Transferred(usize);
 
 /// Memory that the kernel may read for as long as the operation is in flight.
 #[derive(Debug)]
+#[repr(C)] // as a `WSABUF`
 pub struct Region {
-    start: *const u8,
     length: u32,
+    start: *const u8,
 }
 
 /// Memory that the kernel may read and write for as long as the operation is in
 /// flight.
 #[derive(Debug)]
+#[repr(C)] // as a `WSABUF`
 pub struct RegionMut {
-    start: *mut u8,
     length: u32,
+    start: *mut u8,
 }
+
+const _: () = {
+    assert!(size_of::<Region>() == size_of::<ws::WSABUF>());
+    assert!(offset_of!(Region, length) == offset_of!(ws::WSABUF, len));
+    assert!(offset_of!(Region, start) == offset_of!(ws::WSABUF, buf));
+    assert!(size_of::<RegionMut>() == size_of::<ws::WSABUF>());
+    assert!(offset_of!(RegionMut, length) == offset_of!(ws::WSABUF, len));
+    assert!(offset_of!(RegionMut, start) == offset_of!(ws::WSABUF, buf));
+};
 
 /// So much of a length as one operation can transfer. The kernel's lengths are 32 bits
 /// wide, so longer ones are cut: the operation then transfers less than was asked for,
@@ -82,6 +95,11 @@ impl InPlace {
     #[must_use]
     pub fn region_mut(&self, start: *mut u8, length: usize) -> RegionMut {
         RegionMut { start, length: cut(length) }
+    }
+
+    /// No memory.
+    pub(crate) fn nothing() -> RegionMut {
+        RegionMut { start: ptr::null_mut(), length: 0 }
     }
 
     /// The same for an address.

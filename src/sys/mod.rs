@@ -6,18 +6,27 @@
 //! [`LentOverlapped`], [`Region`] and [`RegionMut`]; what they are made from states
 //! the promise that makes the call sound.
 
+mod control;
+mod datagram;
+mod extension;
 mod file;
 mod lent;
 mod lock;
 mod memory;
+mod message;
 mod pipe;
 mod port;
 mod scatter;
 mod security;
 mod socket;
+mod transmit;
 mod watch;
 mod wine;
 
+pub use control::{Control, Ecn, PacketInfo};
+pub(crate) use control::{Options, SENT};
+pub(crate) use datagram::{coalesce, report_unreachable, tell_ecn, tell_packet_info};
+pub use extension::Provider;
 pub use file::ControlCode;
 pub(crate) use file::{
     HandleKind, connect_pipe, control_device, handle_kind, has_messages, is_synchronous, read_file,
@@ -27,18 +36,22 @@ pub use lent::{AddressRegion, InPlace, Region, RegionMut, Transferred};
 pub(crate) use lent::{LentOverlapped, SocketAddress, cut};
 pub(crate) use lock::{lock_file, unlock_file};
 pub(crate) use memory::{commit, release, reserve};
+pub use message::{MessageHeader, MessageRegion};
+pub(crate) use message::{RecvMsg, receive_message, send_message};
 pub(crate) use pipe::{PipeTraits, create_pipe, disconnect_pipe, read_messages, transact};
 pub(crate) use port::{Entry, INFINITE, Packet, Port, RawDequeue, cancel, cancel_all, last_status};
 pub use scatter::SegmentRegion;
 pub(crate) use scatter::{read_scatter, write_gather};
 pub use security::SecurityDescriptor;
 pub(crate) use socket::{
-    ADDRESS_SPACE, AcceptEx, ConnectEx, SocketTraits, accept, bind_to_any, connect, family_of,
-    handle_of, is_ip, is_listening, last_winsock_error, make_dual_stack, max_message_size,
-    new_socket, receive, receive_from, send, send_to, socket_traits, update_accept_context,
-    update_connect_context,
+    ADDRESS_SPACE, AcceptEx, ConnectEx, DisconnectEx, SocketTraits, accept, bind_to_any, connect,
+    disconnect, family_of, handle_of, is_ip, is_listening, last_winsock_error, make_dual_stack,
+    max_message_size, new_socket, receive, receive_from, receive_nothing, send, send_to,
+    socket_traits, update_accept_context, update_connect_context,
 };
 
+pub(crate) use transmit::{MOST_TRANSMITTED, TransmitFile, transmit_file};
+pub use transmit::{TransmitHeader, TransmitRegion};
 pub(crate) use watch::watch_directory;
 pub(crate) use wine::is_wine;
 

@@ -7,9 +7,9 @@ use std::ptr;
 
 use windows_sys::Win32::Networking::WinSock as ws;
 use windows_sys::Win32::System::IO::OVERLAPPED;
-use windows_sys::core::GUID;
 
-use super::{AddressRegion, Answer, Handle, LentOverlapped, Region, RegionMut};
+use super::extension::{Extension, Provider};
+use super::{AddressRegion, Answer, Handle, InPlace, LentOverlapped, Region, RegionMut};
 use crate::error::{Cause, Error, Facts, Result};
 
 /// The bytes that `AcceptEx` needs for an address: "at least 16 bytes more
@@ -22,23 +22,23 @@ pub(crate) const ADDRESS_SPACE: usize = mem::size_of::<ws::SOCKADDR_IN6>() + 16;
 /// is not NULL to avoid potentially erroneous results"
 /// (<https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv>).
 #[inline(always)]
-pub(crate) fn receive<const N: usize>(
+pub(crate) fn receive(
     socket: Handle,
-    regions: [RegionMut; N],
+    regions: &[RegionMut],
+    mut flags: u32,
     overlapped: LentOverlapped,
     counts: bool,
 ) -> Answer {
-    let buffers = regions.map(|region| wsabuf_mut(&region));
-    let (mut count, mut flags) = (0, 0);
+    let mut count = 0;
     let counter = if counts { &raw mut count } else { ptr::null_mut() };
-    // SAFETY: Regions and OVERLAPPED are lent for the operation's whole life.
-    // The WSABUFs may be on the stack: "the service provider must capture these
-    // structures before returning". Flags are not updated later.
+    // SAFETY: Regions, which are `WSABUF`s, and OVERLAPPED are lent for the operation's
+    // whole life. The `WSABUF`s may be on the stack: "the service provider must capture
+    // these structures before returning". Flags are not updated later.
     let result = unsafe {
         ws::WSARecv(
             socket.0,
-            buffers.as_ptr(),
-            N as u32,
+            regions.as_ptr().cast(),
+            regions.len() as u32,
             counter,
             &raw mut flags,
             overlapped.into_raw(),
@@ -48,21 +48,34 @@ pub(crate) fn receive<const N: usize>(
     answer(result == 0, count)
 }
 
+/// Starts a receive of no bytes, which waits until there are some.
+pub(crate) fn receive_nothing(socket: Handle, overlapped: LentOverlapped, counts: bool) -> Answer {
+    receive(socket, &[InPlace::nothing()], 0, overlapped, counts)
+}
+
 /// Starts a send of one region after the other.
 #[inline(always)]
-pub(crate) fn send<const N: usize>(
+pub(crate) fn send(
     socket: Handle,
-    regions: [Region; N],
+    regions: &[Region],
+    flags: u32,
     overlapped: LentOverlapped,
     counts: bool,
 ) -> Answer {
-    let buffers = regions.map(|region| wsabuf(&region));
     let mut count = 0;
     let counter = if counts { &raw mut count } else { ptr::null_mut() };
     // SAFETY: Regions and OVERLAPPED are lent for the operation's whole life; the
     // buffer structures are read before the call returns.
     let result = unsafe {
-        ws::WSASend(socket.0, buffers.as_ptr(), N as u32, counter, 0, overlapped.into_raw(), None)
+        ws::WSASend(
+            socket.0,
+            regions.as_ptr().cast(),
+            regions.len() as u32,
+            counter,
+            flags,
+            overlapped.into_raw(),
+            None,
+        )
     };
     answer(result == 0, count)
 }
@@ -74,7 +87,6 @@ pub(crate) fn receive_from(
     from: AddressRegion,
     overlapped: LentOverlapped,
 ) -> Answer {
-    let buffer = wsabuf_mut(region);
     let mut flags = 0;
     let (address, length) = from.into_raw();
     // SAFETY: Region, address and OVERLAPPED are lent for the operation's whole
@@ -82,7 +94,7 @@ pub(crate) fn receive_from(
     let result = unsafe {
         ws::WSARecvFrom(
             socket.0,
-            &raw const buffer,
+            ptr::from_ref(region).cast(),
             1,
             ptr::null_mut(),
             &raw mut flags,
@@ -102,14 +114,13 @@ pub(crate) fn send_to(
     to: SocketAddr,
     overlapped: LentOverlapped,
 ) -> Answer {
-    let buffer = wsabuf(region);
     let (storage, length) = sockaddr(to);
     // SAFETY: Region and OVERLAPPED are lent for the operation's whole life; the
     // address is read before the call returns.
     let result = unsafe {
         ws::WSASendTo(
             socket.0,
-            &raw const buffer,
+            ptr::from_ref(region).cast(),
             1,
             ptr::null_mut(),
             0,
@@ -120,16 +131,6 @@ pub(crate) fn send_to(
         )
     };
     answer(result == 0, 0)
-}
-
-#[inline(always)]
-fn wsabuf(region: &Region) -> ws::WSABUF {
-    ws::WSABUF { len: region.length(), buf: region.start().cast_mut() }
-}
-
-#[inline(always)]
-fn wsabuf_mut(region: &RegionMut) -> ws::WSABUF {
-    ws::WSABUF { len: region.length(), buf: region.start() }
 }
 
 type AcceptExFunction = unsafe extern "system" fn(
@@ -153,28 +154,7 @@ type ConnectExFunction = unsafe extern "system" fn(
     *mut OVERLAPPED,
 ) -> i32;
 
-/// Looks an extension function up. It belongs to the socket's provider, which
-/// answers without a system call.
-fn extension(socket: Handle, id: GUID) -> Result<*const (), Cause> {
-    let mut function: *const () = ptr::null();
-    let mut returned = 0;
-    // SAFETY: Input and output are locals of the given sizes. A null
-    // OVERLAPPED makes the call synchronous, and no packet comes of it.
-    let result = unsafe {
-        ws::WSAIoctl(
-            socket.0,
-            ws::SIO_GET_EXTENSION_FUNCTION_POINTER,
-            (&raw const id).cast(),
-            mem::size_of::<GUID>() as u32,
-            (&raw mut function).cast(),
-            mem::size_of::<*const ()>() as u32,
-            &raw mut returned,
-            ptr::null_mut(),
-            None,
-        )
-    };
-    if result != 0 { Err(last_cause(Facts::WSAIoctl)) } else { Ok(function) }
-}
+type DisconnectExFunction = unsafe extern "system" fn(ws::SOCKET, *mut OVERLAPPED, u32, u32) -> i32;
 
 /// The provider's `AcceptEx`.
 #[derive(Clone, Copy)]
@@ -185,19 +165,47 @@ pub(crate) struct AcceptEx(AcceptExFunction);
 pub(crate) struct ConnectEx(ConnectExFunction);
 
 impl AcceptEx {
-    pub fn of(socket: Handle) -> Result<Self, Cause> {
-        let function = extension(socket, ws::WSAID_ACCEPTEX)?;
+    pub fn of(socket: Handle, provider: Provider) -> Result<Self, Cause> {
+        static EXTENSION: Extension = Extension::new(ws::WSAID_ACCEPTEX);
+        let function = EXTENSION.of(socket, provider)?;
         // SAFETY: The provider gave this address for AcceptEx.
         Ok(Self(unsafe { mem::transmute::<*const (), AcceptExFunction>(function) }))
     }
 }
 
 impl ConnectEx {
-    pub fn of(socket: Handle) -> Result<Self, Cause> {
-        let function = extension(socket, ws::WSAID_CONNECTEX)?;
+    pub fn of(socket: Handle, provider: Provider) -> Result<Self, Cause> {
+        static EXTENSION: Extension = Extension::new(ws::WSAID_CONNECTEX);
+        let function = EXTENSION.of(socket, provider)?;
         // SAFETY: The provider gave this address for ConnectEx.
         Ok(Self(unsafe { mem::transmute::<*const (), ConnectExFunction>(function) }))
     }
+}
+
+/// The provider's `DisconnectEx`.
+#[derive(Clone, Copy)]
+pub(crate) struct DisconnectEx(DisconnectExFunction);
+
+impl DisconnectEx {
+    pub fn of(socket: Handle, provider: Provider) -> Result<Self, Cause> {
+        static EXTENSION: Extension = Extension::new(ws::WSAID_DISCONNECTEX);
+        let function = EXTENSION.of(socket, provider)?;
+        // SAFETY: The provider gave this address for DisconnectEx.
+        Ok(Self(unsafe { mem::transmute::<*const (), DisconnectExFunction>(function) }))
+    }
+}
+
+/// Starts to end a connection.
+pub(crate) fn disconnect(
+    DisconnectEx(disconnect_ex): DisconnectEx,
+    socket: Handle,
+    reuses: bool,
+    overlapped: LentOverlapped,
+) -> Answer {
+    let flags = if reuses { ws::TF_REUSE_SOCKET } else { 0 };
+    // SAFETY: The OVERLAPPED is lent for the operation's whole life.
+    let succeeded = unsafe { disconnect_ex(socket.0, overlapped.into_raw(), flags, 0) };
+    answer(succeeded != 0, 0)
 }
 
 /// Starts an accept, which delays for no data.
@@ -254,7 +262,7 @@ pub(crate) fn connect(
 }
 
 #[inline(always)]
-fn answer(succeeded: bool, count: u32) -> Answer {
+pub(super) fn answer(succeeded: bool, count: u32) -> Answer {
     if succeeded { Answer::Finished(count) } else { Answer::Code(last_winsock_error()) }
 }
 
@@ -271,7 +279,7 @@ pub(crate) fn update_connect_context(connected: Handle) -> Result<()> {
     set_option(connected, ws::SOL_SOCKET, ws::SO_UPDATE_CONNECT_CONTEXT, &[])
 }
 
-fn set_option(socket: Handle, level: i32, option: i32, value: &[u8]) -> Result<()> {
+pub(super) fn set_option(socket: Handle, level: i32, option: i32, value: &[u8]) -> Result<()> {
     // SAFETY: The value is read for its length before the call returns.
     let result = unsafe {
         ws::setsockopt(
@@ -377,6 +385,7 @@ pub(crate) struct SocketTraits {
     /// Whether it is a real handle of the kernel's rather than one of a layered
     /// provider (`XP1_IFS_HANDLES`).
     pub has_kernel_handle: bool,
+    pub provider: Provider,
 }
 
 /// `None` if the handle is not a socket.
@@ -387,6 +396,7 @@ pub(crate) fn socket_traits(handle: Handle) -> Option<SocketTraits> {
         is_stream: information.iSocketType == ws::SOCK_STREAM,
         family: information.iAddressFamily as u16,
         has_kernel_handle: information.dwServiceFlags1 & ws::XP1_IFS_HANDLES != 0,
+        provider: Provider(information.dwCatalogEntryId),
     })
 }
 
@@ -418,7 +428,7 @@ fn get_option<T: PlainOption>(socket: Handle, option: i32) -> Result<T, u32> {
 }
 
 /// An address in the form that Winsock takes, and its length.
-fn sockaddr(address: SocketAddr) -> (ws::SOCKADDR_IN6, i32) {
+pub(super) fn sockaddr(address: SocketAddr) -> (ws::SOCKADDR_IN6, i32) {
     let mut storage = ws::SOCKADDR_IN6::default();
     match address {
         SocketAddr::V4(address) => {
@@ -473,10 +483,6 @@ pub(crate) fn last_winsock_error() -> u32 {
     // SAFETY: Reads the calling thread's last error.
     let code = unsafe { ws::WSAGetLastError() };
     code as u32
-}
-
-fn last_cause(facts: &'static Facts) -> Cause {
-    Cause::Call { facts, code: last_winsock_error() }
 }
 
 #[cold]

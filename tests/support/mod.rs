@@ -108,13 +108,18 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 /// Wine and the model of the kernel ever do. A test allows the rest of it here
 /// alone, so that it shows as much as before elsewhere.
 pub fn is_windows() -> bool {
-    // Wine's `ntdll` exports its version, so that programs can ask.
+    !cfg!(simulated_kernel) && !is_wine()
+}
+
+/// Whether this is Wine, which keeps less than Windows promises.
+pub fn is_wine() -> bool {
+    // Its `ntdll` exports its version, so that programs can ask.
     // SAFETY: Both names end with a zero, and every process has an ntdll.
-    let is_wine = || unsafe {
+    let has_version = || unsafe {
         let ntdll = GetModuleHandleA(c"ntdll.dll".as_ptr().cast());
         GetProcAddress(ntdll, c"wine_get_version".as_ptr().cast()).is_some()
     };
-    !cfg!(simulated_kernel) && !is_wine()
+    !cfg!(simulated_kernel) && has_version()
 }
 
 /// To be said by a test that ends early, because Windows did what it may do and

@@ -1,7 +1,7 @@
 //! What the rows work on, the same for both sides.
 
 use std::fs::{File, OpenOptions};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::{FromRawHandle, OwnedHandle};
 use std::ptr;
@@ -17,6 +17,11 @@ pub fn streams() -> (TcpStream, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     client.set_nodelay(true).unwrap();
     (client, listener.accept().unwrap().0)
+}
+
+pub fn datagrams() -> (UdpSocket, UdpSocket) {
+    let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
+    (bind(), bind())
 }
 
 pub fn file() -> File {

@@ -1152,14 +1152,16 @@ pub const MUTATIONS: &[Mutation] = &[
         file: "src/handle/mode.rs",
         before: "ObjectKind::Datagram => Err(",
         after: "ObjectKind::Datagram if false => Err(",
+        before: "What::Datagram { .. } => Err(",
+        after: "What::Datagram { .. } if false => Err(",
         why: "whether a cut datagram has a packet is not known then",
         test: integration("datagram", "datagram_sockets_do_not_skip_the_port_and_go_on_without"),
     },
     Mutation {
         name: "inline-reads-do-not-count",
         file: "src/op/transfer.rs",
-        before: "sys::receive(socket, [region], overlapped, counts)",
-        after: "sys::receive(socket, [region], overlapped, counts && false)",
+        before: "sys::receive(socket, &[region], flags, overlapped, counts)",
+        after: "sys::receive(socket, &[region], flags, overlapped, counts && false)",
         why: "a read that completes at once seems to have read nothing",
         test: integration("stream", "a_read_that_skips_has_its_buffer_at_once"),
     },
@@ -1212,6 +1214,83 @@ pub const MUTATIONS: &[Mutation] = &[
         after: "",
         why: "a malformed list of changes seems to be well",
         test: unit("buffer::changes::tests::a_malformed_list_ends_with_an_error"),
+    Mutation {
+        name: "a-peek-that-takes",
+        file: "src/op/vectored.rs",
+        before: "sys::receive(socket, regions, flags, overlapped, counts)",
+        after: "sys::receive(socket, regions, flags & 0, overlapped, counts)",
+        why: "what was only to be looked at is gone",
+        test: integration("vectored", "a_peek_leaves_in_the_socket_what_it_sees"),
+    },
+
+    Mutation {
+        name: "an-unreachable-peer-is-not-ignored",
+        file: "src/sys/datagram.rs",
+        before: "switch(socket, ws::SIO_UDP_CONNRESET, reports)?;",
+        after: "switch(socket, ws::SIO_UDP_CONNRESET, !reports)?;",
+        why: "one client that is gone ends the receive of a server",
+        test: simulated("a_receive_goes_on_when_nobody_was_found"),
+    },
+
+    Mutation {
+        name: "all-room-for-control-data-is-sent",
+        file: "src/sys/message.rs",
+        before: "else { self.control.used() };",
+        after: "else { self.control.room() };",
+        why: "the system refuses control data that ends within a message",
+        test: simulated("a_message_may_be_refused_fail_late_or_report_more_than_there_is"),
+    },
+    Mutation {
+        name: "cut-control-data-cuts-the-datagram",
+        file: "src/op/message.rs",
+        before: "outcome.status() == STATUS_BUFFER_OVERFLOW && !is_told",
+        after: "outcome.status() == STATUS_BUFFER_OVERFLOW",
+        why: "complete datagrams are taken for cut ones, and thrown away",
+        test: simulated("what_was_cut_of_a_message_is_told_apart"),
+    },
+
+    Mutation {
+        name: "any-socket-is-reused",
+        file: "src/op/disconnect.rs",
+        before: "if self.0.while_open(is_its) == Ok(true)",
+        after: "if self.0.while_open(is_its) != Ok(false)",
+        why: "a socket that is connected is accepted into",
+        test: integration("disconnect", "what_was_not_disconnected_for_reuse_is_refused_and_comes_back"),
+    },
+
+    Mutation {
+        name: "no-bytes-are-the-whole-file",
+        file: "src/sys/transmit.rs",
+        before: "let file = if length == 0 {",
+        after: "let file = if false {",
+        why: "who asks for no bytes of a file sends all of it",
+        test: integration("transmit", "no_bytes_of_a_file_are_none"),
+    },
+    Mutation {
+        name: "a-file-is-sent-from-its-start",
+        file: "src/op/transmit.rs",
+        before: "starter.at(offset).call_with(",
+        after: "starter.at(offset & 0).call_with(",
+        why: "each part of a file is its first",
+        test: integration("transmit", "each_operation_has_its_own_place_in_a_file"),
+    },
+
+    Mutation {
+        name: "a-datagram-is-received-by-nobody",
+        file: "src/op/stream.rs",
+        before: "if on.is_datagram_socket() { Err(&refusal::NOT_A_STREAM) } else { Ok(()) }",
+        after: "if false { Err(&refusal::NOT_A_STREAM) } else { let _ = on; Ok(()) }",
+        why: "a datagram is lost when nothing of it is received",
+        test: integration("readable", "a_socket_of_datagrams_loses_none_because_it_is_refused"),
+    },
+
+    Mutation {
+        name: "the-function-of-another-provider",
+        file: "src/sys/extension.rs",
+        before: "known.find(|known| known.0 == provider)",
+        after: "known.find(|known| known.0 != Provider::NONE)",
+        why: "a socket of one provider is passed to another's function",
+        test: simulated("each_provider_has_its_own_functions"),
     },
 
     // Buffers.

@@ -1,15 +1,18 @@
 //! The rows written by hand on `windows-sys`, with no call that could be spared.
 
-use std::net::TcpStream;
+use std::mem;
+use std::net::{SocketAddr, TcpStream};
 use std::os::windows::io::{AsRawHandle, AsRawSocket};
 use std::ptr;
 
-use cost::objects::{SIZE, file, pipes, streams};
+use cost::objects::{SIZE, datagrams, file, pipes, streams};
 use windows_sys::Win32::Foundation::{
     ERROR_IO_PENDING, GetLastError, HANDLE, INVALID_HANDLE_VALUE, STATUS_CANCELLED, STATUS_SUCCESS,
 };
 use windows_sys::Win32::Networking::WinSock::{
-    SOCKET, WSA_IO_PENDING, WSABUF, WSAGetLastError, WSARecv, WSASend,
+    AF_INET, IN_ADDR, IN_ADDR_0, LPFN_WSARECVMSG, SIO_GET_EXTENSION_FUNCTION_POINTER, SOCKADDR_IN,
+    SOCKET, WSA_IO_PENDING, WSABUF, WSAGetLastError, WSAID_WSARECVMSG, WSAIoctl, WSAMSG, WSARecv,
+    WSASend, WSASendMsg,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     ReadFile, SetFileCompletionNotificationModes, WriteFile,
@@ -21,6 +24,7 @@ use windows_sys::Win32::System::IO::{
 use windows_sys::Win32::System::WindowsProgramming::{
     FILE_SKIP_COMPLETION_PORT_ON_SUCCESS, FILE_SKIP_SET_EVENT_ON_HANDLE,
 };
+use windows_sys::core::GUID;
 
 use crate::{CONNECTIONS, Echo, Row};
 
@@ -49,6 +53,7 @@ pub fn run(row: Row, rounds: usize) {
             Row::FileRead => file_read(port, rounds),
             Row::PipeRoundTrip => pipe_round_trip(port, rounds),
             Row::Cancel => cancel(port, rounds),
+            Row::Message => message(port, rounds),
             Row::Echo(echo) => self::echo(port, echo, rounds),
         }
     }
@@ -115,6 +120,65 @@ unsafe fn cancel(port: HANDLE, rounds: usize) {
             dequeue(port, STATUS_CANCELLED);
         }
     }
+}
+
+unsafe fn message(port: HANDLE, rounds: usize) {
+    let (one, other) = datagrams();
+    let SocketAddr::V4(to) = other.local_addr().unwrap() else { unreachable!("it is IPv4") };
+    let mut to = SOCKADDR_IN {
+        sin_family: AF_INET,
+        sin_port: to.port().to_be(),
+        sin_addr: IN_ADDR { S_un: IN_ADDR_0 { S_addr: u32::from_ne_bytes(to.ip().octets()) } },
+        ..Default::default()
+    };
+    let (one, other) = (one.as_raw_socket() as SOCKET, other.as_raw_socket() as SOCKET);
+    let (mut sent, mut received) = (Operation::new(), Operation::new());
+    let mut from = SOCKADDR_IN::default();
+    // SAFETY: By the caller's promise; the function is the provider's.
+    unsafe {
+        let receive: LPFN_WSARECVMSG = mem::transmute(extension(other, WSAID_WSARECVMSG));
+        let receive = receive.unwrap();
+        associate(port, one as HANDLE);
+        associate(port, other as HANDLE);
+        for _ in 0..rounds {
+            let (mut buffer, mut message) = wsamsg(&mut to, &mut sent);
+            message.lpBuffers = &raw mut buffer;
+            let overlapped = &raw mut sent.overlapped;
+            at_once(WSASendMsg(one, &raw const message, 0, ptr::null_mut(), overlapped, None));
+            let (mut buffer, mut message) = wsamsg(&mut from, &mut received);
+            message.lpBuffers = &raw mut buffer;
+            let overlapped = &raw mut received.overlapped;
+            at_once(receive(other, &raw mut message, ptr::null_mut(), overlapped, None));
+            dequeue_all(port, 2);
+        }
+    }
+}
+
+fn wsamsg(address: &mut SOCKADDR_IN, operation: &mut Operation) -> (WSABUF, WSAMSG) {
+    operation.overlapped = OVERLAPPED::default();
+    let buffer = WSABUF { len: SIZE as u32, buf: operation.buffer.as_mut_ptr() };
+    let name = ptr::from_mut(address).cast();
+    (buffer, WSAMSG { name, namelen: 16, dwBufferCount: 1, ..Default::default() })
+}
+
+unsafe fn extension(socket: SOCKET, id: GUID) -> *const () {
+    let (mut function, mut returned) = (ptr::null::<()>(), 0);
+    // SAFETY: Input and output are locals of these sizes.
+    let result = unsafe {
+        WSAIoctl(
+            socket,
+            SIO_GET_EXTENSION_FUNCTION_POINTER,
+            (&raw const id).cast(),
+            size_of::<GUID>() as u32,
+            (&raw mut function).cast(),
+            size_of::<*const ()>() as u32,
+            &raw mut returned,
+            ptr::null_mut(),
+            None,
+        )
+    };
+    assert_eq!(result, 0);
+    function
 }
 
 unsafe fn echo(port: HANDLE, echo: Echo, rounds: usize) {

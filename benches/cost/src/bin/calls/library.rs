@@ -3,9 +3,9 @@
 use std::net::TcpStream;
 
 use completion_port::{
-    Associated, Batch, CompletionStatus, Error, Inline, Iocp, Mode, Queued, Started,
+    Associated, Batch, CompletionStatus, Error, Inline, Iocp, Mode, Queued, Started, op,
 };
-use cost::objects::{SIZE, file, pipes, streams};
+use cost::objects::{SIZE, datagrams, file, pipes, streams};
 
 use crate::{CONNECTIONS, Echo, Row};
 
@@ -16,6 +16,7 @@ pub fn run(row: Row, rounds: usize) {
         Row::FileRead => file_read(&port, rounds),
         Row::PipeRoundTrip => pipe_round_trip(&port, rounds),
         Row::Cancel => cancel(&port, rounds),
+        Row::Message => message(&port, rounds),
         Row::Echo(echo) if echo.skip => {
             let skip = |stream| add(&port, stream).skip_on_success().unwrap();
             self::echo::<Inline>(&port, echo, rounds, skip);
@@ -64,6 +65,17 @@ fn cancel(port: &Iocp, rounds: usize) {
         assert_eq!(pending.cancel(), Ok(true));
         let completion = port.get_completion().unwrap();
         assert!(completion.error_status.as_ref().is_err_and(Error::is_cancelled));
+    }
+}
+
+fn message(port: &Iocp, rounds: usize) {
+    let (one, other) = datagrams();
+    let to = other.local_addr().unwrap();
+    let (one, other) = (add(port, one), add(port, other));
+    for _ in 0..rounds {
+        port.initiate(&one, 0, op::SendMessage::new([7; SIZE], to)).unwrap();
+        port.initiate(&other, 0, op::ReceiveMessage::new([0; SIZE])).unwrap();
+        dequeue(port, 2);
     }
 }
 

@@ -17,6 +17,7 @@ enum Row {
     FileRead,
     PipeRoundTrip,
     Cancel,
+    Message,
     Echo(Echo),
 }
 
@@ -37,11 +38,12 @@ const fn echo(ready: bool, skip: bool, batches: bool) -> Row {
 }
 
 /// In the order of the table.
-const ROWS: [(&str, Row); 12] = [
+const ROWS: [(&str, Row); 13] = [
     ("post + dequeue", Row::Post),
     ("file read", Row::FileRead),
     ("pipe round trip", Row::PipeRoundTrip),
     ("cancel", Row::Cancel),
+    ("message", Row::Message),
     ("echo", echo(false, false, false)),
     ("echo, in batches", echo(false, false, true)),
     ("echo, skip-on-success", echo(false, true, false)),

@@ -1,0 +1,122 @@
+//! What sockets can do without an operation.
+
+use std::net::{Shutdown, TcpStream};
+
+use super::Associated;
+use crate::error::{Error, Result, refusal};
+use crate::op::on::{Datagrams, Supports};
+use crate::operation::ObjectKind;
+use crate::sys;
+
+impl<M> Associated<TcpStream, M> {
+    /// Shuts down one side of the connection, or both: `shutdown`.
+    ///
+    /// Shutting down the writing side sends the end of the stream behind what has been
+    /// written, and the peer's reads find it. It does not wait for that. Writes that are
+    /// started afterwards fail with [`BrokenPipe`](crate::ErrorKind::BrokenPipe).
+    ///
+    /// Shutting down the reading side does not end reads in flight: cancel those.
+    ///
+    /// # Errors
+    ///
+    /// As [`TcpStream::shutdown`].
+    ///
+    /// ```
+    /// # use completion_port::Iocp;
+    /// # use std::net::{Shutdown, TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let client = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (server, _) = listener.accept()?;
+    /// let port = Iocp::new()?;
+    /// let client = port.add_handle(client, 1)?;
+    /// # let server = port.add_handle(server, 2)?;
+    /// port.initiate_write(&client, 3, "the last words")?;
+    /// port.get_completion()?.error_status?;
+    /// client.shutdown(Shutdown::Write)?;
+    /// // The answer can still be read.
+    /// port.initiate_read(&client, 4, Vec::with_capacity(1024))?;
+    /// # port.initiate_write(&server, 5, "the answer")?;
+    /// # for _ in 0..2 { port.get_completion()?.error_status?; }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn shutdown(&self, how: Shutdown) -> std::io::Result<()> {
+        self.handle.shutdown(how)
+    }
+}
+
+impl<H: Supports<Datagrams>, M> Associated<H, M> {
+    /// Keeps receives from failing because something that was sent did not arrive
+    /// (`SIO_UDP_CONNRESET` and `SIO_UDP_NETRESET` off).
+    ///
+    /// Otherwise, when a datagram finds nobody at its destination, an ICMP message says
+    /// so, and a receive of the socket that sent it fails with
+    /// [`ConnectionReset`](crate::ErrorKind::ConnectionReset): a server's receive because
+    /// one of its clients is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on what is no datagram socket, and
+    /// what `WSAIoctl` answers.
+    ///
+    /// ```
+    /// # use completion_port::Iocp;
+    /// # use std::net::UdpSocket;
+    /// # let port = Iocp::new()?;
+    /// let socket = port.add_handle(UdpSocket::bind("127.0.0.1:0")?, 1)?;
+    /// socket.ignore_unreachable()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn ignore_unreachable(&self) -> Result<()> {
+        self.check_datagrams()?;
+        sys::report_unreachable(self.raw, false)
+    }
+
+    /// Says whether each datagram is to tell where it arrived, in the
+    /// [control data](crate::op::Control::packet_info) of
+    /// [`ReceiveMessage`](crate::op::ReceiveMessage) (`IP_PKTINFO`, `IPV6_PKTINFO`).
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on what is no datagram socket, or
+    /// where the system does not know it.
+    pub fn receive_packet_info(&self, tells: bool) -> Result<()> {
+        self.check_datagrams()?;
+        sys::tell_packet_info(self.raw, tells)
+    }
+
+    /// Says whether each datagram is to tell its bits for explicit congestion
+    /// notification, in the [control data](crate::op::Control::ecn) of
+    /// [`ReceiveMessage`](crate::op::ReceiveMessage) (`IP_RECVECN`, `IPV6_RECVECN`).
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on what is no datagram socket, or
+    /// where the system does not know it.
+    pub fn receive_ecn(&self, tells: bool) -> Result<()> {
+        self.check_datagrams()?;
+        sys::tell_ecn(self.raw, tells)
+    }
+
+    /// Lets datagrams of one sender arrive together, as one of up to `bytes` bytes
+    /// (`UDP_RECV_MAX_COALESCED_SIZE`); 0, as at first, lets each arrive by itself.
+    ///
+    /// Receive with [`ReceiveMessage`](crate::op::ReceiveMessage) then, into buffers of so
+    /// many bytes: [`coalesced_size`](crate::op::Control::coalesced_size) tells how to take
+    /// them apart again. Other receives do not tell.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on what is no datagram socket, or
+    /// where the system does not know it (before Windows 10, version 2004).
+    pub fn receive_coalesced(&self, bytes: u32) -> Result<()> {
+        self.check_datagrams()?;
+        sys::coalesce(self.raw, bytes)
+    }
+
+    fn check_datagrams(&self) -> Result<()> {
+        match self.object {
+            ObjectKind::Datagram { .. } => Ok(()),
+            _ => Err(Error::usage(&refusal::NOT_DATAGRAMS)),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Stream sockets: `DisconnectEx`.
+
+use std::net::TcpStream;
+use std::os::windows::io::{AsRawSocket, RawHandle};
+
+use super::on::Stream;
+use super::stream::check_stream;
+use super::transfer::parts;
+use super::{Finish, HandleGuard, Keeps, Starter, Submitted};
+use crate::error::{Error, UsageError, refusal};
+use crate::error::{Facts, FactsOn};
+use crate::handle::Associated;
+use crate::operation::{Object, Operation};
+use crate::sys::{self, Provider};
+
+/// Ends a connection in both directions: `DisconnectEx`.
+///
+/// What was written is sent first, and then the peer finds the end of the stream. Nothing
+/// else may be in flight on the socket. Returns nothing, or, [for reuse](Self::for_reuse),
+/// a [`Reusable`]. Without that the socket can only be closed.
+///
+/// # Errors
+///
+/// The operation is refused with [`NotConnected`](crate::ErrorKind::NotConnected) on what
+/// is not connected, and with [`Unsupported`](crate::ErrorKind::Unsupported) on handles
+/// that [skip the port](crate::Associated::skip_on_success).
+///
+/// ```
+/// use completion_port::{Iocp, op};
+/// # use std::net::{TcpListener, TcpStream};
+/// # let listener = TcpListener::bind("127.0.0.1:0")?;
+/// # let client = TcpStream::connect(listener.local_addr()?)?;
+/// # let (server, _) = listener.accept()?;
+/// let port = Iocp::new()?;
+/// let client = port.add_handle(client, 1)?;
+/// port.initiate(&client, 2, op::Disconnect::new())?;
+/// port.get_completion()?.error_status?;
+/// # assert_eq!(std::io::Read::read(&mut &server, &mut [0; 8])?, 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Disconnect<R = ()>(R);
+
+/// What [`Disconnect::for_reuse`] is.
+#[derive(Clone, Debug)]
+pub struct ForReuse(());
+
+/// Says that a socket was disconnected so that it can be used again: by an
+/// [`Accept`](super::Accept::reusing) that it is passed to, or by a
+/// [`Connect`](super::Connect).
+///
+/// No other call can use the socket before that.
+#[derive(Debug)]
+pub struct Reusable(HandleGuard);
+
+impl Disconnect {
+    /// Disconnects the socket, which can then only be closed.
+    pub fn new() -> Self {
+        Self(())
+    }
+
+    /// Disconnects the socket so that it can be used again (`TF_REUSE_SOCKET`). That waits
+    /// until the peer has ended the connection, too.
+    pub fn for_reuse(self) -> Disconnect<ForReuse> {
+        Disconnect(ForReuse(()))
+    }
+}
+
+impl Reusable {
+    /// Refuses any other socket than this.
+    pub(super) fn check(&self, stream: &Associated<TcpStream>) -> Result<(), &'static UsageError> {
+        let is_its = |handle: RawHandle| handle.addr() == stream.as_raw_socket() as usize;
+        if self.0.while_open(is_its) == Ok(true) { Ok(()) } else { Err(&refusal::REUSES_ANOTHER) }
+    }
+}
+
+fn start<O>(provider: Provider, reuses: bool, starter: Starter<'_, O>) -> Submitted<'_> {
+    match sys::DisconnectEx::of(starter.handle(), provider) {
+        Ok(disconnect_ex) => starter.call_with(|socket, overlapped, _| {
+            sys::disconnect(disconnect_ex, socket, reuses, overlapped)
+        }),
+        Err(cause) => starter.refuse(cause),
+    }
+}
+
+impl Operation for Disconnect {
+    const FACTS: FactsOn = FactsOn::Sockets(Facts::DisconnectEx);
+    const FINISH: Finish<Self> = Finish::with(|(), _| Some(()));
+    type On = Stream;
+    type Memory = ();
+    type Arguments = Provider;
+    type Output = ();
+
+    fn split(self, on: &Object<'_>) -> Result<(Provider, ()), (Error, ())> {
+        parts(on.provider(), (), check_stream(on))
+    }
+
+    fn start(provider: Provider, (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
+        start(provider, false, starter)
+    }
+}
+
+impl Operation for Disconnect<ForReuse> {
+    const FACTS: FactsOn = FactsOn::Sockets(Facts::DisconnectEx);
+    const FINISH: Finish<Self> = Finish::with(|Keeps(socket): Self::Memory, outcome| {
+        outcome.is_ok().then_some(Reusable(socket))
+    });
+    type On = Stream;
+    type Memory = Keeps<HandleGuard>;
+    type Arguments = Provider;
+    type Output = Reusable;
+
+    fn split(self, on: &Object<'_>) -> Result<(Provider, Self::Memory), (Error, Self::Memory)> {
+        parts(on.provider(), Keeps(on.guard()), check_stream(on))
+    }
+
+    fn start(provider: Provider, (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
+        start(provider, true, starter)
+    }
+}

@@ -1,0 +1,22 @@
+//! What calls want beside buffers, as parts of an operation's memory.
+
+use super::lend::Lend;
+use crate::sys::{InPlace, MessageHeader, MessageRegion, TransmitHeader, TransmitRegion};
+
+// SAFETY: The memory is the value's own.
+unsafe impl<const N: usize> Lend for MessageHeader<N> {
+    type Lent = MessageRegion;
+
+    fn lend(&mut self, place: &InPlace) -> MessageRegion {
+        self.region(place)
+    }
+}
+
+// SAFETY: The memory is the value's own.
+unsafe impl Lend for TransmitHeader {
+    type Lent = TransmitRegion;
+
+    fn lend(&mut self, place: &InPlace) -> TransmitRegion {
+        self.region(place)
+    }
+}
