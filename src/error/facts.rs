@@ -61,6 +61,19 @@ pub struct Facts {
     pub(crate) skips: bool,
     pub(crate) ends: &'static [u32],
     pub(crate) kinds: &'static [(u32, ErrorKind)],
+    /// Of this crate's own functions.
+    receives: Receives,
+}
+
+/// Whether a function of this crate's receives from a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receives {
+    No,
+    /// It does.
+    Some,
+    /// It does, and the buffer is full if the call says that a datagram was cut. (Of
+    /// `WSARecvMsg`, control data may have been cut instead.)
+    Full,
 }
 
 /// Which codes of a failed call are certain to be errors, of which no packet comes.
@@ -92,6 +105,7 @@ impl Facts {
             skips: false,
             ends: &[],
             kinds: &[],
+            receives: Receives::No,
         }
     }
 
@@ -146,12 +160,15 @@ impl Facts {
     ///
     /// # Panics
     ///
-    /// If a status is `STATUS_PENDING`, which is none to be over with.
+    /// If a status is `STATUS_PENDING`, or has the reserved bit 28, which are none to be
+    /// over with.
     #[must_use]
     pub const unsafe fn over(self, codes: &'static [(u32, u32)]) -> Self {
         let mut index = 0;
         while index < codes.len() {
-            assert!(codes[index].1 != STATUS_PENDING, "an operation that is over is not pending");
+            let status = codes[index].1;
+            assert!(status != STATUS_PENDING, "an operation that is over is not pending");
+            assert!(status & 0x1000_0000 == 0, "bit 28 of a status is reserved");
             index += 1;
         }
         Self { over: codes, ..self }
@@ -172,7 +189,12 @@ impl Facts {
 
     /// Whether it is one of this crate's that receive from a socket.
     pub(crate) fn is_receive(&self) -> bool {
-        [Self::WSARecv, Self::WSARecvFrom, Self::WSARecvMsg, Self::WSARecvOfNothing].contains(&self)
+        self.receives != Receives::No
+    }
+
+    /// Whether the buffer is full if the call says that a datagram was cut.
+    pub(crate) fn is_full_when_cut(&self) -> bool {
+        self.receives == Receives::Full
     }
 
     /// It can be started on a handle that
@@ -220,14 +242,14 @@ impl FactsOn {
 macro_rules! facts {
     ($($name:ident = $text:literal $codes:ident
         $({ $kind:ident, fills: $fills:expr, over: $over:expr, warnings: $warnings:expr, errors: $errors:expr,
-            skips: $skips:expr, ends: $ends:expr, kinds: $kinds:expr })?;
+            skips: $skips:expr, ends: $ends:expr, kinds: $kinds:expr $(, receives: $receives:ident)? })?;
     )*) => {
         #[allow(non_upper_case_globals, reason = "they are the functions' own names")]
         impl Facts {
             $(pub(crate) const $name: &'static Facts = &Facts {
                 is_winsock: facts!(@$codes),
                 $(kind: OperationKind::$kind, fills: $fills, over: $over, warnings: $warnings, errors: $errors,
-                    skips: $skips, ends: $ends, kinds: $kinds,)?
+                    skips: $skips, ends: $ends, kinds: $kinds, $(receives: Receives::$receives,)?)?
                 ..Facts::new($text)
             };)*
         }
@@ -290,12 +312,12 @@ facts! {
     ReadFileScatter = "ReadFileScatter" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END)], warnings: &[], errors: AllButDeviceWarnings, skips: false, ends: ENDS, kinds: &[] };
     TransactNamedPipe = "TransactNamedPipe" Win32 { Other, fills: true, over: &[], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: NO_MESSAGES };
     TransmitFile = "TransmitFile" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: &[] };
-    WSARecv = "WSARecv" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[] };
+    WSARecv = "WSARecv" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[], receives: Full };
     // Without a buffer: of no use where messages come.
-    WSARecvOfNothing = "WSARecv" Winsock { Read, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[] };
-    WSARecvFrom = "WSARecvFrom" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: ENDS, kinds: &[] };
+    WSARecvOfNothing = "WSARecv" Winsock { Read, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[], receives: Some };
+    WSARecvFrom = "WSARecvFrom" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: ENDS, kinds: &[], receives: Full };
     // What was cut, the output says.
-    WSARecvMsg = "WSARecvMsg" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: &[STATUS_BUFFER_OVERFLOW, STATUS_END_OF_FILE, STATUS_PIPE_BROKEN], kinds: &[] };
+    WSARecvMsg = "WSARecvMsg" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: &[STATUS_BUFFER_OVERFLOW, STATUS_END_OF_FILE, STATUS_PIPE_BROKEN], kinds: &[], receives: Some };
     WSASend = "WSASend" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: true, ends: &[], kinds: &[] };
     WSASendMsg = "WSASendMsg" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: false, ends: &[], kinds: &[] };
     WSASendTo = "WSASendTo" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: false, ends: &[], kinds: &[] };

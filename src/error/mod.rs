@@ -15,7 +15,7 @@ pub use facts::{Facts, FactsOn, OperationKind};
 pub(crate) use status::{
     STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE,
     STATUS_NOTIFY_ENUM_DIR, STATUS_PENDING, STATUS_PIPE_BROKEN, completion_error, is_error,
-    is_warning, win32_code,
+    is_failure, is_warning, win32_code,
 };
 
 /// The result of everything in this crate that can fail.

@@ -23,6 +23,11 @@ const STATUS_HANDLES_CLOSED: u32 = 0x8000_000A;
 pub(crate) const STATUS_PIPE_BROKEN: u32 = 0xC000_014B;
 const STATUS_NO_SUCH_DEVICE: u32 = 0xC000_000E;
 
+/// An error, and no value that the system reserves: bit 28 is never set in an `NTSTATUS`.
+pub(crate) fn is_failure(status: u32) -> bool {
+    is_error(status) && status & 0x1000_0000 == 0
+}
+
 /// Whether a status says that the operation failed: severity 3 of
 /// [the four](https://learn.microsoft.com/windows-hardware/drivers/kernel/using-ntstatus-values).
 pub(crate) fn is_error(status: u32) -> bool {

@@ -6,8 +6,8 @@ mod named;
 use crate::error::{Error, Rejected, UsageError};
 use crate::handle::{Associated, Mode};
 use crate::op::on::Supports;
-use crate::operation::{Operation, Owned};
-use crate::port::Iocp;
+use crate::operation::{Operation, Owned, Target};
+use crate::port::{Identity, Iocp};
 
 pub use named::unconnected_stream;
 
@@ -125,10 +125,23 @@ impl<C: Send + 'static> Iocp<C> {
         H: Supports<O::On>,
         O: Operation<Memory: 'static, Output: 'static>,
     {
-        if handle(&context).object(&self.shared().guards).is_socket() {
-            self.start_with::<H, M, O, true>(context, handle, operation)
+        let shared = self.shared();
+        let on = handle(&context);
+        let object = on.object(&shared.guards);
+        // From the start on the handle goes where the context goes, so only its values
+        // are used.
+        let values = Values {
+            target: object.target(),
+            key: on.context(),
+            identity: on.identity(),
+            may_be_inline: M::SKIPS && on.inline_run().goes_on(shared.polls.count()),
+        };
+        if object.is_socket() {
+            let parts = object.split::<O, true>(operation);
+            self.start_with::<H, M, O, true>(context, handle, values, parts)
         } else {
-            self.start_with::<H, M, O, false>(context, handle, operation)
+            let parts = object.split::<O, false>(operation);
+            self.start_with::<H, M, O, false>(context, handle, values, parts)
         }
     }
 
@@ -137,33 +150,25 @@ impl<C: Send + 'static> Iocp<C> {
         &self,
         context: C,
         handle: impl Fn(&C) -> &Associated<H, M>,
-        operation: O,
+        Values { target, key, identity, may_be_inline }: Values,
+        parts: Result<(O::Arguments, O::Memory), (Error, O::Memory)>,
     ) -> Result<M::Started<O::Output, C>, Rejected<(C, O::Memory)>>
     where
         O: Operation<Memory: 'static, Output: 'static>,
     {
         let shared = self.shared();
-        let on = handle(&context);
-        let object = on.object(&shared.guards);
-        let (target, key) = (object.target(), on.context());
-        let may_be_inline = M::SKIPS && on.inline_run().goes_on(shared.polls.count());
-        let identity = on.identity();
         let admit = || shared.state.check(&identity);
-        match object.split::<O, SOCKET>(operation) {
-            Ok(parts) => {
-                // From here on the handle goes where the context goes, so only its
-                // values are used. If the operation completes at once, the context
-                // is back.
-                let outcome =
-                    shared.cells.start::<O, Owned<SOCKET>>(target, context, parts, admit)?;
-                M::deliver(outcome, shared, key, may_be_inline, |context, note| {
-                    if let Some(context) = context {
-                        note(handle(context).inline_run());
-                    }
-                })
+        let parts = match parts {
+            Ok(parts) => parts,
+            Err((error, memory)) => return Err(refused(admit(), error, context, memory)),
+        };
+        let outcome = shared.cells.start::<O, Owned<SOCKET>>(target, context, parts, admit)?;
+        M::deliver(outcome, shared, key, may_be_inline, |context, note| {
+            // If the operation has completed at once, the context is back.
+            if let Some(context) = context {
+                note(handle(context).inline_run());
             }
-            Err((error, memory)) => Err(refused(admit(), error, context, memory)),
-        }
+        })
     }
 
     /// [`initiate`](Self::initiate) for any type of handle.
@@ -218,4 +223,12 @@ pub(crate) fn refused<C, M>(
 ) -> Rejected<(C, M)> {
     let error = admitted.map_or_else(Error::usage, |()| error);
     Rejected { error, returned: (context, memory) }
+}
+
+/// What an operation on a handle has to know of it, by value.
+struct Values {
+    target: Target,
+    key: usize,
+    identity: Identity,
+    may_be_inline: bool,
 }

@@ -20,12 +20,19 @@ impl CellRef {
         let word = self.status_word();
         let mut taken = word.take_for_certain(|| self.state.is_in_flight())?;
         let mut has_ended = false;
-        let may_have_ended = || self.vtable().facts.is_receive() && sys::is_wine();
-        if !taken.is_status() && packet_bytes == 0 && may_have_ended() {
+        if !taken.is_status() && packet_bytes == 0 && self.may_end_without_status() {
             word.restore(taken);
             self.wait_for_call();
             taken = word.take_for_certain(|| self.state.is_in_flight())?;
-            has_ended = !taken.is_status() && self.has_ended_without_status();
+            // "If this function cannot find a request to cancel, the return value is 0
+            // (zero), and GetLastError returns ERROR_NOT_FOUND"
+            // (https://learn.microsoft.com/windows/win32/fileio/cancelioex-func).
+            // Asking cancels an operation that goes on.
+            has_ended =
+                !taken.is_status() && word.end_without_status(|| self.cancel() == Ok(false));
+            if !taken.is_status() && !has_ended {
+                return None;
+            }
         }
         let (status, bytes) = if taken.is_status() {
             (taken.status(), self.bytes())
@@ -39,10 +46,18 @@ impl CellRef {
             word.restore(taken);
             return None;
         };
-        // SAFETY: Rule 3. Without a status, see `has_ended_without_status`.
+        // SAFETY: Rule 3.
         let result = unsafe { self.completed(status, bytes) };
         self.state.complete();
         Some(result)
+    }
+
+    /// Whether a packet without a status, and of no bytes, may be the operation's all
+    /// the same. Wine queues one for a receive that ends together with the thread that
+    /// started it: nothing has been transferred then.
+    #[cold]
+    fn may_end_without_status(self) -> bool {
+        sys::is_wine() && self.vtable().facts.is_receive()
     }
 
     /// Waits until the call that starts the operation has returned. As long as its
@@ -56,19 +71,6 @@ impl CellRef {
             }
             thread::sleep(Duration::from_millis(1));
         }
-    }
-
-    /// Whether a packet without a status, and of no bytes, is that of a receive all
-    /// the same. Wine queues one for a receive that ends together with the thread
-    /// that started it: nothing has been transferred then. Asking cancels an
-    /// operation that goes on, so it is not asked about other packets. Its call has
-    /// returned, and the caller has taken its status word.
-    #[cold]
-    fn has_ended_without_status(self) -> bool {
-        // "If this function cannot find a request to cancel, the return value is 0
-        // (zero), and GetLastError returns ERROR_NOT_FOUND"
-        // (https://learn.microsoft.com/windows/win32/fileio/cancelioex-func).
-        self.cancel() == Ok(false) && self.status_word().is_still_taken()
     }
 
     /// Asks for the operation to be cancelled. Who holds the cell knows that no other
@@ -94,7 +96,7 @@ impl CellRef {
         // SAFETY: Rules 3 and 5, by the caller's promise.
         unsafe {
             if let Some(completed) = self.vtable().completed {
-                completed(&Payload::new(self), &mut status);
+                completed(&Payload::new(self), &mut status, bytes);
             }
             self.set_result(status, bytes);
         }

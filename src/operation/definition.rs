@@ -8,7 +8,7 @@ use super::cell::{self, CONVERTED, Form, WHOLE, returned};
 use super::lend::{Lend, Transparent};
 use super::object::Object;
 use super::starter::{Starter, Submitted};
-use crate::error::{Error, Facts, FactsOn, is_error, refusal};
+use crate::error::{Error, Facts, FactsOn, refusal};
 use crate::sys::Transferred;
 
 /// An operation that can be started: which function it calls, which memory it lends
@@ -87,7 +87,8 @@ pub trait Operation: Sized {
     const FINISH: Finish<Self>;
 
     /// Called when the operation has succeeded, before anybody knows: it can make an
-    /// error of that, by returning its `NTSTATUS`. A panic ends the process.
+    /// error of that, by returning its `NTSTATUS`; what is none is taken for
+    /// `STATUS_CANCELLED`. A panic ends the process.
     ///
     /// What has to be done on the handle then wants a [guard](Object::guard) of it in
     /// the memory, because the handle may have been closed since.
@@ -99,14 +100,15 @@ pub trait Operation: Sized {
 pub struct Outcome {
     pub(super) status: u32,
     pub(super) bytes: u32,
+    pub(super) is_ok: bool,
 }
 
 impl Outcome {
-    /// Whether it has succeeded, or has at least transferred what
-    /// [`bytes`](Self::bytes) says.
+    /// Whether it has succeeded, as the completion's
+    /// [`error_status`](crate::CompletionStatus::error_status) says it.
     #[must_use]
     pub fn is_ok(self) -> bool {
-        !is_error(self.status)
+        self.is_ok
     }
 
     /// The `NTSTATUS`.

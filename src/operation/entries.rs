@@ -24,7 +24,8 @@ pub(crate) struct CompletionEntries<C> {
 /// it.
 const NOT_A_COMPLETION: u32 = STATUS_PENDING;
 
-/// The status of a packet that is not kept.
+/// The status of a packet that is not kept. No operation that is over has it: it is what
+/// a status word says that was taken.
 const DISCARDED: u32 = 0xD000_0103;
 
 /// Moves what is kept to the front, in order. How much that is.

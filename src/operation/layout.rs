@@ -19,7 +19,7 @@ use super::cell::{
 use super::definition::{How, Operation, Outcome, Types, Way};
 use super::lend::Lend;
 use super::pool::Pool;
-use crate::error::{STATUS_CANCELLED, is_error};
+use crate::error::{STATUS_CANCELLED, completion_error, is_failure};
 use crate::panics::{FirstPanic, OnPanic};
 use crate::sys::Transferred;
 
@@ -160,9 +160,9 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
         }
     }
 
-    fn completed(payload: &Payload, status: &mut u32) {
+    fn completed(payload: &Payload, status: &mut u32, bytes: u32) {
         let Some(succeeded) = O::SUCCEEDED else { return };
-        if !is_error(*status) {
+        if completion_error(*status, bytes, W::FACTS).is_ok() {
             let unwinds = AbortOnUnwind;
             // SAFETY: Rule 5; the system has given it back.
             let seen = succeeded(unsafe { &*Self::payload_ptr(payload.cell()) });
@@ -170,7 +170,7 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
             if let Err(error) = seen {
                 // Nothing else: what a failed operation has put into its
                 // memory counts for nothing.
-                *status = if is_error(error) { error } else { STATUS_CANCELLED };
+                *status = if is_failure(error) { error } else { STATUS_CANCELLED };
             }
         }
     }
@@ -188,6 +188,7 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
         let How::Converted(convert) = O::FINISH.0 else { return false };
         let cell = payload.into_cell();
         let (status, bytes) = cell.result();
+        let is_ok = completion_error(status, bytes, W::FACTS).is_ok();
         // SAFETY: Rules 3 and 5: so many bytes have been transferred, and it is moved
         // out once. Before that, it is told of them, where it is; one that panics
         // cannot be told a second time.
@@ -199,7 +200,7 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
             }
             Self::payload_ptr(cell).read()
         };
-        let Some(value) = convert(memory, Outcome { status, bytes }) else { return false };
+        let Some(value) = convert(memory, Outcome { status, bytes, is_ok }) else { return false };
         // SAFETY: Rule 10, by the caller's promise.
         unsafe { output.cast::<O::Output>().write(value) };
         true
@@ -228,7 +229,7 @@ impl<C, O: Operation, W: Way<O>> FilledCell<C, O, W> {
     /// Fills a cell.
     #[inline(always)]
     pub fn fill(mut cell: EmptyCell, context: C, memory: O::Memory) -> Self {
-        cell.header().vtable = CellLayout::<C, O, W>::VTABLE;
+        cell.set_vtable(CellLayout::<C, O, W>::VTABLE);
         if let Some((layout, _)) = CellLayout::<C, O, W>::OVERFLOW {
             cell.overflow().make_room(layout);
         }

@@ -13,21 +13,21 @@
 //! | bit | says | set | cleared |
 //! |---|---|---|---|
 //! | `KERNEL` | the system has the operation, or the queue its packet | before the call | by who ends the operation: it becomes `COMPLETION` |
-//! | `PENDING` | the [`Pending`] holds the cell | before the call | when the `Pending` is dropped |
+//! | `PENDING` | the [`Pending`] holds the cell | before the call; not for what the program posts | when the `Pending` is dropped |
 //! | `COMPLETION` | the completion holds the cell | by who ends the operation | when the completion is dropped, or its output taken |
 //! | `SCOPE` | a scope holds the cell | before the call | by the scope, once the operation is over |
-//! | `TAKEN` | the payload was claimed | by the first who claims it | with the cell |
-//! | `DROPS` | the payload has a destructor, or is to be moved out | before the call | with the cell |
-//! | `SLOW_PATH` | the payload wants to see the end, or the overflow block is large | before the call | with the cell |
-//! | `ENDING` | its scope is waiting for the operation | by the scope | with the cell |
-//! | `AWAITS_LATE_PACKET` | the call failed, and a packet may come all the same | by the thread that made the call | by who dequeues the marker behind that packet, or by that thread |
+//! | `TAKEN` | the payload was claimed | by the first who claims it, if others hold the cell | when the cell is begun again |
+//! | `DROPS` | the payload has a destructor, or is to be moved out | before the call | when the cell is begun again |
+//! | `SLOW_PATH` | the payload wants to see the end, or the overflow block is large | before the call | when the cell is begun again |
+//! | `ENDING` | its scope is waiting for the operation | by the scope | when the cell is begun again |
+//! | `AWAITS_LATE_PACKET` | the call failed, and a packet may come all the same | by the thread that made the call | by who dequeues the marker behind that packet, by that thread, or at the end of the port |
 //! | `NOT_EMPTIED` | the same, and the cell is still filled | with it | by the thread that made the call |
 //!
 //! # The status word
 //!
 //! The first word of the `OVERLAPPED` ([`status_word`](cell::status_word)): pending, a
-//! status that the system has written, or taken. Taking it decides who ends the
-//! operation.
+//! status that the system has written, taken, or asked about. Taking it decides who ends
+//! the operation.
 //!
 //! # The fields
 //!
@@ -37,7 +37,7 @@
 //! | byte count | the system, before the status; then who has taken the status | who has taken the status; then who holds the cell |
 //! | offset | the starter, before the call; who has taken the status notes it there | the system; then who holds the cell |
 //! | event | nobody: it is null | the system |
-//! | header: handle, table | the owner of the empty cell | who holds the filled cell |
+//! | header: handle, table | the owner of the empty cell | anybody; it is what the operation has only for who holds the filled cell |
 //! | inline memory, overflow block | the owner of the cell; the system, where memory was lent to it; the owner of context and payload | the same |
 //!
 //! # The rules
@@ -108,7 +108,7 @@ pub use handle_guard::{Gone, HandleGuard};
 pub(crate) use handle_guard::{HandleGuards, IdleGuards};
 pub use lend::{Address, Fills, Keeps, Lend, Overwrites, Sends, Transparent};
 pub use object::Object;
-pub(crate) use object::ObjectKind;
+pub(crate) use object::{ObjectKind, Target};
 pub use pending::{InScope, Pending, Started};
 pub(crate) use pool::{DEFAULT_OPERATIONS, MAX_OPERATIONS};
 pub(crate) use scoped::{Borrowing, borrow};

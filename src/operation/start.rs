@@ -539,7 +539,9 @@ impl<C, O: Operation, W: Way<O>> FailedCall<C, O, W> {
             Failure::Warned if has_ended(word) => (word.status(), filled.cell().bytes()),
             // "The buffer is filled with the first part of the datagram"
             // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
-            Failure::Warned if W::FACTS.is_receive() && is_datagram(filled.cell().handle()) => {
+            Failure::Warned
+                if W::FACTS.is_full_when_cut() && is_datagram(filled.cell().handle()) =>
+            {
                 let mut bytes = 0;
                 panic.catch(|| bytes = filled.memory().capacity());
                 (STATUS_BUFFER_OVERFLOW, bytes)

@@ -5,7 +5,8 @@ use std::ptr;
 use windows_sys::Win32::Networking::WinSock as ws;
 
 use super::Handle;
-use super::socket::{last_winsock_error, set_option, socket_traits};
+use super::last_winsock_error;
+use super::socket::{set_option, socket_traits};
 use crate::error::Facts;
 use crate::error::{Error, ErrorKind, Result};
 

@@ -7,7 +7,7 @@ use windows_sys::Win32::Networking::WinSock as ws;
 use windows_sys::core::GUID;
 
 use super::Handle;
-use super::socket::last_winsock_error;
+use super::last_winsock_error;
 use crate::error::{Cause, Facts};
 
 /// Which provider a socket is of: its entry in the catalogue.

@@ -45,9 +45,9 @@ pub(crate) use scatter::{read_scatter, write_gather};
 pub use security::SecurityDescriptor;
 pub(crate) use socket::{
     ADDRESS_SPACE, AcceptEx, ConnectEx, DisconnectEx, SocketTraits, accept, bind_to_any, connect,
-    disconnect, family_of, handle_of, is_ip, is_listening, last_winsock_error, make_dual_stack,
-    max_message_size, new_socket, receive, receive_from, receive_nothing, send, send_to,
-    socket_traits, update_accept_context, update_connect_context,
+    disconnect, family_of, handle_of, is_ip, is_listening, make_dual_stack, max_message_size,
+    new_socket, receive, receive_from, receive_nothing, send, send_to, socket_traits,
+    update_accept_context, update_connect_context,
 };
 
 pub(crate) use transmit::{MOST_TRANSMITTED, TransmitFile, transmit_file};
@@ -87,4 +87,12 @@ pub(crate) enum Answer {
 pub(crate) fn last_error() -> u32 {
     // SAFETY: Reads the calling thread's last error.
     unsafe { windows_sys::Win32::Foundation::GetLastError() }
+}
+
+/// The code that the calling thread's last Winsock call has failed with.
+#[inline]
+pub(crate) fn last_winsock_error() -> u32 {
+    // SAFETY: Reads the calling thread's last error.
+    let code = unsafe { windows_sys::Win32::Networking::WinSock::WSAGetLastError() };
+    code as u32
 }

@@ -9,6 +9,7 @@ use windows_sys::Win32::Networking::WinSock as ws;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::extension::{Extension, Provider};
+use super::last_winsock_error;
 use super::{AddressRegion, Answer, Handle, InPlace, LentOverlapped, Region, RegionMut};
 use crate::error::{Cause, Error, Facts, Result};
 
@@ -476,13 +477,6 @@ pub(super) fn address_of(storage: &ws::SOCKADDR_IN6) -> Option<SocketAddr> {
         }
         _ => None,
     }
-}
-
-#[inline]
-pub(crate) fn last_winsock_error() -> u32 {
-    // SAFETY: Reads the calling thread's last error.
-    let code = unsafe { ws::WSAGetLastError() };
-    code as u32
 }
 
 #[cold]

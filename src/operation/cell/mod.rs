@@ -19,7 +19,7 @@ use std::ptr::{self, NonNull};
 
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
-use self::atomic::AtomicU32;
+use self::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use self::overflow::Overflow;
 use self::state::State;
 use self::status_word::StatusWord;
@@ -39,7 +39,7 @@ pub(crate) struct Cell {
     pub state: State,
     /// The index of the next free cell, while this one is on the list of them.
     pub next: AtomicU32,
-    header: UnsafeCell<Header>,
+    header: Header,
     inline: UnsafeCell<MaybeUninit<[u64; INLINE / 8]>>,
     overflow: UnsafeCell<Overflow>,
 }
@@ -59,17 +59,17 @@ struct Overlapped {
     event: UnsafeCell<usize>,
 }
 
-/// What is written while a cell is empty, and only read while it is filled.
+/// What is written while a cell is empty. Whoever has the address of a cell may read it:
+/// who holds no part may find what another operation has written.
 #[repr(C)]
-#[derive(Clone, Copy)]
-pub(in crate::operation) struct Header {
+struct Header {
     /// What to cancel on; while the cell is in the cache, the address of the one
     /// behind it, or 0.
-    handle: usize,
+    handle: AtomicUsize,
     /// What the cell is filled with; see [`VTable`].
-    pub vtable: &'static VTable,
+    vtable: AtomicPtr<VTable>,
     /// The pool that the cell is of. It never changes.
-    pool: NonNull<()>,
+    pool: AtomicPtr<()>,
 }
 
 /// A cell that has been used, and so is initialised.
@@ -110,7 +110,11 @@ impl CellRef {
         unsafe {
             let cell = cell.as_ptr();
             (&raw mut (*cell).overlapped.status).write(StatusWord::default());
-            (*cell).header.get().write(Header { handle: 0, vtable: UNUSED, pool });
+            (&raw mut (*cell).header).write(Header {
+                handle: AtomicUsize::new(0),
+                vtable: AtomicPtr::new(ptr::from_ref(UNUSED).cast_mut()),
+                pool: AtomicPtr::new(pool.as_ptr()),
+            });
             (*cell).overflow.get().write(Overflow::NONE);
         }
         EmptyCell(Self(cell))
@@ -156,28 +160,23 @@ impl CellRef {
 }
 
 impl Cell {
-    #[inline(always)]
-    fn header(&self) -> &Header {
-        // SAFETY: Rule 4.
-        unsafe { &*self.header.get() }
-    }
-
     /// What to cancel on.
     #[inline(always)]
     pub fn handle(&self) -> Handle {
-        Handle(self.header().handle)
+        Handle(self.header.handle.load(Ordering::Relaxed))
     }
 
     /// What the cell is filled with, or was last.
     #[inline(always)]
     pub fn vtable(&self) -> &'static VTable {
-        self.header().vtable
+        // SAFETY: Rule 4: nothing but tables is written there.
+        unsafe { &*self.header.vtable.load(Ordering::Relaxed) }
     }
 
     /// The pool that the cell is of.
     #[inline(always)]
-    pub fn pool(&self) -> NonNull<()> {
-        self.header().pool
+    pub fn pool(&self) -> *mut () {
+        self.header.pool.load(Ordering::Relaxed)
     }
 
     /// Who ends the operation: see [`StatusWord`].
@@ -250,31 +249,32 @@ impl EmptyCell {
     }
 
     /// Keeps it from being used: a packet may come for it.
-    pub fn into_quarantine(self) -> CellRef {
+    pub fn into_quarantine(mut self) -> CellRef {
+        self.overflow().release();
         self.0.state.quarantine();
         self.0
     }
 
+    /// Notes what the cell is filled with.
     #[inline(always)]
-    pub(in crate::operation) fn header(&mut self) -> &mut Header {
-        // SAFETY: Rule 4: the owner's alone.
-        unsafe { &mut *self.0.header.get() }
+    pub fn set_vtable(&mut self, vtable: &'static VTable) {
+        self.0.header.vtable.store(ptr::from_ref(vtable).cast_mut(), Ordering::Relaxed);
     }
 
     #[inline(always)]
     pub fn set_handle(&mut self, handle: Handle) {
-        self.header().handle = handle.0;
+        self.0.header.handle.store(handle.0, Ordering::Relaxed);
     }
 
     /// The address of the cell behind this one in the cache, or 0.
     #[inline(always)]
     pub fn next_cached(&self) -> usize {
-        self.0.header().handle
+        self.0.header.handle.load(Ordering::Relaxed)
     }
 
     #[inline(always)]
     pub fn set_next_cached(&mut self, address: usize) {
-        self.header().handle = address;
+        self.0.header.handle.store(address, Ordering::Relaxed);
     }
 
     /// Notes the byte count of an operation that the system does not count.
@@ -360,7 +360,7 @@ pub(in crate::operation) struct VTable {
     pub output_name: fn() -> &'static str,
     pub output: Output,
     /// Runs when the packet is dequeued, before anybody sees the completion.
-    pub completed: Option<fn(&Payload, &mut u32)>,
+    pub completed: Option<fn(&Payload, &mut u32, u32)>,
     pub drop_context: fn(Context),
     pub drop_payload: Option<fn(Payload)>,
 }

@@ -23,6 +23,10 @@ pub(crate) struct StatusWord(AtomicUsize);
 /// (<https://learn.microsoft.com/openspecs/windows_protocols/ms-erref/87fba13e-bf06-450e-83b1-9241dc81e781>).
 const TAKEN: usize = 0xD000_0103;
 
+/// What the word says while somebody who has found no status asks the system whether it
+/// still has the operation. No `NTSTATUS` either.
+const ASKED: usize = 0xD000_0104;
+
 /// What was taken from the word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken(usize);
@@ -47,7 +51,7 @@ impl Taken {
 
     /// Whether it is an operation's status.
     pub fn is_status(self) -> bool {
-        self != Self::NONE && self.status() != STATUS_PENDING
+        self != Self::NONE && self.0 != ASKED && self.status() != STATUS_PENDING
     }
 }
 
@@ -89,9 +93,26 @@ impl StatusWord {
         }
     }
 
-    /// Whether the kernel has written nothing since the word was taken.
-    pub fn is_still_taken(&self) -> bool {
-        self.0.load(Ordering::Acquire) == TAKEN
+    /// Ends an operation without a status, for who has taken that there is none: if
+    /// `is_gone` says that the system has it no more, and has written nothing meanwhile.
+    /// Otherwise the word is as it was.
+    pub fn end_without_status(&self, is_gone: impl FnOnce() -> bool) -> bool {
+        let exchange = |from, to| {
+            // Who takes the word meanwhile finds nothing, and puts it back.
+            loop {
+                match self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => return true,
+                    Err(TAKEN) if from == ASKED => yield_now(),
+                    Err(_) => return false,
+                }
+            }
+        };
+        // So that a status that comes, and is taken by somebody else, is not overlooked.
+        if !exchange(TAKEN, ASKED) {
+            return false;
+        }
+        let is_gone = is_gone();
+        exchange(ASKED, if is_gone { TAKEN } else { STATUS_PENDING as usize }) && is_gone
     }
 
     /// Takes the status, or that there is none yet, from whoever just looks at
@@ -100,6 +121,10 @@ impl StatusWord {
         while is_in_flight() {
             match self.take() {
                 Taken::NONE => yield_now(),
+                taken @ Taken(ASKED) => {
+                    self.restore(taken);
+                    yield_now();
+                }
                 taken => return Some(taken),
             }
         }

@@ -36,6 +36,9 @@ const COMMIT_STEP: u32 = 64 * 1024 / SIZE;
 /// threads when the port closes.
 const RESERVED: u32 = NONE;
 
+/// So many cells that were in quarantine are not used again as long as there are others.
+const KEPT_BACK: usize = 64;
+
 /// How far the address of a stale cell's release marker is from the cell's: no
 /// `OVERLAPPED` is there.
 const RELEASE: usize = 1;
@@ -99,7 +102,7 @@ impl Pool {
 
     /// The pool that a cell is of.
     #[inline(always)]
-    fn of(cell: CellRef) -> NonNull<Pool> {
+    fn of(cell: CellRef) -> *mut Pool {
         cell.pool().cast()
     }
 
@@ -172,10 +175,13 @@ impl Pool {
     #[cold]
     fn allocate_fresh(&self) -> Result<EmptyCell> {
         let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cell) = self.take_reclaimed(KEPT_BACK) {
+            return Ok(cell);
+        }
         let index = self.used.load(Ordering::Relaxed) as u32 + 1;
         if index == self.capacity {
             // Those that late packets may still be of come last.
-            if let Some(cell) = self.reclaimed().pop_front() {
+            if let Some(cell) = self.take_reclaimed(0) {
                 return Ok(cell);
             }
             return Err(Error::usage(&refusal::TOO_MANY_OPERATIONS));
@@ -185,7 +191,9 @@ impl Pool {
             let start = self.cell(*committed * SIZE).cast();
             // SAFETY: Rule 1: the range lies within the reservation, which is released
             // only with the pool.
-            unsafe { sys::commit(start, (count * SIZE) as usize) }?;
+            if let Err(error) = unsafe { sys::commit(start, (count * SIZE) as usize) } {
+                return self.take_reclaimed(0).ok_or(error);
+            }
             *committed += count;
         }
         let cell = self.cell(index * SIZE);
@@ -202,7 +210,7 @@ impl Pool {
         #[cfg(memcheck)]
         memcheck_cell_free(cell.cell().as_ptr().addr());
         // SAFETY: Rule 7: the cell keeps the pool until it counts as free.
-        let cache = unsafe { &(*Self::of(cell.cell()).as_ptr()).cache };
+        let cache = unsafe { &(*Self::of(cell.cell())).cache };
         let first = cache.try_lock();
         if is_open(first) {
             cell.set_next_cached(first);
@@ -216,7 +224,7 @@ impl Pool {
     #[inline(never)]
     fn free_elsewhere(cell: EmptyCell, first: usize) {
         // SAFETY: Rule 7: the cell keeps the pool.
-        unsafe { &(*Self::of(cell.cell()).as_ptr()).cache }.unlock_unless_busy(first);
+        unsafe { &(*Self::of(cell.cell())).cache }.unlock_unless_busy(first);
         Self::free_to_list(cell);
     }
 
@@ -232,7 +240,7 @@ impl Pool {
     #[inline(never)]
     fn free_to_list(cell: EmptyCell) {
         let cell = cell.into_cell();
-        let pool = Self::of(cell).as_ptr();
+        let pool = Self::of(cell);
         // SAFETY: Rule 7: the cell keeps the pool until it counts as free. If it was the
         // last cell of a closed pool, nobody else knows that.
         unsafe {
@@ -242,7 +250,13 @@ impl Pool {
         }
     }
 
-    /// The cells that were in quarantine, which are used after all others.
+    /// The one that was reclaimed first, if there are more than so many.
+    fn take_reclaimed(&self, kept_back: usize) -> Option<EmptyCell> {
+        let mut reclaimed = self.reclaimed();
+        if reclaimed.len() > kept_back { reclaimed.pop_front() } else { None }
+    }
+
+    /// The cells that were in quarantine, which are used after many others.
     fn reclaimed(&self) -> MutexGuard<'_, VecDeque<EmptyCell>> {
         self.reclaimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -303,7 +317,7 @@ impl Pool {
         }
         // SAFETY: Rule 7: it is empty, and the packets that were queued before this one
         // have been dequeued. A thread may still have one in hand: so it is used after
-        // all others.
+        // many others.
         self.reclaimed().push_back(unsafe { EmptyCell::new(cell) });
         true
     }
