@@ -23,15 +23,13 @@ impl CellRef {
         if !taken.is_status() && packet_bytes == 0 && self.may_end_without_status() {
             word.restore(taken);
             self.wait_for_call();
-            taken = word.take_for_certain(|| self.state.is_in_flight())?;
             // "If this function cannot find a request to cancel, the return value is 0
             // (zero), and GetLastError returns ERROR_NOT_FOUND"
             // (https://learn.microsoft.com/windows/win32/fileio/cancelioex-func).
             // Asking cancels an operation that goes on.
-            has_ended =
-                !taken.is_status() && word.end_without_status(|| self.cancel() == Ok(false));
-            if !taken.is_status() && !has_ended {
-                return None;
+            has_ended = word.end_without_status(|| self.cancel() == Ok(false));
+            if !has_ended {
+                taken = word.take_for_certain(|| self.state.is_in_flight())?;
             }
         }
         let (status, bytes) = if taken.is_status() {
@@ -57,7 +55,7 @@ impl CellRef {
     /// started it: nothing has been transferred then.
     #[cold]
     fn may_end_without_status(self) -> bool {
-        sys::is_wine() && self.vtable().facts.is_receive()
+        sys::is_wine() && self.vtable_of_somebody().facts.is_receive()
     }
 
     /// Waits until the call that starts the operation has returned. As long as its

@@ -37,7 +37,7 @@
 //! | byte count | the system, before the status; then who has taken the status | who has taken the status; then who holds the cell |
 //! | offset | the starter, before the call; who has taken the status notes it there | the system; then who holds the cell |
 //! | event | nobody: it is null | the system |
-//! | header: handle, table | the owner of the empty cell | anybody; it is what the operation has only for who holds the filled cell |
+//! | header: handle, table | the owner of the empty cell | who holds the filled cell; what others read, by atomic loads, may be another operation's |
 //! | inline memory, overflow block | the owner of the cell; the system, where memory was lent to it; the owner of context and payload | the same |
 //!
 //! # The rules

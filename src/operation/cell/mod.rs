@@ -59,15 +59,14 @@ struct Overlapped {
     event: UnsafeCell<usize>,
 }
 
-/// What is written while a cell is empty. Whoever has the address of a cell may read it:
-/// who holds no part may find what another operation has written.
+/// What is written while a cell is empty.
 #[repr(C)]
 struct Header {
     /// What to cancel on; while the cell is in the cache, the address of the one
     /// behind it, or 0.
     handle: AtomicUsize,
     /// What the cell is filled with; see [`VTable`].
-    vtable: AtomicPtr<VTable>,
+    vtable: UnsafeCell<&'static VTable>,
     /// The pool that the cell is of. It never changes.
     pool: AtomicPtr<()>,
 }
@@ -112,7 +111,7 @@ impl CellRef {
             (&raw mut (*cell).overlapped.status).write(StatusWord::default());
             (&raw mut (*cell).header).write(Header {
                 handle: AtomicUsize::new(0),
-                vtable: AtomicPtr::new(ptr::from_ref(UNUSED).cast_mut()),
+                vtable: UnsafeCell::new(UNUSED),
                 pool: AtomicPtr::new(pool.as_ptr()),
             });
             (*cell).overflow.get().write(Overflow::NONE);
@@ -169,8 +168,21 @@ impl Cell {
     /// What the cell is filled with, or was last.
     #[inline(always)]
     pub fn vtable(&self) -> &'static VTable {
-        // SAFETY: Rule 4: nothing but tables is written there.
-        unsafe { &*self.header.vtable.load(Ordering::Relaxed) }
+        // SAFETY: Rule 4.
+        unsafe { *self.header.vtable.get() }
+    }
+
+    /// What the cell is filled with, for who does not hold it: by now, it may be another
+    /// operation's.
+    pub fn vtable_of_somebody(&self) -> &'static VTable {
+        // SAFETY: Rule 4: nothing but tables is written there, by atomic stores.
+        unsafe { &*self.atomic_vtable().load(Ordering::Relaxed) }
+    }
+
+    #[inline(always)]
+    fn atomic_vtable(&self) -> &AtomicPtr<VTable> {
+        // SAFETY: Rule 1; a reference is a pointer.
+        unsafe { AtomicPtr::from_ptr(self.header.vtable.get().cast()) }
     }
 
     /// The pool that the cell is of.
@@ -258,7 +270,7 @@ impl EmptyCell {
     /// Notes what the cell is filled with.
     #[inline(always)]
     pub fn set_vtable(&mut self, vtable: &'static VTable) {
-        self.0.header.vtable.store(ptr::from_ref(vtable).cast_mut(), Ordering::Relaxed);
+        self.0.atomic_vtable().store(ptr::from_ref(vtable).cast_mut(), Ordering::Relaxed);
     }
 
     #[inline(always)]

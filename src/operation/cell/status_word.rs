@@ -23,8 +23,8 @@ pub(crate) struct StatusWord(AtomicUsize);
 /// (<https://learn.microsoft.com/openspecs/windows_protocols/ms-erref/87fba13e-bf06-450e-83b1-9241dc81e781>).
 const TAKEN: usize = 0xD000_0103;
 
-/// What the word says while somebody who has found no status asks the system whether it
-/// still has the operation. No `NTSTATUS` either.
+/// What the word says while somebody asks the system whether it still has the operation.
+/// No `NTSTATUS` either.
 const ASKED: usize = 0xD000_0104;
 
 /// What was taken from the word.
@@ -93,26 +93,19 @@ impl StatusWord {
         }
     }
 
-    /// Ends an operation without a status, for who has taken that there is none: if
-    /// `is_gone` says that the system has it no more, and has written nothing meanwhile.
-    /// Otherwise the word is as it was.
+    /// Ends an operation that is pending, without a status: if `is_gone` says that the
+    /// system has it no more, and nobody has written or taken anything meanwhile.
     pub fn end_without_status(&self, is_gone: impl FnOnce() -> bool) -> bool {
+        const PENDING: usize = STATUS_PENDING as usize;
         let exchange = |from, to| {
-            // Who takes the word meanwhile finds nothing, and puts it back.
-            loop {
-                match self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire) {
-                    Ok(_) => return true,
-                    Err(TAKEN) if from == ASKED => yield_now(),
-                    Err(_) => return false,
-                }
-            }
+            self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         };
-        // So that a status that comes, and is taken by somebody else, is not overlooked.
-        if !exchange(TAKEN, ASKED) {
-            return false;
+        // Not by way of "taken": a status that comes, and is taken by somebody else, could
+        // not be told from that.
+        exchange(PENDING, ASKED) && {
+            let is_gone = is_gone();
+            exchange(ASKED, if is_gone { TAKEN } else { PENDING }) && is_gone
         }
-        let is_gone = is_gone();
-        exchange(ASKED, if is_gone { TAKEN } else { STATUS_PENDING as usize }) && is_gone
     }
 
     /// Takes the status, or that there is none yet, from whoever just looks at
