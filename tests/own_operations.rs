@@ -9,11 +9,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use completion_port::{CompletionStatus, Error, ErrorKind, Iocp, Operation, Pending, Started, op};
-use op::{Facts, FactsOn, Finish, Keeps, Object, RawCall, Region, Sends, Starter, Submitted};
-use support::{complete, nothing_more, pipe_client, pipe_server, port};
+use completion_port::{
+    Batch, CompletionStatus, Error, ErrorKind, Iocp, Operation, Pending, Started, op,
+};
+use op::{
+    Facts, FactsOn, Fills, Finish, Keeps, Object, RawCall, Region, RegionMut, Sends, Starter,
+    Submitted,
+};
+use support::{
+    PATIENCE, complete, nothing_more, overlapped_file, pipe_client, pipe_server, port, stream_pair,
+    temp_file,
+};
 use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, SetLastError};
 use windows_sys::Win32::Networking::WinSock as ws;
+use windows_sys::Win32::Storage::FileSystem::ReadFile;
 use windows_sys::Win32::System::Pipes::ConnectNamedPipe;
 
 /// `WSASend` of a region.
@@ -479,4 +488,86 @@ fn an_operation_may_start_another_while_it_is_started() {
     std::io::Read::read_exact(&mut server, &mut received).unwrap();
     assert_eq!(&received, b"innerouter");
     nothing_more(&port);
+}
+
+/// Sends, and then says that it failed with a status that no system has.
+struct Vetoed(&'static str);
+
+impl Operation for Vetoed {
+    const FACTS: FactsOn = FactsOn::Sockets(&WSA_SEND);
+    const FINISH: Finish<Self> = Finish::memory();
+    type On = op::on::Stream;
+    type Memory = Sends<&'static str>;
+    type Arguments = ();
+    type Output = &'static str;
+
+    fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
+        Ok(((), Sends(self.0)))
+    }
+
+    fn start((): (), region: Region, starter: Starter<'_, Self>) -> Submitted<'_> {
+        // SAFETY: It is WSASend.
+        unsafe { starter.call(|call| wsa_send(&call, &region)) }
+    }
+
+    const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> = Some(|_| Err(0xD000_0103));
+}
+
+#[test]
+fn what_fails_with_a_status_that_is_none_is_cancelled_and_not_lost() {
+    let port = port();
+    let (client, _server) = stream_pair();
+    let client = port.add_handle(client, 1).unwrap();
+    port.initiate(&client, 2, Vetoed("hello")).unwrap();
+    // Its marker is in the batch, too.
+    port.close();
+    let mut batch = Batch::with_capacity(8);
+    while batch.is_empty() {
+        port.get_completions(&mut batch, Some(PATIENCE)).unwrap();
+    }
+    let completion = batch.next().unwrap().unwrap();
+    assert!(completion.error_status.unwrap_err().is_cancelled());
+}
+
+static READ_FILE: Facts =
+    // SAFETY: It is over then; a cell is kept back all the same.
+    unsafe { Facts::new("ReadFile").over(&[(38, 0xC000_0011)]) }.ends(&[0xC000_0011]);
+
+/// Reads behind the end, and returns how many bytes that were.
+struct Count(Vec<u8>);
+
+impl Operation for Count {
+    const FACTS: FactsOn = FactsOn::Handles(&READ_FILE);
+    const FINISH: Finish<Self> =
+        Finish::with(|_, outcome| outcome.is_ok().then(|| outcome.bytes()));
+    type On = op::on::File;
+    type Memory = Fills<Vec<u8>>;
+    type Arguments = ();
+    type Output = u32;
+
+    fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
+        Ok(((), Fills(self.0)))
+    }
+
+    fn start((): (), region: RegionMut, starter: Starter<'_, Self>) -> Submitted<'_> {
+        let (start, length) = (region.start(), region.length());
+        // SAFETY: It is ReadFile, which writes the region.
+        unsafe {
+            starter.at(1000).call(|call| {
+                let overlapped = call.overlapped.cast();
+                op::win32_result(ReadFile(call.handle, start, length, call.count, overlapped) != 0)
+            })
+        }
+    }
+}
+
+#[test]
+fn an_end_that_is_a_success_is_one_for_the_output_too() {
+    let file = temp_file("own-end", "hello");
+    let port = port();
+    let file = port.add_handle(overlapped_file(file.path(), true, false), 1).unwrap();
+    port.initiate(&file, 2, Count(Vec::with_capacity(8))).unwrap();
+    let completion = complete(&port);
+    assert_eq!(completion.error_status, Ok(()));
+    assert_eq!(output::<u32>(completion).0, 0);
 }

@@ -302,7 +302,7 @@ facts! {
     // Wine says on a handle that skips that it pends, and queues no packet.
     DisconnectEx = "DisconnectEx" Winsock { Other, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: &[] };
     // On Wine, which queues no packet of a lock: see `sys::lock_file`.
-    LockFileEx = "LockFileEx" Win32 { Other, fills: false, over: &[(ERROR_SUCCESS, 0)], warnings: &[], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: RANGE };
+    LockFileEx = "LockFileEx" Win32 { Other, fills: false, over: &[(ERROR_SUCCESS, 0)], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: RANGE };
     PostQueuedCompletionStatus = "PostQueuedCompletionStatus" Win32 { Post, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
     // "ReadDirectoryChangesW fails with ERROR_NOTIFY_ENUM_DIR when the system was
     // unable to record all the changes"
@@ -340,4 +340,17 @@ facts! {
     VirtualAlloc = "VirtualAlloc" Win32;
     WSAIoctl = "WSAIoctl" Winsock;
     WSASocketW = "WSASocketW" Winsock;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The status word has values of its own there.
+    #[test]
+    #[should_panic = "reserved"]
+    fn no_operation_is_over_with_a_status_that_is_reserved() {
+        // SAFETY: No operation has these facts.
+        let _ = unsafe { Facts::new("None").over(&[(1, 0xD000_0103)]) };
+    }
 }
