@@ -100,7 +100,7 @@ unsafe impl IoBuf for Changes {
     }
 }
 
-// SAFETY: As above, and the value is the bytes' only owner.
+// SAFETY: All bytes are initialised, stay where they are, and are its own.
 unsafe impl IoBufMut for Changes {
     fn initialized_mut(&mut self) -> (*mut u8, usize) {
         (self.words.as_mut_ptr().cast(), size_of_val(&*self.words))

@@ -83,7 +83,7 @@ unsafe impl IoBuf for Pages {
     }
 }
 
-// SAFETY: As above, and the value is the bytes' only owner.
+// SAFETY: All bytes are initialised, stay where they are, and are its own.
 unsafe impl IoBufMut for Pages {
     fn initialized_mut(&mut self) -> (*mut u8, usize) {
         (self.as_mut_ptr(), self.len())

@@ -34,7 +34,7 @@ struct Function(*const ());
 
 // SAFETY: Code does not change, and is there for all threads.
 unsafe impl Send for Function {}
-// SAFETY: As above.
+// SAFETY: Code does not change, and is there for all threads.
 unsafe impl Sync for Function {}
 
 impl Extension {

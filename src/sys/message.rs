@@ -151,7 +151,7 @@ pub(crate) fn send_message(
     overlapped: LentOverlapped,
 ) -> Answer {
     let message = header.with(region.length(), region.start().cast_mut());
-    // SAFETY: As for `receive_message`; the buffer is only read.
+    // SAFETY: Buffer, header and OVERLAPPED are lent for the operation's whole life.
     let result = unsafe {
         ws::WSASendMsg(socket.0, message, 0, ptr::null_mut(), overlapped.into_raw(), None)
     };

@@ -60,7 +60,7 @@ pub(crate) fn write_gather(
     region: &SegmentRegion,
     overlapped: LentOverlapped,
 ) -> Answer {
-    // SAFETY: As for `read_scatter`; the pages are only read.
+    // SAFETY: Pages, array and OVERLAPPED are lent for the operation's whole life.
     let succeeded = unsafe {
         let SegmentRegion { segments, length } = *region;
         WriteFileGather(file.raw(), segments, length, ptr::null(), overlapped.into_raw())
