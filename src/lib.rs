@@ -42,6 +42,7 @@
 #[allow(unsafe_code)]
 mod buffer;
 mod error;
+mod future;
 mod handle;
 mod io;
 pub mod op;
@@ -55,6 +56,7 @@ mod sys;
 
 pub use buffer::{IoBuf, IoBufMut, Slice};
 pub use error::{Error, ErrorKind, ForeignPacket, OperationKind, Rejected, Result};
+pub use future::{Awaited, AwaitedMut, AwaitedStarted, Failed};
 pub use handle::{Adoptable, Associated, Inline, Mode, Queued, RawOverlapped, RawValue, Socket};
 pub use io::unconnected_stream;
 pub use operation::{CompletionStatus, Finished, InScope, Operation, Pending, Started};

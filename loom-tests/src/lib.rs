@@ -25,6 +25,7 @@ mod error;
 mod explore;
 mod model;
 
+mod awaiting;
 mod cells;
 mod operations;
 mod port;

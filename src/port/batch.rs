@@ -87,6 +87,12 @@ impl<C> Batch<C> {
 }
 
 impl<C: Send + 'static> Batch<C> {
+    /// Wakes who waits for what was dequeued. Nothing of others is in hand.
+    #[inline]
+    pub(super) fn wake(&mut self) {
+        self.arrivals.wake();
+    }
+
     /// Dequeues into the storage.
     #[inline]
     pub(super) fn fill(&mut self, shared: &Shared<C>, milliseconds: u32) -> Result<()> {

@@ -121,6 +121,7 @@ impl<C: Send + 'static> Iocp<C> {
             batch.fill(shared, timeout)
         });
         batch.take_pushed();
+        batch.wake();
         match filled {
             Err(error) if batch.is_empty() => Err(error),
             // The error will come again; the completions would not.
@@ -158,22 +159,50 @@ impl<C: Send + 'static> Shared<C> {
         taken: Taken,
         milliseconds: u32,
     ) -> Result<(Dequeued<C>, usize)> {
-        let look = |packet: Packet, taken: Taken| {
-            if let Some(operation) = self.cells.try_complete(packet, taken) {
-                return Look { found: Some(Ok((operation, packet.key))), marked: false };
-            }
-            match self.other(packet) {
-                Other::Foreign(packet) => {
-                    Look { found: Some(Err(Error::foreign(packet))), marked: false }
+        if let Some((found, packet)) = self.cells.find_dequeued(landing) {
+            if let Some((operation, waker)) = found.try_complete_shared(taken, packet.bytes) {
+                if let Some(waker) = waker {
+                    waker.wake();
                 }
-                Other::CloseMarker => Look { found: None, marked: true },
-                Other::Stray => Look { found: None, marked: false },
+                return Ok((operation, packet.key));
             }
+        }
+        self.next_otherwise(landing, succeeded, milliseconds)
+    }
+
+    /// The same after anything but a packet of an operation.
+    #[cold]
+    #[inline(never)]
+    fn next_otherwise(
+        &self,
+        landing: &RawDequeue,
+        succeeded: bool,
+        milliseconds: u32,
+    ) -> Result<(Dequeued<C>, usize)> {
+        let mut waits = None;
+        let other = |packet| match self.other(packet) {
+            Other::Foreign(packet) => {
+                Look { found: Some(Err(Error::foreign(packet))), marked: false }
+            }
+            Other::CloseMarker => Look { found: None, marked: true },
+            Other::Stray => Look { found: None, marked: false },
         };
-        let looked = landing.check(succeeded).map(|packet| look(packet, taken));
-        self.look_on(looked, milliseconds, |left| {
-            self.port.dequeue(left).map(|packet| look(packet, Taken::NONE))
-        })?
+        let looked = landing.check(succeeded).map(other);
+        let found = self.look_on(looked, milliseconds, |left| {
+            let packet = self.port.dequeue(left)?;
+            Ok(match self.cells.try_complete(packet, Taken::NONE) {
+                Some((operation, waker)) => {
+                    waits = waker;
+                    Look { found: Some(Ok((operation, packet.key))), marked: false }
+                }
+                None => other(packet),
+            })
+        })?;
+        // Nothing of others is in hand.
+        if let Some(waker) = waits {
+            waker.wake();
+        }
+        found
     }
 
     /// Goes on after a look that is not all: until something is found, the time

@@ -9,6 +9,7 @@ use std::fmt;
 use std::os::windows::io::{AsRawHandle, RawHandle};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
+use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -296,7 +297,9 @@ impl<C: Send + 'static> Shared<C> {
         while in_flight > 0 && progress.elapsed() < PATIENCE {
             match self.port.dequeue(50) {
                 Ok(packet) => {
-                    if let Some(operation) = self.cells.try_complete(packet, Taken::NONE) {
+                    let completed = self.cells.try_complete(packet, Taken::NONE);
+                    if let Some((operation, waker)) = completed {
+                        panic.catch(|| waker.map_or((), Waker::wake));
                         panic.catch(|| drop(operation));
                         in_flight -= 1;
                         progress = Instant::now();

@@ -1,8 +1,11 @@
 //! The same rows on the library.
 
+use std::future::{Future, IntoFuture};
 use std::hint::black_box;
 use std::mem;
 use std::os::windows::io::{AsRawHandle, AsRawSocket};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use completion_port::{Associated, Batch, Error, Iocp};
 
@@ -115,6 +118,19 @@ fn files() {
         transferred[completion.context] += completion.bytes_transferred as usize;
         assert!(completion.error_status.is_ok());
         appended = completion.operation.take_buffer().unwrap();
+    });
+
+    let mut context = Context::from_waker(black_box(Waker::noop()));
+    measure!(19, {
+        let into = kept.take().unwrap();
+        let mut read = port.initiate_read_at(&file, 0, into, black_box(128)).unwrap().into_future();
+        assert!(Pin::new(&mut read).poll(&mut context).is_pending());
+        drop(port.get_completion().unwrap());
+        let Poll::Ready(Ok((bytes, buffer))) = Pin::new(&mut read).poll(&mut context) else {
+            panic!("the read has not succeeded");
+        };
+        transferred[0] += bytes as usize;
+        kept = Some(buffer);
     });
 
     let mut borrowed = [0; SIZE];
