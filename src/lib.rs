@@ -56,9 +56,11 @@ mod sys;
 
 pub use buffer::{IoBuf, IoBufMut, Slice};
 pub use error::{Error, ErrorKind, ForeignPacket, OperationKind, Rejected, Result};
-pub use future::{Awaited, AwaitedMut, AwaitedStarted, Failed};
+pub use future::{
+    Awaited, AwaitedMut, AwaitedStarted, Completions, Driver, Failed, Parker, Unparker,
+};
 pub use handle::{Adoptable, Associated, Inline, Mode, Queued, RawOverlapped, RawValue, Socket};
 pub use io::unconnected_stream;
 pub use operation::{CompletionStatus, Finished, InScope, Operation, Pending, Started};
-pub use port::{Batch, Builder, Iocp};
+pub use port::{Batch, Builder, Iocp, WeakIocp};
 pub use scope::Scope;

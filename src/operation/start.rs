@@ -236,6 +236,16 @@ impl<C> Cells<C> {
         self.pool().close_marker()
     }
 
+    /// The same that unpark a thread.
+    pub fn unpark_marker(&self) -> usize {
+        self.pool().unpark_marker()
+    }
+
+    /// How many operations and posted packets are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.pool().all_in_flight().count()
+    }
+
     /// Asks for everything in flight to be cancelled, and returns how many
     /// operations and posted packets that is. Nobody may start more meanwhile.
     pub fn cancel_all(&self) -> usize {
@@ -790,7 +800,7 @@ mod tests {
                     end(pending.cell(), 0);
                     let dequeued = cells.try_complete(packet_of(pending.cell()), Taken::NONE);
                     assert!(pending.result().is_some_and(|result| result.is_err()));
-                    dequeued.expect("it is in flight").complete(0)
+                    dequeued.expect("it is in flight").0.complete(0)
                 }
                 _ => panic!("it is not refused"),
             };

@@ -13,8 +13,10 @@ pub(super) enum Other {
     Foreign(ForeignPacket),
     /// The packet that wakes threads when the port closes.
     CloseMarker,
-    /// One that should not have come, and is not to be seen.
+    /// One that should not have come, or was for another thread, and is not to be seen.
     Stray,
+    /// This thread has been unparked.
+    Unpark,
 }
 
 /// What a look at the queue has found.
@@ -111,14 +113,25 @@ impl<C: Send + 'static> Iocp<C> {
         batch: &mut Batch<C>,
         timeout: Option<Duration>,
     ) -> Result<usize> {
+        self.shared().fill::<false>(batch, timeout)
+    }
+}
+
+impl<C: Send + 'static> Shared<C> {
+    /// [`Iocp::get_completions`]. If it `PARKS`, it also ends when this thread is unparked.
+    #[inline(always)]
+    pub(crate) fn fill<const PARKS: bool>(
+        &self,
+        batch: &mut Batch<C>,
+        timeout: Option<Duration>,
+    ) -> Result<usize> {
         if batch.capacity() == 0 {
             return Err(Error::usage(&refusal::EMPTY_BATCH));
         }
-        let shared = self.shared();
         // What is held already is not kept waiting.
         let waits = batch.is_empty() && !batch.has_pushed();
-        let filled = shared.until(if waits { timeout } else { Some(Duration::ZERO) }, |timeout| {
-            batch.fill(shared, timeout)
+        let filled = self.until(if waits { timeout } else { Some(Duration::ZERO) }, |timeout| {
+            batch.fill::<PARKS>(self, timeout)
         });
         batch.take_pushed();
         batch.wake();
@@ -128,9 +141,7 @@ impl<C: Send + 'static> Iocp<C> {
             _ => Ok(batch.len()),
         }
     }
-}
 
-impl<C: Send + 'static> Shared<C> {
     /// Takes a packet off the queue, and finds the operation that it completes.
     /// Once the port is closed, this does not wait: the close marker is there.
     #[inline(always)]
@@ -185,7 +196,7 @@ impl<C: Send + 'static> Shared<C> {
                 Look { found: Some(Err(Error::foreign(packet))), marked: false }
             }
             Other::CloseMarker => Look { found: None, marked: true },
-            Other::Stray => Look { found: None, marked: false },
+            Other::Stray | Other::Unpark => Look { found: None, marked: false },
         };
         let looked = landing.check(succeeded).map(other);
         let found = self.look_on(looked, milliseconds, |left| {
@@ -257,6 +268,11 @@ impl<C: Send + 'static> Shared<C> {
         }
         if self.cells.discard_late_packet(packet.overlapped) {
             return Other::Stray;
+        }
+        if packet.overlapped == self.cells.unpark_marker() {
+            if let Some(parker) = self.parkers.find(packet.key) {
+                return self.pass_on(packet, &parker);
+            }
         }
         Other::Foreign(packet.into())
     }
