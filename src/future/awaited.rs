@@ -212,7 +212,7 @@ impl<B, S> Future for Awaited<B, S> {
             return Poll::Pending;
         }
         let Some(pending) = self.pending.take() else { unreachable!() };
-        Poll::Ready(pending.into_end())
+        pending.poll_end()
     }
 }
 
@@ -241,8 +241,6 @@ impl<B: 'static> Future for AwaitedStarted<B> {
 }
 
 /// What an operation has come to that has this result, and has returned this.
-#[cold]
-#[inline(never)]
 pub(crate) fn ended<B>(
     result: Result<()>,
     bytes_transferred: u32,

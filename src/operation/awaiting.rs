@@ -9,7 +9,7 @@ use super::layout::take_output;
 use super::pending::Pending;
 use super::pool::Pool;
 use crate::future::{Failed, ended};
-use crate::panics;
+use crate::panics::{self, OnPanic};
 
 impl<B, S> Pending<B, S> {
     /// Asks whether the operation is over, and if it is not, has the task woken once it
@@ -57,41 +57,47 @@ impl<B, S> Pending<B, S> {
     }
 
     /// What an operation that is over has come to.
-    #[cold]
-    #[inline(never)]
     pub(crate) fn end(&mut self) -> Result<(u32, B), Failed<B>> {
         let (_, bytes) = self.cell().result();
         ended(outcome(self.cell()).map(|_| ()), bytes, self.take())
     }
 
-    /// The same, by value.
+    /// The same, as a future returns it that ends.
     #[inline(always)]
-    pub(crate) fn into_end(mut self) -> Result<(u32, B), Failed<B>> {
+    pub(crate) fn poll_end(self) -> Poll<Result<(u32, B), Failed<B>>> {
         let cell = self.cell();
         if !cell.state.is_exclusively_pendings() {
-            return self.end();
+            return self.poll_shared_end();
         }
-        let (0, bytes) = cell.result() else { return self.end() };
+        let (0, bytes) = cell.result() else { return self.poll_shared_end() };
         mem::forget(self);
-        /// Also if a buffer panics.
-        struct Free(Option<EmptyCell>);
-        impl Drop for Free {
-            #[inline(always)]
-            fn drop(&mut self) {
-                self.0.take().map(Pool::free);
-            }
-        }
         // SAFETY: Rule 6: the only holder owns the cell, and what is left in it is taken
-        // out here, which is a `B`.
+        // out here, which is a `B`. The cell is freed if a buffer panics, too.
         let output = unsafe {
-            let _free = Free(Some(EmptyCell::new(cell)));
-            take_output(Payload::new(cell), bytes)
+            let panicked = OnPanic(|| Pool::free(EmptyCell::new(cell)));
+            let output = take_output(Payload::new(cell), bytes);
+            mem::forget(panicked);
+            Pool::free(EmptyCell::new(cell));
+            output
         };
         match output {
-            Some(output) => Ok((bytes, output)),
-            None => ended(Ok(()), bytes, None),
+            Some(output) => Poll::Ready(Ok((bytes, output))),
+            None => poll_taken(bytes),
         }
     }
+
+    #[cold]
+    #[inline(never)]
+    fn poll_shared_end(mut self) -> Poll<Result<(u32, B), Failed<B>>> {
+        Poll::Ready(self.end())
+    }
+}
+
+/// An operation that has succeeded returns nothing.
+#[cold]
+#[inline(never)]
+fn poll_taken<B>(bytes: u32) -> Poll<Result<(u32, B), Failed<B>>> {
+    Poll::Ready(ended(Ok(()), bytes, None))
 }
 
 #[cold]

@@ -160,10 +160,13 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
             if Self::CONTEXT_IS_INLINE { Layout::new::<()>() } else { Layout::new::<C>() };
         let payload =
             if Self::PAYLOAD_IS_INLINE { Layout::new::<()>() } else { Layout::new::<O::Memory>() };
-        let waker =
-            if Self::INLINE_WAKER.is_some() { Layout::new::<()>() } else { Layout::new::<Waker>() };
+        // Aligned for one in any case, which the cell's next operation may need.
+        let waker = Layout::new::<Waker>();
         let offset = round_up(context.size(), payload.align());
-        let size = round_up(offset + payload.size(), waker.align()) + waker.size();
+        let size = match Self::INLINE_WAKER {
+            Some(_) => offset + payload.size(),
+            None => round_up(offset + payload.size(), waker.align()) + waker.size(),
+        };
         // Not even for values of no size is a block of no size.
         let size = if size == 0 { 1 } else { size };
         match Layout::from_size_align(
