@@ -206,6 +206,7 @@ impl<B, S> Awaited<B, S> {
 impl<B, S> Future for Awaited<B, S> {
     type Output = Result<(u32, B), Failed<B>>;
 
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(pending) = &mut self.pending else { panic!("{ENDED}") };
         if pending.poll_completed(context).is_pending() {

@@ -53,16 +53,30 @@ impl EmptyPlace {
     #[inline(always)]
     pub fn put(self, waker: Waker) -> Option<Waker> {
         let Self(cell) = self;
-        // SAFETY: Rule 11: nobody else uses the place until the bit is set. A block that
-        // is made here has nothing else in it.
+        if let WakerPlace::Overflow(offset) = cell.vtable().waker {
+            // SAFETY: Rule 11.
+            unsafe { make_room(cell, offset) };
+        }
+        // SAFETY: Rule 11: nobody else uses the place until the bit is set.
         unsafe {
-            if let WakerPlace::Overflow(offset) = cell.vtable().waker {
-                let (size, align) = (mem::size_of::<Waker>(), mem::align_of::<Waker>());
-                let layout = Layout::from_size_align(offset + size, align);
-                (*cell.overflow.get()).make_room(layout.expect("a part of a block"));
-            }
             cell.waker().write(waker);
             if cell.state.offer_waker() { None } else { Some(cell.waker().read()) }
         }
     }
+}
+
+/// Makes the block where the waker is to be, unless it is there: then something else may
+/// be in it, too.
+///
+/// # Safety
+///
+/// Rule 11: the caller has the place.
+#[cold]
+#[inline(never)]
+unsafe fn make_room(cell: CellRef, offset: usize) {
+    let (size, align) = (mem::size_of::<Waker>(), mem::align_of::<Waker>());
+    let layout = Layout::from_size_align(offset + size, align).expect("a part of a block");
+    // SAFETY: By the caller's promise. A block that something else is in has the waker's
+    // place already.
+    unsafe { (*cell.overflow.get()).make_room(layout) };
 }
