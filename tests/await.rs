@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Instant;
 
 use completion_port::{
     Awaited, AwaitedMut, AwaitedStarted, Batch, ErrorKind, Failed, IoBufMut, Iocp, Pending,
@@ -43,10 +44,12 @@ fn wakers_left(unparks: &Arc<Unparks>) -> usize {
 fn wait<F: IntoFuture>(future: F) -> F::Output {
     let (_, waker) = unparks();
     let mut future = pin!(future.into_future());
+    let start = Instant::now();
     loop {
         if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return value;
         }
+        assert!(start.elapsed() < PATIENCE, "it was not woken");
         thread::park_timeout(PATIENCE);
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use completion_port::{Batch, Driver, ErrorKind, Failed};
 use support::{PATIENCE, eventually, few, nothing_more, port, port_of, post_raw, stream_pair};
@@ -31,10 +31,12 @@ impl Wake for Unparks {
 fn wait<F: IntoFuture>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unparks(thread::current())));
     let mut future = pin!(future.into_future());
+    let start = Instant::now();
     loop {
         if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return value;
         }
+        assert!(start.elapsed() < PATIENCE, "it was not woken");
         thread::park_timeout(PATIENCE);
     }
 }

@@ -196,6 +196,7 @@ impl<B, S> Awaited<B, S> {
     /// # Panics
     ///
     /// If the future was polled to its end.
+    #[must_use]
     pub fn into_pending(mut self) -> Pending<B, S> {
         let mut pending = self.pending.take().expect(ENDED);
         drop(pending.take_waker());

@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
+use std::thread;
 use std::time::Duration;
 
 use crate::error::Result;
@@ -74,7 +75,10 @@ impl<C: Send + 'static> Parker<'_, C> {
     pub(super) fn park_outside(&mut self, timeout: Option<Duration>) {
         let _end = End(&self.parking);
         if self.parking.begin(true) {
-            self.parking.park_outside(timeout);
+            match timeout {
+                None => thread::park(),
+                Some(timeout) => thread::park_timeout(timeout),
+            }
         }
     }
 

@@ -69,14 +69,6 @@ impl Parking {
         self.state.fetch_and(!(PARKED | OUTSIDE | NOTIFIED), Ordering::AcqRel);
     }
 
-    /// Parks where the port is closed.
-    pub fn park_outside(&self, timeout: Option<Duration>) {
-        match timeout {
-            None => thread::park(),
-            Some(timeout) => thread::park_timeout(timeout),
-        }
-    }
-
     /// Wakes the thread, or keeps it from waiting when it next parks.
     pub fn unpark(&self) {
         const KEPT: u8 = PARKED | OUTSIDE | NOTIFIED | POSTED;
