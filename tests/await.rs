@@ -249,7 +249,9 @@ fn a_waker_has_room_whatever_the_operation_has() {
         let (port, (mut client, server)) = (port_of::<C>(), stream_pair());
         let server = port.add_handle(server, 1).unwrap();
         let (task, waker) = unparks();
-        for (round, context) in contexts.iter().cycle().take(4).enumerate() {
+        for (round, context) in
+            contexts.iter().cycle().take(if cfg!(miri) { 2 } else { 4 }).enumerate()
+        {
             let mut read = port.initiate_read(&server, context.clone(), buffer()).unwrap();
             for _ in 0..2 {
                 assert!(poll(&mut (&mut read).into_future(), &waker).is_pending());
@@ -265,22 +267,26 @@ fn a_waker_has_room_whatever_the_operation_has() {
     }
     fn check_buffers<C: Send + Clone + 'static>(context: C) {
         check(&[context.clone()], || Vec::with_capacity(8));
-        check(&[context.clone()], || [0; 8]);
-        check(&[context.clone()], || [0; 16]);
-        check(&[context.clone()], || [0; 24]);
         check(&[context.clone()], || [0; 32]);
-        check(&[context.clone()], || [0; 40]);
         check(&[context.clone()], || [0; 41]);
-        check(&[context], || [0; 1000]);
+        if !cfg!(miri) {
+            check(&[context.clone()], || [0; 8]);
+            check(&[context.clone()], || [0; 16]);
+            check(&[context.clone()], || [0; 24]);
+            check(&[context.clone()], || [0; 40]);
+            check(&[context], || [0; 1000]);
+        }
     }
-    check_buffers(());
     check_buffers(7_usize);
-    check_buffers([7_u64; 2]);
     check_buffers([7_u64; 3]);
-    check_buffers([7_u64; 4]);
-    check_buffers([7_u8; 33]);
-    check_buffers([7_u64; 6]);
     check_buffers([7_u64; 7]);
+    if !cfg!(miri) {
+        check_buffers(());
+        check_buffers([7_u64; 2]);
+        check_buffers([7_u64; 4]);
+        check_buffers([7_u8; 33]);
+        check_buffers([7_u64; 6]);
+    }
     check(&[vec![1], vec![2]], || [0; 4000]);
 }
 

@@ -193,7 +193,9 @@ fn the_thread_is_woken_though_others_dequeue_from_the_port() {
         sets.join().unwrap();
     }
     port.close();
-    others.into_iter().for_each(|other| other.join().unwrap().unwrap());
+    for other in others {
+        other.join().unwrap().unwrap();
+    }
 }
 
 #[test]
@@ -291,7 +293,9 @@ fn a_thread_is_unparked_by_one_packet_however_often() {
     });
     let mut batch = Batch::with_capacity(4);
     assert_eq!(parker.park(&mut batch, None), Ok(0));
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
     while parker.park(&mut batch, Some(Duration::ZERO)).is_err() {}
     // One that is left is nobody's: neither now nor when the parker is gone.
     nothing_more(&port);
@@ -460,7 +464,9 @@ fn shutting_down_waits_for_what_completes_in_time() {
         assert_eq!(wait(read), Ok((4, *b"late")));
         assert_eq!(ends.join().unwrap(), 0);
     });
-    running.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+    for thread in running {
+        thread.join().unwrap().unwrap();
+    }
     driver.stop().unwrap();
 }
 

@@ -93,6 +93,25 @@ fn a_task_that_moves_to_another_thread_takes_its_operation_along() {
     });
 }
 
+#[test]
+fn a_future_that_ends_while_the_completion_goes_leaves_one_to_free_the_cell() {
+    explore::two_threads(|| {
+        let port = Port::new(1);
+        let pending = port.launch(port.allocate().unwrap(), 7);
+        let dequeuer = port.clone();
+        let there = thread::spawn(move || drop(dequeuer.dequeue().expect("a packet")));
+        if pending.poll(1) {
+            assert_eq!(pending.end(), 7 + TRANSFER);
+            there.join().unwrap();
+        } else {
+            there.join().unwrap();
+            assert_eq!(port.woken(), 1);
+            assert_eq!(pending.end(), 7 + TRANSFER);
+        }
+        port.assert_all_free();
+    });
+}
+
 /// As long as its future waits, the operation takes the long way, even where the
 /// `Pending` is gone.
 #[test]

@@ -444,6 +444,17 @@ impl Part {
         !is_offered
     }
 
+    /// `Pending::poll_end`.
+    pub fn end(self) -> u32 {
+        if self.cell().state.is_exclusively_pendings() {
+            let output = self.take_output();
+            self.gone.set(true);
+            self.port.free(self.index);
+            return output;
+        }
+        self.take_buffer().expect("it is over, and nobody has taken it")
+    }
+
     /// `CellRef::take_waker`, as a future does that is dropped.
     pub fn take_waker(&self) -> Option<u32> {
         (self.cell().state.take_waker() == Some(true)).then(|| self.cell().remove_waker())

@@ -1679,6 +1679,14 @@ pub const MUTATIONS: &[Mutation] = &[
         test: loom("awaiting::a_waker_that_was_left_by_a_pending_that_is_gone_is_woken"),
     },
     Mutation {
+        name: "ending-synchronises-nothing",
+        file: "src/operation/cell/state.rs",
+        before: "self.0.load(Ordering::Acquire) & !DROPS == PENDING",
+        after: "self.0.load(Ordering::Relaxed) & !DROPS == PENDING",
+        why: "a future that ends frees the cell while the completion still reads it",
+        test: loom("awaiting::a_future_that_ends_while_the_completion_goes_leaves_one_to_free_the_cell"),
+    },
+    Mutation {
         name: "wakers-lie-on-contexts",
         file: "src/operation/layout.rs",
         before: "mem::size_of::<Waker>() <= end {",
@@ -1757,13 +1765,5 @@ pub const MUTATIONS: &[Mutation] = &[
         after: "let cancels = true;",
         why: "what would have completed in time is cancelled",
         test: integration("run", "a_future_has_its_operations_until_the_patience_ends"),
-    },
-    Mutation {
-        name: "parking-outlasts-the-wake",
-        file: "src/port/batch.rs",
-        before: "|| self.arrivals.len() > kept || unparked)",
-        after: "|| self.arrivals.len() > kept)",
-        why: "a thread that is unparked goes on waiting",
-        test: integration("run", "a_thread_is_unparked_by_one_packet_however_often"),
     },
 ];
