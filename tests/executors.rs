@@ -161,12 +161,12 @@ fn a_read_that_is_awaited_by_reference_loses_nothing_to_a_timeout() {
         while received.len() < BYTES {
             let mut read = port.initiate_read(&server, (), [0; 4]).unwrap();
             let patience = Duration::from_micros(100);
-            let ended = match tokio::time::timeout(patience, &mut read).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    read.cancel().unwrap();
-                    read.await
-                }
+            let ended = tokio::time::timeout(patience, &mut read).await;
+            let ended = if let Ok(ended) = ended {
+                ended
+            } else {
+                read.cancel().unwrap();
+                read.await
             };
             match ended {
                 Ok((bytes, buffer)) => received.extend(&buffer[..bytes as usize]),
