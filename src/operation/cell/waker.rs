@@ -76,7 +76,7 @@ impl EmptyPlace {
 unsafe fn make_room(cell: CellRef, offset: usize) {
     let (size, align) = (mem::size_of::<Waker>(), mem::align_of::<Waker>());
     let layout = Layout::from_size_align(offset + size, align).expect("a part of a block");
-    // SAFETY: By the caller's promise. A block that something else is in has the waker's
+    // SAFETY: Rule 11. A block that something else is in has the waker's
     // place already.
     unsafe { (*cell.overflow.get()).make_room(layout) };
 }
