@@ -64,7 +64,7 @@ impl<C: Send + 'static> Parker<'_, C> {
     /// As for [`get_completions`](crate::Iocp::get_completions).
     pub fn park(&mut self, batch: &mut Batch<C>, timeout: Option<Duration>) -> Result<usize> {
         let end = End(&self.parking);
-        let waits = self.parking.begin(false);
+        let waits = self.parking.state.begin(false);
         let timeout = if waits { timeout } else { Some(Duration::ZERO) };
         let parked = self.port.shared().fill::<true>(batch, timeout);
         drop(end);
@@ -74,7 +74,7 @@ impl<C: Send + 'static> Parker<'_, C> {
     /// Waits as any thread does, because the port is closed.
     pub(super) fn park_outside(&mut self, timeout: Option<Duration>) {
         let _end = End(&self.parking);
-        if self.parking.begin(true) {
+        if self.parking.state.begin(true) {
             match timeout {
                 None => thread::park(),
                 Some(timeout) => thread::park_timeout(timeout),
@@ -94,7 +94,7 @@ struct End<'a>(&'a Arc<Parking>);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.0.end();
+        self.0.state.end();
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod batch;
 mod dequeue;
+mod park_state;
 mod parkers;
 mod scopes;
 mod state;
@@ -9,7 +10,8 @@ mod sweep;
 
 use std::fmt;
 use std::os::windows::io::{AsRawHandle, RawHandle};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+// What the protocol of parking is made of; `loom-tests` puts loom's in its place.
+use std::sync::atomic::{self, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock, Weak};
 use std::task::Waker;
 use std::thread;

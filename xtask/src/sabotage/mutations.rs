@@ -1736,8 +1736,8 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "unparking-posts-each-time",
-        file: "src/port/parkers.rs",
-        before: "if posts { POSTED } else { 0 }",
+        file: "src/port/park_state.rs",
+        before: "if wakes == Wakes::Packet { POSTED } else { 0 }",
         after: "0",
         why: "packets that unpark a thread are left to be seen by others",
         test: integration("run", "a_thread_is_unparked_by_one_packet_however_often"),
