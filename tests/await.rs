@@ -242,7 +242,7 @@ fn the_task_that_polled_last_is_woken() {
 /// Small, large, and such between which nothing else has room in the cell.
 #[test]
 fn a_waker_has_room_whatever_the_operation_has() {
-    fn check<C: Send + Clone + 'static, B>(contexts: &[C], buffer: fn() -> B)
+    fn check<C: PartialEq + Send + Clone + 'static, B>(contexts: &[C], buffer: fn() -> B)
     where
         B: IoBufMut + AsRef<[u8]> + Send + 'static,
     {
@@ -259,13 +259,13 @@ fn a_waker_has_room_whatever_the_operation_has() {
             let mut read = read.into_future();
             assert!(poll(&mut read, &waker).is_pending());
             client.write_all(b"abc").unwrap();
-            complete(&port);
+            assert!(complete(&port).context == *context);
             let (bytes, buffer) = ready(read).unwrap();
             assert_eq!((bytes, &buffer.as_ref()[..3]), (3, &b"abc"[..]));
             assert_eq!((task.1.load(Ordering::SeqCst), wakers_left(&task)), (round + 1, 0));
         }
     }
-    fn check_buffers<C: Send + Clone + 'static>(context: C) {
+    fn check_buffers<C: PartialEq + Send + Clone + 'static>(context: C) {
         let contexts = [context];
         check(&contexts, || Vec::with_capacity(8));
         check(&contexts, || [0; 32]);
