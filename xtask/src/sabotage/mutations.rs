@@ -1740,7 +1740,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "if wakes == Wakes::Packet { POSTED } else { 0 }",
         after: "0",
         why: "packets that unpark a thread are left to be seen by others",
-        test: integration("run", "a_thread_is_unparked_by_one_packet_however_often"),
+        test: loom("parking::a_thread_that_leaves_knows_whether_a_packet_is_left"),
     },
     Mutation {
         name: "running-leaves-what-is-in-flight",
