@@ -100,7 +100,7 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
             (None, Some((layout, _))) => {
                 WakerPlace::Overflow(layout.size() - mem::size_of::<Waker>())
             }
-            (None, None) => WakerPlace::Overflow(0),
+            (None, None) => WakerPlace::OverflowAlone,
         },
         returned: W::RETURNED,
         output_name: W::OUTPUT_NAME,

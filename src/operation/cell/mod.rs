@@ -374,7 +374,7 @@ const UNUSED: &VTable = &VTable {
     context_is_inline: true,
     payload_offset: 0,
     payload_is_inline: true,
-    waker: WakerPlace::Overflow(0),
+    waker: WakerPlace::OverflowAlone,
     returned: returned::<(), WHOLE>,
     output_name: any::type_name::<()>,
     output: Output::Whole,

@@ -1,7 +1,6 @@
 //! The waker of who waits for the operation, while it is in the cell.
 
 use std::alloc::Layout;
-use std::mem;
 use std::task::Waker;
 
 use super::CellRef;
@@ -11,9 +10,10 @@ use super::CellRef;
 pub(in crate::operation) enum WakerPlace {
     /// So far from the start of the inline memory.
     Inline(usize),
-    /// So far from the start of the overflow block. If nothing else is in that, it may
-    /// not be there yet.
+    /// So far from the start of the overflow block, in which there is something else.
     Overflow(usize),
+    /// At the start of an overflow block, which need not be there yet.
+    OverflowAlone,
 }
 
 impl CellRef {
@@ -40,6 +40,7 @@ impl CellRef {
         match self.vtable().waker {
             WakerPlace::Inline(offset) => self.inline().wrapping_add(offset).cast(),
             WakerPlace::Overflow(offset) => self.overflow_start().wrapping_add(offset).cast(),
+            WakerPlace::OverflowAlone => self.overflow_start().cast(),
         }
     }
 }
@@ -53,9 +54,9 @@ impl EmptyPlace {
     #[inline(always)]
     pub fn put(self, waker: Waker) -> Option<Waker> {
         let Self(cell) = self;
-        if let WakerPlace::Overflow(offset) = cell.vtable().waker {
+        if let WakerPlace::OverflowAlone = cell.vtable().waker {
             // SAFETY: Rule 11.
-            unsafe { make_room(cell, offset) };
+            unsafe { make_room(cell) };
         }
         // SAFETY: Rule 11: nobody else uses the place until the bit is set.
         unsafe {
@@ -65,18 +66,14 @@ impl EmptyPlace {
     }
 }
 
-/// Makes the block where the waker is to be, unless it is there: then something else may
-/// be in it, too.
+/// Makes the block where the waker is to be, unless it is there.
 ///
 /// # Safety
 ///
-/// Rule 11: the caller has the place.
+/// Rule 11: the caller has the place, which is all that is in the block.
 #[cold]
 #[inline(never)]
-unsafe fn make_room(cell: CellRef, offset: usize) {
-    let (size, align) = (mem::size_of::<Waker>(), mem::align_of::<Waker>());
-    let layout = Layout::from_size_align(offset + size, align).expect("a part of a block");
-    // SAFETY: Rule 11. A block that something else is in has the waker's
-    // place already.
-    unsafe { (*cell.overflow.get()).make_room(layout) };
+unsafe fn make_room(cell: CellRef) {
+    // SAFETY: Rule 11: nobody else looks at a block in which nothing else is.
+    unsafe { (*cell.overflow.get()).make_room(Layout::new::<Waker>()) };
 }
