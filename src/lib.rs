@@ -44,6 +44,7 @@
 mod buffer;
 mod error;
 pub mod fs;
+mod future;
 mod handle;
 mod io;
 pub mod op;
@@ -58,8 +59,11 @@ mod sys;
 
 pub use buffer::{IoBuf, IoBufMut, PageList, Pages, Slice};
 pub use error::{Error, ErrorKind, ForeignPacket, OperationKind, Rejected, Result};
+pub use future::{
+    Awaited, AwaitedMut, AwaitedStarted, Completions, Driver, Failed, Parker, Unparker,
+};
 pub use handle::{Adoptable, Associated, Inline, Mode, Queued, RawOverlapped, RawValue, Socket};
 pub use io::unconnected_stream;
 pub use operation::{CompletionStatus, Finished, InScope, Operation, Pending, Started};
-pub use port::{Batch, Builder, Iocp};
+pub use port::{Batch, Builder, Iocp, WeakIocp};
 pub use scope::Scope;

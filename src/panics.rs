@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::task::Waker;
 use std::thread;
 
 /// The first panic of several pieces of foreign code, all of which have to run.
@@ -51,6 +52,17 @@ pub(crate) fn drop_all<T>(values: impl Iterator<Item = T>) {
     let mut panic = FirstPanic::none();
     for value in values {
         panic.catch(|| drop(value));
+    }
+    panic.resume();
+}
+
+/// Wakes all of them.
+#[cold]
+#[inline(never)]
+pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
+    let mut panic = FirstPanic::none();
+    for waker in wakers.drain(..) {
+        panic.catch(|| waker.wake());
     }
     panic.resume();
 }

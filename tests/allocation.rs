@@ -6,10 +6,13 @@
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::future::{Future, IntoFuture};
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
+use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicIsize, AtomicU32, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use completion_port::fs::OpenOverlapped;
@@ -654,5 +657,38 @@ fn messages_files_and_probes_allocate_nothing() {
     assert_steady(100, |_| {
         drop(port.initiate(&server, 1, op::Readable::new()).unwrap());
         assert_eq!(complete(&port).error_status, Ok(()));
+    });
+}
+
+/// Operations of different sizes take turns in the cells, and their wakers have room.
+#[test]
+fn awaiting_allocates_nothing() {
+    fn polls<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+        Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+    let _turn = TURN.lock();
+    let port: Iocp<[usize; 3]> = port_of();
+    let (one, other) = stream_pair();
+    let (one, other) = (port.add_handle(one, 1).unwrap(), port.add_handle(other, 2).unwrap());
+    let mut batch = Batch::with_capacity(4);
+    let mut kept = Some((Vec::with_capacity(8), [0_u8; 100]));
+    assert_steady(1000, |number| {
+        let (mut small, large) = kept.take().unwrap();
+        small.clear();
+        small.extend(b"abc");
+        let mut write = port.initiate_write(&one, [number; 3], small).unwrap().into_future();
+        let mut read = port.initiate_read(&other, [number; 3], large).unwrap().into_future();
+        assert!(polls(&mut write).is_pending() && polls(&mut read).is_pending());
+        if number % 2 == 0 {
+            drop((complete(&port), complete(&port)));
+        } else {
+            while batch.len() < 2 {
+                port.get_completions(&mut batch, None).unwrap();
+            }
+            batch.by_ref().for_each(drop);
+        }
+        let Poll::Ready(Ok((3, small))) = polls(&mut write) else { panic!("it has not written") };
+        let Poll::Ready(Ok((3, large))) = polls(&mut read) else { panic!("it has not read") };
+        kept = Some((small, large));
     });
 }

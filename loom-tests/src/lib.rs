@@ -1,8 +1,8 @@
 //! The lock-free protocols of the library, in all orders and with all
 //! stale values that the memory model allows.
 //!
-//! These are the library's own files, `state.rs`, `status_word.rs`, `cache.rs`
-//! and `free_list.rs`, on loom's atomics. [`model`] builds around them what the library builds: cells,
+//! These are the library's own files, `state.rs`, `status_word.rs`, `cache.rs`,
+//! `free_list.rs` and `park_state.rs`, on loom's atomics. [`model`] builds around them what the library builds: cells,
 //! holders, a port. Where the library has memory, the model has loom's
 //! `UnsafeCell`, which fails a test when two threads use it and nothing orders
 //! them.
@@ -13,6 +13,9 @@
 mod cache;
 #[path = "../../src/operation/pool/free_list.rs"]
 mod free_list;
+#[path = "../../src/port/park_state.rs"]
+#[allow(dead_code, reason = "what a thread does alone needs no exploring")]
+mod park_state;
 #[path = "../../src/operation/cell/state.rs"]
 #[allow(dead_code, reason = "what a thread does alone needs no exploring")]
 mod state;
@@ -25,8 +28,10 @@ mod error;
 mod explore;
 mod model;
 
+mod awaiting;
 mod cells;
 mod operations;
+mod parking;
 mod port;
 
 use loom::thread::yield_now;

@@ -23,6 +23,8 @@ pub struct Port {
     /// Whether the memory has been released. No part of the
     /// protocols, so not loom's, whose threads are all of one real thread.
     destroyed: Flag<bool>,
+    /// Who was woken last. No part of the protocols either.
+    woken: Flag<u32>,
 }
 
 /// A cell. What its state protects is in `UnsafeCell`s.
@@ -39,6 +41,8 @@ pub struct Cell {
     payload: UnsafeCell<Option<u32>>,
     /// `None` once moved out.
     context: UnsafeCell<Option<u32>>,
+    /// `None` while no waker is offered.
+    waker: UnsafeCell<Option<u32>>,
 }
 
 /// A part in a cell: a `Pending`, a `Finished`, or a scope's `Held`.
@@ -64,6 +68,7 @@ impl Port {
             result: UnsafeCell::new(0),
             payload: UnsafeCell::new(None),
             context: UnsafeCell::new(None),
+            waker: UnsafeCell::new(None),
         };
         let port = Self {
             cache: Cache::new(),
@@ -71,6 +76,7 @@ impl Port {
             cells: (0..cells).map(cell).collect(),
             queue: AtomicU32::new(NONE),
             destroyed: Flag::new(false),
+            woken: Flag::new(0),
         };
         for index in (1..=cells).rev() {
             port.free(index);
@@ -92,6 +98,11 @@ impl Port {
     pub fn cell(&self, index: u32) -> &Cell {
         assert!(!self.is_destroyed(), "the memory is gone");
         &self.cells[index as usize - 1]
+    }
+
+    /// The waker that was woken last, or 0.
+    pub fn woken(&self) -> u32 {
+        self.woken.get()
     }
 
     pub fn is_destroyed(&self) -> bool {
@@ -307,14 +318,22 @@ impl Port {
             state.complete_exclusive();
             return Some(self.complete(index));
         }
-        word.restore(taken);
-        let taken = word.take_for_certain(|| state.is_in_flight())?;
+        // `CellRef::try_complete`
+        let taken = if taken.is_status() && state.is_in_flight() {
+            taken
+        } else {
+            word.restore(taken);
+            word.take_for_certain(|| state.is_in_flight())?
+        };
         if !taken.is_status() {
             word.restore(taken);
             return None;
         }
         self.transfer(index);
-        state.complete();
+        // `CellRef::complete`
+        if state.complete() {
+            self.woken.set(self.cell(index).remove_waker());
+        }
         Some(self.complete(index))
     }
 
@@ -359,6 +378,11 @@ impl Cell {
         self.result.with_mut(|_| ());
         self.payload.with_mut(|_| ());
         self.context.with_mut(|_| ());
+        self.waker.with_mut(|waker| assert_eq!(unsafe { *waker }, None, "a waker that stayed"));
+    }
+
+    fn remove_waker(&self) -> u32 {
+        replace(&self.waker, None).expect("a waker that was offered")
     }
 }
 
@@ -403,6 +427,37 @@ impl Part {
     /// `Pending::result`: the operation's payload before the transfer.
     pub fn result(&self) -> Option<u32> {
         (!self.is_in_flight()).then(|| read(&self.cell().result))
+    }
+
+    /// `Pending::poll_completed`: whether the operation is over.
+    pub fn poll(&self, waker: u32) -> bool {
+        let Some(is_there) = self.cell().state.take_waker() else { return true };
+        if is_there {
+            self.cell().remove_waker();
+        }
+        // `EmptyPlace::put`
+        assert_eq!(replace(&self.cell().waker, Some(waker)), None, "another waker's place");
+        let is_offered = self.cell().state.offer_waker();
+        if !is_offered {
+            assert_eq!(self.cell().remove_waker(), waker);
+        }
+        !is_offered
+    }
+
+    /// `Pending::poll_end`.
+    pub fn end(self) -> u32 {
+        if self.cell().state.is_exclusively_pendings() {
+            let output = self.take_output();
+            self.gone.set(true);
+            self.port.free(self.index);
+            return output;
+        }
+        self.take_buffer().expect("it is over, and nobody has taken it")
+    }
+
+    /// `CellRef::take_waker`, as a future does that is dropped.
+    pub fn take_waker(&self) -> Option<u32> {
+        (self.cell().state.take_waker() == Some(true)).then(|| self.cell().remove_waker())
     }
 
     /// `cancel` of `Pending` and of `Borrowing`: on what.

@@ -1,10 +1,12 @@
 //! The end of an operation: from its packet to the last who lets go of its cell.
 
 use std::mem;
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
 use super::cell::state::{COMPLETION, Holder, SCOPE};
+use super::cell::status_word::Taken;
 use super::cell::{CellRef, EmptyCell, Payload};
 use super::layout::{take_output, take_payload};
 use super::pool::Pool;
@@ -14,11 +16,20 @@ use crate::sys::{self, Handle};
 
 impl CellRef {
     /// A packet was dequeued that carries the cell's address: ends the operation,
-    /// whoever else has a part in it. `None` if it is not in flight, or the
-    /// packet is not its own.
-    pub fn try_complete(self, packet_bytes: u32) -> Option<(u32, u32)> {
+    /// whoever else has a part in it: its result, and who is to be woken. `None` if it
+    /// is not in flight, or the packet is not its own. `taken`: from its status word.
+    #[cold]
+    #[inline(never)]
+    pub fn try_complete(
+        self,
+        mut taken: Taken,
+        packet_bytes: u32,
+    ) -> Option<((u32, u32), Option<Waker>)> {
         let word = self.status_word();
-        let mut taken = word.take_for_certain(|| self.state.is_in_flight())?;
+        if !(taken.is_status() && self.state.is_in_flight()) {
+            word.restore(taken);
+            taken = word.take_for_certain(|| self.state.is_in_flight())?;
+        }
         let mut has_ended = false;
         if !taken.is_status() && packet_bytes == 0 && self.may_end_without_status() {
             word.restore(taken);
@@ -46,8 +57,7 @@ impl CellRef {
         };
         // SAFETY: Rule 3.
         let result = unsafe { self.completed(status, bytes) };
-        self.state.complete();
-        Some(result)
+        Some((result, self.complete()))
     }
 
     /// Whether a packet without a status, and of no bytes, may be the operation's all

@@ -2,11 +2,13 @@
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::task::Waker;
 
 use super::cell::CellRef;
 use super::completion::{CompletionStatus, Dequeued};
 use super::start::Cells;
 use crate::error::{Result, STATUS_PENDING};
+use crate::panics;
 use crate::sys::{Entry, Packet};
 
 /// The storage of a batch: the system's own entries. What is found out about a
@@ -17,6 +19,8 @@ pub(crate) struct CompletionEntries<C> {
     /// whose context is a `C`; or it has the status `NOT_A_COMPLETION`.
     start: usize,
     end: usize,
+    /// Of who waits for what was dequeued.
+    wakers: Vec<Waker>,
     contexts: PhantomData<Dequeued<C>>,
 }
 
@@ -47,6 +51,7 @@ impl<C> CompletionEntries<C> {
             entries: (0..capacity).map(|_| Entry::EMPTY).collect(),
             start: 0,
             end: 0,
+            wakers: Vec::new(),
             contexts: PhantomData,
         }
     }
@@ -80,7 +85,7 @@ impl<C> CompletionEntries<C> {
         let count = dequeue(room)?;
         let mut is_discarded = false;
         for entry in &mut room[..count] {
-            if !try_complete(cells, entry) {
+            if !try_complete(cells, entry, &mut self.wakers) {
                 let packet = entry.packet();
                 let is_foreign = is_foreign(packet);
                 entry.store_status(if is_foreign { NOT_A_COMPLETION } else { DISCARDED });
@@ -90,6 +95,14 @@ impl<C> CompletionEntries<C> {
         let kept = if is_discarded { compact(&mut room[..count]) } else { count };
         self.end += kept;
         Ok(true)
+    }
+
+    /// Wakes who waits for what was dequeued.
+    #[inline]
+    pub fn wake(&mut self) {
+        if !self.wakers.is_empty() {
+            panics::wake_all(&mut self.wakers);
+        }
     }
 
     /// Takes out the first: a completion, or a packet that completes nothing.
@@ -118,14 +131,15 @@ impl<C> CompletionEntries<C> {
 /// Finds the operation that a packet completes, and puts its completion down
 /// in the packet's place.
 #[inline(always)]
-fn try_complete<C>(cells: &Cells<C>, entry: &mut Entry) -> bool {
+fn try_complete<C>(cells: &Cells<C>, entry: &mut Entry, wakers: &mut Vec<Waker>) -> bool {
     let Some(found) = cells.find(entry.overlapped().addr()) else { return false };
     let Err(taken) = found.try_complete_exclusive(|operation| operation.store_in(entry)) else {
         return true;
     };
     match found.try_complete(taken, entry.packet().bytes) {
-        Some(operation) => {
+        Some((operation, waker)) => {
             operation.store_in(entry);
+            wakers.extend(waker);
             true
         }
         None => false,

@@ -11,10 +11,12 @@ use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop, MaybeUninit};
 use std::process;
 use std::ptr;
+use std::task::Waker;
 
 use super::cell::state::{DROPS, Holder, SLOW_PATH};
 use super::cell::{
-    CellRef, Context, EmptyCell, INLINE, INLINE_ALIGN, Output, Payload, VTable, overflow,
+    CellRef, Context, EmptyCell, INLINE, INLINE_ALIGN, Output, Payload, VTable, WakerPlace,
+    overflow,
 };
 use super::definition::{How, Operation, Outcome, Types, Way};
 use super::lend::Lend;
@@ -39,6 +41,10 @@ impl Drop for AbortOnUnwind {
 
 /// Where the context and the payload of an operation are.
 pub(super) struct CellLayout<C, O, W>(PhantomData<(C, O, W)>);
+
+const fn max(one: usize, other: usize) -> usize {
+    if one > other { one } else { other }
+}
 
 const fn round_up(size: usize, align: usize) -> usize {
     (size + align - 1) & !(align - 1)
@@ -89,6 +95,13 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
             _ => Self::LINK,
         },
         payload_is_inline: Self::PAYLOAD_IS_INLINE,
+        waker: match (Self::INLINE_WAKER, Self::OVERFLOW) {
+            (Some(offset), _) => WakerPlace::Inline(offset),
+            (None, Some((layout, _))) => {
+                WakerPlace::Overflow(layout.size() - mem::size_of::<Waker>())
+            }
+            (None, None) => WakerPlace::OverflowAlone,
+        },
         returned: W::RETURNED,
         output_name: W::OUTPUT_NAME,
         output: match O::FINISH.0 {
@@ -130,6 +143,16 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
         <= INLINE - MIN_CONTEXT
         && mem::align_of::<O::Memory>() <= INLINE_ALIGN;
 
+    /// Where a waker has room between the two. If it has none, it is at the end of the
+    /// overflow block.
+    const INLINE_WAKER: Option<usize> = {
+        let payload = if Self::PAYLOAD_IS_INLINE { mem::size_of::<O::Memory>() } else { 0 };
+        let start = round_up(Self::LINK + payload, INLINE_ALIGN);
+        let context = if Self::CONTEXT_IS_INLINE { mem::size_of::<C>() } else { 0 };
+        let end = INLINE - round_up(context, INLINE_ALIGN);
+        if start + mem::size_of::<Waker>() <= end { Some(start) } else { None }
+    };
+
     /// The overflow block, if one of the two has no room, and where the payload
     /// is in it. The context is at its start.
     const OVERFLOW: Option<(Layout, usize)> = {
@@ -137,12 +160,19 @@ impl<C, O: Operation, W: Way<O>> CellLayout<C, O, W> {
             if Self::CONTEXT_IS_INLINE { Layout::new::<()>() } else { Layout::new::<C>() };
         let payload =
             if Self::PAYLOAD_IS_INLINE { Layout::new::<()>() } else { Layout::new::<O::Memory>() };
+        // Aligned for one in any case, which the cell's next operation may need.
+        let waker = Layout::new::<Waker>();
         let offset = round_up(context.size(), payload.align());
-        let align =
-            if context.align() > payload.align() { context.align() } else { payload.align() };
+        let size = match Self::INLINE_WAKER {
+            Some(_) => offset + payload.size(),
+            None => round_up(offset + payload.size(), waker.align()) + waker.size(),
+        };
         // Not even for values of no size is a block of no size.
-        let size = if offset + payload.size() == 0 { 1 } else { offset + payload.size() };
-        match Layout::from_size_align(size, align) {
+        let size = if size == 0 { 1 } else { size };
+        match Layout::from_size_align(
+            size,
+            max(max(context.align(), payload.align()), waker.align()),
+        ) {
             _ if Self::CONTEXT_IS_INLINE && Self::PAYLOAD_IS_INLINE => None,
             Ok(layout) if layout.size() <= u32::MAX as usize => Some((layout, offset)),
             _ => panic!("a context and a buffer of 4 GiB and more"),

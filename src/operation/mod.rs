@@ -20,6 +20,7 @@
 //! | `DROPS` | the payload has a destructor, or is to be moved out | before the call | when the cell is begun again |
 //! | `SLOW_PATH` | the payload wants to see the end, or the overflow block is large | before the call | when the cell is begun again |
 //! | `ENDING` | its scope is waiting for the operation | by the scope | when the cell is begun again |
+//! | `WAKER` | a waker is in the cell, of who waits for the operation | by the `Pending`'s side, while it is in flight | by who ends the operation, in the same step, or by the `Pending`'s side; who clears it has the waker |
 //! | `AWAITS_LATE_PACKET` | the call failed, and a packet may come all the same | by the thread that made the call | by who dequeues the marker behind that packet, by that thread, or at the end of the port |
 //! | `NOT_EMPTIED` | the same, and the cell is still filled | with it | by the thread that made the call |
 //!
@@ -75,8 +76,15 @@
 //! 9. **What crosses threads is `Send`**: contexts by the port's type, memory by
 //!    [`Operation::Memory`]. An output is made on the thread that takes it.
 //! 10. **Sizes and places are constants** ([`layout`]): both parts of a cell lie in its
-//!     inline memory or its overflow block, aligned, and do not overlap.
+//!     inline memory or its overflow block, aligned, and do not overlap. A waker has a
+//!     place of its own beside them.
+//! 11. **A waker is who cleared its bit's.** The bit is only set while the operation is in
+//!     flight, by the one who has the `Pending`, and no other waker is in the cell. Until
+//!     then its place is theirs alone, and so is an overflow block in which nothing else
+//!     is. Wakers are foreign code: they are woken and dropped when nothing of others is
+//!     in hand.
 
+mod awaiting;
 mod cell;
 mod complete;
 mod completion;

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::mem;
 use std::ptr::NonNull;
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
@@ -37,6 +38,10 @@ pub(crate) struct Cells<C> {
 unsafe impl<C: Send> Send for Cells<C> {}
 // SAFETY: Rule 9: contexts that move between threads are `Send`.
 unsafe impl<C: Send> Sync for Cells<C> {}
+
+/// An operation that was ended, and who waits for that. To be woken when the caller has
+/// nothing more to do for others: it is foreign code, which may panic, wait or dequeue.
+pub(crate) type Completed<C> = (Dequeued<C>, Option<Waker>);
 
 /// A cell that a packet may be of.
 pub(crate) struct Found<C> {
@@ -202,7 +207,7 @@ impl<C> Cells<C> {
     /// The operation that a dequeued packet completes, if it is one of ours.
     /// Each packet is claimed once. `taken`: by [`Found::try_complete_exclusive`].
     #[cold]
-    pub fn try_complete(&self, packet: Packet, taken: Taken) -> Option<Dequeued<C>> {
+    pub fn try_complete(&self, packet: Packet, taken: Taken) -> Option<Completed<C>> {
         self.find(packet.overlapped)?.try_complete(taken, packet.bytes)
     }
 
@@ -228,6 +233,16 @@ impl<C> Cells<C> {
     /// port closes.
     pub fn close_marker(&self) -> usize {
         self.pool().close_marker()
+    }
+
+    /// The same that unpark a thread.
+    pub fn unpark_marker(&self) -> usize {
+        self.pool().unpark_marker()
+    }
+
+    /// How many operations and posted packets are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.pool().all_in_flight().count()
     }
 
     /// Asks for everything in flight to be cancelled, and returns how many
@@ -282,11 +297,26 @@ impl<C> Found<C> {
     /// The same whoever has a part; `None` if the packet is foreign, or stray.
     #[cold]
     #[inline(never)]
-    pub fn try_complete(self, taken: Taken, packet_bytes: u32) -> Option<Dequeued<C>> {
-        self.cell.status_word().restore(taken);
-        let (status, bytes) = self.cell.try_complete(packet_bytes)?;
+    pub fn try_complete(self, taken: Taken, packet_bytes: u32) -> Option<Completed<C>> {
+        self.try_complete_shared(taken, packet_bytes)
+    }
+
+    /// The same, compiled into its caller.
+    #[inline(always)]
+    pub fn try_complete_shared(self, taken: Taken, packet_bytes: u32) -> Option<Completed<C>> {
+        if taken.is_success() && self.cell.state.is_simply_in_flight() {
+            // SAFETY: Rule 3: the status was taken, and nothing else is to be seen to.
+            let (bytes, waker) = unsafe {
+                let bytes = self.cell.bytes();
+                self.cell.set_result(0, bytes);
+                (bytes, self.cell.complete())
+            };
+            // SAFETY: Rule 3.
+            return Some((unsafe { Dequeued::new(self.cell, 0, bytes) }, waker));
+        }
+        let ((status, bytes), waker) = self.cell.try_complete(taken, packet_bytes)?;
         // SAFETY: Rule 3.
-        Some(unsafe { Dequeued::new(self.cell, status, bytes) })
+        Some((unsafe { Dequeued::new(self.cell, status, bytes) }, waker))
     }
 }
 
@@ -753,7 +783,7 @@ mod tests {
         let address = cell.address();
         let found = cells.find(address).expect("it is one of ours");
         let taken = found.try_complete_exclusive(drop).expect_err("it takes the long way");
-        let dequeued = found.try_complete(taken, 0).expect("it is in flight");
+        let (dequeued, _) = found.try_complete(taken, 0).expect("it is in flight");
         assert_eq!(dequeued.complete(0).context, 7);
         assert_eq!(seen.get(), 1);
     }
@@ -771,7 +801,7 @@ mod tests {
                     end(pending.cell(), 0);
                     let dequeued = cells.try_complete(packet_of(pending.cell()), Taken::NONE);
                     assert!(pending.result().is_some_and(|result| result.is_err()));
-                    dequeued.expect("it is in flight").complete(0)
+                    dequeued.expect("it is in flight").0.complete(0)
                 }
                 _ => panic!("it is not refused"),
             };

@@ -87,31 +87,46 @@ impl<C> Batch<C> {
 }
 
 impl<C: Send + 'static> Batch<C> {
+    /// Wakes who waits for what was dequeued. Nothing of others is in hand.
+    #[inline]
+    pub(super) fn wake(&mut self) {
+        self.arrivals.wake();
+    }
+
     /// Dequeues into the storage.
     #[inline]
-    pub(super) fn fill(&mut self, shared: &Shared<C>, milliseconds: u32) -> Result<()> {
-        match self.look(shared, milliseconds) {
+    pub(super) fn fill<const PARKS: bool>(
+        &mut self,
+        shared: &Shared<C>,
+        milliseconds: u32,
+    ) -> Result<()> {
+        match self.look::<PARKS>(shared, milliseconds) {
             Ok(Look { found: Some(()), marked: false }) => Ok(()),
-            looked => shared.look_on(looked, milliseconds, |left| self.look(shared, left)),
+            looked => shared.look_on(looked, milliseconds, |left| self.look::<PARKS>(shared, left)),
         }
     }
 
-    /// Dequeues once. It has found something if at least one packet counts, or
-    /// there is no room.
+    /// Dequeues once. It has found something if at least one packet counts, there is no
+    /// room, or this thread was unparked and `PARKS`.
     #[inline(always)]
-    fn look(&mut self, shared: &Shared<C>, milliseconds: u32) -> Result<Look<()>> {
+    fn look<const PARKS: bool>(
+        &mut self,
+        shared: &Shared<C>,
+        milliseconds: u32,
+    ) -> Result<Look<()>> {
         let kept = self.arrivals.len();
-        let mut marked = false;
+        let (mut marked, mut unparked) = (false, false);
         let has_room = self.arrivals.fill(
             &shared.cells,
             |entries| shared.port.dequeue_batch(entries, milliseconds),
             |packet| {
                 let other = shared.other(packet);
                 marked |= matches!(other, Other::CloseMarker);
+                unparked |= PARKS && matches!(other, Other::Unpark);
                 matches!(other, Other::Foreign(_))
             },
         )?;
-        let found = (!has_room || self.arrivals.len() > kept).then_some(());
+        let found = (!has_room || self.arrivals.len() > kept || unparked).then_some(());
         Ok(Look { found, marked })
     }
 }

@@ -13,8 +13,10 @@ pub(super) enum Other {
     Foreign(ForeignPacket),
     /// The packet that wakes threads when the port closes.
     CloseMarker,
-    /// One that should not have come, and is not to be seen.
+    /// One that should not have come, or was for another thread, and is not to be seen.
     Stray,
+    /// This thread has been unparked.
+    Unpark,
 }
 
 /// What a look at the queue has found.
@@ -111,25 +113,35 @@ impl<C: Send + 'static> Iocp<C> {
         batch: &mut Batch<C>,
         timeout: Option<Duration>,
     ) -> Result<usize> {
+        self.shared().fill::<false>(batch, timeout)
+    }
+}
+
+impl<C: Send + 'static> Shared<C> {
+    /// [`Iocp::get_completions`]. If it `PARKS`, it also ends when this thread is unparked.
+    #[inline(always)]
+    pub(crate) fn fill<const PARKS: bool>(
+        &self,
+        batch: &mut Batch<C>,
+        timeout: Option<Duration>,
+    ) -> Result<usize> {
         if batch.capacity() == 0 {
             return Err(Error::usage(&refusal::EMPTY_BATCH));
         }
-        let shared = self.shared();
         // What is held already is not kept waiting.
         let waits = batch.is_empty() && !batch.has_pushed();
-        let filled = shared.until(if waits { timeout } else { Some(Duration::ZERO) }, |timeout| {
-            batch.fill(shared, timeout)
+        let filled = self.until(if waits { timeout } else { Some(Duration::ZERO) }, |timeout| {
+            batch.fill::<PARKS>(self, timeout)
         });
         batch.take_pushed();
+        batch.wake();
         match filled {
             Err(error) if batch.is_empty() => Err(error),
             // The error will come again; the completions would not.
             _ => Ok(batch.len()),
         }
     }
-}
 
-impl<C: Send + 'static> Shared<C> {
     /// Takes a packet off the queue, and finds the operation that it completes.
     /// Once the port is closed, this does not wait: the close marker is there.
     #[inline(always)]
@@ -158,22 +170,50 @@ impl<C: Send + 'static> Shared<C> {
         taken: Taken,
         milliseconds: u32,
     ) -> Result<(Dequeued<C>, usize)> {
-        let look = |packet: Packet, taken: Taken| {
-            if let Some(operation) = self.cells.try_complete(packet, taken) {
-                return Look { found: Some(Ok((operation, packet.key))), marked: false };
-            }
-            match self.other(packet) {
-                Other::Foreign(packet) => {
-                    Look { found: Some(Err(Error::foreign(packet))), marked: false }
+        if let Some((found, packet)) = self.cells.find_dequeued(landing) {
+            if let Some((operation, waker)) = found.try_complete_shared(taken, packet.bytes) {
+                if let Some(waker) = waker {
+                    waker.wake();
                 }
-                Other::CloseMarker => Look { found: None, marked: true },
-                Other::Stray => Look { found: None, marked: false },
+                return Ok((operation, packet.key));
             }
+        }
+        self.next_otherwise(landing, succeeded, milliseconds)
+    }
+
+    /// The same after anything but a packet of an operation.
+    #[cold]
+    #[inline(never)]
+    fn next_otherwise(
+        &self,
+        landing: &RawDequeue,
+        succeeded: bool,
+        milliseconds: u32,
+    ) -> Result<(Dequeued<C>, usize)> {
+        let mut waits = None;
+        let other = |packet| match self.other(packet) {
+            Other::Foreign(packet) => {
+                Look { found: Some(Err(Error::foreign(packet))), marked: false }
+            }
+            Other::CloseMarker => Look { found: None, marked: true },
+            Other::Stray | Other::Unpark => Look { found: None, marked: false },
         };
-        let looked = landing.check(succeeded).map(|packet| look(packet, taken));
-        self.look_on(looked, milliseconds, |left| {
-            self.port.dequeue(left).map(|packet| look(packet, Taken::NONE))
-        })?
+        let looked = landing.check(succeeded).map(other);
+        let found = self.look_on(looked, milliseconds, |left| {
+            let packet = self.port.dequeue(left)?;
+            Ok(match self.cells.try_complete(packet, Taken::NONE) {
+                Some((operation, waker)) => {
+                    waits = waker;
+                    Look { found: Some(Ok((operation, packet.key))), marked: false }
+                }
+                None => other(packet),
+            })
+        })?;
+        // Nothing of others is in hand.
+        if let Some(waker) = waits {
+            waker.wake();
+        }
+        found
     }
 
     /// Goes on after a look that is not all: until something is found, the time
@@ -228,6 +268,11 @@ impl<C: Send + 'static> Shared<C> {
         }
         if self.cells.discard_late_packet(packet.overlapped) {
             return Other::Stray;
+        }
+        if packet.overlapped == self.cells.unpark_marker() {
+            if let Some(parker) = self.parkers.find(packet.key) {
+                return self.pass_on(packet, &parker);
+            }
         }
         Other::Foreign(packet.into())
     }

@@ -2,19 +2,26 @@
 
 mod batch;
 mod dequeue;
+mod park_state;
+mod parkers;
 mod scopes;
 mod state;
+mod sweep;
 
 use std::fmt;
 use std::os::windows::io::{AsRawHandle, RawHandle};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, RwLock};
+// What the protocol of parking is made of; `loom-tests` puts loom's in its place.
+use std::sync::atomic::{self, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock, Weak};
+use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
 pub use batch::Batch;
+pub(crate) use parkers::Parking;
 pub(crate) use state::{Identity, PortState};
 
+use self::parkers::Parkers;
 use crate::error::{Error, Rejected, Result, refusal};
 use crate::operation::{Cells, DEFAULT_OPERATIONS, IdleGuards, MAX_OPERATIONS, Taken};
 use crate::panics::FirstPanic;
@@ -25,8 +32,9 @@ use crate::sys::{self, Packet};
 /// Cloning is cheap, and every clone is the same port: give one to each thread
 /// that starts operations or dequeues completions. Dropping the last clone
 /// cancels what is in flight, collects the completions, and closes the port.
-/// (So an operation's context should not contain a clone of its own port: the
-/// two would keep each other alive.) If the destructors of contexts or buffers
+/// (So an operation's context, or the waker of who awaits it, should not contain a clone
+/// of its own port: the two would keep each other alive. Let it
+/// [downgrade](Self::downgrade) that.) If the destructors of contexts or buffers
 /// panic meanwhile, the first panic goes on when all are dropped; so it does
 /// where a [`Batch`] is dropped.
 ///
@@ -67,6 +75,11 @@ pub struct Iocp<C: Send + 'static = usize> {
     shared: Arc<Shared<C>>,
 }
 
+/// An [`Iocp`] that may be gone: what [`Iocp::downgrade`] returns.
+pub struct WeakIocp<C: Send + 'static = usize> {
+    shared: Weak<Shared<C>>,
+}
+
 /// How a port is to be made; see [`Iocp::builder`].
 #[derive(Clone, Debug)]
 #[must_use]
@@ -88,6 +101,9 @@ pub(crate) struct Shared<C: Send + 'static> {
     in_hand: RwLock<()>,
     pub polls: PollEpoch,
     pub guards: Arc<IdleGuards>,
+    pub parkers: Parkers,
+    /// How many threads wait in [`Iocp::shut_down`].
+    pub shutting_down: AtomicUsize,
 }
 
 /// How often somebody has looked at the port who does not just wait for the
@@ -195,6 +211,8 @@ impl Builder {
                 in_hand: RwLock::new(()),
                 polls: PollEpoch::default(),
                 guards: Arc::default(),
+                parkers: Parkers::default(),
+                shutting_down: AtomicUsize::new(0),
             }),
         })
     }
@@ -239,8 +257,10 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// Operations that are in flight go on, and their completions can be
     /// dequeued as long as a clone of the port is left, though no longer waited
-    /// for. To end in order, cancel what is in flight, dequeue its completions,
-    /// and close then; or drop the port, which does the same.
+    /// for. So who awaits them may wait for ever, unless a thread is in
+    /// [`run`](Self::run) or [`block_on`](Iocp::block_on), or a
+    /// [`Driver`](crate::Driver) is there: these cancel what is in flight, and dequeue it.
+    /// To end in order, [shut down](Self::shut_down).
     ///
     /// ```
     /// # let port = completion_port::Iocp::new()?;
@@ -262,6 +282,31 @@ impl<C: Send + 'static> Iocp<C> {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared().state.is_closed()
+    }
+
+    /// A handle that does not keep the port: for contexts, wakers and whatever else is in
+    /// the port itself, which a clone there would keep alive for ever.
+    ///
+    /// ```
+    /// # use completion_port::{Iocp, WeakIocp};
+    /// struct Event { port: WeakIocp<Event> }
+    ///
+    /// let port: Iocp<Event> = Iocp::builder().build()?;
+    /// port.post(Event { port: port.downgrade() }, 0, 0)?;
+    /// let event = port.get_completion()?.context;
+    /// assert!(event.port.upgrade().is_some());
+    /// drop(port);
+    /// assert!(event.port.upgrade().is_none());
+    /// # Ok::<(), completion_port::Error>(())
+    /// ```
+    #[must_use]
+    pub fn downgrade(&self) -> WeakIocp<C> {
+        WeakIocp { shared: Arc::downgrade(&self.shared) }
+    }
+
+    /// A place for this thread to park.
+    pub(crate) fn parking(&self) -> Arc<Parking> {
+        Parking::new(&self.shared)
     }
 
     #[inline]
@@ -296,7 +341,9 @@ impl<C: Send + 'static> Shared<C> {
         while in_flight > 0 && progress.elapsed() < PATIENCE {
             match self.port.dequeue(50) {
                 Ok(packet) => {
-                    if let Some(operation) = self.cells.try_complete(packet, Taken::NONE) {
+                    let completed = self.cells.try_complete(packet, Taken::NONE);
+                    if let Some((operation, waker)) = completed {
+                        panic.catch(|| waker.map_or((), Waker::wake));
                         panic.catch(|| drop(operation));
                         in_flight -= 1;
                         progress = Instant::now();
@@ -328,6 +375,26 @@ impl<C: Send + 'static> fmt::Debug for Iocp<C> {
             .field("handle", &self.as_raw_handle())
             .field("closed", &self.is_closed())
             .finish_non_exhaustive()
+    }
+}
+
+impl<C: Send + 'static> WeakIocp<C> {
+    /// The port, unless its last clone has been dropped.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Iocp<C>> {
+        self.shared.upgrade().map(|shared| Iocp { shared })
+    }
+}
+
+impl<C: Send + 'static> Clone for WeakIocp<C> {
+    fn clone(&self) -> Self {
+        Self { shared: Weak::clone(&self.shared) }
+    }
+}
+
+impl<C: Send + 'static> fmt::Debug for WeakIocp<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakIocp").finish_non_exhaustive()
     }
 }
 

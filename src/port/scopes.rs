@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Shared;
 use super::dequeue::milliseconds;
 use crate::operation::Taken;
-use crate::panics;
+use crate::panics::{self, FirstPanic};
 
 impl<C: Send + 'static> Shared<C> {
     /// Waits a little for the packets of scopes that are ending, which other
@@ -26,12 +26,14 @@ impl<C: Send + 'static> Shared<C> {
         // A few need no allocation.
         let mut first = [const { None }; 8];
         let (mut further, mut others) = (Vec::new(), Vec::new());
+        let mut wakers = Vec::new();
         let mut completed = 0;
         loop {
             let is_awaited = self.cells.is_awaited_by_scope(packet.overlapped);
             let operation =
                 is_awaited.then(|| self.cells.try_complete(packet, Taken::NONE)).flatten();
-            if let Some(operation) = operation {
+            if let Some((operation, waker)) = operation {
+                wakers.extend(waker);
                 match first.get_mut(completed) {
                     Some(place) => *place = Some(operation),
                     None => further.push(operation),
@@ -55,7 +57,10 @@ impl<C: Send + 'static> Shared<C> {
         }
         // What panics, waits or dequeues below has nothing of others.
         drop(in_hand);
-        panics::drop_all(first.into_iter().flatten().chain(further));
+        let mut panic = FirstPanic::none();
+        panic.catch(|| panics::wake_all(&mut wakers));
+        panic.catch(|| panics::drop_all(first.into_iter().flatten().chain(further)));
+        panic.resume();
         if completed == 0 {
             thread::sleep(GLANCE.max(4 * start.elapsed()));
         }

@@ -224,7 +224,7 @@ unsafe fn file_read(port: HANDLE, handle: HANDLE) {
     let mut operation = Box::new(Operation::new());
     // SAFETY: As promised by `run`.
     unsafe { assert!(!CreateIoCompletionPort(handle, port, 0, 0).is_null()) };
-    for region in [4, 14, 16] {
+    for region in [4, 14, 16, 18] {
         measure!(region, {
             // SAFETY: The operation is completed before the next round.
             unsafe {

@@ -1,8 +1,11 @@
 //! The same rows on the library.
 
+use std::future::{Future, IntoFuture};
 use std::hint::black_box;
 use std::mem;
 use std::os::windows::io::{AsRawHandle, AsRawSocket};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use completion_port::{Associated, Batch, Error, Iocp};
 
@@ -18,6 +21,7 @@ pub fn run() {
     post();
     sockets();
     files();
+    awaited();
     pipe();
 }
 
@@ -128,6 +132,27 @@ fn files() {
         black_box(&borrowed);
     });
     black_box(file.as_raw_handle());
+}
+
+#[inline(never)]
+fn awaited() {
+    let port = Iocp::new().unwrap();
+    let file = port.add_handle(file(), 0).unwrap();
+    let mut transferred = 0;
+    let mut kept = Some(Buffer::new([7; SIZE]));
+    let mut context = Context::from_waker(black_box(Waker::noop()));
+    measure!(19, {
+        let into = kept.take().unwrap();
+        let mut read = port.initiate_read_at(&file, 0, into, black_box(128)).unwrap().into_future();
+        assert!(Pin::new(&mut read).poll(&mut context).is_pending());
+        drop(port.get_completion().unwrap());
+        let Poll::Ready(Ok((bytes, buffer))) = Pin::new(&mut read).poll(&mut context) else {
+            panic!("the read has not succeeded");
+        };
+        transferred += bytes as usize;
+        kept = Some(buffer);
+    });
+    black_box((file.as_raw_handle(), transferred));
 }
 
 #[inline(never)]

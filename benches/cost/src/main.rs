@@ -32,7 +32,7 @@ mod library;
 use cost::{marks, objects};
 
 /// What is compared, in the order of the table, and how many operations it is.
-const ROWS: [(&str, usize); 9] = [
+const ROWS: [(&str, usize); 10] = [
     ("post + dequeue", 1),
     ("socket send + receive", 2),
     ("file read", 1),
@@ -42,6 +42,7 @@ const ROWS: [(&str, usize); 9] = [
     ("batch of 64", 64),
     ("scope read", 1),
     ("file read into a Vec", 1),
+    ("awaited file read", 1),
 ];
 
 /// How often a row runs before it is counted, and how often it is counted.

@@ -10,6 +10,7 @@
 pub(in crate::operation) mod overflow;
 pub(in crate::operation) mod state;
 pub(in crate::operation) mod status_word;
+mod waker;
 
 use std::any::{self, TypeId};
 use std::cell::UnsafeCell;
@@ -23,6 +24,7 @@ use self::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use self::overflow::Overflow;
 use self::state::State;
 use self::status_word::StatusWord;
+pub(in crate::operation) use self::waker::WakerPlace;
 // For the files in here.
 use super::{atomic, yield_now};
 use crate::error::{Facts, is_error};
@@ -366,6 +368,7 @@ pub(in crate::operation) struct VTable {
     /// Where the payload is in the inline memory, or in the overflow block.
     pub payload_offset: usize,
     pub payload_is_inline: bool,
+    pub waker: WakerPlace,
     /// What the operation returns; see [`returned`].
     pub returned: fn() -> (TypeId, Form),
     /// The name of that type, for people.
@@ -383,6 +386,7 @@ const UNUSED: &VTable = &VTable {
     context_is_inline: true,
     payload_offset: 0,
     payload_is_inline: true,
+    waker: WakerPlace::OverflowAlone,
     returned: returned::<(), WHOLE>,
     output_name: any::type_name::<()>,
     output: Output::Whole,

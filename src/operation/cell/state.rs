@@ -27,7 +27,11 @@ const HOLDERS: u32 = 256 | 7;
 /// What the operation returns has been moved out of the cell.
 const TAKEN: u32 = 8;
 /// Nobody holds the cell, but a packet may still come for it.
-const AWAITS_LATE_PACKET: u32 = 32;
+const AWAITS_LATE_PACKET: u32 = 1024;
+/// A waker is in the cell, of who waits for the operation. Whoever removes the bit
+/// has the waker. Only the `Pending`'s side sets it, and only while the operation is in
+/// flight; it is gone once that is over. So the call has returned.
+const WAKER: u32 = 32;
 /// Of a stale cell: it has not been emptied yet.
 const NOT_EMPTIED: u32 = 64;
 /// The scope that holds the cell is waiting for the operation.
@@ -74,6 +78,13 @@ impl State {
         self.0.load(Ordering::Acquire) as u8 == KERNEL as u8
     }
 
+    /// Whether the kernel holds the cell, and the operation takes the short way. For the
+    /// thread that has taken its status.
+    #[inline]
+    pub fn is_simply_in_flight(&self) -> bool {
+        self.0.load(Ordering::Acquire) & (KERNEL | SLOW_PATH) == KERNEL
+    }
+
     /// Whether the operation is in flight, and its `Pending` is there, or not given
     /// out yet.
     pub fn is_tracked_in_flight(&self) -> bool {
@@ -88,9 +99,52 @@ impl State {
         self.0.store(state ^ (KERNEL | COMPLETION), Ordering::Release);
     }
 
-    /// The same whoever else has a part.
-    pub fn complete(&self) {
-        self.0.fetch_xor(KERNEL | COMPLETION, Ordering::AcqRel);
+    /// The same whoever else has a part. Whether a waker was in the cell, which the
+    /// caller has now.
+    #[inline]
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        // In one step: who sees that the operation is over finds no waker.
+        let mut state = self.0.load(Ordering::Relaxed);
+        loop {
+            let completed = (state ^ (KERNEL | COMPLETION)) & !WAKER;
+            match self.0.compare_exchange(state, completed, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return state & WAKER != 0,
+                Err(now) => state = now,
+            }
+        }
+    }
+
+    /// A waker has been put into the cell: leaves it to the thread that will end the
+    /// operation. `false` if that is over: the waker stays the caller's.
+    #[inline]
+    #[must_use]
+    pub fn offer_waker(&self) -> bool {
+        let mut state = self.0.load(Ordering::Acquire);
+        while state & KERNEL != 0 {
+            let offered = state | WAKER;
+            match self.0.compare_exchange(state, offered, Ordering::Release, Ordering::Acquire) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        false
+    }
+
+    /// Takes the place for a waker, for the one who has the `Pending`: whether one is in
+    /// it. `None` if the operation is over.
+    #[inline]
+    pub fn take_waker(&self) -> Option<bool> {
+        // In one look: where it finds no waker of an operation that is in flight, none
+        // has been there that somebody else could have.
+        let state = self.0.load(Ordering::Acquire);
+        if state & KERNEL == 0 {
+            None
+        } else if state & WAKER == 0 {
+            Some(false)
+        } else {
+            (self.0.fetch_and(!WAKER, Ordering::AcqRel) & WAKER != 0).then_some(true)
+        }
     }
 
     /// The call finished without a packet: the cell is the completion's, and
@@ -151,6 +205,12 @@ impl State {
     pub fn is_exclusively_held_by(&self, holder: Holder, drops: bool) -> bool {
         let drops = if drops { DROPS } else { 0 };
         self.0.load(Ordering::Acquire) == holder as u32 | drops
+    }
+
+    /// The same of the `Pending`, whether what it returns is to be dropped or not.
+    #[inline]
+    pub fn is_exclusively_pendings(&self) -> bool {
+        self.0.load(Ordering::Acquire) & !DROPS == PENDING
     }
 
     /// Whether this holder is the only one left. Nobody can join it.

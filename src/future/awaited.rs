@@ -1,0 +1,300 @@
+//! The end of an operation, as a future.
+
+use std::any;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::error::{Error, Result};
+use crate::operation::{CompletionStatus, Finished, Pending, Started};
+
+/// What has become of an awaited operation that has not succeeded.
+///
+/// It converts into [`Error`] and [`std::io::Error`], which drops `returned`.
+///
+/// ```
+/// # use completion_port::{ErrorKind, Failed, Iocp};
+/// # let port: Iocp<()> = Iocp::builder().build()?;
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+/// # let client = port.add_handle(client, 1)?;
+/// let mut read = port.initiate_read(&client, (), Vec::with_capacity(1024))?;
+/// read.cancel()?;
+/// # port.get_completion()?;
+/// # let polled = std::pin::pin!(std::future::IntoFuture::into_future(&mut read));
+/// # let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+/// # let std::task::Poll::Ready(awaited) = std::future::Future::poll(polled, &mut context) else { panic!() };
+/// # let check = |awaited: Result<(u32, Vec<u8>), Failed<Vec<u8>>>| {
+/// // let awaited = read.await;
+/// let failed = awaited.unwrap_err();
+/// assert_eq!(failed.error.kind(), ErrorKind::Cancelled);
+/// let buffer: Vec<u8> = failed.returned.unwrap();
+/// # };
+/// # check(awaited);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Failed<B> {
+    /// Why.
+    pub error: Error,
+    /// How many bytes are valid all the same: those of a message that was cut, or what a
+    /// device has transferred that warns. Otherwise 0.
+    pub bytes_transferred: u32,
+    /// What the operation returns: the buffer. `None` if it returns nothing, as an
+    /// accept that failed, or if somebody has taken it from the completion.
+    pub returned: Option<B>,
+}
+
+impl<B> fmt::Debug for Failed<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.error, f)
+    }
+}
+
+impl<B> fmt::Display for Failed<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl<B> std::error::Error for Failed<B> {}
+
+impl<B> From<Failed<B>> for Error {
+    fn from(failed: Failed<B>) -> Self {
+        failed.error
+    }
+}
+
+impl<B> From<Failed<B>> for io::Error {
+    fn from(failed: Failed<B>) -> Self {
+        failed.error.into()
+    }
+}
+
+/// The end of an operation, as a future: what awaiting a [`Pending`] makes of it.
+///
+/// Dropping it before the end asks for the operation to be cancelled. The completion
+/// arrives all the same, and has the buffer, and whatever was faster than the cancel;
+/// unless whoever dequeues it takes them, they are dropped there. So **await by
+/// reference what races with anything else**: see [`AwaitedMut`].
+///
+/// Somebody has to dequeue from the port meanwhile. A waker is woken by the thread that
+/// does, when it has dequeued; so it must not wait for this port.
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Awaited<B, S = ()> {
+    /// `None` after the end.
+    pending: Option<Pending<B, S>>,
+}
+
+/// The end of an operation whose [`Pending`] is borrowed, as a future.
+///
+/// Dropping it changes nothing: the operation goes on, and can be awaited again. So
+/// what races with something else loses no data:
+///
+/// ```no_run
+/// # use completion_port::{Associated, Iocp};
+/// # use std::time::Duration;
+/// # async fn timeout<F: std::future::IntoFuture>(_: Duration, f: F) -> Result<F::Output, ()> { Ok(f.await) }
+/// # async fn read(port: Iocp<()>, stream: Associated<std::net::TcpStream>) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut read = port.initiate_read(&stream, (), Vec::with_capacity(1024))?;
+/// let ended = match timeout(Duration::from_secs(1), &mut read).await {
+///     Ok(ended) => ended,
+///     Err(_) => {
+///         read.cancel()?;
+///         read.await // cancelled, or it was faster, and here is the data
+///     }
+/// };
+/// # Ok(())
+/// # }
+/// ```
+///
+/// One that is forgotten leaves its waker behind, which is woken in vain.
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct AwaitedMut<'a, B, S = ()> {
+    pending: &'a mut Pending<B, S>,
+}
+
+/// The end of an operation that may have been over at once, as a future: what awaiting a
+/// [`Started`] makes of it. Otherwise as [`Awaited`].
+///
+/// The context of one that was over at once is dropped, because no completion comes.
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct AwaitedStarted<B>(Start<B>);
+
+enum Start<B> {
+    Completed { result: Result<()>, bytes: u32, operation: Finished },
+    Pending(Awaited<B>),
+    Ended,
+}
+
+const ENDED: &str = "the future was polled after its end";
+
+/// Waits for the end of the operation. Dropping the future asks for a cancel: see
+/// [`Awaited`].
+///
+/// ```
+/// # use completion_port::Iocp;
+/// # fn main() -> std::io::Result<()> {
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+/// # let (server, _) = listener.accept()?;
+/// let port: Iocp<()> = Iocp::builder().build()?;
+/// # let client = port.add_handle(client, 1)?;
+/// # let server = port.add_handle(server, 2)?;
+/// # let read = async {
+/// let (_, hello) = port.initiate_write(&client, (), "hello")?.await?;
+/// let (bytes, buffer) = port.initiate_read(&server, (), Vec::with_capacity(1024))?.await?;
+/// assert_eq!((bytes, &buffer[..]), (5, hello.as_bytes()));
+/// # Ok::<(), std::io::Error>(())
+/// # };
+/// # port.block_on(read)?
+/// # }
+/// ```
+impl<B, S> IntoFuture for Pending<B, S> {
+    type Output = Result<(u32, B), Failed<B>>;
+    type IntoFuture = Awaited<B, S>;
+
+    fn into_future(self) -> Awaited<B, S> {
+        Awaited { pending: Some(self) }
+    }
+}
+
+/// Waits for the end of the operation. Dropping the future changes nothing: see
+/// [`AwaitedMut`].
+impl<'a, B, S> IntoFuture for &'a mut Pending<B, S> {
+    type Output = Result<(u32, B), Failed<B>>;
+    type IntoFuture = AwaitedMut<'a, B, S>;
+
+    fn into_future(self) -> AwaitedMut<'a, B, S> {
+        AwaitedMut { pending: self }
+    }
+}
+
+/// Waits for the end of the operation, which may be over already. Dropping the future
+/// asks for a cancel: see [`Awaited`].
+impl<B: 'static, C> IntoFuture for Started<B, C> {
+    type Output = Result<(u32, B), Failed<B>>;
+    type IntoFuture = AwaitedStarted<B>;
+
+    fn into_future(self) -> AwaitedStarted<B> {
+        AwaitedStarted(match self {
+            Self::Completed(completion) => {
+                let CompletionStatus { error_status, bytes_transferred, operation, .. } =
+                    completion;
+                Start::Completed { result: error_status, bytes: bytes_transferred, operation }
+            }
+            Self::Pending(pending) => Start::Pending(pending.into_future()),
+        })
+    }
+}
+
+impl<B, S> Awaited<B, S> {
+    /// Gives up the wait, and not the operation.
+    ///
+    /// # Panics
+    ///
+    /// If the future was polled to its end.
+    #[must_use]
+    pub fn into_pending(mut self) -> Pending<B, S> {
+        let mut pending = self.pending.take().expect(ENDED);
+        drop(pending.take_waker());
+        pending
+    }
+}
+
+impl<B, S> Future for Awaited<B, S> {
+    type Output = Result<(u32, B), Failed<B>>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(pending) = &mut self.pending else { panic!("{ENDED}") };
+        if pending.poll_completed(context).is_pending() {
+            return Poll::Pending;
+        }
+        let Some(pending) = self.pending.take() else { unreachable!() };
+        pending.poll_end()
+    }
+}
+
+impl<B, S> Future for AwaitedMut<'_, B, S> {
+    type Output = Result<(u32, B), Failed<B>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.pending.poll_completed(context).map(|()| self.pending.end())
+    }
+}
+
+impl<B: 'static> Future for AwaitedStarted<B> {
+    type Output = Result<(u32, B), Failed<B>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Start::Pending(awaited) = &mut self.0 else {
+            let Start::Completed { result, bytes, mut operation } =
+                std::mem::replace(&mut self.0, Start::Ended)
+            else {
+                panic!("{ENDED}");
+            };
+            return Poll::Ready(ended(result, bytes, operation.take()));
+        };
+        Pin::new(awaited).poll(context)
+    }
+}
+
+/// What an operation has come to that has this result, and has returned this.
+pub(crate) fn ended<B>(
+    result: Result<()>,
+    bytes_transferred: u32,
+    returned: Option<B>,
+) -> Result<(u32, B), Failed<B>> {
+    match (result, returned) {
+        (Ok(()), Some(output)) => Ok((bytes_transferred, output)),
+        (result, returned) => {
+            let taken = || Error::no_output(any::type_name::<B>, any::type_name::<B>);
+            let error = result.err().unwrap_or_else(taken);
+            Err(Failed { error, bytes_transferred, returned })
+        }
+    }
+}
+
+impl<B, S> Drop for Awaited<B, S> {
+    #[inline]
+    fn drop(&mut self) {
+        #[cold]
+        #[inline(never)]
+        fn abandon<B, S>(mut pending: Pending<B, S>) {
+            // Foreign code comes last: its destructor may panic.
+            let _waker = pending.take_waker();
+            // If it cannot be cancelled, it goes on.
+            let _ = pending.cancel();
+        }
+        if let Some(pending) = self.pending.take() {
+            abandon(pending);
+        }
+    }
+}
+
+impl<B, S> Drop for AwaitedMut<'_, B, S> {
+    fn drop(&mut self) {
+        drop(self.pending.take_waker());
+    }
+}
+
+impl<B, S> fmt::Debug for Awaited<B, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Awaited").field("pending", &self.pending).finish()
+    }
+}
+
+impl<B, S> fmt::Debug for AwaitedMut<'_, B, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwaitedMut").field("pending", &self.pending).finish()
+    }
+}
+
+impl<B> fmt::Debug for AwaitedStarted<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwaitedStarted").finish_non_exhaustive()
+    }
+}

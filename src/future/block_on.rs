@@ -1,0 +1,105 @@
+//! Running a future on a thread that dequeues while it waits.
+
+use std::future::{Future, IntoFuture};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use super::run::GLANCE;
+use crate::error::Result;
+use crate::operation::CompletionStatus;
+use crate::port::{Batch, Iocp};
+
+/// How many completions are dequeued between two polls.
+const BATCH: usize = 64;
+
+impl Iocp<()> {
+    /// Runs a future to its end on this thread, which dequeues whenever it has to wait.
+    /// No other thread is needed, and none is woken.
+    ///
+    /// Completions are dropped: who awaits their operations has the buffers. Contexts of
+    /// no type are lost with them; where they have one, use
+    /// [`block_on_with`](Iocp::block_on_with).
+    ///
+    /// The future may wait for anything. What other threads wake it for costs a packet
+    /// each time this thread waits; if they dequeue from the port as well, it may take
+    /// milliseconds, as for a [`Parker`](crate::Parker).
+    ///
+    /// When the port is closed, what is in flight is cancelled, and the future goes on.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot dequeue.
+    ///
+    /// ```
+    /// # use completion_port::Iocp;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let (server, _) = listener.accept()?;
+    /// let port: Iocp<()> = Iocp::builder().build()?;
+    /// let client = port.add_handle(client, 1)?;
+    /// let server = port.add_handle(server, 2)?;
+    /// port.block_on(async {
+    ///     let read = port.initiate_read(&server, (), Vec::with_capacity(1024))?;
+    ///     port.initiate_write(&client, (), "hello")?.await?;
+    ///     let (bytes, buffer) = read.await?;
+    ///     assert_eq!((bytes, &buffer[..]), (5, &b"hello"[..]));
+    ///     Ok::<(), completion_port::Error>(())
+    /// })??;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn block_on<F: IntoFuture>(&self, future: F) -> Result<F::Output> {
+        self.block_on_with(future, drop)
+    }
+}
+
+impl<C: Send + 'static> Iocp<C> {
+    /// [`block_on`](Iocp::block_on) for contexts of any type: each completion goes to
+    /// `each`.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot dequeue.
+    ///
+    /// ```
+    /// # use completion_port::Iocp;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// let port: Iocp<&str> = Iocp::builder().build()?;
+    /// let client = port.add_handle(client, 1)?;
+    /// port.post("posted", 0, 0).unwrap();
+    /// let mut contexts = Vec::new();
+    /// let write = port.initiate_write(&client, "written", "hello").unwrap();
+    /// let written = port.block_on_with(write, |completion| contexts.push(completion.context))?;
+    /// assert_eq!(written, Ok((5, "hello")));
+    /// assert_eq!(contexts, ["posted", "written"]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn block_on_with<F: IntoFuture>(
+        &self,
+        future: F,
+        mut each: impl FnMut(CompletionStatus<C>),
+    ) -> Result<F::Output> {
+        let mut parker = self.parker();
+        let waker = Waker::from(parker.unparker());
+        let mut context = Context::from_waker(&waker);
+        let mut future = pin!(future.into_future());
+        let mut batch = Batch::with_capacity(BATCH);
+        let mut is_open = true;
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+                return Ok(output);
+            }
+            if is_open {
+                match parker.park(&mut batch, None) {
+                    Ok(_) => batch.by_ref().flatten().for_each(&mut each),
+                    Err(error) if error.is_closed() => is_open = false,
+                    Err(error) => return Err(error),
+                }
+            } else {
+                let cancels = !self.shared().is_shutting_down();
+                let (_, left) = self.shared().sweep(cancels, &mut each);
+                parker.park_outside((left > 0).then_some(GLANCE));
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Dequeuing until the end of a port, and ending it.
+
+use std::iter::FusedIterator;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::Result;
+use crate::operation::CompletionStatus;
+use crate::port::Iocp;
+
+/// How long nothing may arrive of what was cancelled before it is given up.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait for something to arrive on a port that is closed.
+pub(super) const GLANCE: Duration = Duration::from_millis(1);
+
+/// The completions of a port, until it is closed: see [`Iocp::completions`].
+#[derive(Debug)]
+#[must_use = "iterators do nothing unless they are used"]
+pub struct Completions<'p, C: Send + 'static = usize> {
+    port: &'p Iocp<C>,
+    is_over: bool,
+}
+
+impl<C: Send + 'static> Iterator for Completions<'_, C> {
+    type Item = Result<CompletionStatus<C>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        match self.port.get_completion() {
+            Err(error) if error.foreign_packet().is_none() => {
+                self.is_over = true;
+                (!error.is_closed()).then_some(Err(error))
+            }
+            dequeued => Some(dequeued),
+        }
+    }
+}
+
+impl<C: Send + 'static> FusedIterator for Completions<'_, C> {}
+
+impl<C: Send + 'static> Iocp<C> {
+    /// An iterator that waits for each completion, and ends when the port is closed and
+    /// nothing is queued. Its errors are those of
+    /// [`get_completion`](Self::get_completion): foreign packets, after which it goes on,
+    /// and others, which end it.
+    ///
+    /// ```
+    /// # let port = completion_port::Iocp::new()?;
+    /// port.post(1, 0, 0)?;
+    /// port.post(2, 0, 0)?;
+    /// port.close();
+    /// for completion in port.completions() {
+    ///     println!("{} is done", completion?.context);
+    /// }
+    /// # Ok::<(), completion_port::Error>(())
+    /// ```
+    pub fn completions(&self) -> Completions<'_, C> {
+        Completions { port: self, is_over: false }
+    }
+
+    /// Hands each completion to `each`, until the port is closed. Call it on as many
+    /// threads as you like. Whoever awaits an operation is woken by it.
+    ///
+    /// When the port is closed, it cancels what is still in flight, and hands that to
+    /// `each`, too, so that nobody is left who waits. (While somebody
+    /// [shuts down](Self::shut_down) the port, it leaves the cancelling to them.) What the
+    /// system has not given back when nothing has come for a second stays in flight.
+    ///
+    /// Foreign packets are dropped: to see them, use [`completions`](Self::completions).
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot dequeue.
+    ///
+    /// ```
+    /// # let port: completion_port::Iocp<u32> = completion_port::Iocp::builder().build()?;
+    /// std::thread::scope(|scope| {
+    ///     for _ in 0..4 {
+    ///         scope.spawn(|| port.run(|completion| println!("{}", completion.context)));
+    ///     }
+    ///     port.post(7, 0, 0).unwrap();
+    ///     port.close();
+    /// });
+    /// # Ok::<(), completion_port::Error>(())
+    /// ```
+    pub fn run(&self, mut each: impl FnMut(CompletionStatus<C>)) -> Result<()> {
+        for completion in self.completions() {
+            match completion {
+                Ok(completion) => each(completion),
+                Err(error) if error.foreign_packet().is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.collect_rest(&mut each);
+        Ok(())
+    }
+
+    /// What is to be done when the port was found closed.
+    pub(super) fn collect_rest(&self, each: &mut impl FnMut(CompletionStatus<C>)) {
+        self.collect(each, || !self.shared().is_shutting_down());
+    }
+
+    /// How many operations are in flight: started, and not dequeued yet. Posted packets
+    /// count, too.
+    ///
+    /// It looks at the memory of all operations that there ever were at a time, so it is
+    /// for the end of a program and for its statistics. Other threads may have changed
+    /// the answer already.
+    ///
+    /// ```
+    /// # let port = completion_port::Iocp::new()?;
+    /// port.post(1, 0, 0)?;
+    /// assert_eq!(port.in_flight(), 1);
+    /// port.get_completion()?;
+    /// assert_eq!(port.in_flight(), 0);
+    /// # Ok::<(), completion_port::Error>(())
+    /// ```
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.shared().cells.in_flight()
+    }
+
+    /// Ends the work on the port in order, and returns how many operations are left,
+    /// most often 0.
+    ///
+    /// From now on nothing can be started. What is in flight has as long as `patience` to
+    /// complete, and is cancelled then. When all is over, the port is
+    /// [closed](Self::close), and every thread that waits in it is told so. What the
+    /// system has not given back when nothing has come for a second stays in flight.
+    ///
+    /// It dequeues on this thread, too, and drops those completions, as dropping the port
+    /// does; who awaits their operations has the buffers. To see them, use
+    /// [`shut_down_with`](Self::shut_down_with).
+    ///
+    /// ```
+    /// # use completion_port::Iocp;
+    /// # use std::time::Duration;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// let port: Iocp<()> = Iocp::builder().build()?;
+    /// # let client = port.add_handle(client, 1)?;
+    /// let mut read = port.initiate_read(&client, (), Vec::with_capacity(1024))?;
+    /// assert_eq!(port.shut_down(Duration::from_millis(10)), 0);
+    /// assert!(read.result().unwrap().unwrap_err().is_cancelled());
+    /// assert!(port.initiate_read(&client, (), Vec::with_capacity(1024)).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn shut_down(&self, patience: Duration) -> usize {
+        self.shut_down_with(patience, drop)
+    }
+
+    /// The same, and hands the completions that it dequeues to `each`.
+    pub fn shut_down_with(
+        &self,
+        patience: Duration,
+        mut each: impl FnMut(CompletionStatus<C>),
+    ) -> usize {
+        let _end = self.shared().begin_shut_down();
+        let deadline = Instant::now().checked_add(patience);
+        self.collect(&mut each, || deadline.is_some_and(|deadline| Instant::now() >= deadline))
+    }
+
+    /// Dequeues from the port, which is closed, until nothing is in flight; what is left
+    /// of that. `gives_up` says whether to cancel it.
+    fn collect(
+        &self,
+        each: &mut impl FnMut(CompletionStatus<C>),
+        gives_up: impl Fn() -> bool,
+    ) -> usize {
+        let mut progress = Instant::now();
+        loop {
+            let gives_up = gives_up();
+            let (taken, left) = self.shared().sweep(gives_up, each);
+            if taken > 0 || !gives_up {
+                progress = Instant::now();
+            }
+            if left == 0 || progress.elapsed() > PATIENCE {
+                return left;
+            }
+            if taken == 0 {
+                thread::sleep(GLANCE);
+            }
+        }
+    }
+}

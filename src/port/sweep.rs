@@ -1,0 +1,72 @@
+//! Dequeuing from a port that is closed.
+
+use std::sync::atomic::Ordering;
+
+use super::Shared;
+use super::dequeue::Other;
+use crate::operation::{CompletionStatus, Taken};
+
+/// The end of a [`shut_down`](crate::Iocp::shut_down), whatever panics.
+pub(crate) struct EndOfShutDown<'a, C: Send + 'static> {
+    shared: &'a Shared<C>,
+    closes: bool,
+}
+
+impl<C: Send + 'static> Drop for EndOfShutDown<'_, C> {
+    fn drop(&mut self) {
+        if self.closes {
+            self.shared.post_close_marker();
+        }
+        self.shared.shutting_down.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A close marker that was dequeued, and goes back, whatever panics.
+struct Marker<'a, C: Send + 'static>(&'a Shared<C>);
+
+impl<C: Send + 'static> Drop for Marker<'_, C> {
+    fn drop(&mut self) {
+        self.0.post_close_marker();
+    }
+}
+
+impl<C: Send + 'static> Shared<C> {
+    /// Lets nothing more be started; threads that wait are not told before the end.
+    pub(crate) fn begin_shut_down(&self) -> EndOfShutDown<'_, C> {
+        self.shutting_down.fetch_add(1, Ordering::SeqCst);
+        EndOfShutDown { shared: self, closes: self.state.close() }
+    }
+
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.shutting_down.load(Ordering::SeqCst) > 0
+    }
+
+    /// Takes what is queued, without waiting, and cancels what is in flight if it
+    /// `cancels`. How many it has taken, and how many are left.
+    pub(crate) fn sweep(
+        &self,
+        cancels: bool,
+        each: &mut impl FnMut(CompletionStatus<C>),
+    ) -> (usize, usize) {
+        let mut taken = 0;
+        let mut marker = None;
+        while let Ok(packet) = self.port.dequeue(0) {
+            if let Some((operation, waker)) = self.cells.try_complete(packet, Taken::NONE) {
+                taken += 1;
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+                each(operation.complete(packet.key));
+                continue;
+            }
+            match self.other(packet) {
+                Other::CloseMarker => marker = Some(Marker(self)),
+                Other::Foreign(_) | Other::Unpark => {}
+                // It may be back in the queue.
+                Other::Stray => break,
+            }
+        }
+        drop(marker);
+        (taken, if cancels { self.cells.cancel_all() } else { self.cells.in_flight() })
+    }
+}
