@@ -54,14 +54,13 @@ mod panics;
 pub mod pipe;
 mod port;
 mod scope;
+mod socket;
 #[allow(unsafe_code)]
 mod sys;
 
 pub use buffer::{IoBuf, IoBufMut, PageList, Pages, Slice};
-pub use error::{Error, ErrorKind, ForeignPacket, OperationKind, Rejected, Result};
-pub use future::{
-    Awaited, AwaitedMut, AwaitedStarted, Completions, Driver, Failed, Parker, Unparker,
-};
+pub use error::{Error, ErrorKind, Failed, ForeignPacket, OperationKind, Rejected, Result};
+pub use future::{Awaited, AwaitedMut, AwaitedStarted, Completions, Driver, Parker, Unparker};
 pub use handle::{Adoptable, Associated, Inline, Mode, Queued, RawOverlapped, RawValue, Socket};
 pub use io::unconnected_stream;
 pub use operation::{CompletionStatus, Finished, InScope, Operation, Pending, Started};

@@ -2,6 +2,7 @@
 
 #[allow(unsafe_code)]
 mod facts;
+mod failed;
 mod status;
 
 use std::fmt;
@@ -11,6 +12,8 @@ use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
 
 pub(crate) use facts::Errors;
 pub use facts::{Facts, FactsOn, OperationKind};
+pub use failed::Failed;
+pub(crate) use failed::ended;
 
 pub(crate) use status::{
     STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE,

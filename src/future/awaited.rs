@@ -1,77 +1,12 @@
 //! The end of an operation, as a future.
 
-use std::any;
 use std::fmt;
 use std::future::{Future, IntoFuture};
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::error::{Error, Result};
+use crate::error::{Failed, Result, ended};
 use crate::operation::{CompletionStatus, Finished, Pending, Started};
-
-/// What has become of an awaited operation that has not succeeded.
-///
-/// It converts into [`Error`] and [`std::io::Error`], which drops `returned`.
-///
-/// ```
-/// # use completion_port::{ErrorKind, Failed, Iocp};
-/// # let port: Iocp<()> = Iocp::builder().build()?;
-/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-/// # let client = std::net::TcpStream::connect(listener.local_addr()?)?;
-/// # let client = port.add_handle(client, 1)?;
-/// let mut read = port.initiate_read(&client, (), Vec::with_capacity(1024))?;
-/// read.cancel()?;
-/// # port.get_completion()?;
-/// # let polled = std::pin::pin!(std::future::IntoFuture::into_future(&mut read));
-/// # let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-/// # let std::task::Poll::Ready(awaited) = std::future::Future::poll(polled, &mut context) else { panic!() };
-/// # let check = |awaited: Result<(u32, Vec<u8>), Failed<Vec<u8>>>| {
-/// // let awaited = read.await;
-/// let failed = awaited.unwrap_err();
-/// assert_eq!(failed.error.kind(), ErrorKind::Cancelled);
-/// let buffer: Vec<u8> = failed.returned.unwrap();
-/// # };
-/// # check(awaited);
-/// # Ok::<(), std::io::Error>(())
-/// ```
-#[derive(Clone, PartialEq, Eq)]
-pub struct Failed<B> {
-    /// Why.
-    pub error: Error,
-    /// How many bytes are valid all the same: those of a message that was cut, or what a
-    /// device has transferred that warns. Otherwise 0.
-    pub bytes_transferred: u32,
-    /// What the operation returns: the buffer. `None` if it returns nothing, as an
-    /// accept that failed, or if somebody has taken it from the completion.
-    pub returned: Option<B>,
-}
-
-impl<B> fmt::Debug for Failed<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.error, f)
-    }
-}
-
-impl<B> fmt::Display for Failed<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.error, f)
-    }
-}
-
-impl<B> std::error::Error for Failed<B> {}
-
-impl<B> From<Failed<B>> for Error {
-    fn from(failed: Failed<B>) -> Self {
-        failed.error
-    }
-}
-
-impl<B> From<Failed<B>> for io::Error {
-    fn from(failed: Failed<B>) -> Self {
-        failed.error.into()
-    }
-}
 
 /// The end of an operation, as a future: what awaiting a [`Pending`] makes of it.
 ///
@@ -239,22 +174,6 @@ impl<B: 'static> Future for AwaitedStarted<B> {
             return Poll::Ready(ended(result, bytes, operation.take()));
         };
         Pin::new(awaited).poll(context)
-    }
-}
-
-/// What an operation has come to that has this result, and has returned this.
-pub(crate) fn ended<B>(
-    result: Result<()>,
-    bytes_transferred: u32,
-    returned: Option<B>,
-) -> Result<(u32, B), Failed<B>> {
-    match (result, returned) {
-        (Ok(()), Some(output)) => Ok((bytes_transferred, output)),
-        (result, returned) => {
-            let taken = || Error::no_output(any::type_name::<B>, any::type_name::<B>);
-            let error = result.err().unwrap_or_else(taken);
-            Err(Failed { error, bytes_transferred, returned })
-        }
     }
 }
 

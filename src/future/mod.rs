@@ -6,8 +6,7 @@ mod driver;
 mod parker;
 mod run;
 
-pub(crate) use awaited::ended;
-pub use awaited::{Awaited, AwaitedMut, AwaitedStarted, Failed};
+pub use awaited::{Awaited, AwaitedMut, AwaitedStarted};
 pub use driver::Driver;
 pub use parker::{Parker, Unparker};
 pub use run::Completions;

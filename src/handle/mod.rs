@@ -4,7 +4,6 @@ mod adopt;
 mod mode;
 #[allow(unsafe_code)]
 mod raw;
-mod socket;
 
 use std::fmt;
 use std::fs::{File, Metadata};
@@ -292,6 +291,14 @@ impl<H, M> Associated<H, M> {
     #[inline(always)]
     pub(crate) fn admit(&self, gate: &PortState) -> Result<(), &'static UsageError> {
         gate.check(&self.identity)
+    }
+
+    pub(crate) fn raw(&self) -> Handle {
+        self.raw
+    }
+
+    pub(crate) fn kind(&self) -> ObjectKind {
+        self.object
     }
 
     /// Which port the handle is of.

@@ -8,7 +8,7 @@ use super::completion::outcome;
 use super::layout::take_output;
 use super::pending::Pending;
 use super::pool::Pool;
-use crate::future::{Failed, ended};
+use crate::error::{Failed, ended};
 use crate::panics::{self, OnPanic};
 
 impl<B, S> Pending<B, S> {

@@ -2,8 +2,8 @@
 
 use std::net::{Shutdown, TcpStream};
 
-use super::Associated;
 use crate::error::{Error, Result, refusal};
+use crate::handle::Associated;
 use crate::op::on::{Datagrams, Supports};
 use crate::operation::ObjectKind;
 use crate::sys;
@@ -40,7 +40,7 @@ impl<M> Associated<TcpStream, M> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> std::io::Result<()> {
-        self.handle.shutdown(how)
+        self.get_ref().shutdown(how)
     }
 }
 
@@ -68,7 +68,7 @@ impl<H: Supports<Datagrams>, M> Associated<H, M> {
     /// ```
     pub fn ignore_unreachable(&self) -> Result<()> {
         self.check_datagrams()?;
-        sys::report_unreachable(self.raw, false)
+        sys::report_unreachable(self.raw(), false)
     }
 
     /// Says whether each datagram is to tell where it arrived, in the
@@ -81,7 +81,7 @@ impl<H: Supports<Datagrams>, M> Associated<H, M> {
     /// where the system does not know it.
     pub fn receive_packet_info(&self, tells: bool) -> Result<()> {
         self.check_datagrams()?;
-        sys::tell_packet_info(self.raw, tells)
+        sys::tell_packet_info(self.raw(), tells)
     }
 
     /// Says whether each datagram is to tell its bits for explicit congestion
@@ -94,7 +94,7 @@ impl<H: Supports<Datagrams>, M> Associated<H, M> {
     /// where the system does not know it.
     pub fn receive_ecn(&self, tells: bool) -> Result<()> {
         self.check_datagrams()?;
-        sys::tell_ecn(self.raw, tells)
+        sys::tell_ecn(self.raw(), tells)
     }
 
     /// Lets datagrams of one sender arrive together, as one of up to `bytes` bytes
@@ -110,11 +110,11 @@ impl<H: Supports<Datagrams>, M> Associated<H, M> {
     /// where the system does not know it (before Windows 10, version 2004).
     pub fn receive_coalesced(&self, bytes: u32) -> Result<()> {
         self.check_datagrams()?;
-        sys::coalesce(self.raw, bytes)
+        sys::coalesce(self.raw(), bytes)
     }
 
     fn check_datagrams(&self) -> Result<()> {
-        match self.object {
+        match self.kind() {
             ObjectKind::Datagram { .. } => Ok(()),
             _ => Err(Error::usage(&refusal::NOT_DATAGRAMS)),
         }
