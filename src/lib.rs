@@ -45,6 +45,7 @@ mod buffer;
 mod error;
 pub mod fs;
 mod future;
+pub mod guide;
 mod handle;
 mod io;
 pub mod op;
