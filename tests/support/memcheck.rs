@@ -52,17 +52,21 @@ fn within(layout: Layout, allocate: impl FnOnce(Layout) -> *mut u8) -> *mut u8 {
     block
 }
 
-/// The library is about to use this cell: its `OVERLAPPED` is at its start.
+/// The library is about to use this cell: its `OVERLAPPED` is at its start. The first word
+/// may be looked at in free cells, too: it says that there is no status to be taken.
 #[unsafe(no_mangle)]
 extern "Rust" fn memcheck_cell_in_use(cell: NonZero<usize>) {
-    announce(cell.get(), size_of::<OVERLAPPED>(), 0);
+    announce(cell.get() + STATUS, size_of::<OVERLAPPED>() - STATUS, 0);
 }
 
 /// The library has got this cell back.
 #[unsafe(no_mangle)]
 extern "Rust" fn memcheck_cell_free(cell: NonZero<usize>) {
-    retract(cell.get(), 0);
+    retract(cell.get() + STATUS, 0);
 }
+
+/// What the status takes of an `OVERLAPPED`.
+const STATUS: usize = size_of::<usize>();
 
 /// `VALGRIND_MALLOCLIKE_BLOCK`: these bytes may be used.
 fn announce(block: usize, size: usize, margin: usize) {
