@@ -595,14 +595,6 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("stream", "a_read_gets_what_the_peer_wrote"),
     },
     Mutation {
-        name: "everything-fits-in-a-cell",
-        file: "src/operation/layout.rs",
-        before: "mem::size_of::<C>() <= left && mem::align_of::<C>() <= INLINE_ALIGN",
-        after: "left <= INLINE && mem::align_of::<C>() <= INLINE_ALIGN",
-        why: "a large context is written over what stands before it",
-        test: integration("context", "large_contexts_come_back_whole"),
-    },
-    Mutation {
         name: "context-and-payload-overlap",
         file: "src/operation/layout.rs",
         before: "let left = INLINE - round_up(taken, INLINE_ALIGN);",
