@@ -40,8 +40,8 @@ pub trait Operation: Sized {
     /// #     type On = op::on::Anything;
     /// #     type Arguments = ();
     /// #     type Output = Rc<()>;
-    /// #     fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> { todo!() }
-    /// #     fn start<'l>((): (), (): (), _: Starter<'l, Self>) -> Submitted<'l> { todo!() }
+    /// #     fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> { Ok(((), Keeps(Rc::new(())))) }
+    /// #     fn start<'l>((): (), (): (), starter: Starter<'l, Self>) -> Submitted<'l> { starter.fail(1) }
     /// type Memory = Keeps<Rc<()>>;
     /// # }
     /// ```

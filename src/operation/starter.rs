@@ -19,14 +19,14 @@ use crate::sys::{Answer, Handle, LentOverlapped, last_error, last_winsock_error}
 /// # use completion_port::{Error, Operation, op};
 /// # use op::{Facts, FactsOn, Finish, Keeps, Object, Starter, Submitted};
 /// # static FACTS: Facts = Facts::new("None");
-/// # struct Kept;
+/// # struct Kept(Submitted<'static>);
 /// # impl Operation for Kept {
 /// #     const FACTS: FactsOn = FactsOn::Handles(&FACTS);
 /// #     const FINISH: Finish<Self> = Finish::memory();
 /// #     type On = op::on::Anything;
 /// #     type Memory = Keeps<()>;
 /// #     type Output = ();
-/// #     fn split(self, _: &Object<'_>) -> Result<(Self::Arguments, Self::Memory), (Error, Self::Memory)> { todo!() }
+/// #     fn split(self, _: &Object<'_>) -> Result<(Self::Arguments, Self::Memory), (Error, Self::Memory)> { Ok((self.0, Keeps(()))) }
 /// type Arguments = Submitted<'static>;
 /// fn start<'l>(other: Submitted<'static>, (): (), _: Starter<'l, Self>) -> Submitted<'l> {
 ///     other
@@ -49,9 +49,9 @@ use crate::sys::{Answer, Handle, LentOverlapped, last_error, last_winsock_error}
 /// #     type Memory = Fills<Vec<u8>>;
 /// #     type Arguments = ();
 /// #     type Output = Vec<u8>;
-/// #     fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> { todo!() }
+/// #     fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> { Ok(((), Fills(Vec::new()))) }
 /// fn start<'l>((): (), region: RegionMut, starter: Starter<'l, Self>) -> Submitted<'l> {
-///     op::Read::<Vec<u8>>::start(0, region, starter)
+///     op::Read::<Vec<u8>>::start((0, 0), region, starter)
 /// }
 /// # }
 /// ```
