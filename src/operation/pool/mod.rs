@@ -147,27 +147,21 @@ impl Pool {
                 return Ok(unsafe { EmptyCell::new(self.used(index)) });
             }
             if first != BUSY || patience == 0 {
-                match self.allocate_fresh() {
-                    // There may be cells in the cache: nobody can tell for now.
-                    Err(_) if first == BUSY => {}
-                    Err(error) => {
-                        first = self.cache.try_lock();
-                        // With nothing in the cache, and nothing on the list before and
-                        // after that was seen, there is none.
-                        if first == cache::NONE && self.free.version() == list {
-                            self.cache.unlock(first);
-                            return Err(error);
-                        }
-                        if is_cell(first) {
-                            return Ok(self.take_first(first));
-                        }
-                        continue;
-                    }
+                let refused = match self.allocate_fresh() {
+                    Err(refused) => refused,
                     allocated => return allocated,
+                };
+                first = self.cache.try_lock_again();
+                // With nothing in the cache, and nothing on the list before and after that
+                // was seen, there is none. If somebody has the cache, nobody can tell yet.
+                if first == cache::NONE && self.free.version() == list {
+                    self.cache.unlock(first);
+                    return Err(refused);
                 }
+            } else {
+                patience -= 1;
+                first = self.cache.try_lock_again();
             }
-            patience = patience.max(1) - 1;
-            first = self.cache.try_lock_again();
             if is_cell(first) {
                 return Ok(self.take_first(first));
             }
