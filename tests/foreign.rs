@@ -210,6 +210,11 @@ fn addresses_within_and_around_a_live_operation_are_foreign() {
     for offset in (1..128).step_by(STEP) {
         assert_foreign(&port, address - offset);
     }
+    // Its own address, too: what has no status is nobody's.
+    for bytes in [0, 1] {
+        post_raw(&port, bytes, 3, address);
+        assert_eq!(foreign(&port), packet(bytes, 3, address));
+    }
     assert!(!pending.is_completed());
     client.write_all(b"live").unwrap();
     assert_eq!(complete(&port).bytes_transferred, 4);

@@ -2,9 +2,8 @@
 
 use std::mem;
 use std::task::Waker;
-use std::thread;
-use std::time::Duration;
 
+use super::atomic::Ordering;
 use super::cell::state::{COMPLETION, Holder, SCOPE};
 use super::cell::status_word::Taken;
 use super::cell::{CellRef, EmptyCell, Payload};
@@ -33,12 +32,7 @@ impl CellRef {
         let mut has_ended = false;
         if !taken.is_status() && packet_bytes == 0 && self.may_end_without_status() {
             word.restore(taken);
-            self.wait_for_call();
-            // "If this function cannot find a request to cancel, the return value is 0
-            // (zero), and GetLastError returns ERROR_NOT_FOUND"
-            // (https://learn.microsoft.com/windows/win32/fileio/cancelioex-func).
-            // Asking cancels an operation that goes on.
-            has_ended = word.end_without_status(|| self.cancel() == Ok(false));
+            has_ended = word.end_without_status(|| self.is_gone());
             if !has_ended {
                 taken = word.take_for_certain(|| self.state.is_in_flight())?;
             }
@@ -68,17 +62,24 @@ impl CellRef {
         sys::is_wine() && self.vtable_of_somebody().facts.is_receive()
     }
 
-    /// Waits until the call that starts the operation has returned. As long as its
-    /// thread may have the `Pending`, nobody can tell; a tenth of a second is far
-    /// more than a call takes. On Wine only.
+    /// Whether the system has a receive no more, of which the status word says that it is
+    /// being asked about: by now, the cell may be being filled for another.
     #[cold]
-    fn wait_for_call(self) {
-        for _ in 0..100 {
-            if !self.state.is_tracked_in_flight() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
+    fn is_gone(self) -> bool {
+        self.state.is_in_flight()
+            && sys::has_ended(self.next.load(Ordering::Relaxed))
+            // "If this function cannot find a request to cancel, the return value is 0
+            // (zero), and GetLastError returns ERROR_NOT_FOUND"
+            // (https://learn.microsoft.com/windows/win32/fileio/cancelioex-func).
+            // Asking cancels an operation that goes on.
+            && self.cancel() == Ok(false)
+    }
+
+    /// Notes which thread makes the call that starts a receive, for
+    /// [`is_gone`](Self::is_gone).
+    #[inline(always)]
+    pub fn note_thread(self) {
+        self.next.store(sys::current_thread(), Ordering::Relaxed);
     }
 
     /// Asks for the operation to be cancelled. Who holds the cell knows that no other

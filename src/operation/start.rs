@@ -128,6 +128,9 @@ impl<C> Cells<C> {
         };
         cell.set_handle(target.handle);
         cell.cell().status_word().reset();
+        if W::FACTS.is_receive() {
+            cell.cell().note_thread();
+        }
         let mut filled = FilledCell::<C, O, W>::fill(cell, context, memory);
         // Without room, a read waits for data on a stream, and then reports the end.
         let has_room = !W::FACTS.fills || filled.memory().capacity() > 0;

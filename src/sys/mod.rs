@@ -53,7 +53,7 @@ pub(crate) use socket::{
 pub(crate) use transmit::{MOST_TRANSMITTED, TransmitFile, transmit_file};
 pub use transmit::{TransmitHeader, TransmitRegion};
 pub(crate) use watch::watch_directory;
-pub(crate) use wine::is_wine;
+pub(crate) use wine::{current_thread, has_ended, is_wine};
 
 /// A handle or socket by value, which other threads may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,7 +39,8 @@ pub(in crate::operation) const INLINE_ALIGN: usize = 8;
 pub(crate) struct Cell {
     overlapped: Overlapped,
     pub state: State,
-    /// The index of the next free cell, while this one is on the list of them.
+    /// The index of the next free cell, while this one is on the list of them. While the
+    /// system has a receive, on Wine, the number of the thread that made its call.
     pub next: AtomicU32,
     header: Header,
     inline: UnsafeCell<MaybeUninit<[u64; INLINE / 8]>>,

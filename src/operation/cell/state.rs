@@ -85,12 +85,6 @@ impl State {
         self.0.load(Ordering::Acquire) & (KERNEL | SLOW_PATH) == KERNEL
     }
 
-    /// Whether the operation is in flight, and its `Pending` is there, or not given
-    /// out yet.
-    pub fn is_tracked_in_flight(&self) -> bool {
-        self.0.load(Ordering::Acquire) & (KERNEL | PENDING) == KERNEL | PENDING
-    }
-
     /// Hands the kernel's part on to the completion of an operation that is
     /// [alone](Self::is_exclusively_in_flight), and publishes what the thread wrote.
     #[inline]

@@ -209,6 +209,14 @@ pub const MUTATIONS: &[Mutation] = &[
         test: unit("operation::cell::status_word::tests::a_status_is_put_back_though_somebody_else_has_put_back_none"),
     },
     Mutation {
+        name: "each-packet-without-bytes-is-a-receives",
+        file: "src/operation/complete.rs",
+        before: "&& sys::has_ended(self.next.load(Ordering::Relaxed))",
+        after: "&& (true || sys::has_ended(self.next.load(Ordering::Relaxed)))",
+        why: "a packet of somebody else's cancels what it has the address of",
+        test: integration("foreign", "addresses_within_and_around_a_live_operation_are_foreign"),
+    },
+    Mutation {
         name: "a-drivers-status-is-nobodys",
         file: "src/operation/cell/status_word.rs",
         before: "const TAKEN: usize = 0xD000_0103;",
