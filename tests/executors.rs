@@ -103,6 +103,11 @@ fn a_thread_pool_awaits_operations() {
 }
 
 #[test]
+fn smol_awaits_operations() {
+    check(smol::spawn, smol::block_on);
+}
+
+#[test]
 fn threads_that_block_on_a_future_await_operations() {
     check(|task| thread::spawn(|| pollster::block_on(task)), |thread| thread.join().unwrap());
     check(

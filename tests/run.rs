@@ -411,6 +411,30 @@ fn a_driver_ends_with_its_port_and_nobody_is_left_waiting() {
 }
 
 #[test]
+fn a_pool_hands_out_completions_on_all_its_threads_at_a_time() {
+    const THREADS: usize = 4;
+    let port = port();
+    assert!(Driver::spawn_pool(&port, 0, drop).is_err());
+    let (together, (contexts, received)) = (Barrier::new(THREADS), mpsc::channel());
+    let pool = Driver::spawn_pool(&port, THREADS, move |completion| {
+        together.wait();
+        contexts.send(completion.context).unwrap();
+        assert_ne!(completion.context, 0, "on purpose");
+    })
+    .unwrap();
+    for context in 0..THREADS {
+        port.post(context, 0, 0).unwrap();
+    }
+    let mut got = [(); THREADS].map(|()| received.recv_timeout(PATIENCE).unwrap());
+    got.sort_unstable();
+    assert_eq!(got, [0, 1, 2, 3]);
+    assert_eq!(port.shut_down(PATIENCE), 0);
+    let panic = pool.stop().unwrap_err();
+    assert!(panic.downcast_ref::<String>().unwrap().contains("on purpose"));
+    assert!(received.try_recv().is_err(), "its closure is gone");
+}
+
+#[test]
 fn what_is_in_flight_is_counted_by_looking() {
     let (port, (_client, server)) = (port(), stream_pair());
     let server = port.add_handle(server, 1).unwrap();

@@ -1,4 +1,4 @@
-//! A thread that dequeues for those who await.
+//! Threads that dequeue for those who await, or for a handler.
 
 use std::any::Any;
 use std::fmt;
@@ -13,17 +13,19 @@ use super::parker::Unparker;
 use crate::operation::CompletionStatus;
 use crate::port::{Batch, Iocp};
 
-/// How many completions are dequeued at a time.
+/// How many completions a thread dequeues at a time, if it is the only one. Of several,
+/// each dequeues one, so that none has nothing to do while another has a batch.
 const BATCH: usize = 64;
 
 /// A thread that dequeues, so that whatever runtime the program uses can await the
-/// operations of a port. This crate starts no other threads.
+/// operations of a port; or a [pool](Self::spawn_pool) of them. This crate starts no other
+/// threads.
 ///
-/// Dropping it stops and joins the thread; the port goes on. As long as it runs, it keeps
-/// the port: what is awaited goes on. When the port is closed, the thread cancels what is
-/// in flight, dequeues that, and ends, as [`Iocp::run`](crate::Iocp::run) does.
+/// Dropping it stops and joins its threads; the port goes on. As long as they run, they
+/// keep the port: what is awaited goes on. When the port is closed, they cancel what is
+/// in flight, dequeue that, and end, as [`Iocp::run`](crate::Iocp::run) does.
 ///
-/// If a waker or the completion's handler panics, the thread goes on, and
+/// If a waker or the completion's handler panics, its thread goes on, and
 /// [`stop`](Self::stop) returns the first of these panics.
 ///
 /// ```
@@ -43,12 +45,10 @@ const BATCH: usize = 64;
 /// driver.stop().unwrap();
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[must_use = "dropping it stops its thread"]
+#[must_use = "dropping it stops its threads"]
 pub struct Driver {
     stops: Arc<AtomicBool>,
-    unparker: Unparker,
-    /// `None` once it was joined.
-    thread: Option<JoinHandle<Option<Panic>>>,
+    threads: Vec<(Unparker, JoinHandle<Option<Panic>>)>,
 }
 
 type Panic = Box<dyn Any + Send>;
@@ -88,20 +88,81 @@ impl Driver {
         port: &Iocp<C>,
         each: impl FnMut(CompletionStatus<C>) + Send + 'static,
     ) -> io::Result<Self> {
-        let stops = Arc::new(AtomicBool::new(false));
-        let (sender, unparker) = mpsc::channel();
-        let thread = thread::Builder::new().name("completion port".into()).spawn({
-            let (port, stops) = (port.clone(), Arc::clone(&stops));
-            move || drive(&port, &stops, &sender, each)
-        })?;
-        let unparker = unparker.recv().map_err(io::Error::other)?;
-        Ok(Self { stops, unparker, thread: Some(thread) })
+        let mut driver = Self::without_threads();
+        driver.start(port, BATCH, each)?;
+        Ok(driver)
     }
 
-    /// Stops the thread, and waits for it. Dropping the driver does so, too.
+    /// Starts so many threads that hand the completions to `each`, which several of them
+    /// call at a time.
     ///
-    /// From the thread itself, that is from a waker or the completion's handler, it does
-    /// not wait.
+    /// To end such a pool in order, [shut down](Iocp::shut_down) the port, and
+    /// [`stop`](Self::stop) the threads.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no more threads; or `threads` is 0.
+    ///
+    /// ```
+    /// use completion_port::{Driver, Iocp};
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    /// use std::time::Duration;
+    ///
+    /// static SUM: AtomicU32 = AtomicU32::new(0);
+    /// let port: Iocp<u32> = Iocp::builder().build()?;
+    /// let workers = Driver::spawn_pool(&port, 4, |completion| {
+    ///     SUM.fetch_add(completion.context, Ordering::Relaxed);
+    /// })?;
+    /// for number in 1..=100 {
+    ///     port.post(number, 0, 0)?;
+    /// }
+    /// # while port.in_flight() > 0 { std::thread::yield_now(); }
+    /// port.shut_down(Duration::from_secs(5));
+    /// workers.stop().unwrap();
+    /// assert_eq!(SUM.load(Ordering::Relaxed), 5050);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn spawn_pool<C: Send + 'static>(
+        port: &Iocp<C>,
+        threads: usize,
+        each: impl Fn(CompletionStatus<C>) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        if threads == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a pool needs a thread"));
+        }
+        let (mut driver, each) = (Self::without_threads(), Arc::new(each));
+        for _ in 0..threads {
+            let each = Arc::clone(&each);
+            driver.start(port, 1, move |completion| each(completion))?;
+        }
+        Ok(driver)
+    }
+
+    fn without_threads() -> Self {
+        Self { stops: Arc::new(AtomicBool::new(false)), threads: Vec::new() }
+    }
+
+    fn start<C: Send + 'static>(
+        &mut self,
+        port: &Iocp<C>,
+        batch: usize,
+        each: impl FnMut(CompletionStatus<C>) + Send + 'static,
+    ) -> io::Result<()> {
+        let (sender, unparker) = mpsc::channel();
+        let thread = thread::Builder::new().name("completion port".into()).spawn({
+            let (port, stops) = (port.clone(), Arc::clone(&self.stops));
+            move || drive(&port, &stops, &sender, Batch::with_capacity(batch), each)
+        })?;
+        let unparker = unparker.recv().map_err(io::Error::other)?;
+        self.threads.push((unparker, thread));
+        Ok(())
+    }
+
+    /// Stops the threads, and waits for them. Dropping the driver does so, too. What they
+    /// have dequeued is handed out before.
+    ///
+    /// From one of the threads itself, that is from a waker or the completion's handler, it
+    /// does not wait for that one.
     ///
     /// # Errors
     ///
@@ -111,13 +172,22 @@ impl Driver {
     }
 
     fn end(&mut self) -> Option<Panic> {
-        let thread = self.thread.take()?;
         self.stops.store(true, Ordering::Release);
-        self.unparker.unpark();
-        if thread.thread().id() == thread::current().id() {
-            return None;
+        for (unparker, _) in &self.threads {
+            unparker.unpark();
         }
-        thread.join().unwrap_or_else(Some)
+        let mut first = None;
+        for (_, thread) in self.threads.drain(..) {
+            if thread.thread().id() == thread::current().id() {
+                continue;
+            }
+            match thread.join().unwrap_or_else(Some) {
+                Some(panic) if first.is_none() => first = Some(panic),
+                // Its destructor is foreign code, too.
+                other => std::mem::forget(other),
+            }
+        }
+        first
     }
 }
 
@@ -132,7 +202,7 @@ impl Drop for Driver {
 
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver").field("thread", &self.thread).finish_non_exhaustive()
+        f.debug_struct("Driver").field("threads", &self.threads.len()).finish_non_exhaustive()
     }
 }
 
@@ -140,10 +210,10 @@ fn drive<C: Send + 'static>(
     port: &Iocp<C>,
     stops: &AtomicBool,
     sender: &mpsc::Sender<Unparker>,
+    mut batch: Batch<C>,
     mut each: impl FnMut(CompletionStatus<C>),
 ) -> Option<Panic> {
     let mut parker = port.parker();
-    let mut batch = Batch::with_capacity(BATCH);
     let mut first = None;
     let mut catch = |foreign: &mut dyn FnMut()| {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(foreign)) {
