@@ -133,6 +133,7 @@ fn a_future_that_is_dropped_cancels_its_operation_and_its_completion_has_the_buf
     assert_eq!(wakers_left(&task), 0, "the waker is gone with its future");
     let mut completion = complete(&port);
     assert!(completion.error_status.unwrap_err().is_cancelled());
+    assert!(!completion.operation.is_tracked());
     let buffer: Vec<u8> = completion.operation.take_buffer().expect("it is not lost");
     assert_eq!(buffer.capacity(), 16);
     assert_eq!(task.1.load(Ordering::SeqCst), 0);

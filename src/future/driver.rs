@@ -65,7 +65,9 @@ impl Driver {
         Self::spawn_with(port, drop)
     }
 
-    /// Starts a thread that hands the completions to `each`.
+    /// Starts a thread that hands the completions to `each`, those that are awaited, too:
+    /// [`is_tracked`](crate::Finished::is_tracked) tells them from those that nobody else
+    /// will take the buffer of.
     ///
     /// # Errors
     ///

@@ -8,6 +8,7 @@ use std::net::TcpStream;
 use std::ptr;
 
 use super::Fills;
+use super::cell::state::Holder;
 use super::cell::{CellRef, Context, FILLED, VTable, WHOLE};
 use super::complete::CompletionPart;
 use super::layout::take_context;
@@ -102,6 +103,27 @@ impl Finished {
     #[must_use]
     pub fn kind(&self) -> OperationKind {
         self.vtable.facts.kind
+    }
+
+    /// Whether somebody else can take the output: a [`Pending`](crate::Pending), or a
+    /// future that was made of it. Once this is `false`, it stays so, and the output is
+    /// here alone: of a read whose future was dropped, for instance.
+    ///
+    /// ```
+    /// # let port = completion_port::Iocp::new()?;
+    /// # let stream = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let client = std::net::TcpStream::connect(stream.local_addr()?)?;
+    /// # let client = port.add_handle(client, 1)?;
+    /// let pending = port.initiate_write(&client, 2, "hello")?;
+    /// let completion = port.get_completion()?;
+    /// assert!(completion.operation.is_tracked());
+    /// drop(pending);
+    /// assert!(!completion.operation.is_tracked());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_tracked(&self) -> bool {
+        self.part.as_ref().is_some_and(|part| part.cell().state.is_held_by(Holder::Pending))
     }
 
     /// The operation's [output](crate::Operation::Output), if it is a `T` and has not

@@ -212,6 +212,11 @@ impl State {
         self.0.load(Ordering::Acquire) & HOLDERS == holder as u32
     }
 
+    /// Whether this is among the holders.
+    pub fn is_held_by(&self, holder: Holder) -> bool {
+        self.0.load(Ordering::Acquire) & holder as u32 != 0
+    }
+
     /// Claims what the operation returns for one of the holders.
     #[inline]
     pub fn take(&self) -> bool {
