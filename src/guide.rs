@@ -29,7 +29,7 @@
 //!     Write(usize),
 //! }
 //!
-//! let port: Iocp<Task> = Iocp::builder().build()?;
+//! let port = Iocp::<Task>::typed()?;
 //! let mut connections: HashMap<usize, Associated<TcpStream>> = HashMap::new();
 //! let (stream, _) = listener.accept()?;
 //! connections.insert(1, port.add_handle(stream, 1)?);
@@ -110,7 +110,7 @@
 //! # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
 //! # let mut client = TcpStream::connect(listener.local_addr()?)?;
 //! # let (stream, _) = listener.accept()?;
-//! let port: Iocp<Box<Connection>> = Iocp::builder().build()?;
+//! let port = Iocp::<Box<Connection>>::typed()?;
 //! let stream = port.add_handle(stream, 0)?;
 //! let connection = Box::new(Connection { stream, received: 0 });
 //! port.initiate_with(connection, |it| &it.stream, op::Read::new(Vec::with_capacity(64)))?;
@@ -179,7 +179,7 @@
 //! # let mut client = std::net::TcpStream::connect(listener.local_addr()?)?;
 //! # let (stream, _) = listener.accept()?;
 //! # std::io::Write::write_all(&mut client, b"hello")?;
-//! let port: Iocp<()> = Iocp::builder().build()?;
+//! let port = Iocp::<()>::typed()?;
 //! let stream = port.add_handle(stream, 1)?;
 //! let (length, buffer) = port.block_on(async {
 //!     let read = port.initiate_read(&stream, (), Vec::with_capacity(64))?;

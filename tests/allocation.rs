@@ -271,7 +271,7 @@ fn posts_allocate_nothing() {
 #[test]
 fn posts_with_contexts_beyond_what_a_cell_holds_allocate_nothing_once_it_has_room() {
     let _turn = TURN.lock();
-    let port: Iocp<[usize; 100]> = Iocp::builder().build().unwrap();
+    let port = Iocp::<[usize; 100]>::typed().unwrap();
     assert_steady(1000, |i| {
         port.post([i; 100], 0, 0).unwrap();
         assert_eq!(complete(&port).context, [i; 100]);

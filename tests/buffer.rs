@@ -4,12 +4,13 @@
 
 mod support;
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::ops::Bound;
 use std::os::windows::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use completion_port::{ErrorKind, IoBuf, IoBufMut, Iocp, Rejected, Slice};
 use support::ledger::{Entry, Ledger};
@@ -235,6 +236,39 @@ fn everything_immutable_is_written() {
     assert_eq!(write_with(b"array").0, b"array");
     assert_eq!(write_with("text").0, b"text");
     assert_eq!(write_with(String::from("string")), (b"string".to_vec(), "string".into()));
+    assert_eq!(write_with(Box::<str>::from("boxed")).0, b"boxed");
+    assert_eq!(write_with(Cow::Borrowed(&b"lent"[..])).0, b"lent");
+    assert_eq!(write_with(Cow::<[u8]>::Owned(b"owned".to_vec())).0, b"owned");
+    assert_eq!(write_with(Cow::Borrowed("lent")).0, b"lent");
+    assert_eq!(write_with(Cow::<str>::Owned("owned".into())).0, b"owned");
+    assert_eq!(write_with(Arc::new(*b"array")).0, b"array");
+    assert_eq!(write_with(Arc::new(b"vector".to_vec()).slice(2..)).0, b"ctor");
+    static TEXT: LazyLock<String> = LazyLock::new(|| "text".into());
+    assert_eq!(write_with(&*TEXT).0, b"text");
+}
+
+/// What else holds an `Arc` can neither change nor free it.
+#[test]
+fn a_shared_buffer_stays_what_it_is_while_it_is_written() {
+    let (port, (pipe, other_end)) = (port(), pipe_pair(false));
+    let pipe = port.add_handle(pipe, 0).unwrap();
+    let other_end = port.add_handle(other_end, 0).unwrap();
+    let mut shared = Arc::new(b"hello".to_vec());
+    let address = shared.as_ptr();
+    port.initiate_write(&pipe, 1, Arc::clone(&shared)).unwrap();
+    assert_eq!(Arc::get_mut(&mut shared), None);
+    Arc::make_mut(&mut shared).fill(b'.');
+    drop(shared);
+    port.initiate_read(&other_end, 2, [0; 5]).unwrap();
+    for _ in 0..2 {
+        let mut completion = complete(&port);
+        if completion.context == 1 {
+            let shared: Arc<Vec<u8>> = completion.operation.output().unwrap();
+            assert_eq!((shared.as_ptr(), &**shared), (address, &b"hello"[..]));
+        } else {
+            assert_eq!(completion.operation.take_buffer(), Some(*b"hello"));
+        }
+    }
 }
 
 #[test]

@@ -726,7 +726,7 @@ fn a_post_without_room_gives_its_context_back_and_takes_up_no_place() {
 
 #[test]
 fn an_operation_without_memory_gives_its_context_back_and_the_next_may_have_some() {
-    let port: Iocp<String> = Iocp::builder().build().unwrap();
+    let port = Iocp::<String>::typed().unwrap();
     let _behaving = behave(|kernel| kernel.refuse_memory = 1);
     let rejected = port.post("hello".into(), 0, 0).unwrap_err();
     assert_eq!(rejected.error.kind(), ErrorKind::ResourceExhausted);

@@ -4,6 +4,7 @@ mod changes;
 mod pages;
 mod slice;
 
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
@@ -13,9 +14,10 @@ pub use slice::Slice;
 
 /// A buffer whose initialised bytes can be sent or written.
 ///
-/// Implemented for `Vec<u8>`, `Box<[u8]>`, `[u8; N]`, `String`, `Arc<[u8]>`,
-/// `&'static [u8]`, `&'static str`, `&'static mut [u8]`, and [`Slice`]s of
-/// them. Implement it for a pooled or registered buffer of your own:
+/// Implemented for `Vec<u8>`, `Box<[u8]>`, `[u8; N]`, `String`, `&'static [u8]`,
+/// `&'static str`, `&'static mut [u8]`, `Cow`s, `Arc`s and references of them, and
+/// [`Slice`]s of any of these; with the feature `bytes`, for its `Bytes` and `BytesMut`.
+/// Implement it for a pooled or registered buffer of your own:
 ///
 /// ```
 /// use completion_port::{IoBuf, IoBufMut, Iocp};
@@ -56,6 +58,14 @@ pub use slice::Slice;
 ///
 /// Once the value has been moved, the range may be another, of another length,
 /// too: nothing that was asked before counts then.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a buffer that can be written from",
+    label = "cannot be written from",
+    note = "write from a `Vec<u8>`, `Box<[u8]>`, `[u8; N]`, `String`, `&'static str`, `Arc<[u8]>`, \
+            or a part of one: `buffer.slice(..n)`",
+    note = "borrowed bytes are written in a scope, as a slice: see `Iocp::scope`",
+    note = "buffers of your own implement `IoBuf`"
+)]
 pub unsafe trait IoBuf {
     /// Where the bytes that the program has put into the buffer start, and how
     /// many they are.
@@ -86,10 +96,18 @@ pub unsafe trait IoBuf {
 
 /// A buffer that can be read into.
 ///
-/// Implemented for `Vec<u8>` (reads append to the spare capacity, which need
-/// not be zeroed, and must not be empty), and for `Box<[u8]>`, `[u8; N]` and `&'static mut [u8]`, and
-/// [`Slice`]s of any of them (reads overwrite). Box large arrays: they move in
-/// and out by value. See [`IoBuf`] for an implementation of one's own.
+/// Reads append to a `Vec<u8>` (and, with the feature `bytes`, to a `BytesMut`): they fill
+/// its spare capacity, which need not be zeroed, and must not be empty. They overwrite
+/// `Box<[u8]>`, `[u8; N]`, `&'static mut [u8]`, and [`Slice`]s of any of these. Box large
+/// arrays: they move in and out by value. See [`IoBuf`] for an implementation of your own.
+///
+/// Text cannot be read into, because not all bytes are UTF-8:
+///
+/// ```compile_fail,E0277
+/// # fn read(port: &completion_port::Iocp, stream: &completion_port::Associated<std::net::TcpStream>) {
+/// port.initiate_read(stream, 456, String::with_capacity(1024));
+/// # }
+/// ```
 ///
 /// # Safety
 ///
@@ -104,6 +122,14 @@ pub unsafe trait IoBuf {
 ///
 /// What `initialized_mut` returns is what [`initialized`](IoBuf::initialized)
 /// would have returned in its place, and is initialised.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a buffer that can be read into",
+    label = "cannot be read into",
+    note = "read into a `Vec::with_capacity(n)`, a `Box<[u8]>` or a `[u8; N]`; what is shared or \
+            immutable cannot be read into",
+    note = "borrowed bytes are read into in a scope, as `&mut buffer[..]`: see `Iocp::scope`",
+    note = "buffers of your own implement `IoBufMut`"
+)]
 pub unsafe trait IoBufMut: IoBuf {
     /// The bytes of [`IoBuf::initialized`], for overwriting.
     fn initialized_mut(&mut self) -> (*mut u8, usize);
@@ -206,9 +232,34 @@ macro_rules! read_only_buffer {
 
 read_only_buffer! {
     [] String;
+    [] Box<str>;
     [] Arc<[u8]>;
     [] Arc<str>;
     ['a] &'a [u8];
     ['a] &'a str;
-    ['a, const N: usize] &'a [u8; N];
+    ['a] Cow<'a, [u8]>;
+}
+
+// SAFETY: Of both variants the bytes are initialised and immutable, and stay where they
+// are while the value lives.
+unsafe impl IoBuf for Cow<'_, str> {
+    fn initialized(&self) -> (*const u8, usize) {
+        (self.as_ptr(), self.len())
+    }
+}
+
+// SAFETY: While the `Arc` lives, nobody can move, drop or mutably borrow what it shares,
+// which then keeps to the contract.
+unsafe impl<B: IoBuf> IoBuf for Arc<B> {
+    fn initialized(&self) -> (*const u8, usize) {
+        (**self).initialized()
+    }
+}
+
+// SAFETY: While it is borrowed, nobody can move, drop or mutably borrow the buffer, which
+// then keeps to the contract.
+unsafe impl<B: IoBuf> IoBuf for &B {
+    fn initialized(&self) -> (*const u8, usize) {
+        (**self).initialized()
+    }
 }

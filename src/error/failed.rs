@@ -12,7 +12,7 @@ use super::{Error, Result};
 ///
 /// ```
 /// # use completion_port::{ErrorKind, Failed, Iocp};
-/// # let port: Iocp<()> = Iocp::builder().build()?;
+/// # let port = Iocp::<()>::typed()?;
 /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
 /// # let client = std::net::TcpStream::connect(listener.local_addr()?)?;
 /// # let client = port.add_handle(client, 1)?;

@@ -35,7 +35,7 @@ impl Iocp<()> {
     /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     /// # let client = std::net::TcpStream::connect(listener.local_addr()?)?;
     /// # let (server, _) = listener.accept()?;
-    /// let port: Iocp<()> = Iocp::builder().build()?;
+    /// let port = Iocp::<()>::typed()?;
     /// let client = port.add_handle(client, 1)?;
     /// let server = port.add_handle(server, 2)?;
     /// port.block_on(async {
@@ -64,7 +64,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// # use completion_port::Iocp;
     /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     /// # let client = std::net::TcpStream::connect(listener.local_addr()?)?;
-    /// let port: Iocp<&str> = Iocp::builder().build()?;
+    /// let port = Iocp::<&str>::typed()?;
     /// let client = port.add_handle(client, 1)?;
     /// port.post("posted", 0, 0).unwrap();
     /// let mut contexts = Vec::new();

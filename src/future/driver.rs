@@ -33,7 +33,7 @@ const BATCH: usize = 64;
 ///
 /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
 /// # let client = std::net::TcpStream::connect(listener.local_addr()?)?;
-/// let port: Iocp<()> = Iocp::builder().build()?;
+/// let port = Iocp::<()>::typed()?;
 /// let driver = Driver::spawn(&port)?;
 /// let client = port.add_handle(client, 1)?;
 /// let mut write = port.initiate_write(&client, (), "hello")?;
@@ -76,7 +76,7 @@ impl Driver {
     /// ```
     /// use completion_port::{Driver, Iocp};
     ///
-    /// let port: Iocp<u32> = Iocp::builder().build()?;
+    /// let port = Iocp::<u32>::typed()?;
     /// let (contexts, received) = std::sync::mpsc::channel();
     /// let driver = Driver::spawn_with(&port, move |completion| {
     ///     contexts.send(completion.context).unwrap();

@@ -75,7 +75,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// If the system cannot dequeue.
     ///
     /// ```
-    /// # let port: completion_port::Iocp<u32> = completion_port::Iocp::builder().build()?;
+    /// # let port = completion_port::Iocp::<u32>::typed()?;
     /// std::thread::scope(|scope| {
     ///     for _ in 0..4 {
     ///         scope.spawn(|| port.run(|completion| println!("{}", completion.context)));
@@ -139,7 +139,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// # use std::time::Duration;
     /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     /// # let client = std::net::TcpStream::connect(listener.local_addr()?)?;
-    /// let port: Iocp<()> = Iocp::builder().build()?;
+    /// let port = Iocp::<()>::typed()?;
     /// # let client = port.add_handle(client, 1)?;
     /// let mut read = port.initiate_read(&client, (), Vec::with_capacity(1024))?;
     /// assert_eq!(port.shut_down(Duration::from_millis(10)), 0);

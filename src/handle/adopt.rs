@@ -8,18 +8,34 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use crate::sys::Handle;
 
-/// What owns a socket or a handle, so that it stays open while it is
-/// associated with a port.
+/// A type that owns a socket or a handle, which stays open while it is associated with a
+/// port.
 ///
-/// Implemented for the types that [`Iocp::add_handle`](crate::Iocp::add_handle)
-/// lists. Types of other crates convert into
+/// It is sealed. Types of other crates convert into
 /// [`OwnedSocket`](std::os::windows::io::OwnedSocket) or
-/// [`OwnedHandle`](std::os::windows::io::OwnedHandle).
+/// [`OwnedHandle`](std::os::windows::io::OwnedHandle). A reference owns nothing:
+///
+/// ```compile_fail,E0277
+/// # fn add(port: &completion_port::Iocp, stream: std::net::TcpStream) {
+/// port.add_handle(&stream, 123);
+/// # }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a port cannot own a `{Self}`",
+    label = "this has to own an overlapped socket or handle",
+    note = "move in a `TcpStream`, `TcpListener`, `UdpSocket`, `File`, `OwnedSocket` or `OwnedHandle`, \
+            not a reference to it",
+    note = "types of other crates convert into `OwnedSocket` or `OwnedHandle`",
+    note = "bare `RawHandle` and `RawSocket` values are for `unsafe` `add_raw_handle`"
+)]
 pub trait Adoptable: sealed::Adoptable {}
 
-impl<T: sealed::Adoptable> Adoptable for T {}
-
-/// An [`Adoptable`] that is a socket.
+/// An [`Adoptable`] type that is a socket.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a type of sockets",
+    note = "files and pipes are not borrowed from their `Associated`, because the standard \
+            library's reads and writes do not work on them meanwhile: `into_inner` gives them back"
+)]
 pub trait Socket: Adoptable {}
 
 mod sealed {
@@ -39,6 +55,7 @@ macro_rules! sockets {
             }
         }
 
+        impl Adoptable for $type {}
         impl Socket for $type {}
     )*};
 }
@@ -50,6 +67,8 @@ macro_rules! handles {
                 Handle(self.as_raw_handle().addr())
             }
         }
+
+        impl Adoptable for $type {}
     )*};
 }
 

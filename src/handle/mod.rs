@@ -8,7 +8,10 @@ mod raw;
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::marker::PhantomData;
-use std::os::windows::io::{AsRawHandle, AsRawSocket, RawHandle, RawSocket};
+use std::os::windows::io::{
+    AsHandle, AsRawHandle, AsRawSocket, AsSocket, BorrowedHandle, BorrowedSocket, RawHandle,
+    RawSocket,
+};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -407,6 +410,23 @@ impl<M> Associated<File, M> {
     }
 }
 
+/// Borrows the handle for calls that are not I/O. What is read or written through it, or
+/// through a duplicate, bypasses the port: it may block, and the standard library ends the
+/// process where a read or write of its own does not complete at once.
+impl<H: AsHandle, M> AsHandle for Associated<H, M> {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.handle.as_handle()
+    }
+}
+
+/// Borrows the socket for calls that are not I/O. What is received or sent through it, or
+/// through a duplicate, bypasses the port, and may block.
+impl<H: AsSocket, M> AsSocket for Associated<H, M> {
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        self.handle.as_socket()
+    }
+}
+
 impl<H: AsRawHandle, M> AsRawHandle for Associated<H, M> {
     fn as_raw_handle(&self) -> RawHandle {
         self.handle.as_raw_handle()
@@ -422,7 +442,7 @@ impl<H: AsRawSocket, M> AsRawSocket for Associated<H, M> {
 impl<H, M> fmt::Debug for Associated<H, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Associated")
-            .field("handle", &self.raw.0)
+            .field("handle", &self.raw)
             .field("context", &self.key)
             .field("object", &self.object)
             .finish_non_exhaustive()

@@ -78,9 +78,22 @@ impl<M> IntoRawSocket for Associated<RawOverlapped, M> {
 /// The value of a handle or a socket: [`RawHandle`] and [`RawSocket`], the
 /// `HANDLE` and `SOCKET` of the `winapi` and `windows-sys` crates, and what is
 /// inside those of the `windows` crate.
+///
+/// It is sealed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the value of a handle",
+    note = "pass what `as_raw_handle` or `as_raw_socket` returns, or the field `0` of the \
+            `windows` crate's types"
+)]
 pub trait RawValue: sealed::RawValue {}
 
-impl<T: sealed::RawValue> RawValue for T {}
+impl<T> RawValue for *mut T {}
+impl RawValue for usize {}
+impl RawValue for isize {}
+#[cfg(target_pointer_width = "64")]
+impl RawValue for u64 {}
+#[cfg(target_pointer_width = "32")]
+impl RawValue for u32 {}
 
 mod sealed {
     pub trait RawValue {

@@ -106,7 +106,7 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// # let listener = TcpListener::bind("127.0.0.1:0")?;
     /// # let client = TcpStream::connect(listener.local_addr()?)?;
-    /// let port: Iocp<Box<Connection>> = Iocp::builder().build()?;
+    /// let port = Iocp::<Box<Connection>>::typed()?;
     /// let stream = port.add_handle(client, 1)?;
     /// let connection = Box::new(Connection { stream, requests: 0 });
     /// port.initiate_with(connection, |it| &it.stream, op::Write::new("hello"))?;

@@ -33,6 +33,7 @@ macro_rules! kinds {
 pub trait Supports<On> {}
 
 impl<H: Adoptable> Supports<Anything> for H {}
+impl Supports<Anything> for RawOverlapped {}
 
 /// Whatever is associated with a port.
 #[derive(Debug)]

@@ -18,6 +18,12 @@ use crate::sys::Transferred;
 /// other overlapped function, as [`op`](crate::op#operations-of-your-own) shows. The
 /// trait is safe: what has to be promised stands at [`Starter::call`], the only
 /// `unsafe` that an operation needs.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an operation",
+    label = "not an operation",
+    note = "operations are the values of `completion_port::op`, such as `op::Read::new(buffer)`",
+    note = "buffers are passed to `initiate_read` and `initiate_write`, or to the operation"
+)]
 pub trait Operation: Sized {
     /// The function that it calls, and what is known of that.
     const FACTS: FactsOn;

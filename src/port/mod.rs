@@ -9,7 +9,7 @@ mod state;
 mod sweep;
 
 use std::fmt;
-use std::os::windows::io::{AsRawHandle, RawHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, RawHandle};
 // What the protocol of parking is made of; `loom-tests` puts loom's in its place.
 use std::sync::atomic::{self, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock, Weak};
@@ -38,9 +38,9 @@ use crate::sys::{self, Packet};
 /// panic meanwhile, the first panic goes on when all are dropped; so it does
 /// where a [`Batch`] is dropped.
 ///
-/// `C` is the type of the operations' contexts: `usize` unless
-/// [built](Iocp::builder) otherwise, or any `Send` type, which moves in with an
-/// operation and back out with its completion.
+/// `C` is the type of the operations' contexts: `usize`, or any `Send` type that the port
+/// is [made for](Iocp::typed), which moves in with an operation and back out with its
+/// completion.
 ///
 /// ```
 /// use std::io::Write;
@@ -68,7 +68,7 @@ use crate::sys::{self, Packet};
 /// Contexts cross threads with their completions, so they must be [`Send`]:
 ///
 /// ```compile_fail,E0277
-/// let port: completion_port::Iocp<std::rc::Rc<str>> = completion_port::Iocp::builder().build().unwrap();
+/// let port = completion_port::Iocp::<std::rc::Rc<str>>::typed().unwrap();
 /// std::thread::spawn(move || port.get_completion());
 /// ```
 pub struct Iocp<C: Send + 'static = usize> {
@@ -128,7 +128,7 @@ impl PollEpoch {
 }
 
 impl Iocp {
-    /// A port that lets one thread run for each processor, with contexts of
+    /// Creates a port that lets one thread run for each processor, with contexts of
     /// type `usize`.
     ///
     /// # Errors
@@ -138,7 +138,7 @@ impl Iocp {
         Self::builder().build()
     }
 
-    /// A port that lets `threads` threads run at a time; further ones wait in
+    /// Creates a port that lets `threads` threads run at a time; further ones wait in
     /// [`get_completion`](Self::get_completion) until one of those blocks or
     /// comes back for more.
     ///
@@ -150,22 +150,12 @@ impl Iocp {
         Self::builder().concurrency(threads).build()
     }
 
-    /// For contexts of another type than `usize`, and other settings:
+    /// Returns a builder, for ports with other settings.
     ///
     /// ```
     /// use completion_port::Iocp;
     ///
-    /// enum Event {
-    ///     Tick,
-    ///     Message(String),
-    /// }
-    ///
-    /// let port: Iocp<Event> = Iocp::builder().concurrency(4).build()?;
-    /// port.post(Event::Message("hello".into()), 0, 0)?;
-    /// match port.get_completion()?.context {
-    ///     Event::Message(text) => assert_eq!(text, "hello"),
-    ///     Event::Tick => unreachable!(),
-    /// }
+    /// let port: Iocp<String> = Iocp::builder().concurrency(4).max_operations(1000).build()?;
     /// # Ok::<(), completion_port::Error>(())
     /// ```
     pub fn builder() -> Builder {
@@ -219,6 +209,32 @@ impl Builder {
 }
 
 impl<C: Send + 'static> Iocp<C> {
+    /// Creates a port like [`new`](Iocp::new), with contexts of any type.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Iocp::new).
+    ///
+    /// ```
+    /// use completion_port::Iocp;
+    ///
+    /// enum Event {
+    ///     Tick,
+    ///     Message(String),
+    /// }
+    ///
+    /// let port = Iocp::<Event>::typed()?;
+    /// port.post(Event::Message("hello".into()), 0, 0)?;
+    /// match port.get_completion()?.context {
+    ///     Event::Message(text) => assert_eq!(text, "hello"),
+    ///     Event::Tick => unreachable!(),
+    /// }
+    /// # Ok::<(), completion_port::Error>(())
+    /// ```
+    pub fn typed() -> Result<Self> {
+        Iocp::builder().build()
+    }
+
     /// Posts a packet. It is dequeued like a completion whose
     /// [`context`](crate::CompletionStatus::context),
     /// [`handle_context`](crate::CompletionStatus::handle_context) and
@@ -291,7 +307,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// # use completion_port::{Iocp, WeakIocp};
     /// struct Event { port: WeakIocp<Event> }
     ///
-    /// let port: Iocp<Event> = Iocp::builder().build()?;
+    /// let port = Iocp::<Event>::typed()?;
     /// port.post(Event { port: port.downgrade() }, 0, 0)?;
     /// let event = port.get_completion()?.context;
     /// assert!(event.port.upgrade().is_some());
@@ -398,12 +414,19 @@ impl<C: Send + 'static> fmt::Debug for WeakIocp<C> {
     }
 }
 
-/// The port's handle, for calls that this crate does not make. Packets that
+/// Borrows the port's handle for calls that this crate does not make. Packets that
 /// others post to it arrive as [foreign](crate::Error::foreign_packet) ones;
 /// packets that others dequeue from it are lost to this port, and the memory
 /// of their operations with them.
+impl<C: Send + 'static> AsHandle for Iocp<C> {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.shared().port.as_handle()
+    }
+}
+
+/// The value of the port's handle; see [`as_handle`](AsHandle::as_handle).
 impl<C: Send + 'static> AsRawHandle for Iocp<C> {
     fn as_raw_handle(&self) -> RawHandle {
-        std::ptr::without_provenance_mut(self.shared().port.handle().0)
+        self.shared().port.handle().raw()
     }
 }

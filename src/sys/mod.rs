@@ -6,6 +6,8 @@
 //! [`LentOverlapped`], [`Region`] and [`RegionMut`]; what they are made from states
 //! the promise that makes the call sound.
 
+use std::fmt;
+
 mod control;
 mod datagram;
 mod extension;
@@ -56,8 +58,14 @@ pub(crate) use watch::watch_directory;
 pub(crate) use wine::{current_thread, has_ended, is_wine};
 
 /// A handle or socket by value, which other threads may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Handle(pub usize);
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.raw().fmt(f)
+    }
+}
 
 impl Handle {
     pub const NONE: Self = Self(0);

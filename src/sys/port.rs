@@ -1,6 +1,7 @@
 //! The port itself: create, associate, post, dequeue, cancel, close.
 
 use std::mem::{self, MaybeUninit};
+use std::os::windows::io::BorrowedHandle;
 use std::ptr;
 
 use windows_sys::Win32::Foundation::{CloseHandle, ERROR_NOT_FOUND, INVALID_HANDLE_VALUE};
@@ -63,6 +64,11 @@ impl Port {
 
     pub fn handle(&self) -> Handle {
         self.0
+    }
+
+    pub fn as_handle(&self) -> BorrowedHandle<'_> {
+        // SAFETY: The handle is open until `self` is dropped.
+        unsafe { BorrowedHandle::borrow_raw(self.0.raw()) }
     }
 
     /// Sends the packets of `handle`'s file object to this port, with `key`,

@@ -49,7 +49,7 @@ pub fn port() -> Iocp {
 
 /// A port with contexts of another type.
 pub fn port_of<C: Send + 'static>() -> Iocp<C> {
-    Iocp::builder().build().expect("a port")
+    Iocp::typed().expect("a port")
 }
 
 /// The next completion, or a panic after a time in which anything arrives.

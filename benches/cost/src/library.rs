@@ -34,7 +34,7 @@ fn post() {
         black_box((completion.context, completion.bytes_transferred));
     });
 
-    let typed: Iocp<Event> = Iocp::builder().build().unwrap();
+    let typed = Iocp::<Event>::typed().unwrap();
     measure!(11, {
         typed
             .post(if black_box(true) { Event::Message([1, 2, 3]) } else { Event::Number(4) }, 0, 0)
