@@ -34,9 +34,20 @@
 //!   context, bytes, error, buffer. A [`Batch`] takes many at a time.
 //! - [`scope`](Iocp::scope) is for buffers that are only borrowed.
 //!
-//! Contexts are `usize` unless the port is [built](Iocp::builder) for another
+//! Contexts are `usize` unless the port is [made](Iocp::typed) for another
 //! type. No value of this crate, dropped, leaked or kept, at whatever time and
 //! on whatever thread, lets memory go that the kernel may still use.
+//!
+//! # Features
+//!
+//! None is on unless it is asked for.
+//! - `bytes`: `Bytes` and `BytesMut` of the crate `bytes` are buffers.
+//! - `socket2`: `Socket` of the crate `socket2` can be associated with a port.
+//! - `tracing`: the crate `tracing` gets an event, of the level `TRACE` and the target
+//!   `completion_port`, for each operation that is started, not started after all,
+//!   completed or asked to be cancelled. Without the feature, operations have no
+//!   instruction more. An event names its operation by the address of its `OVERLAPPED`,
+//!   which operations use one after the other.
 #![cfg(windows)]
 #![deny(missing_docs, unsafe_code)]
 
@@ -58,6 +69,7 @@ mod scope;
 mod socket;
 #[allow(unsafe_code)]
 mod sys;
+mod trace;
 
 pub use buffer::{IoBuf, IoBufMut, PageList, Pages, Slice};
 pub use error::{Error, ErrorKind, Failed, ForeignPacket, OperationKind, Rejected, Result};

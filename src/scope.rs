@@ -8,6 +8,7 @@ use crate::io::refused;
 use crate::op::{self, on::Supports};
 use crate::operation::{Borrowing, InScope, Operation, Pending, borrow};
 use crate::port::Iocp;
+use crate::trace;
 
 /// Where operations on borrowed buffers can be started; see [`Iocp::scope`].
 pub struct Scope<'scope, 'env: 'scope, C: Send + 'static = usize> {
@@ -249,14 +250,18 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         let on = handle.object(&shared.guards);
         let admit = || handle.admit(&shared.state);
         match on.split::<O, SOCKET>(operation) {
-            Ok(parts) => self.borrowing.start::<C, O, SOCKET>(
-                (&shared.cells, &shared.port),
-                on.target(),
-                || handle.context(),
-                context,
-                parts,
-                admit,
-            ),
+            Ok(parts) => {
+                let started = self.borrowing.start::<C, O, SOCKET>(
+                    (&shared.cells, &shared.port),
+                    on.target(),
+                    || handle.context(),
+                    context,
+                    parts,
+                    admit,
+                );
+                trace::rejected(handle.raw(), &started);
+                started
+            }
             Err((error, memory)) => Err(refused(admit(), error, context, memory)),
         }
     }

@@ -1,5 +1,7 @@
 //! Buffers that the kernel may read or write while nobody else touches them.
 
+#[cfg(feature = "bytes")]
+mod bytes;
 mod changes;
 mod pages;
 mod slice;
@@ -73,6 +75,9 @@ pub unsafe trait IoBuf {
 
     /// The part `range` of the initialised bytes, as a buffer that owns the
     /// whole one: a write sends just that part, a read overwrites it.
+    ///
+    /// Where this trait is in scope, the method of `bytes::Bytes` with this name is
+    /// called as `Bytes::slice(&bytes, 6..)`.
     ///
     /// # Panics
     ///

@@ -73,4 +73,6 @@ macro_rules! handles {
 }
 
 sockets!(TcpStream, TcpListener, UdpSocket, OwnedSocket);
+#[cfg(feature = "socket2")]
+sockets!(socket2::Socket);
 handles!(File, OwnedHandle, ChildStdin, ChildStdout, ChildStderr);

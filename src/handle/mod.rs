@@ -27,6 +27,7 @@ use crate::error::{Error, ErrorKind, Facts, Rejected, Result, UsageError, refusa
 use crate::operation::{Gone, HandleGuards, IdleGuards, Object, ObjectKind};
 use crate::port::{Identity, Iocp, PortState};
 use crate::sys::{self, Handle, HandleKind, SocketTraits};
+use crate::trace;
 
 /// A socket, file, pipe or device whose completions go to a port.
 ///
@@ -287,7 +288,9 @@ impl<H, M> Associated<H, M> {
     ///
     /// Returns the error of `CancelIoEx`, except `ERROR_NOT_FOUND`, which is `Ok(false)`.
     pub fn cancel_all(&self) -> Result<bool> {
-        sys::cancel_all(self.raw)
+        let asked = sys::cancel_all(self.raw);
+        trace::cancelling_all(self.raw, &asked);
+        asked
     }
 
     /// Whether the handle's port is open, and this one.

@@ -8,6 +8,7 @@ use crate::error::{Error, Rejected, Result, refusal};
 use crate::operation::{ObjectKind, Operation, Pending, StartOutcome, Started, Way};
 use crate::port::Shared;
 use crate::sys::{self, HandleKind};
+use crate::trace;
 
 /// How the completions of a handle's operations arrive: [`Queued`] or
 /// [`Inline`].
@@ -102,6 +103,7 @@ impl sealed::Mode for Inline {
                 };
                 Ok(match done.complete(key) {
                     Ok(completion) => {
+                        trace::completed(&completion);
                         run(Some(&completion.context), InlineRun::count);
                         Started::Completed(completion)
                     }

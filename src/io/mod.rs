@@ -8,6 +8,7 @@ use crate::handle::{Associated, Mode};
 use crate::op::on::Supports;
 use crate::operation::{Operation, Owned, Target};
 use crate::port::{Identity, Iocp};
+use crate::trace;
 
 pub use named::unconnected_stream;
 
@@ -162,13 +163,16 @@ impl<C: Send + 'static> Iocp<C> {
             Ok(parts) => parts,
             Err((error, memory)) => return Err(refused(admit(), error, context, memory)),
         };
-        let outcome = shared.cells.start::<O, Owned<SOCKET>>(target, context, parts, admit)?;
-        M::deliver(outcome, shared, key, may_be_inline, |context, note| {
+        let begun = shared.cells.start::<O, Owned<SOCKET>>(target, context, parts, admit);
+        trace::rejected(target.handle, &begun);
+        let started = M::deliver(begun?, shared, key, may_be_inline, |context, note| {
             // If the operation has completed at once, the context is back.
             if let Some(context) = context {
                 note(handle(context).inline_run());
             }
-        })
+        });
+        trace::rejected(target.handle, &started);
+        started
     }
 
     /// [`initiate`](Self::initiate) for any type of handle.
@@ -208,8 +212,12 @@ impl<C: Send + 'static> Iocp<C> {
             Err((error, memory)) => return Err(refused(admit(), error, context, memory)),
         };
         let may_be_inline = M::SKIPS && run.goes_on(shared.polls.count());
-        let outcome = shared.cells.start::<O, Owned<SOCKET>>(on.target(), context, parts, admit)?;
-        M::deliver(outcome, shared, handle.context(), may_be_inline, |_, note| note(run))
+        let begun = shared.cells.start::<O, Owned<SOCKET>>(on.target(), context, parts, admit);
+        trace::rejected(handle.raw(), &begun);
+        let started =
+            M::deliver(begun?, shared, handle.context(), may_be_inline, |_, note| note(run));
+        trace::rejected(handle.raw(), &started);
+        started
     }
 }
 

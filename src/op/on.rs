@@ -1,7 +1,7 @@
 //! What operations can be started on, as far as the types of handles tell.
 //!
-//! A type that could be anything ([`OwnedSocket`], [`OwnedHandle`],
-//! [`RawOverlapped`]) supports all that it could be; the rest is looked at when the
+//! A type that could be anything ([`OwnedSocket`], [`OwnedHandle`], [`RawOverlapped`], the
+//! `Socket` of the crate `socket2`) supports all that it could be; the rest is looked at when the
 //! operation is started.
 
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -56,6 +56,18 @@ kinds! {
     Pipe: self::std_file::File, OwnedHandle, ChildStdin, ChildStdout, ChildStderr, RawOverlapped;
     /// All but sockets.
     Handle: self::std_file::File, OwnedHandle, ChildStdin, ChildStdout, ChildStderr, RawOverlapped;
+}
+
+#[cfg(feature = "socket2")]
+mod socket2 {
+    use socket2::Socket as AnySocket;
+
+    use super::{Datagrams, Listener, Socket, Stream, Supports};
+
+    impl Supports<Stream> for AnySocket {}
+    impl Supports<Listener> for AnySocket {}
+    impl Supports<Datagrams> for AnySocket {}
+    impl Supports<Socket> for AnySocket {}
 }
 
 mod std_file {

@@ -126,6 +126,18 @@ impl Finished {
         self.part.as_ref().is_some_and(|part| part.cell().state.is_held_by(Holder::Pending))
     }
 
+    /// The function that it was started with.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn call(&self) -> &'static str {
+        self.vtable.facts.name
+    }
+
+    /// Where its `OVERLAPPED` is, or was.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn address(&self) -> usize {
+        self.part.as_ref().map_or(0, |part| part.cell().address())
+    }
+
     /// The operation's [output](crate::Operation::Output), if it is a `T` and has not
     /// been taken yet. After a read, the buffer contains what was read.
     ///

@@ -9,6 +9,7 @@ use super::complete::PendingPart;
 use super::completion::{CompletionStatus, outcome};
 use super::layout::take_output;
 use crate::error::{ErrorKind, Result};
+use crate::trace;
 
 /// An operation that has been started, and the buffer `B` that it keeps until
 /// it is over.
@@ -160,12 +161,14 @@ impl<B, S> Pending<B, S> {
         if self.is_completed() {
             return Ok(false);
         }
-        match self.cell().cancel() {
+        let asked = match self.cell().cancel() {
             // The handle is closed. That has cancelled the operation, unless a
             // duplicate is open: then nothing is left to cancel it with.
             Err(error) if error.kind() == ErrorKind::InvalidHandle => Ok(false),
             asked => asked,
-        }
+        };
+        trace::cancelling(self.cell().address(), &asked);
+        asked
     }
 }
 

@@ -26,6 +26,7 @@ use crate::error::{
 };
 use crate::panics::FirstPanic;
 use crate::sys::{self, Answer, Handle, InPlace, Packet, Port, RawDequeue, Transferred};
+use crate::trace;
 
 /// The cells of one port, whose operations all have contexts of type `C`.
 #[derive(Debug)]
@@ -126,6 +127,7 @@ impl<C> Cells<C> {
                 return Err(Rejected { error, returned: (context, memory) });
             }
         };
+        trace::starting(W::FACTS, target.handle, cell.cell().address());
         cell.set_handle(target.handle);
         cell.cell().status_word().reset();
         if W::FACTS.is_receive() {

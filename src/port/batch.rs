@@ -8,6 +8,7 @@ use super::dequeue::{Look, Other};
 use crate::error::{Error, Result};
 use crate::operation::{CompletionEntries, CompletionStatus, Started};
 use crate::panics;
+use crate::trace;
 
 /// Storage for [`Iocp::get_completions`](crate::Iocp::get_completions), and the
 /// completions that wait in it. It is an iterator that takes them out in order.
@@ -137,7 +138,11 @@ impl<C> Iterator for Batch<C> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         match self.arrivals.next() {
-            Some(arrival) => Some(arrival.map_err(|packet| Error::foreign(packet.into()))),
+            Some(Ok(completion)) => {
+                trace::completed(&completion);
+                Some(Ok(completion))
+            }
+            Some(Err(packet)) => Some(Err(Error::foreign(packet.into()))),
             None => self.inline.pop_front().map(Ok),
         }
     }

@@ -7,6 +7,7 @@ use super::{Batch, Iocp, Shared};
 use crate::error::{Error, ForeignPacket, Result, refusal};
 use crate::operation::{CompletionStatus, Dequeued, Taken};
 use crate::sys::{INFINITE, Packet, RawDequeue};
+use crate::trace;
 
 /// What a packet is that completes nothing.
 pub(super) enum Other {
@@ -151,12 +152,17 @@ impl<C: Send + 'static> Shared<C> {
         let mut taken = Taken::NONE;
         if let Some((found, Packet { key, .. })) = self.cells.find_dequeued(&landing) {
             match found.try_complete_exclusive(|operation| operation.complete(key)) {
-                Ok(completion) => return Ok(completion),
+                Ok(completion) => {
+                    trace::completed(&completion);
+                    return Ok(completion);
+                }
                 Err(word) => taken = word,
             }
         }
         let (operation, key) = self.next_after(&landing, succeeded, taken, milliseconds)?;
-        Ok(operation.complete(key))
+        let completion = operation.complete(key);
+        trace::completed(&completion);
+        Ok(completion)
     }
 
     /// The same after a call that has dequeued nothing, or a packet that is not

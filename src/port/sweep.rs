@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use super::Shared;
 use super::dequeue::Other;
 use crate::operation::{CompletionStatus, Taken};
+use crate::trace;
 
 /// The end of a [`shut_down`](crate::Iocp::shut_down), whatever panics.
 pub(crate) struct EndOfShutDown<'a, C: Send + 'static> {
@@ -56,7 +57,9 @@ impl<C: Send + 'static> Shared<C> {
                 if let Some(waker) = waker {
                     waker.wake();
                 }
-                each(operation.complete(packet.key));
+                let completion = operation.complete(packet.key);
+                trace::completed(&completion);
+                each(completion);
                 continue;
             }
             match self.other(packet) {

@@ -19,7 +19,8 @@ const TARGETS: [&str; 5] = [
 ];
 
 /// What is run as a Windows program: all packages but the [tools](TOOLS).
-pub const LIBRARY: [&str; 5] = ["--workspace", "--exclude", "xtask", "--exclude", "loom-tests"];
+pub const LIBRARY: [&str; 6] =
+    ["--workspace", "--all-features", "--exclude", "xtask", "--exclude", "loom-tests"];
 
 /// What runs where it is built.
 const TOOLS: [&str; 4] = ["--package", "xtask", "--package", "loom-tests"];
@@ -31,14 +32,15 @@ pub fn run() -> Result<ExitCode> {
     add_target(WINDOWS_GNU)?;
     check("lints of the simulated kernel and the tests on it", || {
         let mut clippy = cargo::on_simulated_kernel(cargo::cargo());
-        clippy.args(["clippy", "--tests", "--target", WINDOWS_GNU]);
+        clippy.args(["clippy", "--tests", "--all-features", "--target", WINDOWS_GNU]);
         clippy.args(["--package", "completion-port", "--package", "simulated-kernel"]);
         finish(clippy.args(NO_WARNINGS))
     })?;
     for target in TARGETS {
         check(&format!("lints for {target}"), || {
             add_target(target)?;
-            let args = ["clippy", "--workspace", "--all-targets", "--target", target];
+            let all = ["--workspace", "--all-targets", "--all-features"];
+            let args = [&["clippy", "--target", target][..], &all].concat();
             cargo(&[&args[..], &NO_WARNINGS].concat())
         })?;
     }
@@ -93,11 +95,14 @@ fn check_oldest_rust() -> Result<()> {
         );
         return Ok(());
     }
-    check(&format!("Rust {version}"), || {
-        let mut command = Command::new("rustup");
-        command.args(["run", &version, "cargo", "check", "--lib", "--target", WINDOWS_GNU]);
-        finish(command.args(["--package", "completion-port"]))
-    })
+    for features in ["--all-features", "--no-default-features"] {
+        check(&format!("Rust {version}, {features}"), || {
+            let mut command = Command::new("rustup");
+            command.args(["run", &version, "cargo", "check", "--lib", "--target", WINDOWS_GNU]);
+            finish(command.args(["--package", "completion-port", features]))
+        })?;
+    }
+    Ok(())
 }
 
 /// The `rust-version` that the workspace gives its library.

@@ -279,7 +279,7 @@ fn build(target: &str) -> Result<()> {
 /// The library's tests for `target`, with these flags of Miri's.
 fn test(target: &str, flags: &str) -> Command {
     let mut command = on_simulated_kernel(nightly("cargo"));
-    command.args(["miri", "test", "--package", "completion-port"]);
+    command.args(["miri", "test", "--package", "completion-port", "--all-features"]);
     command.args(["--target", target]);
     let mut own = env::var("MIRIFLAGS").unwrap_or_default();
     // Programs have the environment that they were built in, but for this.

@@ -31,7 +31,7 @@ pub fn run_simulated(args: &Args) -> Result<ExitCode> {
     let (target, options) = target(options)?;
     let mut runtime = Runtime::start_for(target.as_deref())?;
     let mut cargo = cargo::on_simulated_kernel(runtime.cargo("test"));
-    cargo.args(["--package", "completion-port"]).args(&options);
+    cargo.args(["--package", "completion-port", "--all-features"]).args(&options);
     if options.is_empty() {
         // Not the examples in the documentation, which know no other kernel.
         cargo.arg("--tests");
