@@ -51,6 +51,11 @@
 #![cfg(windows)]
 #![deny(missing_docs, unsafe_code)]
 
+/// The code in the README is compiled, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[allow(unsafe_code)]
 mod buffer;
 mod error;

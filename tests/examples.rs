@@ -52,6 +52,51 @@ fn completed_read_processes_what_was_read() {
     );
 }
 
+/// The server that README.md shows.
+#[test]
+fn the_echo_server_lives_through_clients_that_reset_their_connections() {
+    let mut server = example("echo_server")
+        .arg("127.0.0.1:0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut line = String::new();
+    let mut stdout = BufReader::new(server.stdout.take().expect("a pipe"));
+    stdout.read_line(&mut line).expect("text");
+    let address = line.trim_end().strip_prefix("listening on ").expect("an address");
+    let mut errors = server.stderr.take().expect("a pipe");
+    for round in 0..20 {
+        let mut client = TcpStream::connect(address).expect("it listens");
+        let message = support::pattern(10_000 + round);
+        client.write_all(&message).expect("it reads");
+        let mut echoed = vec![0; message.len()];
+        client.read_exact(&mut echoed).expect("it echoes");
+        assert!(echoed == message);
+        if round % 2 == 0 {
+            reset(client);
+        }
+    }
+    server.kill().expect("it runs");
+    server.wait().expect("it ends");
+    let mut text = String::new();
+    errors.read_to_string(&mut text).expect("text");
+    for line in text.lines() {
+        assert!(line.starts_with("a connection has failed: "), "{text}");
+    }
+}
+
+#[test]
+fn the_readme_shows_the_echo_server_as_it_is() {
+    let (readme, server) =
+        (include_str!("../README.md"), include_str!("../examples/echo_server.rs"));
+    let code = server.split_once("\n\n").expect("its documentation").1;
+    assert!(
+        readme.contains(&format!("```rust,no_run\n{code}```\n")),
+        "README.md has another server"
+    );
+}
+
 #[test]
 fn the_demo_verifies_every_byte() {
     for size in ["1", "64", "65536"] {
