@@ -48,8 +48,13 @@
 //!   completed or asked to be cancelled. Without the feature, operations have no
 //!   instruction more. An event names its operation by the address of its `OVERLAPPED`,
 //!   which operations use one after the other.
-#![cfg(windows)]
 #![deny(missing_docs, unsafe_code)]
+
+#[cfg(not(windows))]
+compile_error!(
+    "completion-port is for Windows: build with `--target x86_64-pc-windows-gnu`, or depend on it \
+     under `[target.'cfg(windows)'.dependencies]`"
+);
 
 /// The code in the README is compiled, too.
 #[cfg(doctest)]
@@ -57,30 +62,54 @@
 struct Readme;
 
 #[allow(unsafe_code)]
+#[cfg(windows)]
 mod buffer;
+#[cfg(windows)]
 mod error;
+#[cfg(windows)]
 pub mod fs;
+#[cfg(windows)]
 mod future;
+#[cfg(windows)]
 pub mod guide;
+#[cfg(windows)]
 mod handle;
+#[cfg(windows)]
 mod io;
+#[cfg(windows)]
 pub mod op;
 #[allow(unsafe_code)]
+#[cfg(windows)]
 mod operation;
+#[cfg(windows)]
 mod panics;
+#[cfg(windows)]
 pub mod pipe;
+#[cfg(windows)]
 mod port;
+#[cfg(windows)]
 mod scope;
+#[cfg(windows)]
 mod socket;
 #[allow(unsafe_code)]
+#[cfg(windows)]
 mod sys;
+#[cfg(windows)]
 mod trace;
 
+#[cfg(windows)]
 pub use buffer::{IoBuf, IoBufMut, PageList, Pages, Slice};
+#[cfg(windows)]
 pub use error::{Error, ErrorKind, Failed, ForeignPacket, OperationKind, Rejected, Result};
+#[cfg(windows)]
 pub use future::{Awaited, AwaitedMut, AwaitedStarted, Completions, Driver, Parker, Unparker};
+#[cfg(windows)]
 pub use handle::{Adoptable, Associated, Inline, Mode, Queued, RawOverlapped, RawValue, Socket};
+#[cfg(windows)]
 pub use io::unconnected_stream;
+#[cfg(windows)]
 pub use operation::{CompletionStatus, Finished, InScope, Operation, Pending, Started};
+#[cfg(windows)]
 pub use port::{Batch, Builder, Iocp, WeakIocp};
+#[cfg(windows)]
 pub use scope::Scope;
