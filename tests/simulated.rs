@@ -1918,6 +1918,62 @@ fn a_transmission_may_be_refused_fail_late_or_report_more_than_there_is() {
 }
 
 #[test]
+fn packets_may_be_refused_fail_late_or_report_more_than_there_is() {
+    type Range = op::FileRange<Arc<std::fs::File>>;
+    type Transmitted = op::TransmittedPackets<(&'static str, Range, Range)>;
+    let temp = temp_file("packets", "hello");
+    let file = Arc::new(overlapped_file(temp.path(), true, false));
+    let range = |length| op::FileRange::new(Arc::clone(&file), 0, length);
+    let transmit = || op::TransmitPackets::new(("head", range(5), range(0)));
+    both(|inline| {
+        let _behaving = behave(|kernel| {
+            inline(kernel);
+            kernel.refuse = [ws::WSAENOBUFS as u32].into();
+            kernel.over_report = 100;
+        });
+        let port = port();
+        let (mut client, server) = served(&port);
+        let rejected = port.initiate(&server, WRITE, transmit()).unwrap_err();
+        assert_eq!(rejected.error.call(), Some("TransmitPackets"));
+        let (_, (op::Sends(head), (op::Keeps(range), _))) = rejected.returned.1;
+        assert!(head == "head" && Arc::ptr_eq(&range.file, &file));
+
+        port.initiate(&server, WRITE, transmit()).unwrap();
+        let mut completion = complete(&port);
+        assert_eq!(completion.bytes_transferred, 109);
+        let it: Transmitted = completion.operation.output().unwrap();
+        assert_eq!((it.elements.0, it.missing), ("head", 0));
+        let mut received = [0; 9];
+        client.read_exact(&mut received).unwrap();
+        assert_eq!(&received, b"headhello");
+    });
+    let _behaving = behave(|kernel| {
+        kernel.inline = Chance::Never;
+        kernel.fail = [win32::STATUS_INSUFFICIENT_RESOURCES as u32].into();
+    });
+    let port = port();
+    let (_client, server) = served(&port);
+    port.initiate(&server, WRITE, transmit()).unwrap();
+    let mut completion = complete(&port);
+    assert_eq!(completion.error_status.unwrap_err().kind(), ErrorKind::ResourceExhausted);
+    let it: Transmitted = completion.operation.output().unwrap();
+    assert_eq!((it.elements.0, it.missing), ("head", 9));
+    drop((it, server));
+    assert_eq!(Arc::strong_count(&file), 1);
+}
+
+#[test]
+fn a_provider_without_a_function_is_told_by_name() {
+    let _behaving = behave(|kernel| kernel.layered = true);
+    let port = port();
+    let (_client, server) = served(&port);
+    let rejected = port.initiate(&server, WRITE, op::TransmitPackets::new("!")).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);
+    assert!(rejected.error.to_string().contains("provider"), "{rejected}");
+    assert_eq!(rejected.returned.1.1, op::Sends("!"));
+}
+
+#[test]
 fn each_provider_has_its_own_functions() {
     let port = port();
     for layered in [false, true, false, true] {

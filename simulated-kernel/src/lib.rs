@@ -34,6 +34,7 @@ mod memory;
 mod message;
 mod object;
 mod operation;
+mod packets;
 mod pipe;
 mod port;
 mod socket;

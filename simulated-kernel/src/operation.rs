@@ -81,17 +81,20 @@ pub struct Operation {
     buffers: Vec<(Lent<u8>, usize)>,
     /// Where it is written who has sent a datagram.
     sender: Option<(Lent<ws::SOCKADDR>, Lent<i32>)>,
-    /// A part of a file that is sent between the two buffers.
-    file: Option<Part>,
+    /// What is sent, in order, if files are among it.
+    parts: Vec<Part>,
     /// Where all that is known of a datagram stands, or is written.
     message: Option<Lent<ws::WSAMSG>>,
     overlapped: Lent<OVERLAPPED>,
     has_packet: bool,
 }
 
-struct Part {
-    file: usize,
-    length: usize,
+/// A part of what is sent.
+pub enum Part {
+    /// So many of the bytes in the buffers.
+    Memory(usize),
+    /// So many bytes of a file, from an offset on.
+    File(usize, u64, usize),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -203,7 +206,7 @@ impl Operation {
             buffers: buffers.iter().map(|(start, length)| (Lent::new(*start), *length)).collect(),
             sender: None,
             message: None,
-            file: None,
+            parts: Vec::new(),
             overlapped: Lent::new(overlapped),
             // "Set the low-order bit of hEvent [...] to prevent an I/O
             // completion packet from being added to the port".
@@ -231,22 +234,39 @@ impl Operation {
         self
     }
 
-    /// It sends so much of a file, from its offset on, between its two buffers.
-    pub fn sends_file(mut self, file: usize, length: usize) -> Self {
-        self.file = Some(Part { file, length });
+    /// It sends parts of files between those of its buffers.
+    pub fn sends(mut self, parts: Vec<Part>) -> Self {
+        self.parts = parts;
         self
     }
 
-    /// What there is to be sent now, of a file that may have become shorter.
+    /// What there is to be sent now, of files that may have become shorter.
     pub fn all_to_send(&self, kernel: &mut Kernel) -> Result<Vec<u8>, u32> {
-        let Some(Part { file, length }) = self.file else { return Ok(self.source(0, self.length)) };
-        let head = self.buffers[0].1;
-        let mut bytes = self.source(0, head);
-        if length > 0 {
-            bytes.append(&mut kernel.read_part(file, self.offset, length)?);
+        if self.parts.is_empty() {
+            return Ok(self.source(0, self.length));
         }
-        bytes.append(&mut self.source(head, self.length - head));
+        let (mut bytes, mut done) = (Vec::new(), 0);
+        for part in &self.parts {
+            match *part {
+                Part::Memory(length) => {
+                    bytes.append(&mut self.source(done, length));
+                    done += length;
+                }
+                Part::File(file, offset, length) => {
+                    bytes.append(&mut kernel.read_part(file, offset, length)?);
+                }
+            }
+        }
         Ok(bytes)
+    }
+
+    /// How many bytes it transfers at the most.
+    pub fn most(&self) -> usize {
+        let files = self.parts.iter().map(|part| match part {
+            Part::File(_, _, length) => *length,
+            Part::Memory(_) => 0,
+        });
+        self.length + files.sum::<usize>()
     }
 
     /// How much room there is for control data, if anybody wants it.
@@ -591,7 +611,7 @@ impl Kernel {
     pub fn attempt(&mut self, id: Id, operation: &mut Operation) -> Option<Outcome> {
         let mut outcome = self.attempt_soundly(id, operation)?;
         if !is_error(outcome.status) {
-            let is_full = outcome.bytes == operation.length;
+            let is_full = outcome.bytes == operation.most();
             outcome.bytes += if is_full { self.behaviour.over_report as usize } else { 0 };
             if let Kind::Read | Kind::Control(_) | Kind::Transact(_) = operation.kind
                 && let Some(warning) = self.behaviour.warn.pop_front()

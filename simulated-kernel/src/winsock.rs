@@ -16,11 +16,12 @@ use crate::kernel::{Entered, Id, Kernel, announce, enter, wait};
 use crate::memory::put;
 use crate::message::Extras;
 use crate::object::{Body, Object};
-use crate::operation::{Direction, Kind, Operation, pending_code, start};
+use crate::operation::{Direction, Kind, Operation, Part, pending_code, start};
+use crate::packets::TransmitPackets;
 use crate::socket::{Context, LONGEST_DATAGRAM, Received, Role, Socket};
 use crate::status::winsock_code;
 
-type Answer<T> = Result<T, i32>;
+pub type Answer<T> = Result<T, i32>;
 
 /// Zero, or `SOCKET_ERROR` with the code for `WSAGetLastError`.
 fn zero(answer: Answer<()>) -> i32 {
@@ -42,7 +43,7 @@ fn enter_started() -> Answer<Entered> {
 }
 
 /// Enters the kernel for a call on a socket.
-fn enter_for(socket: ws::SOCKET) -> Answer<(Entered, Id)> {
+pub fn enter_for(socket: ws::SOCKET) -> Answer<(Entered, Id)> {
     let kernel = enter_started()?;
     let id = *kernel.sockets.get(&socket).ok_or(ws::WSAENOTSOCK)?;
     Ok((kernel, id))
@@ -54,7 +55,7 @@ impl Kernel {
     }
 
     /// Whether nobody has shut this direction down. What began before goes on.
-    fn check_open(&mut self, socket: ws::SOCKET, direction: Direction) -> Answer<()> {
+    pub fn check_open(&mut self, socket: ws::SOCKET, direction: Direction) -> Answer<()> {
         let id = *self.sockets.get(&socket).ok_or(ws::WSAENOTSOCK)?;
         let Some(stream) = self.stream(id) else { return Ok(()) };
         let is_shut_down = match direction {
@@ -740,6 +741,9 @@ unsafe extern "system" fn WSAIoctl(
                 data if data == ws::WSAID_ACCEPTEX.data1 => AcceptEx as *const c_void,
                 data if data == ws::WSAID_CONNECTEX.data1 => ConnectEx as *const c_void,
                 data if data == ws::WSAID_TRANSMITFILE.data1 => TransmitFile as *const c_void,
+                data if data == ws::WSAID_TRANSMITPACKETS.data1 && !layered => {
+                    TransmitPackets as *const c_void
+                }
                 data if data == ws::WSAID_DISCONNECTEX.data1 && layered => {
                     LayeredDisconnectEx as *const c_void
                 }
@@ -889,7 +893,11 @@ unsafe extern "system" fn TransmitFile(
         let whole = parts.iter().map(|part| part.1).sum::<usize>() + length as usize;
         assert!(whole < i32::MAX as usize, "the call is limited to 2^31 - 2 bytes");
         assert!(file.is_null() == (length == 0), "no bytes are the whole file");
-        let operation = operation.sends_file(file.addr(), length as usize);
+        let mut sent = Vec::from(parts.map(|part| Part::Memory(part.1)));
+        if length > 0 {
+            sent.insert(1, Part::File(file.addr(), operation.offset, length as usize));
+        }
+        let operation = operation.sends(sent);
         start(kernel, id, operation).map_err(|status| pending_code(status, winsock_code) as i32)
     });
     finish(started, std::ptr::null_mut())
@@ -906,7 +914,7 @@ unsafe extern "system" fn LayeredDisconnectEx(
 }
 
 /// The answer of an extension function: a `BOOL`.
-fn finish(started: Answer<u32>, bytes: *mut u32) -> i32 {
+pub fn finish(started: Answer<u32>, bytes: *mut u32) -> i32 {
     match started {
         Ok(count) => {
             // SAFETY: The count is null or writable.

@@ -312,6 +312,7 @@ facts! {
     ReadFileScatter = "ReadFileScatter" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END)], warnings: &[], errors: AllButDeviceWarnings, skips: false, ends: ENDS, kinds: &[] };
     TransactNamedPipe = "TransactNamedPipe" Win32 { Other, fills: true, over: &[], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: NO_MESSAGES };
     TransmitFile = "TransmitFile" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: &[] };
+    TransmitPackets = "TransmitPackets" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: &[] };
     WSARecv = "WSARecv" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[], receives: Full };
     // Without a buffer: of no use where messages come.
     WSARecvOfNothing = "WSARecv" Winsock { Read, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[], receives: Some };

@@ -567,6 +567,12 @@ pub(crate) mod refusal {
             "only stream sockets are connected here; connect a datagram socket with UdpSocket::connect";
         TRANSMITS_TOO_MUCH: InvalidInput =
             "one operation sends at most 2,147,483,646 bytes with head and tail; send the file in several, as op::pieces divides it";
+        TRANSMITS_TOO_MANY: InvalidInput =
+            "one operation sends at most 2,147,483,646 bytes; send the elements in several";
+        TRANSMITS_NOTHING: InvalidInput = "there are no bytes to be sent in any of the elements";
+        TRANSMITS_FROM_NOWHERE: InvalidInput = "no file is so long: the offset is greater than i64::MAX";
+        NO_EXTENSION: Unsupported =
+            "the provider of this socket does not have the function that the operation calls";
         REUSES_ANOTHER: InvalidInput =
             "another socket than this was disconnected for reuse, or this one was closed since";
         NOT_LISTENING: InvalidInput = "the socket does not listen; call listen on it first";

@@ -15,6 +15,7 @@
 //! | stream sockets | [`Connect`] | `ConnectEx` | nothing, or the buffer |
 //! | | [`Readable`] | `WSARecv` | nothing, and receives nothing |
 //! | | [`TransmitFile`] | `TransmitFile` | a [`Transmitted`], with the file |
+//! | | [`TransmitPackets`] | `TransmitPackets` | a [`TransmittedPackets`], with the elements |
 //! | | [`Disconnect`] | `DisconnectEx` | nothing, or a [`Reusable`] |
 //! | unbuffered files | [`ReadScatter`] | `ReadFileScatter` | the pages |
 //! | | [`WriteGather`] | `WriteFileGather` | the pages |
@@ -73,12 +74,23 @@
 //! }
 //! ```
 
-// To add an operation to the crate, and nothing else of it:
-// 1. the row of its function in `error/facts.rs`,
-// 2. the function itself in `sys`: a thin one over `windows-sys`,
-// 3. the operation, in the file of what it is started on,
-// 4. its line in the table above, and its name below,
-// 5. its function in `simulated-kernel`, and a test in `tests/operations.rs`.
+// To add an operation to the crate:
+// 1. The row of its function in `error/facts.rs`. A function that does not tell how many bytes
+//    an inline success has transferred does not skip.
+// 2. The function itself, in a file of `sys`: a thin one over `windows-sys`. One that has to be
+//    looked up has a type of its own there, over `extension.rs`, which also says so where the
+//    provider does not have it.
+// 3. What the call wants in the operation's memory beside buffers, if anything: a header in the
+//    same file of `sys`, and how it is lent in `operation/headers.rs`.
+// 4. The operation, in a file of this folder: its value with a page that has an example, its
+//    output, and its `impl Operation`. What it refuses, `error/mod.rs` words.
+// 5. Its line in the table above and its names below; its file in `docs/architecture.md`, and
+//    what users notice in `CHANGELOG.md` and `README.md`.
+// 6. Its function in a file of `simulated-kernel` (and in `WSAIoctl` there, if it is looked up),
+//    which refuses by `behaviour.refuse`; all else is `operation::start`'s.
+// 7. Tests for all kernels in a file of `tests`, with `skipped_without` where a system lacks the
+//    function; what a kernel does seldom in `tests/simulated.rs`: refuses, fails late, reports too
+//    much. Where one line decides, break it in `xtask/src/sabotage/mutations.rs`.
 
 mod datagram;
 mod device;
@@ -88,6 +100,7 @@ mod listener;
 mod lock;
 mod message;
 pub mod on;
+mod packets;
 mod pipe;
 mod readable;
 mod scatter;
@@ -103,6 +116,7 @@ pub use disconnect::{Disconnect, ForReuse, Reusable};
 pub use listener::{Accept, Reusing};
 pub use lock::Lock;
 pub use message::{Message, ReceiveMessage, SendMessage};
+pub use packets::{FileRange, PacketElements, TransmitPackets, TransmittedPackets};
 pub use pipe::{ConnectPipe, Transact};
 pub use readable::Readable;
 pub use scatter::{ReadScatter, WriteGather};
@@ -121,7 +135,8 @@ pub use crate::operation::{
 };
 pub use crate::sys::{
     AddressRegion, Control, ControlCode, Ecn, InPlace, MessageHeader, MessageRegion, PacketInfo,
-    Region, RegionMut, SegmentRegion, Transferred, TransmitHeader, TransmitRegion,
+    PacketsHeader, PacketsRegion, Region, RegionMut, SegmentRegion, Transferred, TransmitHeader,
+    TransmitRegion,
 };
 
 #[cfg(doc)]

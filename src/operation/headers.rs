@@ -1,7 +1,10 @@
 //! What calls want beside buffers, as parts of an operation's memory.
 
 use super::lend::Lend;
-use crate::sys::{InPlace, MessageHeader, MessageRegion, TransmitHeader, TransmitRegion};
+use crate::sys::{
+    InPlace, MessageHeader, MessageRegion, PacketsHeader, PacketsRegion, TransmitHeader,
+    TransmitRegion,
+};
 
 // SAFETY: The memory is the value's own.
 unsafe impl<const N: usize> Lend for MessageHeader<N> {
@@ -17,6 +20,15 @@ unsafe impl Lend for TransmitHeader {
     type Lent = TransmitRegion;
 
     fn lend(&mut self, place: &InPlace) -> TransmitRegion {
+        self.region(place)
+    }
+}
+
+// SAFETY: The memory is the value's own.
+unsafe impl Lend for PacketsHeader {
+    type Lent = PacketsRegion;
+
+    fn lend(&mut self, place: &InPlace) -> PacketsRegion {
         self.region(place)
     }
 }

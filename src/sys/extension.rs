@@ -8,7 +8,7 @@ use windows_sys::core::GUID;
 
 use super::Handle;
 use super::last_winsock_error;
-use crate::error::{Cause, Facts};
+use crate::error::{Cause, Facts, refusal};
 
 /// Which provider a socket is of: its entry in the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,10 +79,12 @@ fn look_up(socket: Handle, id: GUID) -> Result<*const (), Cause> {
         )
     };
     if result == 0 {
-        Ok(function)
-    } else {
-        Err(Cause::Call { facts: Facts::WSAIoctl, code: last_winsock_error() })
+        return Ok(function);
     }
+    Err(match last_winsock_error() as i32 {
+        ws::WSAEINVAL | ws::WSAEOPNOTSUPP => Cause::UsageError(&refusal::NO_EXTENSION),
+        code => Cause::Call { facts: Facts::WSAIoctl, code: code as u32 },
+    })
 }
 
 /// Keeps the providers' libraries loaded. "There must be a call to `WSACleanup` for each
