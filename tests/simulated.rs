@@ -1974,6 +1974,40 @@ fn a_provider_without_a_function_is_told_by_name() {
 }
 
 #[test]
+fn a_handle_stays_at_its_port_where_the_system_is_old_or_busy() {
+    let (port, other) = (port(), port_of::<usize>());
+    let (mut client, server) = served(&port);
+    let behaving = behave(|kernel| kernel.replaces_ports = false);
+    let rejected = port.remove_handle(server).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);
+    assert!(rejected.error.to_string().contains("Windows 8.1"), "{rejected}");
+    let rejected = port.move_handle(rejected.returned, &other, 8).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);
+    drop(behaving);
+
+    // Other code reads through a duplicate: only the system knows.
+    let foreign = Box::into_raw(Box::new(OVERLAPPED::default()));
+    let buffer = Box::into_raw(Box::new([0_u8; 8]));
+    let (lent, mut flags) = (ws::WSABUF { len: 8, buf: buffer.cast() }, 0);
+    // SAFETY: Buffer and OVERLAPPED stay until the packet has come.
+    let started = unsafe {
+        let socket = rejected.returned.as_raw_socket() as ws::SOCKET;
+        ws::WSARecv(socket, &raw const lent, 1, ptr::null_mut(), &raw mut flags, foreign, None)
+    };
+    assert_eq!(started, ws::SOCKET_ERROR);
+    let rejected = port.move_handle(rejected.returned, &other, 8).unwrap_err();
+    assert_eq!(rejected.error.call(), Some("NtSetInformationFile"));
+    client.write_all(b"hello").unwrap();
+    let error = port.get_completion().unwrap_err();
+    assert_eq!(error.foreign_packet().unwrap().completion_key, 7);
+    // SAFETY: The packet has come.
+    drop(unsafe { (Box::from_raw(foreign), Box::from_raw(buffer)) });
+    let server = port.move_handle(rejected.returned, &other, 8).unwrap();
+    other.initiate_write(&server, WRITE, "!").unwrap();
+    assert_eq!(complete(&other).handle_context, 8);
+}
+
+#[test]
 fn each_provider_has_its_own_functions() {
     let port = port();
     for layered in [false, true, false, true] {

@@ -79,6 +79,8 @@ pub struct Behaviour {
     pub close_resets: bool,
     /// Files are not buffered: a read from their end on has an invalid parameter.
     pub unbuffered: bool,
+    /// Handles can leave their ports.
+    pub replaces_ports: bool,
     /// Directories are on a network share.
     pub is_share: bool,
     /// Pipes do not tell whether they have messages.
@@ -118,6 +120,7 @@ impl Behaviour {
             over_report: 0,
             close_resets: false,
             unbuffered: false,
+            replaces_ports: true,
             is_share: false,
             untold: false,
             untold_segments: false,

@@ -29,6 +29,7 @@ mod directory;
 mod file;
 mod handle;
 mod kernel;
+mod leave;
 mod lock;
 mod memory;
 mod message;

@@ -334,6 +334,7 @@ facts! {
     DisconnectNamedPipe = "DisconnectNamedPipe" Win32;
     GetQueuedCompletionStatus = "GetQueuedCompletionStatus" Win32;
     GetQueuedCompletionStatusEx = "GetQueuedCompletionStatusEx" Win32;
+    NtSetInformationFile = "NtSetInformationFile" Win32;
     SetFileCompletionNotificationModes = "SetFileCompletionNotificationModes" Win32;
     SetNamedPipeHandleState = "SetNamedPipeHandleState" Win32;
     Setsockopt = "setsockopt" Winsock;

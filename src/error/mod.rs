@@ -544,6 +544,10 @@ pub(crate) mod refusal {
         EMPTY_BATCH: InvalidInput = "a batch of capacity 0 can never hold a completion; use Batch::with_capacity(64)";
         WRONG_PORT: WrongPort =
             "the handle is associated with another completion port; start its operations on that one";
+        STILL_IN_FLIGHT: InvalidInput =
+            "operations on the handle are in flight, or have completed and are still queued; cancel and dequeue them, and try again";
+        STAYS_AT_ITS_PORT: Unsupported =
+            "this system cannot take a handle from its completion port, which needs Windows 8.1 or later; use it with the port that it has";
         TOO_MANY_OPERATIONS: TooManyOperations =
             "as many operations are in flight, or completed and not yet dropped, as the port was built for; see Builder::max_operations";
         NO_ROOM: InvalidInput =

@@ -1,6 +1,7 @@
 //! Handles that are associated with a port.
 
 mod adopt;
+mod leave;
 mod mode;
 #[allow(unsafe_code)]
 mod raw;
@@ -123,6 +124,15 @@ impl<C: Send + 'static> Iocp<C> {
     /// - [`Unsupported`](crate::ErrorKind::Unsupported), if other code has made
     ///   it skip the port on success: its operations would never complete;
     /// - [`Closed`](crate::ErrorKind::Closed), if the port is.
+    ///
+    /// # Handles that have another port
+    ///
+    /// Another port of this crate gives a handle up by [`remove_handle`](Self::remove_handle),
+    /// or passes it on by [`move_handle`](Self::move_handle). Where the system cannot do that,
+    /// or other code has associated it, it stays there, its duplicates too. Open the file or
+    /// the pipe's end anew, which makes another file object: connect another client to the
+    /// server, open the file by its path. A socket cannot be had anew: read and write it by
+    /// blocking calls on a thread, which [posts](Self::post) what it has read.
     ///
     /// ```
     /// use std::net::TcpListener;

@@ -250,6 +250,11 @@ impl<C> Cells<C> {
         self.pool().all_in_flight().count()
     }
 
+    /// Whether something is in flight that was started on a handle of this value.
+    pub fn is_in_flight_on(&self, handle: Handle) -> bool {
+        self.pool().all_in_flight().any(|cell| cell.handle() == handle)
+    }
+
     /// Asks for everything in flight to be cancelled, and returns how many
     /// operations and posted packets that is. Nobody may start more meanwhile.
     pub fn cancel_all(&self) -> usize {

@@ -12,6 +12,7 @@ mod control;
 mod datagram;
 mod extension;
 mod file;
+mod leave;
 mod lent;
 mod lock;
 mod memory;
@@ -35,6 +36,7 @@ pub(crate) use file::{
     HandleKind, connect_pipe, control_device, handle_kind, has_messages, is_synchronous, read_file,
     skip_completion_port_on_success, skips_completion_port_on_success, write_file,
 };
+pub(crate) use leave::replace_port;
 pub use lent::{AddressRegion, InPlace, Region, RegionMut, Transferred};
 pub(crate) use lent::{LentOverlapped, SocketAddress, cut};
 pub(crate) use lock::{lock_file, unlock_file};

@@ -1768,6 +1768,22 @@ pub const MUTATIONS: &[Mutation] = &[
         test: simulated("a_provider_without_a_function_is_told_by_name"),
     },
     Mutation {
+        name: "a-handle-leaves-what-is-in-flight",
+        file: "src/operation/start.rs",
+        before: "self.pool().all_in_flight().any(|cell| cell.handle() == handle)",
+        after: "self.pool().all_in_flight().any(|cell| cell.handle() == handle && false)",
+        why: "what is in flight on a handle that moves is never told of",
+        test: integration("leave", "what_is_in_flight_keeps_a_handle_at_its_port"),
+    },
+    Mutation {
+        name: "anybody-moves-a-handle",
+        file: "src/handle/leave.rs",
+        before: "if handle.identity != shared.state.identity() {",
+        after: "if false {",
+        why: "a port that does not know what is in flight on a handle moves it",
+        test: integration("leave", "a_handle_is_moved_by_its_own_port_alone"),
+    },
+    Mutation {
         name: "a-datagram-is-received-by-nobody",
         file: "src/op/stream.rs",
         before: "if on.is_datagram_socket() { Err(&refusal::NOT_A_STREAM) } else { Ok(()) }",
