@@ -569,6 +569,10 @@ pub(crate) mod refusal {
         NOT_A_SOCKET: Unsupported = "this operation needs a socket";
         CONNECTS_DATAGRAMS: Unsupported =
             "only stream sockets are connected here; connect a datagram socket with UdpSocket::connect";
+        BOUND_TO_OTHER_FAMILY: InvalidInput =
+            "the local address is not of the peer's family; give both as IPv4 or both as IPv6";
+        BOUND_ELSEWHERE: InvalidInput =
+            "the socket is bound to another address already; connect it from there, without a local address";
         TRANSMITS_TOO_MUCH: InvalidInput =
             "one operation sends at most 2,147,483,646 bytes with head and tail; send the file in several, as op::pieces divides it";
         TRANSMITS_TOO_MANY: InvalidInput =

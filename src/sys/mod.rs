@@ -51,7 +51,7 @@ pub use scatter::SegmentRegion;
 pub(crate) use scatter::{read_scatter, write_gather};
 pub use security::SecurityDescriptor;
 pub(crate) use socket::{
-    ADDRESS_SPACE, AcceptEx, ConnectEx, DisconnectEx, SocketTraits, accept, bind_to_any, connect,
+    ADDRESS_SPACE, AcceptEx, ConnectEx, DisconnectEx, SocketTraits, accept, bind, connect,
     disconnect, family_of, handle_of, is_ip, is_listening, make_dual_stack, max_message_size,
     new_socket, receive, receive_from, receive_nothing, send, send_to, socket_traits,
     update_accept_context, update_connect_context,

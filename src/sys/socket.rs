@@ -11,7 +11,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use super::extension::{Extension, Provider};
 use super::last_winsock_error;
 use super::{AddressRegion, Answer, Handle, InPlace, LentOverlapped, Region, RegionMut};
-use crate::error::{Cause, Error, Facts, Result};
+use crate::error::{Cause, Error, Facts, Result, refusal};
 
 /// The bytes that `AcceptEx` needs for an address: "at least 16 bytes more
 /// than the maximum address length for the transport protocol in use"
@@ -349,32 +349,54 @@ pub(crate) fn is_ip(family: u16) -> bool {
     matches!(family, ws::AF_INET | ws::AF_INET6)
 }
 
-/// Gives a socket a local address of the system's choice, as `ConnectEx`
-/// requires; a socket that is bound already stays as it is.
-pub(crate) fn bind_to_any(socket: Handle, family: u16) -> Result<(), Cause> {
+/// Gives a socket a local address, as `ConnectEx` requires: this one, or one of the
+/// system's choice. A socket that is bound already, there or anywhere, stays as it is.
+pub(crate) fn bind(socket: Handle, family: u16, local: Option<SocketAddr>) -> Result<(), Cause> {
     // "When set, allow ephemeral port reuse for Winsock API connection functions
     // which require an explicit bind, such as ConnectEx"
     // (https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options).
     // Otherwise all connections together have one port each. A system that does
     // not know the option is left to do that, and so is a socket that is bound.
-    let shares = 1_u32.to_ne_bytes();
-    let _ = set_option(socket, ws::SOL_SOCKET, ws::SO_REUSE_UNICASTPORT, &shares);
+    if local.is_none_or(|local| local.port() == 0) {
+        let shares = 1_u32.to_ne_bytes();
+        let _ = set_option(socket, ws::SOL_SOCKET, ws::SO_REUSE_UNICASTPORT, &shares);
+    }
     let any = if family == ws::AF_INET6 {
         SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
     } else {
         SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
     };
-    let (storage, length) = sockaddr(any);
+    let (storage, length) = sockaddr(local.unwrap_or(any));
     // SAFETY: The address is read for its length before the call returns.
-    if unsafe { ws::bind(socket.0, (&raw const storage).cast(), length) } != 0 {
-        let code = last_winsock_error();
-        // "WSAEINVAL: the socket is already bound to an address"
-        // (https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-bind).
-        if code as i32 != ws::WSAEINVAL {
-            return Err(Cause::Call { facts: Facts::Bind, code });
-        }
+    if unsafe { ws::bind(socket.0, (&raw const storage).cast(), length) } == 0 {
+        return Ok(());
     }
-    Ok(())
+    let code = last_winsock_error();
+    // "WSAEINVAL: the socket is already bound to an address"
+    // (https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-bind).
+    let bound = if code as i32 == ws::WSAEINVAL { local_address(socket) } else { None };
+    match (bound, local) {
+        (Some(_), None) => Ok(()),
+        (Some(bound), Some(local)) if is_within(bound, local) => Ok(()),
+        (Some(_), Some(_)) => Err(Cause::UsageError(&refusal::BOUND_ELSEWHERE)),
+        (None, _) => Err(Cause::Call { facts: Facts::Bind, code }),
+    }
+}
+
+/// Whether a bound socket is where it was to be bound: the unspecified address and port 0
+/// are anywhere.
+fn is_within(bound: SocketAddr, wanted: SocketAddr) -> bool {
+    (wanted.ip().is_unspecified() || wanted.ip() == bound.ip())
+        && (wanted.port() == 0 || wanted.port() == bound.port())
+}
+
+/// What a socket is bound to.
+fn local_address(socket: Handle) -> Option<SocketAddr> {
+    let mut storage = ws::SOCKADDR_IN6::default();
+    let mut length = mem::size_of_val(&storage) as i32;
+    // SAFETY: The address is a local of the given length.
+    let result = unsafe { ws::getsockname(socket.0, (&raw mut storage).cast(), &raw mut length) };
+    if result == 0 { address_of(&storage) } else { None }
 }
 
 /// What the system knows of a socket.

@@ -1784,6 +1784,14 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("leave", "a_handle_is_moved_by_its_own_port_alone"),
     },
     Mutation {
+        name: "a-bound-socket-is-wherever-it-is-to-be",
+        file: "src/sys/socket.rs",
+        before: "(Some(bound), Some(local)) if is_within(bound, local) => Ok(()),",
+        after: "(Some(bound), Some(local)) if is_within(bound, local) || true => Ok(()),",
+        why: "a connection comes from another address than it was to",
+        test: integration("connect", "a_socket_that_is_bound_connects_only_from_there"),
+    },
+    Mutation {
         name: "a-datagram-is-received-by-nobody",
         file: "src/op/stream.rs",
         before: "if on.is_datagram_socket() { Err(&refusal::NOT_A_STREAM) } else { Ok(()) }",
