@@ -29,7 +29,8 @@
 //!   returns a [`Pending`] to track or cancel it. What cannot be started comes
 //!   back in a [`Rejected`].
 //! - [`initiate`](Iocp::initiate) starts any of the operations in [`op`].
-//! - [`fs`] opens files for overlapped I/O, and [`pipe`] creates and opens named pipes.
+//! - [`fs`] opens files for overlapped I/O, [`pipe`] creates and opens named pipes, and
+//!   [`unix`] sockets with a path.
 //! - [`get_completion`](Iocp::get_completion) returns a [`CompletionStatus`]:
 //!   context, bytes, error, buffer. A [`Batch`] takes many at a time.
 //! - [`scope`](Iocp::scope) is for buffers that are only borrowed.
@@ -96,6 +97,8 @@ mod socket;
 mod sys;
 #[cfg(windows)]
 mod trace;
+#[cfg(windows)]
+pub mod unix;
 
 #[cfg(windows)]
 pub use buffer::{IoBuf, IoBufMut, PageList, Pages, Slice};

@@ -2008,6 +2008,16 @@ fn a_handle_stays_at_its_port_where_the_system_is_old_or_busy() {
 }
 
 #[test]
+fn an_older_system_says_that_it_has_no_unix_sockets() {
+    let _behaving = behave(|kernel| kernel.has_unix = false);
+    let error = completion_port::unix::listen("path").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("AF_UNIX"), "{error}");
+    let error = completion_port::unix::connect("path").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+#[test]
 fn each_provider_has_its_own_functions() {
     let port = port();
     for layered in [false, true, false, true] {

@@ -1,8 +1,18 @@
 //! Internet addresses in Winsock's form.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use windows_sys::Win32::Networking::WinSock as ws;
+
+/// What stands for the paths of `AF_UNIX`: their hashes, in an address of their own.
+fn of_path(path: &[u8]) -> SocketAddr {
+    let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
+    let mut hash = DefaultHasher::new();
+    path.hash(&mut hash);
+    let [a, b, c, d] = [48, 32, 16, 0].map(|shift| (hash.finish() >> shift) as u16);
+    (Ipv6Addr::new(0xfd00, 0x756e, 0x6978, 0, a, b, c, d), 1).into()
+}
 
 const V4: usize = size_of::<ws::SOCKADDR_IN>();
 const V6: usize = size_of::<ws::SOCKADDR_IN6>();
@@ -28,6 +38,7 @@ pub unsafe fn read(address: *const ws::SOCKADDR, length: i32) -> Option<SocketAd
             let octets: [u8; 16] = bytes[8..24].try_into().ok()?;
             Some(SocketAddrV6::new(Ipv6Addr::from(octets), port, 0, 0).into())
         }
+        ws::AF_UNIX if length == size_of::<ws::SOCKADDR_UN>() => Some(of_path(&bytes[2..])),
         _ => None,
     }
 }

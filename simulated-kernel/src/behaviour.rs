@@ -79,6 +79,8 @@ pub struct Behaviour {
     pub close_resets: bool,
     /// Files are not buffered: a read from their end on has an invalid parameter.
     pub unbuffered: bool,
+    /// There are sockets of the family `AF_UNIX`.
+    pub has_unix: bool,
     /// Handles can leave their ports.
     pub replaces_ports: bool,
     /// Directories are on a network share.
@@ -120,6 +122,7 @@ impl Behaviour {
             over_report: 0,
             close_resets: false,
             unbuffered: false,
+            has_unix: true,
             replaces_ports: true,
             is_share: false,
             untold: false,

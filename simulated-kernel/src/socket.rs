@@ -129,10 +129,10 @@ impl Socket {
     }
 
     pub fn unspecified(&self) -> IpAddr {
-        if self.family == i32::from(ws::AF_INET6) {
-            Ipv6Addr::UNSPECIFIED.into()
-        } else {
+        if self.family == i32::from(ws::AF_INET) {
             Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
         }
     }
 }

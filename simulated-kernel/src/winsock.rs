@@ -138,6 +138,10 @@ unsafe extern "system" fn WSASocketW(
         let id = Id::from(information.dwProviderReserved);
         return kernel.open_socket(id);
     }
+    if family == i32::from(ws::AF_UNIX) && !kernel.behaviour.has_unix {
+        drop(kernel);
+        return fail(ws::WSAEAFNOSUPPORT as u32, ws::INVALID_SOCKET);
+    }
     let mut object = Object::new(Body::Socket(Socket::new(family, kind)));
     object.is_overlapped = flags & ws::WSA_FLAG_OVERLAPPED != 0;
     let id = kernel.add(object);
@@ -798,7 +802,10 @@ unsafe extern "system" fn AcceptEx(
         if !is_listener || !is_fresh || accepting.family != family {
             return Err(ws::WSAEINVAL);
         }
-        let least = address::bytes(SocketAddr::new(accepting.unspecified(), 0)).len() + 16;
+        let least = match family {
+            family if family == i32::from(ws::AF_UNIX) => size_of::<ws::SOCKADDR_UN>(),
+            _ => address::bytes(SocketAddr::new(accepting.unspecified(), 0)).len(),
+        } + 16;
         assert!(local_length as usize >= least, "too little room for an address");
         let length = (local_length + remote_length) as usize;
         let kind = Kind::Accept(accepted);
@@ -826,6 +833,7 @@ unsafe extern "system" fn ConnectEx(
             return Err(code as i32);
         }
         let state = kernel.the_socket(id);
+        assert_ne!(state.family, i32::from(ws::AF_UNIX), "ConnectEx would break its own stack");
         let address = state.destination(address)?;
         match state.role {
             Role::Stream(_) => return Err(ws::WSAEISCONN),

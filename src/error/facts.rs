@@ -327,6 +327,7 @@ facts! {
 
     Bind = "bind" Winsock;
     CancelIoEx = "CancelIoEx" Win32;
+    Connect = "connect" Winsock;
     ConvertSecurityDescriptor = "ConvertStringSecurityDescriptorToSecurityDescriptorW" Win32;
     CreateFileW = "CreateFileW" Win32;
     CreateIoCompletionPort = "CreateIoCompletionPort" Win32;
@@ -334,6 +335,7 @@ facts! {
     DisconnectNamedPipe = "DisconnectNamedPipe" Win32;
     GetQueuedCompletionStatus = "GetQueuedCompletionStatus" Win32;
     GetQueuedCompletionStatusEx = "GetQueuedCompletionStatusEx" Win32;
+    Listen = "listen" Winsock;
     NtSetInformationFile = "NtSetInformationFile" Win32;
     SetFileCompletionNotificationModes = "SetFileCompletionNotificationModes" Win32;
     SetNamedPipeHandleState = "SetNamedPipeHandleState" Win32;

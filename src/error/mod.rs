@@ -592,7 +592,10 @@ pub(crate) mod refusal {
             "skip-on-success is not reliable on datagram sockets and on pipes that have messages, or do not tell, where a truncated message completes inline with a warning";
         SKIPS_ALREADY: Unsupported =
             "the handle skips the port on success already (FILE_SKIP_COMPLETION_PORT_ON_SUCCESS), by other code or an earlier association, which lasts; open another, and use skip_on_success";
-        FAMILY: Unsupported = "only sockets of the families IPv4 and IPv6 accept and connect here";
+        FAMILY: Unsupported = "only sockets of the families IPv4 and IPv6 accept and connect here; for AF_UNIX there are Accept::unix and unix::connect";
+        NOT_UNIX: Unsupported = "this accept is for listening sockets of the family AF_UNIX";
+        NO_UNIX: Unsupported = "this system has no sockets of the family AF_UNIX, which need Windows 10 of 2018 or later";
+        NO_UNIX_PATH: InvalidInput = "the path of a socket has 1 to 107 bytes in UTF-8, and none of them is zero";
         LOCK_RANGE: InvalidInput = "the range to be locked ends behind the largest offset; to lock all of a file, use the offset 0 and the length u64::MAX";
         MALFORMED_CHANGES: Other =
             "the list of changes that the system has written is malformed; look at the directory again";

@@ -19,6 +19,10 @@ use crate::sys::{self, Handle, Provider};
 #[must_use]
 pub struct Accept<S = ()>(S);
 
+/// What [`Accept::unix`] is.
+#[derive(Clone, Copy, Debug)]
+pub struct Unix(());
+
 /// What [`Accept::reusing`] is.
 #[derive(Debug)]
 pub struct Reusing {
@@ -32,6 +36,15 @@ impl Accept {
         Self(())
     }
 
+    /// Accepts it at a socket of the family `AF_UNIX`, one of [`unix::listen`](crate::unix::listen)
+    /// for example.
+    ///
+    /// Returns an [`OwnedSocket`], if it has succeeded. The operation is refused with
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on sockets of other families.
+    pub fn unix() -> Accept<Unix> {
+        Accept(Unix(()))
+    }
+
     /// Accepts it into a socket that was disconnected [for
     /// reuse](super::Disconnect::for_reuse), and that is associated with a port already.
     ///
@@ -42,10 +55,11 @@ impl Accept {
 }
 
 /// The listener that a connection inherits from, and where its addresses go.
-type Rest = (Keeps<HandleGuard>, Fills<[u8; 2 * sys::ADDRESS_SPACE]>);
+type Rest<const SPACE: usize = { 2 * sys::ADDRESS_SPACE }> =
+    (Keeps<HandleGuard>, Fills<[u8; SPACE]>);
 
-fn rest(on: &Object<'_>) -> Rest {
-    (Keeps(on.guard()), Fills([0; 2 * sys::ADDRESS_SPACE]))
+fn rest<const SPACE: usize>(on: &Object<'_>) -> Rest<SPACE> {
+    (Keeps(on.guard()), Fills([0; SPACE]))
 }
 
 fn start<O>(
@@ -62,7 +76,10 @@ fn start<O>(
 }
 
 /// What a connection has to inherit.
-fn succeeded(accepted: Handle, (Keeps(listener), _): &Rest) -> Result<(), u32> {
+fn succeeded<const SPACE: usize>(
+    accepted: Handle,
+    (Keeps(listener), _): &Rest<SPACE>,
+) -> Result<(), u32> {
     let inherit = |listener| sys::update_accept_context(accepted, listener);
     match listener.socket().while_open(inherit) {
         Ok(Err(_)) => Err(STATUS_CONNECTION_ABORTED),
@@ -72,40 +89,51 @@ fn succeeded(accepted: Handle, (Keeps(listener), _): &Rest) -> Result<(), u32> {
     }
 }
 
-impl Operation for Accept {
-    const FACTS: FactsOn = FactsOn::Sockets(Facts::AcceptEx);
-    const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> = Some(|(accepted, rest)| {
-        succeeded(accepted.0.as_ref().map_or(Handle::NONE, sys::handle_of), rest)
-    });
-    const FINISH: Finish<Self> = Finish::with(|(Keeps(socket), _): Self::Memory, outcome| {
-        socket.filter(|_| outcome.is_ok()).map(TcpStream::from)
-    });
-    type On = Listener;
-    /// The connection to be, and the rest.
-    type Memory = (Keeps<Option<OwnedSocket>>, Rest);
-    type Arguments = (RawSocket, Provider);
-    type Output = TcpStream;
+/// An accept into a new socket, of a listener that passes the check.
+macro_rules! into_new_socket {
+    ($accept:ty, $check:ident, $space:expr, $output:ty) => {
+        impl Operation for $accept {
+            const FACTS: FactsOn = FactsOn::Sockets(Facts::AcceptEx);
+            const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> =
+                Some(|(accepted, rest)| {
+                    succeeded(accepted.0.as_ref().map_or(Handle::NONE, sys::handle_of), rest)
+                });
+            const FINISH: Finish<Self> =
+                Finish::with(|(Keeps(socket), _): Self::Memory, outcome| {
+                    socket.filter(|_| outcome.is_ok()).map(<$output>::from)
+                });
+            type On = Listener;
+            /// The connection to be, and the rest.
+            type Memory = (Keeps<Option<OwnedSocket>>, Rest<{ 2 * $space }>);
+            type Arguments = (RawSocket, Provider);
+            type Output = $output;
 
-    fn split(
-        self,
-        on: &Object<'_>,
-    ) -> Result<(Self::Arguments, Self::Memory), (Error, Self::Memory)> {
-        match on.check_listener().and_then(sys::new_socket) {
-            Ok(socket) => {
-                Ok(((socket.as_raw_socket(), on.provider()), (Keeps(Some(socket)), rest(on))))
+            fn split(
+                self,
+                on: &Object<'_>,
+            ) -> Result<(Self::Arguments, Self::Memory), (Error, Self::Memory)> {
+                match on.$check().and_then(sys::new_socket) {
+                    Ok(socket) => {
+                        let accepted = (socket.as_raw_socket(), on.provider());
+                        Ok((accepted, (Keeps(Some(socket)), rest(on))))
+                    }
+                    Err(error) => Err((error, (Keeps(None), rest(on)))),
+                }
             }
-            Err(error) => Err((error, (Keeps(None), rest(on)))),
-        }
-    }
 
-    fn start(
-        accepted: Self::Arguments,
-        lent: <Self::Memory as Lend>::Lent,
-        starter: Starter<'_, Self>,
-    ) -> Submitted<'_> {
-        start(accepted, lent, starter)
-    }
+            fn start(
+                accepted: Self::Arguments,
+                lent: <Self::Memory as Lend>::Lent,
+                starter: Starter<'_, Self>,
+            ) -> Submitted<'_> {
+                start(accepted, lent, starter)
+            }
+        }
+    };
 }
+
+into_new_socket!(Accept, check_listener, sys::ADDRESS_SPACE, TcpStream);
+into_new_socket!(Accept<Unix>, check_unix_listener, sys::UNIX_ADDRESS_SPACE, OwnedSocket);
 
 impl Operation for Accept<Reusing> {
     const FACTS: FactsOn = FactsOn::Sockets(Facts::AcceptEx);

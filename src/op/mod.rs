@@ -12,6 +12,7 @@
 //! | | [`ReceiveMessage`] | `WSARecvMsg` | a [`Message`] |
 //! | | [`SendMessage`] | `WSASendMsg` | the buffer |
 //! | listening sockets | [`Accept`] | `AcceptEx` | a `TcpStream`, if it has succeeded, or the reused socket |
+//! | those of `AF_UNIX` | [`Accept::unix`] | `AcceptEx` | an `OwnedSocket`, if it has succeeded |
 //! | stream sockets | [`Connect`] | `ConnectEx` | nothing, or the buffer |
 //! | | [`Readable`] | `WSARecv` | nothing, and receives nothing |
 //! | | [`TransmitFile`] | `TransmitFile` | a [`Transmitted`], with the file |

@@ -130,6 +130,18 @@ impl Object<'_> {
     /// family of what it accepts.
     pub(crate) fn check_listener(&self) -> Result<u16> {
         self.check_family()?;
+        self.check_listens()
+    }
+
+    /// The same for those of the family `AF_UNIX`.
+    pub(crate) fn check_unix_listener(&self) -> Result<u16> {
+        match self.what {
+            ObjectKind::Stream { family, .. } if sys::is_unix(family) => self.check_listens(),
+            _ => Err(Error::usage(&refusal::NOT_UNIX)),
+        }
+    }
+
+    fn check_listens(&self) -> Result<u16> {
         let listens = || self.listens.load(Ordering::Relaxed) || sys::is_listening(self.handle);
         match self.what {
             ObjectKind::Stream { family, .. } if listens() => {

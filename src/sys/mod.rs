@@ -24,6 +24,7 @@ mod scatter;
 mod security;
 mod socket;
 mod transmit;
+mod unix;
 mod watch;
 mod wine;
 
@@ -52,13 +53,14 @@ pub(crate) use scatter::{read_scatter, write_gather};
 pub use security::SecurityDescriptor;
 pub(crate) use socket::{
     ADDRESS_SPACE, AcceptEx, ConnectEx, DisconnectEx, SocketTraits, accept, bind, connect,
-    disconnect, family_of, handle_of, is_ip, is_listening, make_dual_stack, max_message_size,
-    new_socket, receive, receive_from, receive_nothing, send, send_to, socket_traits,
-    update_accept_context, update_connect_context,
+    disconnect, family_of, handle_of, is_ip, is_listening, is_unix, make_dual_stack,
+    max_message_size, new_socket, receive, receive_from, receive_nothing, send, send_to,
+    socket_traits, update_accept_context, update_connect_context,
 };
 
 pub(crate) use transmit::{MOST_TRANSMITTED, TransmitFile, transmit_file};
 pub use transmit::{TransmitHeader, TransmitRegion};
+pub(crate) use unix::{UNIX_ADDRESS_SPACE, UnixAddress, connect_to, listen_at, new_unix_socket};
 pub(crate) use watch::watch_directory;
 pub(crate) use wine::{current_thread, has_ended, is_wine};
 

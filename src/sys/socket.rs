@@ -217,7 +217,8 @@ pub(crate) fn accept(
     addresses: &RegionMut,
     overlapped: LentOverlapped,
 ) -> Answer {
-    assert!(addresses.length() as usize >= 2 * ADDRESS_SPACE, "room for two addresses");
+    let space = addresses.length() / 2;
+    assert!(space as usize >= ADDRESS_SPACE, "room for two addresses");
     let mut count = 0;
     // SAFETY: The output buffer and the OVERLAPPED are lent for the
     // operation's whole life; the count is written before the call returns.
@@ -227,8 +228,8 @@ pub(crate) fn accept(
             accepted.0,
             addresses.start().cast(),
             0,
-            ADDRESS_SPACE as u32,
-            ADDRESS_SPACE as u32,
+            space,
+            space,
             &raw mut count,
             overlapped.into_raw(),
         )
@@ -315,7 +316,7 @@ fn with_winsock<T>(call: impl Fn() -> Result<T, u32>) -> Result<T, u32> {
 /// A new overlapped stream socket that child processes do not inherit.
 pub(crate) fn new_socket(family: u16) -> Result<OwnedSocket> {
     let flags = ws::WSA_FLAG_OVERLAPPED | ws::WSA_FLAG_NO_HANDLE_INHERIT;
-    let (kind, protocol) = (ws::SOCK_STREAM, ws::IPPROTO_TCP);
+    let (kind, protocol) = (ws::SOCK_STREAM, if is_ip(family) { ws::IPPROTO_TCP } else { 0 });
     let socket = with_winsock(|| {
         // SAFETY: Writes no memory of this process.
         let socket =
@@ -347,6 +348,10 @@ pub(crate) fn make_dual_stack(socket: Handle) -> Result<()> {
 /// Whether addresses of this family are those of [`SocketAddr`].
 pub(crate) fn is_ip(family: u16) -> bool {
     matches!(family, ws::AF_INET | ws::AF_INET6)
+}
+
+pub(crate) fn is_unix(family: u16) -> bool {
+    family == ws::AF_UNIX
 }
 
 /// Gives a socket a local address, as `ConnectEx` requires: this one, or one of the
