@@ -4,6 +4,7 @@ use loom::thread;
 
 use crate::explore;
 use crate::model::{Part, Port, TRANSFER};
+use crate::status_word::StatusWord;
 
 #[test]
 fn the_buffer_goes_to_one_of_pending_and_completion() {
@@ -346,5 +347,20 @@ fn a_packet_for_a_free_cell_does_not_complete_its_next_operation() {
         port.end(index);
         assert_eq!(port.dequeue().expect("its packet").take_and_release(), Some(7 + TRANSFER));
         port.assert_all_free();
+    });
+}
+
+/// Otherwise the operation would be in flight for ever.
+#[test]
+fn a_status_is_put_back_though_somebody_else_has_put_back_none() {
+    explore::two_threads(|| {
+        let word = StatusWord::default();
+        word.reset();
+        let nothing = word.take();
+        word.write(0);
+        let status = word.take();
+        word.restore(nothing);
+        word.restore(status);
+        assert_eq!((nothing.is_status(), word.take()), (false, status));
     });
 }

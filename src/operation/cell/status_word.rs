@@ -124,21 +124,3 @@ impl StatusWord {
         None
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Otherwise the operation would be in flight for ever.
-    #[test]
-    fn a_status_is_put_back_though_somebody_else_has_put_back_none() {
-        let word = StatusWord::default();
-        word.reset();
-        let nothing = word.take();
-        word.write(0);
-        let status = word.take();
-        word.restore(nothing);
-        word.restore(status);
-        assert_eq!((nothing.is_status(), word.take()), (false, status));
-    }
-}

@@ -25,7 +25,7 @@ pub enum Program {
     Loom,
     /// A file in `tests`.
     Integration(&'static str),
-    /// `tests/simulated.rs`, under Miri.
+    /// `tests/simulated.rs`, on the simulated kernel.
     Simulated,
 }
 
@@ -206,7 +206,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "if taken.is_status() {\n            self.0.store",
         after: "if false && taken.is_status() {\n            self.0.store",
         why: "an operation is in flight for ever, though its packet was dequeued",
-        test: unit("operation::cell::status_word::tests::a_status_is_put_back_though_somebody_else_has_put_back_none"),
+        test: loom("operations::a_status_is_put_back_though_somebody_else_has_put_back_none"),
     },
     Mutation {
         name: "each-packet-without-bytes-is-a-receives",
