@@ -1,10 +1,11 @@
 //! How the commands call cargo.
 
+use std::collections::HashMap;
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// The target of every build that is run on Linux.
 pub const WINDOWS_GNU: &str = "x86_64-pc-windows-gnu";
@@ -50,4 +51,19 @@ pub fn has_target(rustc: &mut Command, target: &str) -> Result<bool> {
     let sysroot = PathBuf::from(String::from_utf8(output.stdout)?.trim_end());
     let library = sysroot.join("lib/rustlib").join(target).join("lib");
     Ok(output.status.success() && library.is_dir())
+}
+
+/// Builds, and says where the programs are that were made, by name.
+pub fn executables(build: &mut Command) -> Result<HashMap<String, PathBuf>> {
+    build.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    let output = build.output().context("cannot run cargo")?;
+    ensure!(output.status.success(), "cargo ended with {}", output.status);
+    let messages = String::from_utf8(output.stdout)?;
+    let paths = messages.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("\"executable\":\"")?;
+        // JSON doubles the separators of Windows.
+        let path = PathBuf::from(rest.split_once('"')?.0.replace(r"\\", r"\"));
+        Some((path.file_stem()?.to_str()?.to_owned(), path))
+    });
+    Ok(paths.collect())
 }

@@ -19,11 +19,20 @@ const TARGETS: [&str; 5] = [
 ];
 
 /// What is run as a Windows program: all packages but the [tools](TOOLS).
-pub const LIBRARY: [&str; 6] =
-    ["--workspace", "--all-features", "--exclude", "xtask", "--exclude", "loom-tests"];
+pub const LIBRARY: [&str; 8] = [
+    "--workspace",
+    "--all-features",
+    "--exclude",
+    "xtask",
+    "--exclude",
+    "loom-tests",
+    "--exclude",
+    "program-tests",
+];
 
 /// What runs where it is built.
-const TOOLS: [&str; 4] = ["--package", "xtask", "--package", "loom-tests"];
+const TOOLS: [&str; 6] =
+    ["--package", "xtask", "--package", "loom-tests", "--package", "program-tests"];
 
 const NO_WARNINGS: [&str; 3] = ["--", "--deny", "warnings"];
 

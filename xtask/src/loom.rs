@@ -19,7 +19,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut cargo = cargo::cargo();
     cargo.args(["test", "--release", "--package", "loom-tests", "--lib"]);
     cargo.args(options).arg("--").args(tests);
-    results::count(cargo, tests, |cargo| {
+    results::count([cargo], tests, |cargo| {
         let code = cargo.status()?.code().unwrap_or(1);
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
     })

@@ -14,6 +14,7 @@ mod mutants;
 mod output;
 mod page;
 mod program;
+mod programs;
 mod results;
 mod runtime;
 mod sabotage;
@@ -72,6 +73,16 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Build and run a program of `programs/`, optimised (on Linux under Wine)
+    RunProgram {
+        /// The program's name, as in programs/src/bin/NAME.rs
+        name: String,
+        /// Passed to the program as they are; --help lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Test the programs of `programs/` with tools that others wrote
+    Programs(programs::Args),
     /// Explore the library's lock-free protocols in all orders
     Loom(loom::Args),
     /// Run the tests on the simulated kernel under Miri
@@ -135,6 +146,8 @@ fn main() -> ExitCode {
         Command::Simulated(args) => test::run_simulated(&args),
         Command::Demo { args } => program::run_demo(&args),
         Command::RunExample { name, args } => program::run_example(&name, &args),
+        Command::RunProgram { name, args } => program::run_program(&name, &args),
+        Command::Programs(args) => programs::run(&args),
         Command::Loom(args) => loom::run(&args),
         Command::Miri(args) => miri::run(&args),
         #[cfg(target_os = "linux")]

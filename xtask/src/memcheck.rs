@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::linux::build;
+use crate::cargo;
 use crate::linux::supervise::{Outcome, Supervisor};
 use crate::results::{self, Results};
 use crate::runtime::Runtime;
@@ -117,7 +117,7 @@ fn test_programs(runtime: &Runtime, files: &[String]) -> Result<Vec<PathBuf>> {
         cargo.args(["--test", file]);
     }
     cargo.args(["--test", PROBES]).env("RUSTFLAGS", "--cfg memcheck");
-    Ok(build::executables(&mut cargo)?.into_values().collect())
+    Ok(cargo::executables(&mut cargo)?.into_values().collect())
 }
 
 /// A test program that is ready to run.

@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         // Where no test is run, every mutant survives.
         let mut test = on_kernel(runtime.cargo("test"));
         test.args(["--package", "completion-port"]).args(chosen).arg("--").args(tests);
-        let code = results::count(test, tests, |test| runtime.run(test))?;
+        let code = results::count([test], tests, |test| runtime.run(test))?;
         if code != ExitCode::SUCCESS {
             return Ok(code);
         }

@@ -1,5 +1,5 @@
-//! `cargo xtask demo`, `cargo xtask run-example` and `cargo xtask soak`: one
-//! program, optimised.
+//! `cargo xtask demo`, `cargo xtask run-example`, `cargo xtask run-program` and `cargo xtask
+//! soak`: one program, optimised.
 
 use std::ffi::{OsStr, OsString};
 use std::iter;
@@ -24,6 +24,10 @@ pub fn run_demo(args: &[OsString]) -> Result<ExitCode> {
 
 pub fn run_example(name: &str, args: &[OsString]) -> Result<ExitCode> {
     build_and_run(&["--package", "completion-port", "--example", name], args)
+}
+
+pub fn run_program(name: &str, args: &[OsString]) -> Result<ExitCode> {
+    build_and_run(&["--package", "programs", "--bin", name], args)
 }
 
 pub fn run_soak(args: &[OsString]) -> Result<ExitCode> {

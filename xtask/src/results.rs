@@ -43,14 +43,15 @@ pub fn split<'a>(
     }
 }
 
-/// Runs a call of cargo that runs tests, by `run`, and tells how many passed.
+/// Runs calls of cargo that run tests, by `run`, until one fails, and tells how many
+/// passed.
 ///
-/// `tests` is what the call has for the test programs. That no test is named
+/// `tests` is what the calls have for the test programs. That no test is named
 /// as it says is an error.
 pub fn count(
-    mut cargo: Command,
+    cargos: impl IntoIterator<Item = Command>,
     tests: &[OsString],
-    run: impl FnOnce(&mut Command) -> Result<ExitCode>,
+    mut run: impl FnMut(&mut Command) -> Result<ExitCode>,
 ) -> Result<ExitCode> {
     let (reader, writer) = io::pipe()?;
     let results = Arc::new(Mutex::new(Results::default()));
@@ -58,9 +59,15 @@ pub fn count(
     let output = PassedOn::start(reader, io::stdout(), move |bytes| {
         seen.lock().expect("no panic").add(bytes);
     });
-    let code = run(cargo.stdout(writer));
-    // And with it, this process's own end of the pipe.
-    drop(cargo);
+    let mut code = Ok(ExitCode::SUCCESS);
+    for mut cargo in cargos {
+        code = writer.try_clone().map_err(Into::into).and_then(|end| run(cargo.stdout(end)));
+        if !matches!(code, Ok(ExitCode::SUCCESS)) {
+            break;
+        }
+    }
+    // This process's own end of the pipe.
+    drop(writer);
     output.finish();
 
     let results = results.lock().expect("no panic");

@@ -68,6 +68,14 @@ mod native {
             cargo
         }
 
+        /// The same for what runs where it is built, and starts programs itself.
+        pub fn native_cargo(&self, subcommand: &str) -> Command {
+            let mut cargo = cargo::cargo();
+            cargo.arg(subcommand);
+            cargo.args(self.runner.iter().flat_map(|runner| ["--config", runner]));
+            cargo
+        }
+
         #[expect(clippy::unused_self, reason = "on Linux it knows the runner")]
         pub fn describe_to(&self, _: &mut Command) {}
 
@@ -166,7 +174,17 @@ mod wine {
             cargo
         }
 
-        /// The same for a program that calls cargo.
+        /// A call of cargo whose programs run where they are built, and start others
+        /// under Wine: by `$COMPLETION_PORT_RUNNER runner PROGRAM`.
+        pub fn native_cargo(&self, subcommand: &str) -> Command {
+            let mut cargo = cargo::cargo();
+            cargo.arg(subcommand);
+            self.session.describe_to(&mut cargo);
+            cargo.env("COMPLETION_PORT_RUNNER", format!("/proc/{}/exe", std::process::id()));
+            cargo
+        }
+
+        /// The same as [`cargo`](Self::cargo) for a program that calls cargo.
         pub fn describe_to(&self, command: &mut Command) {
             self.session.describe_to(command);
             command.env("CARGO_BUILD_TARGET", self.session.target().name);

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::cargo;
 use crate::check::LIBRARY;
 use crate::results::{self, PassOn};
 use crate::runtime::Runtime;
+use crate::{cargo, programs};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -21,9 +21,17 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let (options, tests) = args.pass_on.split();
     let (target, options) = target(options)?;
     let mut runtime = Runtime::start_for(target.as_deref())?;
-    let mut cargo = runtime.cargo("test");
-    cargo.args(LIBRARY).args(options).arg("--").args(tests);
-    results::count(cargo, tests, |cargo| runtime.run(cargo))
+    let mut library = runtime.cargo("test");
+    library.args(LIBRARY).args(&options);
+    let mut cargos = vec![library];
+    // Options choose among the library's tests.
+    if options.is_empty() {
+        cargos.push(programs::test(&runtime)?);
+    }
+    for cargo in &mut cargos {
+        cargo.arg("--").args(tests);
+    }
+    results::count(cargos, tests, |cargo| runtime.run(cargo))
 }
 
 pub fn run_simulated(args: &Args) -> Result<ExitCode> {
@@ -38,7 +46,7 @@ pub fn run_simulated(args: &Args) -> Result<ExitCode> {
     }
     // There is one kernel in a program, and each test tells it what to do.
     cargo.args(["--", "--test-threads=1"]).args(tests);
-    results::count(cargo, tests, |cargo| runtime.run(cargo))
+    results::count([cargo], tests, |cargo| runtime.run(cargo))
 }
 
 /// The target among cargo's options, and the others.

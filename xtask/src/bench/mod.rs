@@ -22,7 +22,6 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cargo;
-use crate::linux::build;
 use crate::page::Page;
 use crate::runtime::{self, Runtime};
 use pairs::Pairs;
@@ -132,7 +131,7 @@ fn build(wanted: &[(&Row, &Peer)]) -> Result<Programs> {
         build.arg(folder().join("Cargo.toml")).arg("--target-dir").arg(target_folder());
         // One peer asks for a newer Rust than it needs.
         build.args(["--ignore-rust-version", "--package"]).args(package);
-        programs.extend(build::executables(&mut build)?);
+        programs.extend(cargo::executables(&mut build)?);
     }
     Ok(programs)
 }

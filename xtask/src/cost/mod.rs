@@ -18,6 +18,7 @@ use clap::Parser;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
+use crate::cargo;
 use crate::linux::build;
 use crate::runtime::Runtime;
 use image::Image;
@@ -68,5 +69,5 @@ pub fn trace(program: &str) -> Result<(Image, Trace)> {
 pub fn build(runtime: &Runtime, program: &str) -> Result<PathBuf> {
     let mut build = runtime.cargo("build");
     build.args(["--release", "--package", "cost", "--bin", program]);
-    build::executables(&mut build)?.remove(program).context("cargo has built nothing")
+    cargo::executables(&mut build)?.remove(program).context("cargo has built nothing")
 }

@@ -1,0 +1,39 @@
+//! `cargo xtask programs`: the programs in `programs/`, driven by tools that others
+//! wrote.
+//!
+//! The tools are this machine's, so the tests run where they are built, and start the
+//! programs on Windows as they are and on Linux under Wine.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+
+use crate::cargo;
+use crate::results::{self, PassOn};
+use crate::runtime::Runtime;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pass_on: PassOn,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let (options, tests) = args.pass_on.split();
+    let mut runtime = Runtime::start()?;
+    let mut cargo = test(&runtime)?;
+    cargo.args(options).arg("--").args(tests);
+    results::count([cargo], tests, |cargo| runtime.run(cargo))
+}
+
+/// Builds the programs; the call of cargo that runs their tests.
+pub fn test(runtime: &Runtime) -> Result<Command> {
+    let mut build = runtime.cargo("build");
+    let built = cargo::executables(build.args(["--package", "programs", "--bins"]))?;
+    let folder = built.values().next().and_then(|program| program.parent());
+    let folder: &Path = folder.context("cargo has built nothing")?;
+    let mut cargo = runtime.native_cargo("test");
+    cargo.args(["--package", "program-tests"]).env("COMPLETION_PORT_PROGRAMS", folder);
+    Ok(cargo)
+}
