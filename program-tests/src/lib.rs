@@ -75,6 +75,31 @@ impl Program {
         address.unwrap_or_else(|| panic!("no address: {line}")).to_owned()
     }
 
+    /// How many handles it has open. Wine's own process has them, together with those of
+    /// the other programs that run meanwhile, which have some tens each.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn open_handles(&self) -> usize {
+        let prefix = env::var_os("WINEPREFIX").expect("run this by cargo xtask programs");
+        let is_ours = |process: &procfs::process::Process| {
+            let is_server = process.stat().is_ok_and(|stat| stat.comm.starts_with("wineserver"));
+            let environment = process.environ().unwrap_or_default();
+            is_server && environment.get(OsStr::new("WINEPREFIX")) == Some(&prefix)
+        };
+        let processes = procfs::process::all_processes().expect("there is /proc");
+        let server = processes.filter_map(Result::ok).find(is_ours).expect("Wine is running");
+        server.fd_count().expect("it is running")
+    }
+
+    /// How many handles it has open.
+    #[cfg(windows)]
+    #[must_use]
+    pub fn open_handles(&self) -> usize {
+        let script = format!("(Get-Process -Id {}).HandleCount", self.child.id());
+        let output = Command::new("powershell").args(["-NoProfile", "-Command", &script]).output();
+        text(&output.expect("it starts")).trim().parse().expect("a number")
+    }
+
     /// Ends it as Ctrl-C does, and returns the lines that it has printed at last. (On
     /// Windows, nobody can press Ctrl-C for another process alone.)
     #[cfg(unix)]
@@ -197,31 +222,4 @@ pub fn sha256(files: &[PathBuf]) -> Option<Vec<String>> {
     let script = "import hashlib, sys\nfor path in sys.argv[1:]:\n \
                   print(hashlib.sha256(open(path, 'rb').read()).hexdigest())";
     python(script, files).map(|lines| lines.lines().map(str::to_owned).collect())
-}
-
-/// How many handles are open in all of the session's programs: what Wine's own process
-/// has for them.
-#[cfg(target_os = "linux")]
-#[must_use]
-pub fn open_handles() -> usize {
-    let prefix = env::var_os("WINEPREFIX").expect("run this by cargo xtask programs");
-    let is_ours = |process: &procfs::process::Process| {
-        let is_server = process.stat().is_ok_and(|stat| stat.comm.starts_with("wineserver"));
-        let is_of = |environment: std::collections::HashMap<_, _>| {
-            environment.get(OsStr::new("WINEPREFIX")) == Some(&prefix)
-        };
-        is_server && process.environ().is_ok_and(is_of)
-    };
-    let processes = procfs::process::all_processes().expect("there is /proc");
-    let server = processes.filter_map(Result::ok).find(is_ours).expect("Wine is running");
-    server.fd_count().expect("it is running")
-}
-
-/// How many handles are open in all programs of this machine.
-#[cfg(windows)]
-#[must_use]
-pub fn open_handles() -> usize {
-    let script = "(Get-Process -Name http | Measure-Object -Property HandleCount -Sum).Sum";
-    let output = Command::new("powershell").args(["-NoProfile", "-Command", script]).output();
-    text(&output.expect("it starts")).trim().parse().expect("a number")
 }

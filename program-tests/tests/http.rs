@@ -4,8 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use program_tests::{Program, curl, folder, python, run, text, write_pattern};
+use program_tests::{Program, curl, eventually, folder, python, run, text, write_pattern};
 use tempfile::TempDir;
+
+/// Where curl writes what nobody wants to see.
+const NOWHERE: &str = if cfg!(windows) { "NUL" } else { "/dev/null" };
 
 /// A server of a folder, and the folder.
 struct Site {
@@ -34,10 +37,9 @@ impl Site {
 
     /// The statuses that targets get.
     fn statuses(&self, mut curl: Command, targets: &[&str]) -> Vec<String> {
-        let nowhere = if cfg!(windows) { "NUL" } else { "/dev/null" };
         curl.args(["--write-out", "%{http_code}\n"]);
         for target in targets {
-            curl.args(["--output", nowhere]).arg(self.url(target));
+            curl.args(["--output", NOWHERE]).arg(self.url(target));
         }
         text(&curl.output().unwrap()).lines().map(str::to_owned).collect()
     }
@@ -328,14 +330,11 @@ for round in range(100):
     s.sendall(GET.replace(b'Host: a', b'Host: a\r\nConnection: close'))
     assert len(end(s)) > 500_000
 ";
-    let before = program_tests::open_handles();
+    let before = site.server.open_handles();
     if site.python(script).is_none() {
         return;
     }
-    // Other tests have programs of their own meanwhile, with some handles each.
-    program_tests::eventually("the handles are closed", || {
-        program_tests::open_handles() < before + 100
-    });
+    eventually("the handles are closed", || site.server.open_handles() < before + 100);
 }
 
 #[test]
@@ -350,6 +349,21 @@ print('all')
 ";
     let Some(lines) = site.python(script) else { return };
     assert_eq!(lines.trim(), "all");
+}
+
+#[test]
+fn hundreds_of_connections_are_served_at_a_time() {
+    let Some(mut curl) = curl() else { return };
+    let site = serve(&[]);
+    write_pattern(&site.path().join("file"), 100_000);
+    // Each transfer has a connection of its own, because none is done yet.
+    curl.args(["--parallel", "--parallel-immediate", "--parallel-max", "256"]);
+    curl.args(["--write-out", "%{http_code} %{size_download}\n"]);
+    for _ in 0..512 {
+        curl.args(["--output", NOWHERE]).arg(site.url("/file"));
+    }
+    let lines = text(&curl.output().unwrap());
+    assert_eq!(lines.lines().filter(|line| *line == "200 100000").count(), 512, "{lines}");
 }
 
 #[cfg(unix)]

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Stdio};
 
-use program_tests::{Program, eventually, open_handles, python, run, tool};
+use program_tests::{Program, eventually, python, run, tool};
 
 /// A server that answers the end of a stream with what it knows of the stream.
 struct Target {
@@ -96,8 +96,8 @@ print('all')
 #[test]
 fn resets_do_no_harm_and_leave_no_handle_open() {
     let Some(target) = target() else { return };
-    let (_proxy, address) = through(&target.address, &["--connections", "10"]);
-    let before = open_handles();
+    let (proxy, address) = through(&target.address, &["--connections", "10"]);
+    let before = proxy.open_handles();
     let script = r"
 for number in range(100):
     s = connect()
@@ -108,7 +108,7 @@ for number in range(100):
 print('all')
 ";
     assert_eq!(client(&address, script).unwrap().trim(), "all");
-    eventually("the handles are closed", || open_handles() < before + 80);
+    eventually("the handles are closed", || proxy.open_handles() < before + 80);
 }
 
 #[test]
