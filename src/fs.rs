@@ -1,4 +1,5 @@
-//! Files and directories: opening them for overlapped I/O, and giving locks back.
+//! Files and directories: opening them for overlapped I/O, going through them in order, and
+//! giving locks back.
 //!
 //! ```
 //! use completion_port::fs::OpenOverlapped;
@@ -27,8 +28,10 @@ use windows_sys::Win32::Storage::FileSystem::{
     FILE_SHARE_READ, FILE_SHARE_WRITE,
 };
 
+use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::Result;
 use crate::handle::Associated;
+use crate::op;
 use crate::op::on::{self, Supports};
 use crate::sys::{self, Handle};
 
@@ -97,4 +100,85 @@ where
     H: Supports<on::File> + AsRawHandle,
 {
     sys::unlock_file(Handle(file.as_raw_handle().addr()), offset, length)
+}
+
+/// Goes through a file in order: keeps where the next read or write starts.
+///
+/// The file has no position of its own, and several cursors can go through one file, or
+/// none. A cursor starts nothing itself: it makes operations, and is told how far they came.
+/// Start one at a time, since nobody knows before where the next one begins.
+///
+/// At the end of the file, a read transfers 0 bytes, and leaves the cursor where it is: if
+/// the file grows, the next read goes on.
+///
+/// ```
+/// use completion_port::Iocp;
+/// use completion_port::fs::{Cursor, OpenOverlapped};
+/// use std::fs::OpenOptions;
+///
+/// # let path = std::env::temp_dir().join(format!("completion-port-cursor-{}", std::process::id()));
+/// # std::fs::write(&path, "one line\nand another\n")?;
+/// let port: Iocp<()> = Iocp::builder().build()?;
+/// let file = port.add_handle(OpenOptions::new().read(true).open_overlapped(&path)?, 1)?;
+/// let (mut cursor, mut contents) = (Cursor::new(), Vec::new());
+/// port.block_on(async {
+///     loop {
+///         let read = cursor.read(Vec::with_capacity(8));
+///         let (bytes, buffer) = port.initiate(&file, (), read)?.await?;
+///         if bytes == 0 {
+///             break Ok::<(), std::io::Error>(());
+///         }
+///         cursor.advance(bytes);
+///         contents.extend(buffer);
+///     }
+/// })??;
+/// assert_eq!(contents, b"one line\nand another\n");
+/// assert_eq!(cursor.position(), 21);
+/// # drop(file);
+/// # std::fs::remove_file(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Cursor {
+    position: u64,
+}
+
+impl Cursor {
+    /// At the start of a file.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { position: 0 }
+    }
+
+    /// At `position`, in bytes. The largest offset in a file is [`i64::MAX`], and stands for
+    /// all that are greater.
+    #[must_use]
+    pub const fn at(position: u64) -> Self {
+        // Greater ones have meanings of their own.
+        const LARGEST: u64 = i64::MAX as u64;
+        Self { position: if position < LARGEST { position } else { LARGEST } }
+    }
+
+    /// Where the next operation starts, in bytes.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Moves by what an operation has transferred:
+    /// [`bytes_transferred`](crate::CompletionStatus::bytes_transferred), 0 of one that has
+    /// failed.
+    pub const fn advance(&mut self, bytes: u32) {
+        *self = Self::at(self.position.saturating_add(bytes as u64));
+    }
+
+    /// A read from here on. Its buffer need not be filled, even before the end of the file.
+    pub fn read<B: IoBufMut>(&self, buffer: B) -> op::Read<B> {
+        op::Read::new(buffer).at(self.position)
+    }
+
+    /// A write from here on.
+    pub fn write<B: IoBuf>(&self, buffer: B) -> op::Write<B> {
+        op::Write::new(buffer).at(self.position)
+    }
 }

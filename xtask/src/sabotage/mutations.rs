@@ -1792,6 +1792,14 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("connect", "a_socket_that_is_bound_connects_only_from_there"),
     },
     Mutation {
+        name: "a-cursor-comes-to-append",
+        file: "src/fs.rs",
+        before: "if position < LARGEST { position } else { LARGEST }",
+        after: "position",
+        why: "a write from a position behind all others appends",
+        test: integration("cursor", "a_cursor_does_not_go_behind_the_largest_offset"),
+    },
+    Mutation {
         name: "a-datagram-is-received-by-nobody",
         file: "src/op/stream.rs",
         before: "if on.is_datagram_socket() { Err(&refusal::NOT_A_STREAM) } else { Ok(()) }",
