@@ -134,6 +134,117 @@ fn an_instance_serves_one_client_after_the_other() {
     nothing_more(&port);
 }
 
+/// All instances are taken by clients that say nothing, and nobody else gets in, until the
+/// server ends them.
+#[test]
+fn clients_that_say_nothing_are_sent_away_for_one_that_speaks() {
+    const INSTANCES: usize = 3;
+    let port = port();
+    let name = pipe_name();
+    let options = ServerOptions::new().max_instances(INSTANCES as u8);
+    let mut servers = vec![options.create(&name).unwrap()];
+    servers.resize_with(INSTANCES, || options.create_next(&name).unwrap());
+    let servers: Vec<_> =
+        servers.into_iter().zip(0..).map(|(it, slot)| port.add_handle(it, slot).unwrap()).collect();
+    let mut silent = Vec::new();
+    for server in &servers {
+        connect(&port, server);
+        silent.push(open(&name, false));
+        let slot = connected(&port);
+        port.initiate(&servers[slot], READ, op::Read::new(Vec::with_capacity(64))).unwrap();
+    }
+    if !cfg!(miri) {
+        let busy = ClientOptions::new().open(&name).unwrap_err();
+        assert_eq!(busy.kind(), ErrorKind::Busy);
+    }
+
+    // The time of each is over: its read is cancelled, and its slot waits for another.
+    for server in &servers {
+        assert!(server.cancel_all().unwrap());
+        let cancelled = complete(&port);
+        assert!(cancelled.error_status.unwrap_err().is_cancelled());
+        pipe::disconnect(server).unwrap();
+        connect(&port, server);
+    }
+    for _ in 0..INSTANCES {
+        let client = port.add_handle(open(&name, false), 20).unwrap();
+        let server = &servers[connected(&port)];
+        write(&port, &client, "hello");
+        assert_eq!(read(&port, server), b"hello");
+        silent.push(client.into_inner());
+    }
+    drop(silent);
+    nothing_more(&port);
+}
+
+#[test]
+fn empty_writes_are_each_a_message_in_its_place() {
+    let port = port();
+    let name = pipe_name();
+    let server = port.add_handle(ServerOptions::new().messages(true).create(&name).unwrap(), 10);
+    let server = server.unwrap();
+    connect(&port, &server);
+    let client = port.add_handle(open(&name, true), 20).unwrap();
+    connected(&port);
+    for messages in [["", "", "last"], ["first", "", ""]] {
+        for message in messages {
+            write(&port, &client, message);
+        }
+        assert_eq!(messages.map(|_| read(&port, &server)), messages.map(str::as_bytes));
+    }
+    // Nothing was left out, and nothing made up.
+    port.initiate(&server, READ, op::Read::new(Vec::with_capacity(64))).unwrap();
+    nothing_more(&port);
+    write_to_a_read(&port, &client);
+}
+
+/// An empty write completes a read that waits.
+fn write_to_a_read(port: &Iocp, client: &Associated<OwnedHandle>) {
+    port.initiate(client, WRITE, op::Write::new("")).unwrap();
+    let mut both = complete_all(port, 2);
+    both.sort_by_key(|completion| completion.context);
+    assert!(both.iter().all(|it| it.error_status.is_ok() && it.bytes_transferred == 0));
+    assert_eq!((both[0].context, both[1].context), (READ, WRITE));
+}
+
+/// A full buffer is no sign of more.
+#[test]
+fn a_read_that_fits_exactly_waits_for_nothing_else() {
+    let port = port();
+    for messages in [false, true] {
+        for early in [false, true] {
+            let name = pipe_name();
+            let options = ServerOptions::new().messages(messages);
+            let server = port.add_handle(options.create(&name).unwrap(), 10).unwrap();
+            connect(&port, &server);
+            let client = port.add_handle(open(&name, messages), 20).unwrap();
+            connected(&port);
+            let exactly = || op::Read::new(vec![0; 5].into_boxed_slice());
+            if early {
+                write(&port, &client, "exact");
+                port.initiate(&server, READ, exactly()).unwrap();
+            } else {
+                port.initiate(&server, READ, exactly()).unwrap();
+                port.initiate(&client, WRITE, op::Write::new("exact")).unwrap();
+            }
+            let mut completions = complete_all(&port, if early { 1 } else { 2 });
+            completions.sort_by_key(|completion| completion.context);
+            let it = &mut completions[0];
+            assert_eq!(
+                (it.context, it.error_status.clone(), it.bytes_transferred),
+                (READ, Ok(()), 5)
+            );
+            assert_eq!(*it.operation.output::<Box<[u8]>>().unwrap(), *b"exact");
+            // Others go on, and what comes next is for the next read.
+            write(&port, &server, "others");
+            assert_eq!(read(&port, &client), b"others");
+            write(&port, &client, "next");
+            assert_eq!(read(&port, &server), b"next");
+            nothing_more(&port);
+        }
+    }
+}
+
 #[test]
 #[cfg_attr(miri, ignore = "Miri's own CreateFileW knows no pipes")]
 fn only_the_servers_end_can_be_disconnected() {

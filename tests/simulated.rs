@@ -2017,6 +2017,87 @@ fn an_older_system_says_that_it_has_no_unix_sockets() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 }
 
+/// Each has a way back of its own: a packet that it posts to itself.
+#[test]
+fn all_instances_of_a_pipe_come_back_after_a_shortage_without_a_client() {
+    const SLOTS: usize = 3;
+    const CLIENT: usize = 100;
+    let name = format!(r"\\.\pipe\{}", support::unique("shortage"));
+    let options = completion_port::pipe::ServerOptions::new().max_instances(SLOTS as u8);
+    let port = port();
+    let mut slots: Vec<Option<Associated<_>>> = Vec::new();
+    slots.resize_with(SLOTS, || None);
+    // Creating one is refused, or waiting on it is: what it has is closed then.
+    let arm = |slot: usize| {
+        let server = options.create_next(&name)?;
+        let server = port.add_handle(server, slot)?;
+        port.initiate(&server, CLIENT, op::ConnectPipe::new())?;
+        Ok::<_, completion_port::Error>(server)
+    };
+    let behaving = behave(|kernel| {
+        kernel.refuse_pipes = SLOTS as u32;
+        kernel.refuse = [win32::ERROR_NO_SYSTEM_RESOURCES; SLOTS].into();
+    });
+    (0..SLOTS).for_each(|slot| port.post(slot, 0, 0).unwrap());
+    let mut refused = 0;
+    while slots.iter().any(Option::is_none) {
+        let slot = complete(&port).context;
+        match arm(slot) {
+            Ok(server) => slots[slot] = Some(server),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
+                refused += 1;
+                port.post(slot, 0, 0).unwrap();
+            }
+        }
+    }
+    assert_eq!(refused, 2 * SLOTS);
+    nothing_more(&port);
+    let clients: Vec<_> = (0..SLOTS).map(|_| support::pipe_client(&name, false).unwrap()).collect();
+    let mut served: Vec<_> =
+        complete_all(&port, SLOTS).iter().map(|completion| completion.handle_context).collect();
+    served.sort_unstable();
+    assert_eq!(served, [0, 1, 2]);
+    drop((clients, behaving));
+}
+
+#[test]
+fn a_read_of_a_pipe_that_fits_exactly_is_over_at_once_or_later() {
+    both(|inline| {
+        let _behaving = behave(|kernel| inline(kernel));
+        for messages in [false, true] {
+            let port = port();
+            let (server, client) = pipe_pair(messages);
+            let (server, client) = (port.add_handle(server, 1), port.add_handle(client, 2));
+            let (server, client) = (server.unwrap(), client.unwrap());
+            port.initiate_write(&client, WRITE, "exact").unwrap();
+            assert_eq!(complete(&port).context, WRITE);
+            port.initiate_read(&server, READ, [0; 5]).unwrap();
+            let mut completion = complete(&port);
+            assert_eq!((completion.context, completion.bytes_transferred), (READ, 5));
+            assert_eq!(&completion.operation.take_buffer::<[u8; 5]>().unwrap(), b"exact");
+            nothing_more(&port);
+            assert_eq!(port.in_flight(), 0);
+        }
+    });
+}
+
+/// Only the plain call is made, which all systems have: there is one layout.
+#[test]
+fn a_volume_that_tells_no_changes_is_refused_by_name() {
+    let port = port();
+    let directory = port.add_handle(simulated_kernel::open_directory(), 1).unwrap();
+    let _behaving = behave(|kernel| kernel.refuse = [win32::ERROR_NOT_SUPPORTED].into());
+    let watch = || op::WatchDirectory::new(op::Changes::with_capacity(64));
+    let rejected = port.initiate(&directory, 2, watch()).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);
+    assert_eq!(rejected.error.call(), Some("ReadDirectoryChangesW"));
+    let op::Fills(changes) = rejected.returned.1;
+    assert_eq!(changes.initialized().1, 64);
+    // Another volume has them.
+    port.initiate(&directory, 2, op::WatchDirectory::new(changes)).unwrap();
+}
+
 #[test]
 fn each_provider_has_its_own_functions() {
     let port = port();

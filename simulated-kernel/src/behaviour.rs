@@ -69,6 +69,8 @@ pub struct Behaviour {
     pub close_status: u32,
     /// So many of the next posts find no memory.
     pub refuse_posts: u32,
+    /// So many of the next instances of pipes find no memory.
+    pub refuse_pipes: u32,
     /// So many of the next stretches of address space get no memory.
     pub refuse_memory: u32,
     /// A broken provider: transfers that fill their buffers report so many bytes
@@ -118,6 +120,7 @@ impl Behaviour {
             warn_without_packet: false,
             close_status: STATUS_CANCELLED,
             refuse_posts: 0,
+            refuse_pipes: 0,
             refuse_memory: 0,
             over_report: 0,
             close_resets: false,

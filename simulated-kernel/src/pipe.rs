@@ -8,7 +8,7 @@ use std::ptr;
 
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_INVALID_HANDLE,
-    ERROR_PIPE_BUSY, HANDLE, INVALID_HANDLE_VALUE,
+    ERROR_NO_SYSTEM_RESOURCES, ERROR_PIPE_BUSY, HANDLE, INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
 use windows_sys::Win32::Storage::FileSystem::{
@@ -303,6 +303,10 @@ unsafe extern "system" fn CreateNamedPipeW(
     kernel.sweep();
     let limit = kernel.instances(&name).next().map(|first| first.instances);
     let refused = match limit {
+        _ if kernel.behaviour.refuse_pipes > 0 => {
+            kernel.behaviour.refuse_pipes -= 1;
+            Some(ERROR_NO_SYSTEM_RESOURCES)
+        }
         Some(limit) if kernel.instances(&name).count() >= limit as usize => Some(ERROR_PIPE_BUSY),
         Some(_) if access & FILE_FLAG_FIRST_PIPE_INSTANCE != 0 => Some(ERROR_ACCESS_DENIED),
         _ => None,
