@@ -29,10 +29,10 @@
 //!
 //! # When all instances are in use
 //!
-//! A client that finds none free gets [`Busy`](crate::ErrorKind::Busy). Windows has
-//! no overlapped call that waits for one: `WaitNamedPipe` blocks its thread, and tells
-//! of an instance that another client may be faster to take. So try again later, and
-//! let servers have an instance ready at all times.
+//! A client that finds none free gets [`Busy`](crate::ErrorKind::Busy). It waits for one
+//! by [`op::WaitForPipe`](crate::op::WaitForPipe), without blocking a thread as
+//! `WaitNamedPipe` does, and tries again: another client may be faster to take it. Servers
+//! should have an instance ready at all times.
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
@@ -42,8 +42,8 @@ use std::os::windows::io::{AsRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_APPEND_DATA, FILE_FLAG_OVERLAPPED, FILE_GENERIC_READ, FILE_GENERIC_WRITE,
-    FILE_WRITE_ATTRIBUTES, SECURITY_ANONYMOUS, SECURITY_DELEGATION, SECURITY_IDENTIFICATION,
-    SECURITY_IMPERSONATION,
+    FILE_READ_ATTRIBUTES, FILE_WRITE_ATTRIBUTES, SECURITY_ANONYMOUS, SECURITY_DELEGATION,
+    SECURITY_IDENTIFICATION, SECURITY_IMPERSONATION,
 };
 
 use crate::error::{Error, Facts, Result, refusal};
@@ -279,6 +279,23 @@ impl ClientOptions {
         }
         Ok(pipe.into())
     }
+}
+
+/// Opens the file system of named pipes, for [`op::WaitForPipe`](crate::op::WaitForPipe).
+///
+/// # Errors
+///
+/// What the system answers.
+pub fn file_system() -> Result<OwnedHandle> {
+    let pipes = OpenOptions::new()
+        .access_mode(FILE_READ_ATTRIBUTES)
+        .custom_flags(FILE_FLAG_OVERLAPPED)
+        .open(sys::PIPES)
+        .map_err(|error| {
+            let code = error.raw_os_error().unwrap_or_default();
+            Error::os(Facts::CreateFileW, code as u32)
+        })?;
+    Ok(pipes.into())
 }
 
 /// Ends the connection of a pipe's server to its client, so that another can come:

@@ -2062,6 +2062,37 @@ fn all_instances_of_a_pipe_come_back_after_a_shortage_without_a_client() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri's own CreateFileW knows no pipes")]
+fn a_wait_for_a_pipe_may_be_refused_or_fail_late_or_be_over_at_once() {
+    let name = format!(r"\\.\pipe\{}", support::unique("wait"));
+    let port = port();
+    let pipes = port.add_handle(completion_port::pipe::file_system().unwrap(), 1).unwrap();
+    let wait = || op::WaitForPipe::new(&name).unwrap();
+    let _free = support::pipe_server(&name, false);
+    both(|inline| {
+        let _behaving = behave(|kernel| {
+            inline(kernel);
+            kernel.refuse = [win32::STATUS_INSUFFICIENT_RESOURCES as u32].into();
+            kernel.over_report = 100;
+        });
+        let rejected = port.initiate(&pipes, 2, wait()).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::ResourceExhausted);
+        assert_eq!(rejected.error.call(), Some("NtFsControlFile"));
+        assert!(rejected.returned.1.0.len() > 14);
+        let mut pending = port.initiate(&pipes, 2, wait()).unwrap();
+        assert_eq!(complete(&port).error_status, Ok(()));
+        assert_eq!(pending.take(), Some(()));
+        nothing_more(&port);
+    });
+    let _behaving = behave(|kernel| {
+        kernel.inline = Chance::Never;
+        kernel.fail = [win32::STATUS_INSUFFICIENT_RESOURCES as u32].into();
+    });
+    port.initiate(&pipes, 2, wait()).unwrap();
+    assert_eq!(complete(&port).error_status.unwrap_err().kind(), ErrorKind::ResourceExhausted);
+}
+
+#[test]
 fn a_read_of_a_pipe_that_fits_exactly_is_over_at_once_or_later() {
     both(|inline| {
         let _behaving = behave(|kernel| inline(kernel));

@@ -73,6 +73,7 @@ mod opening {
     use crate::file::overlap;
     use crate::handle::fail;
     use crate::pipe::open_client;
+    use crate::pipe_wait;
 
     /// The attributes among the flags.
     const ATTRIBUTES: u32 = 0xFFFF;
@@ -96,6 +97,9 @@ mod opening {
         let path = unsafe { text(name) };
         let opened = Opened { name: path.clone(), access, share, flags };
         OPENED.lock().unwrap_or_else(PoisonError::into_inner).push(opened);
+        if path == r"\\.\pipe\" {
+            return pipe_wait::open();
+        }
         if path.starts_with(r"\\.\pipe\") {
             return open_client(&path).unwrap_or_else(|code| fail(code, INVALID_HANDLE_VALUE));
         }

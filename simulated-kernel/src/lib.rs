@@ -37,6 +37,7 @@ mod object;
 mod operation;
 mod packets;
 mod pipe;
+mod pipe_wait;
 mod port;
 mod socket;
 mod status;

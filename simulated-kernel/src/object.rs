@@ -29,6 +29,7 @@ pub enum Body {
     File(File),
     Directory(Directory),
     Pipe(PipeEnd),
+    PipeFileSystem,
     Socket(Socket),
 }
 
@@ -111,6 +112,10 @@ impl Kernel {
             Body::File(file) => Some(file.transfer(operation)),
             Body::Directory(_) => self.watch(id, operation),
             Body::Pipe(_) => self.transfer_pipe(id, operation),
+            Body::PipeFileSystem => {
+                let Kind::AwaitInstance(name) = &operation.kind else { unreachable!("a wait") };
+                self.find_instance(name)
+            }
             Body::Socket(_) => self.transfer_socket(id, operation),
         }
     }
@@ -125,8 +130,11 @@ impl Kernel {
                 }
             }
             Body::File(_) => self.release_locks(id),
-            Body::Directory(_) => {}
-            Body::Pipe(end) => self.close_pipe(&end),
+            Body::Directory(_) | Body::PipeFileSystem => {}
+            Body::Pipe(end) => {
+                self.close_pipe(&end);
+                self.look_for_instances();
+            }
             Body::Socket(socket) => {
                 if let Role::Fresh = socket.role {
                     self.end_accept(id);

@@ -55,6 +55,8 @@ pub enum Kind {
     Control(u32),
     /// Of a pipe: whether the request has been sent.
     Transact(bool),
+    /// For a free instance of a pipe.
+    AwaitInstance(String),
     /// Of a directory, for changes.
     Watch,
     Lock {
@@ -302,7 +304,7 @@ impl Operation {
             | Kind::Transact(_)
             | Kind::Watch => Direction::In,
             Kind::Write(_) | Kind::Connect(_) | Kind::Disconnect(_) => Direction::Out,
-            Kind::Lock { .. } => Direction::Neither,
+            Kind::Lock { .. } | Kind::AwaitInstance(_) => Direction::Neither,
         }
     }
 

@@ -56,6 +56,10 @@ enum Link {
 }
 
 impl PipeEnd {
+    pub fn is_free(&self) -> bool {
+        self.link == Link::Listening
+    }
+
     fn filled(&self) -> usize {
         self.incoming.iter().map(Vec::len).sum()
     }
@@ -138,7 +142,7 @@ impl Kernel {
     }
 
     /// The servers of a name.
-    fn instances(&self, name: &str) -> impl Iterator<Item = &PipeEnd> {
+    pub fn instances(&self, name: &str) -> impl Iterator<Item = &PipeEnd> {
         self.objects.iter().filter_map(move |(_, object)| match &object.body {
             Body::Pipe(end) if end.name.as_deref() == Some(name) => Some(end),
             _ => None,
@@ -157,7 +161,11 @@ impl Kernel {
         let end = self.pipe(id)?;
         let link = end.link;
         match &mut operation.kind {
-            Kind::Listen(waited) => return end.listen(waited),
+            Kind::Listen(waited) => {
+                let outcome = end.listen(waited);
+                self.look_for_instances();
+                return outcome;
+            }
             Kind::Control(code) => return Some(end.control(*code, operation.length)),
             _ => {}
         }
@@ -327,7 +335,9 @@ unsafe extern "system" fn CreateNamedPipeW(
     }));
     object.is_overlapped = access & FILE_FLAG_OVERLAPPED != 0;
     let id = kernel.add(object);
-    kernel.open_token(id)
+    let handle = kernel.open_token(id);
+    kernel.look_for_instances();
+    handle
 }
 
 /// A pipe without a name, whose ends have no overlapped form.

@@ -310,6 +310,7 @@ impl Kernel {
             | Kind::Control(_)
             | Kind::Transact(_)
             | Kind::Lock { .. }
+            | Kind::AwaitInstance(_)
             | Kind::Watch => {
                 unreachable!("sockets are no pipes")
             }

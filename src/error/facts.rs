@@ -303,6 +303,7 @@ facts! {
     DisconnectEx = "DisconnectEx" Winsock { Other, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: &[] };
     // On Wine, which queues no packet of a lock: see `sys::lock_file`.
     LockFileEx = "LockFileEx" Win32 { Other, fills: false, over: &[(ERROR_SUCCESS, 0)], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: RANGE };
+    NtFsControlFile = "NtFsControlFile" Win32 { Other, fills: false, over: &[], warnings: &[], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: &[] };
     PostQueuedCompletionStatus = "PostQueuedCompletionStatus" Win32 { Post, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
     // "ReadDirectoryChangesW fails with ERROR_NOTIFY_ENUM_DIR when the system was
     // unable to record all the changes"

@@ -600,6 +600,8 @@ pub(crate) mod refusal {
         MALFORMED_CHANGES: Other =
             "the list of changes that the system has written is malformed; look at the directory again";
         NO_INSTANCES: InvalidInput = "a pipe with 0 instances; use 1 to 254, or 255 for as many as the system can have";
+        NO_PIPE_NAME: InvalidInput =
+            r"the name of a pipe on this machine is \\.\pipe\ and up to 256 characters, none of which is zero";
         ZERO: InvalidInput = "the text has a zero character in it, which the system would take for its end";
         INVALID_HANDLE: InvalidHandle = "the handle is null or INVALID_HANDLE_VALUE";
     }

@@ -23,6 +23,7 @@
 //! | files | [`Lock`] | `LockFileEx` | nothing |
 //! | directories | [`WatchDirectory`] | `ReadDirectoryChangesW` | the [`Changes`] |
 //! | pipe servers | [`ConnectPipe`] | `ConnectNamedPipe` | nothing |
+//! | the file system of pipes | [`WaitForPipe`] | `NtFsControlFile` | nothing |
 //! | pipes of messages | [`Transact`] | `TransactNamedPipe` | request and answer |
 //! | files, pipes, devices | [`DeviceControl`] | `DeviceIoControl` | input and output |
 //!
@@ -103,6 +104,7 @@ mod message;
 pub mod on;
 mod packets;
 mod pipe;
+mod pipe_wait;
 mod readable;
 mod scatter;
 mod stream;
@@ -119,6 +121,7 @@ pub use lock::Lock;
 pub use message::{Message, ReceiveMessage, SendMessage};
 pub use packets::{FileRange, PacketElements, TransmitPackets, TransmittedPackets};
 pub use pipe::{ConnectPipe, Transact};
+pub use pipe_wait::WaitForPipe;
 pub use readable::Readable;
 pub use scatter::{ReadScatter, WriteGather};
 pub use stream::Connect;

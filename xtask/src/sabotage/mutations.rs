@@ -1800,6 +1800,14 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("cursor", "a_cursor_does_not_go_behind_the_largest_offset"),
     },
     Mutation {
+        name: "a-wait-for-a-pipe-ends-by-itself",
+        file: "src/sys/pipe_wait.rs",
+        before: "question.extend([1, 0]);",
+        after: "question.extend([0, 0]);",
+        why: "the server's time-out, of 50 ms, ends the wait",
+        test: simulated("a_wait_for_a_pipe_may_be_refused_or_fail_late_or_be_over_at_once"),
+    },
+    Mutation {
         name: "a-datagram-is-received-by-nobody",
         file: "src/op/stream.rs",
         before: "if on.is_datagram_socket() { Err(&refusal::NOT_A_STREAM) } else { Ok(()) }",
