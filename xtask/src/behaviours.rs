@@ -1,9 +1,9 @@
-//! `cargo xtask behaviours`: each behaviour that a test shows, and the kernels
-//! that it is shown on.
+//! `cargo xtask behaviours`: the behaviours that are not shown on each kernel, and why.
 //!
 //! All is read from the tests' sources: their names, and the attributes and the
 //! calls of `skipped_without` that keep them from running somewhere.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -22,81 +22,69 @@ use crate::page::Page;
 
 #[derive(clap::Args, Default)]
 pub struct Args {
-    /// Write the table into docs/testing.md, rather than compare with it
+    /// Write the exceptions into docs/testing.md, rather than compare with it
     #[arg(long)]
     write: bool,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let page = Page::new("testing.md", "cargo xtask behaviours --write");
-    let table = Table::read(&cargo::workspace().join("tests"))?.to_string();
+    let programs = read(&cargo::workspace().join("tests"))?;
+    let exceptions = Exceptions::of(&programs).to_string();
+    println!("{}", Counts(&programs));
     if args.write {
-        page.write(&table)?;
-    } else if page.read()? != table {
+        page.write(&exceptions)?;
+    } else if page.read()? != exceptions {
         bail!("docs/testing.md is out of date: run `cargo xtask behaviours --write`");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where behaviours are shown.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kernel {
+/// Where a behaviour is not shown.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Anywhere,
+    /// On the simulated kernel, under Miri or not.
     Simulated,
-    /// The same, under Miri.
     Miri,
-    Wine,
-    Windows,
+    /// Under Wine and on Windows.
+    System,
+    /// Where the system has not what it needs.
+    Poor,
 }
 
-use Kernel::{Miri, Simulated, Windows, Wine};
-
-const KERNELS: [Kernel; 4] = [Simulated, Miri, Wine, Windows];
-
-/// Where something is not shown, and why.
-#[derive(Clone, PartialEq, Eq)]
-struct LeftOut {
-    kernels: &'static [Kernel],
+/// Where something is not shown, and why, or what it needs.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Exception {
+    place: Place,
     reason: String,
 }
 
 /// A file of tests.
 struct Program {
     name: String,
-    /// The first sentence of its documentation.
-    about: String,
     behaviours: Vec<Behaviour>,
 }
 
 /// A test.
 struct Behaviour {
     name: String,
-    left_out: Vec<LeftOut>,
-    /// What it cannot be shown without.
-    needed: Option<String>,
+    exceptions: Vec<Exception>,
 }
 
-struct Table(Vec<Program>);
-
-impl Table {
-    fn read(folder: &Path) -> Result<Self> {
-        let mut programs = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.file_stem().unwrap_or_default().display().to_string();
-                let program = Program::parse(name, &fs::read_to_string(&path)?);
-                let program = program.with_context(|| format!("in {}", path.display()))?;
-                programs.extend(program);
-            }
+fn read(folder: &Path) -> Result<Vec<Program>> {
+    let mut programs = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.file_stem().unwrap_or_default().display().to_string();
+            let program = Program::parse(name, &fs::read_to_string(&path)?);
+            let program = program.with_context(|| format!("in {}", path.display()))?;
+            programs.extend(program);
         }
-        programs.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(Self(programs))
     }
-
-    fn shown_on(&self, kernel: Kernel) -> usize {
-        let all = self.0.iter().flat_map(|program| &program.behaviours);
-        all.filter(|behaviour| behaviour.is_shown_on(kernel)).count()
-    }
+    programs.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(programs)
 }
 
 impl Program {
@@ -107,7 +95,7 @@ impl Program {
         if conditions(&file.attrs).any(|condition| condition == "memcheck") {
             return Ok(None);
         }
-        let of_all = left_out(&file.attrs, &lines)?;
+        let of_all = exceptions(&file.attrs, &lines)?;
         let mut behaviours = Vec::new();
         for item in &file.items {
             let Item::Fn(function) = item else { continue };
@@ -117,43 +105,31 @@ impl Program {
                 behaviours.push(behaviour.with_context(|| format!("in the test {name}"))?);
             }
         }
-        Ok(Some(Self { name, about: about(&lines), behaviours }))
+        Ok(Some(Self { name, behaviours }))
+    }
+
+    fn has_all(&self, exception: &Exception) -> bool {
+        self.behaviours.iter().all(|behaviour| behaviour.exceptions.contains(exception))
     }
 }
 
 impl Behaviour {
-    fn parse(function: &ItemFn, of_all: &[LeftOut], lines: &[&str]) -> Result<Self> {
+    fn parse(function: &ItemFn, of_all: &[Exception], lines: &[&str]) -> Result<Self> {
         let name = function.sig.ident.to_string();
-        let mut left_out = left_out(&function.attrs, lines)?;
+        let mut exceptions = exceptions(&function.attrs, lines)?;
         if LEAKING.iter().any(|part| name.contains(part)) {
             // Ignored only to be run apart.
-            left_out.retain(|left_out| left_out.kernels != [Miri]);
+            exceptions.retain(|exception| exception.place != Place::Miri);
         }
-        left_out.extend_from_slice(of_all);
-        Ok(Self { name: name.replace('_', " "), left_out, needed: needed(&function.block) })
+        exceptions.extend_from_slice(of_all);
+        let needed = needed(&function.block);
+        exceptions.extend(needed.map(|reason| Exception { place: Place::Poor, reason }));
+        Ok(Self { name: name.replace('_', " "), exceptions })
     }
 
-    fn is_shown_on(&self, kernel: Kernel) -> bool {
-        !self.left_out.iter().any(|left_out| left_out.kernels.contains(&kernel))
+    fn is_shown(&self, missing: &[Place]) -> bool {
+        !self.exceptions.iter().any(|exception| missing.contains(&exception.place))
     }
-
-    /// What the table says of a kernel.
-    fn on(&self, kernel: Kernel) -> String {
-        match self.left_out.iter().find(|left_out| left_out.kernels.contains(&kernel)) {
-            Some(LeftOut { reason, .. }) => format!("no: {reason}"),
-            None => match &self.needed {
-                Some(needed) => format!("if there is {needed}"),
-                None => "yes".to_owned(),
-            },
-        }
-    }
-}
-
-/// The first sentence of a file's documentation.
-fn about(lines: &[&str]) -> String {
-    let lines = lines.iter().map_while(|line| line.strip_prefix("//!"));
-    let text = lines.map(str::trim).collect::<Vec<_>>().join(" ");
-    text.split_inclusive(". ").next().unwrap_or_default().trim().to_owned()
 }
 
 /// The conditions of the attributes `cfg(…)`.
@@ -167,14 +143,14 @@ fn conditions(attributes: &[Attribute]) -> impl Iterator<Item = String> + '_ {
 }
 
 /// What the attributes of a file or a test leave out.
-fn left_out(attributes: &[Attribute], lines: &[&str]) -> Result<Vec<LeftOut>> {
+fn exceptions(attributes: &[Attribute], lines: &[&str]) -> Result<Vec<Exception>> {
     let mut all = Vec::new();
     for attribute in attributes {
         let one = slice::from_ref(attribute);
         if let Some(condition) = conditions(one).next() {
-            let kernels: &[Kernel] = match condition.as_str() {
-                "simulated_kernel" => &[Wine, Windows],
-                "not(simulated_kernel)" => &[Simulated, Miri],
+            let place = match condition.as_str() {
+                "simulated_kernel" => Place::System,
+                "not(simulated_kernel)" => Place::Simulated,
                 _ if ["miri", "simulated_kernel"].iter().any(|part| condition.contains(part)) => {
                     bail!("not understood: cfg({condition})")
                 }
@@ -184,23 +160,23 @@ fn left_out(attributes: &[Attribute], lines: &[&str]) -> Result<Vec<LeftOut>> {
             let Some((_, reason)) = line.split_once("// ") else {
                 bail!("no comment says why: {line}")
             };
-            all.push(LeftOut { kernels, reason: reason.to_owned() });
+            all.push(Exception { place, reason: reason.to_owned() });
         } else if attribute.path().is_ident("cfg_attr") {
             let metas =
                 attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)?;
             let condition = metas[0].path();
-            let kernels: &[Kernel] = if condition.is_ident("miri") {
-                &[Miri]
+            let place = if condition.is_ident("miri") {
+                Place::Miri
             } else if condition.is_ident("simulated_kernel") {
-                &[Simulated, Miri]
+                Place::Simulated
             } else {
                 continue;
             };
             for reason in metas.iter().skip(1).filter_map(ignored) {
-                all.push(LeftOut { kernels, reason: reason? });
+                all.push(Exception { place, reason: reason? });
             }
         } else if let Some(reason) = ignored(&attribute.meta) {
-            all.push(LeftOut { kernels: &KERNELS, reason: reason? });
+            all.push(Exception { place: Place::Anywhere, reason: reason? });
         }
     }
     Ok(all)
@@ -248,27 +224,81 @@ fn needed(block: &Block) -> Option<String> {
     finder.0
 }
 
-impl fmt::Display for Table {
+/// How many behaviours are shown on each kernel.
+struct Counts<'a>(&'a [Program]);
+
+impl fmt::Display for Counts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [simulated, miri, wine, windows] = KERNELS.map(|kernel| self.shown_on(kernel));
-        let all: usize = self.0.iter().map(|program| program.behaviours.len()).sum();
-        writeln!(
+        let shown_without = |missing: &[Place]| {
+            let all = self.0.iter().flat_map(|program| &program.behaviours);
+            all.filter(|behaviour| behaviour.is_shown(missing)).count()
+        };
+        let all = shown_without(&[]);
+        let simulated = shown_without(&[Place::Anywhere, Place::Simulated]);
+        let miri = shown_without(&[Place::Anywhere, Place::Simulated, Place::Miri]);
+        let system = shown_without(&[Place::Anywhere, Place::System]);
+        write!(
             f,
             "{all} behaviours: {simulated} on the simulated kernel, {miri} of them under Miri, \
-             {wine} under Wine, {windows} on Windows."
-        )?;
-        for Program { name, about, behaviours } in &self.0 {
-            writeln!(f, "\n### `tests/{name}.rs`\n\n{about}\n")?;
-            writeln!(
-                f,
-                "| behaviour | simulated | Miri | Wine | Windows |\n|---|---|---|---|---|"
-            )?;
-            for behaviour in behaviours {
-                let cells = KERNELS.map(|kernel| behaviour.on(kernel)).join(" | ");
-                writeln!(f, "| {} | {cells} |", behaviour.name)?;
+             {system} under Wine and on Windows"
+        )
+    }
+}
+
+/// Each exception, with the behaviours that it is for, by the names of their programs.
+struct Exceptions<'a>(BTreeMap<&'a Exception, Vec<Group<'a>>>);
+
+/// Behaviours of a program; all of them, if none is named.
+struct Group<'a> {
+    program: &'a str,
+    behaviours: Vec<&'a str>,
+}
+
+impl<'a> Exceptions<'a> {
+    fn of(programs: &'a [Program]) -> Self {
+        let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for program in programs {
+            let behaviours = program.behaviours.iter();
+            let exceptions: BTreeSet<_> =
+                behaviours.flat_map(|behaviour| &behaviour.exceptions).collect();
+            for exception in exceptions {
+                let mut behaviours = Vec::new();
+                if !program.has_all(exception) {
+                    let those = program.behaviours.iter();
+                    let those = those.filter(|those| those.exceptions.contains(exception));
+                    behaviours.extend(those.map(|behaviour| behaviour.name.as_str()));
+                }
+                all.entry(exception)
+                    .or_default()
+                    .push(Group { program: &program.name, behaviours });
             }
         }
-        Ok(())
+        Self(all)
+    }
+}
+
+impl fmt::Display for Exceptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = None;
+        for (Exception { place, reason }, groups) in &self.0 {
+            if last.replace(place) != Some(place) {
+                let title = match place {
+                    Place::Anywhere => "Nowhere",
+                    Place::Simulated => "Not on the simulated kernel",
+                    Place::Miri => "Not under Miri",
+                    Place::System => "Not under Wine, nor on Windows",
+                    Place::Poor => "Only where there is what they need",
+                };
+                writeln!(f, "\n### {title}\n")?;
+            }
+            writeln!(f, "- {reason}:")?;
+            for Group { program, behaviours } in groups {
+                let behaviours = behaviours.join("; ");
+                let what = if behaviours.is_empty() { "all" } else { &behaviours };
+                writeln!(f, "  - `{program}`: {what}")?;
+            }
+        }
+        writeln!(f)
     }
 }
 
@@ -276,43 +306,43 @@ impl fmt::Display for Table {
 mod tests {
     use super::*;
 
-    fn table(text: &str) -> Result<String> {
-        let program = Program::parse("some".to_owned(), text)?;
-        Ok(Table(program.into_iter().collect()).to_string())
+    fn parsed(text: &str) -> Result<Vec<Program>> {
+        Ok(Program::parse("some".to_owned(), text)?.into_iter().collect())
+    }
+
+    fn exceptions(text: &str) -> String {
+        Exceptions::of(&parsed(text).unwrap()).to_string()
     }
 
     #[test]
-    fn attributes_and_calls_say_where_a_test_runs() {
-        let text = "//! About. More.\n\
-                    #[test] fn it_works() {}\n\
+    fn attributes_and_calls_say_where_a_test_does_not_run() {
+        let text = "#[test] fn it_works() {}\n\
                     #[test] #[cfg_attr(miri, ignore = \"slow\")] fn it_is_large() {}\n\
+                    #[test] #[cfg_attr(miri, ignore = \"slow\")] fn it_is_larger() {}\n\
                     #[test] #[cfg_attr(simulated_kernel, ignore = \"odd\")] fn it_is_odd() {}\n\
                     #[test] #[cfg_attr(miri, ignore = \"apart\")] fn it_can_leak() {}\n\
                     #[test] #[ignore = \"later\"] fn it_waits() {}\n\
                     #[test] fn it_needs() { if a() { return support::skipped_without(\"tea\") } }\n\
                     fn helper() {}\n";
-        let expected = "6 behaviours: 4 on the simulated kernel, 3 of them under Miri, \
-                        5 under Wine, 5 on Windows.\n\n\
-                        ### `tests/some.rs`\n\nAbout.\n\n\
-                        | behaviour | simulated | Miri | Wine | Windows |\n|---|---|---|---|---|\n\
-                        | it works | yes | yes | yes | yes |\n\
-                        | it is large | yes | no: slow | yes | yes |\n\
-                        | it is odd | no: odd | no: odd | yes | yes |\n\
-                        | it can leak | yes | yes | yes | yes |\n\
-                        | it waits | no: later | no: later | no: later | no: later |\n\
-                        | it needs | if there is tea | if there is tea | if there is tea | \
-                        if there is tea |\n";
-        assert_eq!(table(text).unwrap(), expected);
+        let expected = "\n### Nowhere\n\n- later:\n  - `some`: it waits\n\
+                        \n### Not on the simulated kernel\n\n- odd:\n  - `some`: it is odd\n\
+                        \n### Not under Miri\n\n- slow:\n  - `some`: it is large; it is larger\n\
+                        \n### Only where there is what they need\n\n\
+                        - tea:\n  - `some`: it needs\n\n";
+        assert_eq!(exceptions(text), expected);
+        let counts = "7 behaviours: 5 on the simulated kernel, 3 of them under Miri, \
+                      6 under Wine and on Windows";
+        assert_eq!(Counts(&parsed(text).unwrap()).to_string(), counts);
     }
 
     #[test]
-    fn a_file_says_where_all_of_it_runs() {
+    fn a_file_says_where_none_of_it_runs() {
         let text = "#![cfg(not(simulated_kernel))] // because\n#[test] fn it_works() {}\n";
-        assert!(
-            table(text).unwrap().contains("| it works | no: because | no: because | yes | yes |")
-        );
+        let expected = "\n### Not on the simulated kernel\n\n- because:\n  - `some`: all\n\n";
+        assert_eq!(exceptions(text), expected);
         let text = "#![cfg(simulated_kernel)] // so\n#[test] fn it_works() {}\n";
-        assert!(table(text).unwrap().contains("| it works | yes | yes | no: so | no: so |"));
+        let expected = "\n### Not under Wine, nor on Windows\n\n- so:\n  - `some`: all\n\n";
+        assert_eq!(exceptions(text), expected);
     }
 
     #[test]
@@ -323,7 +353,7 @@ mod tests {
             "#[test] #[ignore] fn it_works() {}\n",
             "#[test] #[cfg_attr(miri, ignore)] fn it_works() {}\n",
         ] {
-            assert!(table(text).is_err(), "{text}");
+            assert!(parsed(text).is_err(), "{text}");
         }
     }
 }

@@ -103,7 +103,7 @@ enum Command {
     Sabotage(sabotage::Args),
     /// Break the rest of the library as cargo-mutants does (hours)
     Mutants(mutants::Args),
-    /// Compare the table of behaviours in docs/testing.md with the tests
+    /// Compare what docs/testing.md says is not tested with the tests
     Behaviours(behaviours::Args),
     /// Check format, lints, documentation, the oldest Rust and all targets
     Check,
