@@ -44,6 +44,33 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// One read transfers 4 GiB - 1 at most, however large the buffer is.
     ///
+    /// # The compiler says "`buffer` does not live long enough" (`E0597`)
+    ///
+    /// ```compile_fail,E0597
+    /// # fn read(port: &completion_port::Iocp, stream: &completion_port::Associated<std::net::TcpStream>) {
+    /// let mut buffer = [0; 1024];
+    /// port.initiate_read(stream, 456, &mut buffer);
+    /// # }
+    /// ```
+    ///
+    /// The kernel writes to the buffer after this call has returned, and nothing would keep
+    /// `buffer` until then. Move it in instead, as a `Vec`, a `Box<[u8]>` or a small array,
+    /// and take it from the completion; or borrow it in a [`scope`](Self::scope), which waits
+    /// for the read:
+    ///
+    /// ```
+    /// # fn read(port: &completion_port::Iocp, stream: &completion_port::Associated<std::net::TcpStream>) -> completion_port::Result<()> {
+    /// port.initiate_read(stream, 456, Vec::with_capacity(1024))?;
+    ///
+    /// let mut buffer = [0; 1024];
+    /// port.scope(|scope| {
+    ///     scope.initiate_read(stream, 456, &mut buffer)?;
+    ///     port.get_completion()?.result()
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Context and buffer come back if the read could not be started:

@@ -127,13 +127,13 @@ impl<C> Cells<C> {
                 return Err(Rejected { error, returned: (context, memory) });
             }
         };
-        trace::starting(W::FACTS, target.handle, cell.cell().address());
         cell.set_handle(target.handle);
         cell.cell().status_word().reset();
         if W::FACTS.is_receive() {
             cell.cell().note_thread();
         }
         let mut filled = FilledCell::<C, O, W>::fill(cell, context, memory);
+        trace::starting(W::FACTS, target.handle, filled.cell().address());
         // Without room, a read waits for data on a stream, and then reports the end.
         let has_room = !W::FACTS.fills || filled.memory().capacity() > 0;
         // SAFETY: Rule 2: it is at its place, and is not moved, borrowed or dropped
