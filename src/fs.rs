@@ -35,11 +35,11 @@ use crate::op;
 use crate::op::on::{self, Supports};
 use crate::sys::{self, Handle};
 
-/// Opening a file for overlapped I/O, with the standard library's [`OpenOptions`].
+/// Opens files for overlapped I/O by the standard library's [`OpenOptions`].
 ///
 /// The standard library's own reads and writes do not work on such a file.
 pub trait OpenOverlapped {
-    /// Opens a file for overlapped I/O. Otherwise as [`OpenOptions::open`].
+    /// Opens a file for overlapped I/O, like [`OpenOptions::open`].
     ///
     /// Other [custom flags](OpenOptionsExt::custom_flags) are lost, because the
     /// standard library does not tell which were set: pass them to
@@ -47,17 +47,18 @@ pub trait OpenOverlapped {
     ///
     /// # Errors
     ///
-    /// As for [`OpenOptions::open`].
+    /// Those of [`OpenOptions::open`].
     fn open_overlapped(&self, path: impl AsRef<Path>) -> io::Result<File> {
         self.open_overlapped_with(path, 0)
     }
 
-    /// The same with more flags of `CreateFileW`, such as `FILE_FLAG_NO_BUFFERING`
-    /// (`0x2000_0000`), whose buffers can be [`Pages`](crate::Pages).
+    /// Opens a file for overlapped I/O with more flags of `CreateFileW`, such as
+    /// `FILE_FLAG_NO_BUFFERING` (`0x2000_0000`), whose buffers can be
+    /// [`Pages`](crate::Pages).
     ///
     /// # Errors
     ///
-    /// As for [`OpenOptions::open`].
+    /// Those of [`OpenOptions::open`].
     fn open_overlapped_with(&self, path: impl AsRef<Path>, flags: u32) -> io::Result<File>;
 }
 
@@ -67,15 +68,14 @@ impl OpenOverlapped for OpenOptions {
     }
 }
 
-/// Opens a directory, to be watched by
-/// [`op::WatchDirectory`](crate::op::WatchDirectory).
+/// Opens a directory for [`op::WatchDirectory`](crate::op::WatchDirectory).
 ///
 /// Meanwhile others can create, rename and delete all that is in it, and the directory
 /// itself; directories that it is in cannot be renamed.
 ///
 /// # Errors
 ///
-/// `NotADirectory` if it is a file, and as for [`OpenOptions::open`].
+/// `NotADirectory` if it is a file, and those of [`OpenOptions::open`].
 pub fn open_directory(path: impl AsRef<Path>) -> io::Result<File> {
     let directory = OpenOptions::new()
         .access_mode(FILE_LIST_DIRECTORY)
@@ -87,8 +87,7 @@ pub fn open_directory(path: impl AsRef<Path>) -> io::Result<File> {
     Ok(directory)
 }
 
-/// Gives a lock back that [`op::Lock`](crate::op::Lock) has got, for this range and no
-/// other.
+/// Releases a lock that [`op::Lock`](crate::op::Lock) has acquired, of exactly this range.
 ///
 /// It does not wait, and needs no completion.
 ///

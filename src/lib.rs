@@ -62,6 +62,10 @@ compile_error!(
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+// Before all that adds methods to it, so that its documentation has these first.
+#[cfg(windows)]
+mod port;
+
 #[allow(unsafe_code)]
 #[cfg(windows)]
 mod buffer;
@@ -86,8 +90,6 @@ mod operation;
 mod panics;
 #[cfg(windows)]
 pub mod pipe;
-#[cfg(windows)]
-mod port;
 #[cfg(windows)]
 mod scope;
 #[cfg(windows)]

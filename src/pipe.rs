@@ -53,7 +53,7 @@ use crate::sys::{self, Handle, PipeTraits};
 
 pub use crate::sys::SecurityDescriptor;
 
-/// How a server creates the instances of its pipe: of bytes, in both directions, for
+/// The options of a pipe's server. By default, the pipe carries bytes in both directions, for
 /// processes of its owner on this machine.
 ///
 /// Each instance serves one client at a time.
@@ -92,51 +92,52 @@ impl Default for ServerOptions {
 }
 
 impl ServerOptions {
-    /// The defaults.
+    /// Creates the default options.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether clients can send; they can by default.
+    /// Sets whether clients can send; they can by default.
     pub fn inbound(mut self, inbound: bool) -> Self {
         self.traits.inbound = inbound;
         self
     }
 
-    /// Whether the server can send; it can by default.
+    /// Sets whether the server can send; it can by default.
     pub fn outbound(mut self, outbound: bool) -> Self {
         self.traits.outbound = outbound;
         self
     }
 
-    /// Whether the pipe carries messages, and the server reads them one by one. By
-    /// default it carries bytes.
+    /// Sets whether the pipe carries messages, which the server reads one by one. By default
+    /// it carries bytes.
     pub fn messages(mut self, messages: bool) -> Self {
         self.traits.messages = messages;
         self
     }
 
-    /// Whether clients on other machines are let in. By default they are not.
+    /// Sets whether clients on other machines are let in. By default they are not.
     pub fn accept_remote(mut self, accept: bool) -> Self {
         self.traits.accepts_remote = accept;
         self
     }
 
-    /// How many instances there may be at a time: 1 to 254, or 255 for as many as
-    /// the system can have, which is the default. The first instance decides.
+    /// Sets how many instances there may be at a time: 1 to 254, or 255 for as many as the
+    /// system can have, which is the default. The first instance decides.
     pub fn max_instances(mut self, instances: u8) -> Self {
         self.traits.instances = instances;
         self
     }
 
-    /// How many bytes of data that was not read yet the pipe holds in each direction
-    /// before writes wait: 65,536 each, by default. The system may round them.
+    /// Sets how many unread bytes the pipe holds in each direction before writes wait: 65,536
+    /// each, by default. The system may round them.
     pub fn buffer_sizes(mut self, incoming: u32, outgoing: u32) -> Self {
         (self.traits.incoming_size, self.traits.outgoing_size) = (incoming, outgoing);
         self
     }
 
-    /// Who may do what, in place of the owner everything and nobody else anything.
+    /// Sets who may do what. By default the owner may do everything, and nobody else
+    /// anything.
     ///
     /// Give clients of other users the rights to read and write data, `0x12019b`, and
     /// not all that writing a file needs (`GW`): that would let them create instances of
@@ -156,8 +157,8 @@ impl ServerOptions {
         self
     }
 
-    /// Creates the first instance of the pipe, whose name is `\\.\pipe\` and what you
-    /// like.
+    /// Creates the first instance of the pipe. Its name is `\\.\pipe\` and anything behind
+    /// it.
     ///
     /// # Errors
     ///
@@ -189,8 +190,8 @@ impl ServerOptions {
     }
 }
 
-/// How a client opens its end of a pipe: for reading and writing bytes, without the
-/// server being able to act in its name.
+/// The options of a pipe's client. By default, it reads and writes bytes, and the server
+/// cannot act in its name.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct ClientOptions {
@@ -222,32 +223,32 @@ impl Default for ClientOptions {
 }
 
 impl ClientOptions {
-    /// The defaults.
+    /// Creates the default options.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether the client can read; it can by default.
+    /// Sets whether the client can read; it can by default.
     pub fn read(self, read: bool) -> Self {
         Self { read, ..self }
     }
 
-    /// Whether the client can write; it can by default.
+    /// Sets whether the client can write; it can by default.
     pub fn write(self, write: bool) -> Self {
         Self { write, ..self }
     }
 
-    /// Whether the client reads messages one by one. The pipe has to have them.
+    /// Sets whether the client reads messages one by one. The pipe has to carry messages.
     pub fn messages(self, messages: bool) -> Self {
         Self { messages, ..self }
     }
 
-    /// What the server can do in the client's name: identify it, by default.
+    /// Sets what the server can do in the client's name: identify it, by default.
     pub fn impersonation(self, impersonation: Impersonation) -> Self {
         Self { impersonation, ..self }
     }
 
-    /// Opens the client's end of a pipe. It asks for the rights to data alone.
+    /// Opens the client's end of a pipe, with the rights to its data alone.
     ///
     /// # Errors
     ///
@@ -312,8 +313,8 @@ pub fn disconnect<H: Supports<Pipe> + AsRawHandle, M>(server: &Associated<H, M>)
     sys::disconnect_pipe(Handle(server.as_raw_handle().addr()))
 }
 
-/// Creates a pipe of bytes without a name: the end to read from, and the end to write
-/// to.
+/// Creates a pipe of bytes without a name, and returns the end to read from and the end to
+/// write to.
 ///
 /// Those that `std::io::pipe` creates have no overlapped I/O.
 ///

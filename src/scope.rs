@@ -10,7 +10,7 @@ use crate::operation::{Borrowing, InScope, Operation, Pending, borrow};
 use crate::port::Iocp;
 use crate::trace;
 
-/// Where operations on borrowed buffers can be started; see [`Iocp::scope`].
+/// A scope in which operations may borrow their buffers; see [`Iocp::scope`].
 pub struct Scope<'scope, 'env: 'scope, C: Send + 'static = usize> {
     port: &'scope Iocp<C>,
     borrowing: &'scope Borrowing<'scope, 'env>,
@@ -95,8 +95,8 @@ impl<C: Send + 'static> Iocp<C> {
 }
 
 impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
-    /// Starts any operation, whose memory may be borrowed. It is returned by the
-    /// [`Pending`] alone, which the scope does not let out.
+    /// Starts any operation, whose memory may be borrowed. Only the [`Pending`] returns the
+    /// output, and it cannot leave the scope.
     ///
     /// ```
     /// # use completion_port::{Iocp, op};
@@ -145,9 +145,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         self.start(handle, context, operation)
     }
 
-    /// Starts a read into a borrowed buffer, which is full of initialised
-    /// bytes and gets overwritten. Otherwise as
-    /// [`Iocp::initiate_read`].
+    /// Starts a read that overwrites a borrowed buffer, like [`Iocp::initiate_read`].
     ///
     /// # Errors
     ///
@@ -183,8 +181,7 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
             .map_err(|rejected| rejected.map(|(context, _)| context))
     }
 
-    /// Starts a write from a borrowed buffer. Otherwise as
-    /// [`Iocp::initiate_write`].
+    /// Starts a write from a borrowed buffer, like [`Iocp::initiate_write`].
     ///
     /// # Errors
     ///

@@ -19,7 +19,7 @@ impl<M> Associated<TcpStream, M> {
     ///
     /// # Errors
     ///
-    /// As [`TcpStream::shutdown`].
+    /// Those of [`TcpStream::shutdown`].
     ///
     /// ```
     /// # use completion_port::Iocp;
@@ -45,8 +45,8 @@ impl<M> Associated<TcpStream, M> {
 }
 
 impl<H: Supports<Datagrams>, M> Associated<H, M> {
-    /// Keeps receives from failing because something that was sent did not arrive
-    /// (`SIO_UDP_CONNRESET` and `SIO_UDP_NETRESET` off).
+    /// Turns off that a receive fails because an earlier send did not arrive
+    /// (`SIO_UDP_CONNRESET` and `SIO_UDP_NETRESET`).
     ///
     /// Otherwise, when a datagram finds nobody at its destination, an ICMP message says
     /// so, and a receive of the socket that sent it fails with
@@ -71,9 +71,9 @@ impl<H: Supports<Datagrams>, M> Associated<H, M> {
         sys::report_unreachable(self.raw(), false)
     }
 
-    /// Says whether each datagram is to tell where it arrived, in the
-    /// [control data](crate::op::Control::packet_info) of
-    /// [`ReceiveMessage`](crate::op::ReceiveMessage) (`IP_PKTINFO`, `IPV6_PKTINFO`).
+    /// Sets whether the [control data](crate::op::Control::packet_info) of
+    /// [`ReceiveMessage`](crate::op::ReceiveMessage) says where a datagram arrived
+    /// (`IP_PKTINFO`, `IPV6_PKTINFO`).
     ///
     /// # Errors
     ///
@@ -84,9 +84,9 @@ impl<H: Supports<Datagrams>, M> Associated<H, M> {
         sys::tell_packet_info(self.raw(), tells)
     }
 
-    /// Says whether each datagram is to tell its bits for explicit congestion
-    /// notification, in the [control data](crate::op::Control::ecn) of
-    /// [`ReceiveMessage`](crate::op::ReceiveMessage) (`IP_RECVECN`, `IPV6_RECVECN`).
+    /// Sets whether the [control data](crate::op::Control::ecn) of
+    /// [`ReceiveMessage`](crate::op::ReceiveMessage) has the bits for explicit congestion
+    /// notification (`IP_RECVECN`, `IPV6_RECVECN`).
     ///
     /// # Errors
     ///
@@ -98,7 +98,7 @@ impl<H: Supports<Datagrams>, M> Associated<H, M> {
     }
 
     /// Lets datagrams of one sender arrive together, as one of up to `bytes` bytes
-    /// (`UDP_RECV_MAX_COALESCED_SIZE`); 0, as at first, lets each arrive by itself.
+    /// (`UDP_RECV_MAX_COALESCED_SIZE`). 0, the default, lets each arrive by itself.
     ///
     /// Receive with [`ReceiveMessage`](crate::op::ReceiveMessage) then, into buffers of so
     /// many bytes: [`coalesced_size`](crate::op::Control::coalesced_size) tells how to take

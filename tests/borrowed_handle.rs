@@ -75,6 +75,7 @@ fn handles_are_shown_as_windows_shows_them() {
     // SAFETY: The file outlives the association.
     let raw = unsafe { port.add_raw_handle(file.as_raw_handle(), 1) }.unwrap();
     assert!(format!("{raw:?}").contains(&format!("handle: {value},")), "{raw:?}");
+    assert!(format!("{raw:?}").contains(r#"kind: "file""#), "{raw:?}");
     let of_port = format!("{:?}", port.as_raw_handle());
     assert!(format!("{port:?}").contains(&format!("handle: {of_port},")), "{port:?}");
 }

@@ -232,6 +232,7 @@ fn leaked_memory_is_read_into() {
 
 #[test]
 fn everything_immutable_is_written() {
+    static TEXT: LazyLock<String> = LazyLock::new(|| "text".into());
     assert_eq!(write_with(&b"static"[..]).0, b"static");
     assert_eq!(write_with(b"array").0, b"array");
     assert_eq!(write_with("text").0, b"text");
@@ -243,7 +244,6 @@ fn everything_immutable_is_written() {
     assert_eq!(write_with(Cow::<str>::Owned("owned".into())).0, b"owned");
     assert_eq!(write_with(Arc::new(*b"array")).0, b"array");
     assert_eq!(write_with(Arc::new(b"vector".to_vec()).slice(2..)).0, b"ctor");
-    static TEXT: LazyLock<String> = LazyLock::new(|| "text".into());
     assert_eq!(write_with(&*TEXT).0, b"text");
 }
 

@@ -15,8 +15,8 @@ use windows_sys::Win32::Storage::FileSystem::{
 use super::{IoBuf, IoBufMut};
 use crate::error::{Error, Result, refusal};
 
-/// What has changed in a directory, and the buffer for it: of
-/// [`WatchDirectory`](crate::op::WatchDirectory).
+/// The changes that [`WatchDirectory`](crate::op::WatchDirectory) returns, and the buffer
+/// that they are in.
 ///
 /// Pass it on to the next watch, which then allocates nothing.
 #[derive(Default)]
@@ -29,16 +29,16 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// With room for so many bytes: 12 for each change, and two for each UTF-16 unit of
-    /// its name. A whole 65,536 are not too many, and as many as a network share takes.
+    /// Creates a buffer of `bytes` bytes. A change takes 12, and two for each UTF-16 unit of
+    /// its name. A network share takes at most 65,536, which is a good size elsewhere, too.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
         let words = vec![0; bytes.div_ceil(size_of::<u32>())].into_boxed_slice();
         Self { words, filled: 0, overflowed: false }
     }
 
-    /// Whether there were more changes than the system could list, so that none is:
-    /// look at the directory again.
+    /// Returns `true` if there were more changes than the system could list. Then it lists
+    /// none: look at the directory again.
     ///
     /// "When the buffer overflows, the entire contents of the buffer are discarded"
     /// (<https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-readdirectorychangesw>).
@@ -48,7 +48,7 @@ impl Changes {
         self.overflowed
     }
 
-    /// The changes, in order.
+    /// Returns an iterator over the changes, in order.
     ///
     /// What the system has written is checked: a list that is malformed ends with an
     /// error.
@@ -123,7 +123,7 @@ pub struct Change<'a> {
     name: &'a [u8],
 }
 
-/// What has happened.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Action {
@@ -137,19 +137,19 @@ pub enum Action {
     RenamedFrom,
     /// It was renamed, and this is the name that it has.
     RenamedTo,
-    /// Something else, by the system's number.
+    /// Something else, with the system's number for it.
     Other(u32),
 }
 
 impl Change<'_> {
-    /// What has happened.
+    /// The kind of a change.
     #[must_use]
     pub fn action(&self) -> Action {
         self.action
     }
 
-    /// To what, from the watched directory on. It is the short name, if the program that
-    /// made the change has used that.
+    /// Returns the path of what has changed, relative to the watched directory. It is the
+    /// short name if the program that made the change has used that.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         let units = self.name.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
@@ -163,7 +163,7 @@ impl fmt::Debug for Change<'_> {
     }
 }
 
-/// Goes through [`Changes`].
+/// An iterator over [`Changes`].
 #[derive(Clone, Debug)]
 pub struct ChangesIter<'a> {
     /// From the next entry on.
@@ -211,7 +211,8 @@ fn parse(list: &[u8]) -> Option<(Change<'_>, Option<&[u8]>)> {
     Some((Change { action, name }, rest))
 }
 
-/// Joins the two changes of a rename, which may be in two lists, to one.
+/// Joins the two changes that a rename consists of, which may be in two lists, into one
+/// event.
 ///
 /// ```
 /// use completion_port::op::{Changes, Event, Renames};
@@ -233,7 +234,7 @@ pub struct Renames {
     from: Option<PathBuf>,
 }
 
-/// What has happened to a file or directory, from the watched one on.
+/// A change of a file or directory, whose path is relative to the watched one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -243,26 +244,26 @@ pub enum Event {
     Removed(PathBuf),
     /// Its contents or attributes have changed.
     Modified(PathBuf),
-    /// It has another name.
+    /// It was renamed.
     Renamed {
         /// The name that it had.
         from: PathBuf,
         /// The name that it has.
         to: PathBuf,
     },
-    /// Something else, by the system's number.
+    /// Something else, with the system's number for it.
     Other(u32, PathBuf),
 }
 
 impl Renames {
-    /// Of no change yet.
+    /// Creates one that has seen no change.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes note of the next change: what has happened, which is nothing yet after the
-    /// first half of a rename, and two things if that has no other half.
+    /// Takes the next change and returns the events that it completes: none after the first
+    /// half of a rename, two if the second half did not follow.
     pub fn join(&mut self, change: &Change<'_>) -> impl Iterator<Item = Event> + use<> {
         let path = change.path();
         let from = self.from.take();
@@ -285,8 +286,8 @@ impl Renames {
         events.into_iter().flatten()
     }
 
-    /// What is left of a rename whose other half will not come, because the
-    /// [list overflowed](Changes::overflowed) or the watch has ended.
+    /// Returns the first half of a rename whose second half will not come, because the [list
+    /// overflowed](Changes::overflowed) or the watch has ended.
     pub fn flush(&mut self) -> Option<Event> {
         self.from.take().map(Event::Removed)
     }

@@ -69,12 +69,11 @@ pub use slice::Slice;
     note = "buffers of your own implement `IoBuf`"
 )]
 pub unsafe trait IoBuf {
-    /// Where the bytes that the program has put into the buffer start, and how
-    /// many they are.
+    /// Returns the address and the number of the initialised bytes.
     fn initialized(&self) -> (*const u8, usize);
 
-    /// The part `range` of the initialised bytes, as a buffer that owns the
-    /// whole one: a write sends just that part, a read overwrites it.
+    /// Makes a buffer of the part `range` of the initialised bytes, which owns the whole
+    /// buffer. A write sends that part, a read overwrites it.
     ///
     /// Where this trait is in scope, the method of `bytes::Bytes` with this name is
     /// called as `Bytes::slice(&bytes, 6..)`.
@@ -136,14 +135,14 @@ pub unsafe trait IoBuf {
     note = "buffers of your own implement `IoBufMut`"
 )]
 pub unsafe trait IoBufMut: IoBuf {
-    /// The bytes of [`IoBuf::initialized`], for overwriting.
+    /// Returns the bytes of [`IoBuf::initialized`], for overwriting.
     fn initialized_mut(&mut self) -> (*mut u8, usize);
 
-    /// Where a read puts its bytes, and how many it may put there. They need
-    /// not be initialised.
+    /// Returns the address and the number of the bytes that a read may fill. They need not be
+    /// initialised.
     fn writable(&mut self) -> (*mut u8, usize);
 
-    /// Takes note that a read has put `bytes` bytes at the start of the
+    /// Records that a read has put `bytes` bytes at the start of the
     /// [`writable`](Self::writable) range.
     ///
     /// # Safety
@@ -151,8 +150,8 @@ pub unsafe trait IoBufMut: IoBuf {
     /// It has, and `bytes` is at most the length of that range.
     unsafe fn advance(&mut self, bytes: usize);
 
-    /// Whether [`advance`](Self::advance) does nothing, because the buffer has
-    /// a length that no read changes. Then it need not be called.
+    /// `true` if [`advance`](Self::advance) does nothing and need not be called, because no
+    /// read changes the buffer's length.
     const FIXED: bool = false;
 }
 

@@ -8,8 +8,8 @@ use windows_sys::Win32::Storage::FileSystem::FILE_SEGMENT_ELEMENT;
 
 use super::{IoBuf, IoBufMut};
 
-/// A buffer of whole pages of memory, zeroed at first: what files opened with
-/// `FILE_FLAG_NO_BUFFERING` are read into and written from.
+/// A buffer of whole pages of memory, zeroed at first, for files that are opened with
+/// `FILE_FLAG_NO_BUFFERING`.
 ///
 /// Such files want address, length and offset of a transfer to be multiples of the
 /// disk's sector, which is 512 or 4096 bytes. A read overwrites the pages from the
@@ -43,10 +43,10 @@ pub struct Pages(Box<[Page]>);
 struct Page([u8; Pages::SIZE]);
 
 impl Pages {
-    /// How many bytes a page has, on every processor that Windows runs on.
+    /// The size of a page in bytes, on every processor that Windows runs on.
     pub const SIZE: usize = 4096;
 
-    /// Allocates so many pages, one after the other.
+    /// Allocates `count` pages, one after the other.
     #[must_use]
     pub fn new(count: usize) -> Self {
         Self(vec![Page([0; Self::SIZE]); count].into_boxed_slice())
@@ -98,9 +98,8 @@ unsafe impl IoBufMut for Pages {
     const FIXED: bool = true;
 }
 
-/// [`Pages`] in several places, which one operation fills or writes one after the other:
-/// [`op::ReadScatter`](crate::op::ReadScatter) and
-/// [`op::WriteGather`](crate::op::WriteGather).
+/// A list of [`Pages`], which one [`op::ReadScatter`](crate::op::ReadScatter) fills or one
+/// [`op::WriteGather`](crate::op::WriteGather) writes, in order.
 ///
 /// Keep it for the next operation, which then allocates nothing.
 ///
@@ -124,14 +123,14 @@ unsafe impl Send for PageList {}
 unsafe impl Sync for PageList {}
 
 impl PageList {
-    /// A list of these, in this order.
+    /// Creates a list of `runs`, in this order.
     #[must_use]
     pub fn new(runs: Vec<Pages>) -> Self {
         let pages: usize = runs.iter().map(|run| run.0.len()).sum();
         Self { runs, segments: Vec::with_capacity(pages + 1) }
     }
 
-    /// What it was made of.
+    /// Returns the pages that the list was made of.
     #[must_use]
     pub fn into_inner(self) -> Vec<Pages> {
         self.runs

@@ -44,7 +44,7 @@ impl<B: IoBuf> Slice<B> {
         (start, self.length.min(whole - start))
     }
 
-    /// The whole buffer.
+    /// Returns the whole buffer.
     pub fn into_inner(self) -> B {
         self.buffer
     }

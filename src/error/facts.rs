@@ -12,7 +12,7 @@ use super::{
     STATUS_PIPE_BROKEN,
 };
 
-/// What kind of operation a completion belongs to.
+/// The kind of operation that a completion belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OperationKind {
@@ -24,14 +24,14 @@ pub enum OperationKind {
     Accept,
     /// A connect.
     Connect,
-    /// [`Iocp::post`](crate::Iocp::post).
+    /// A packet of [`Iocp::post`](crate::Iocp::post).
     Post,
-    /// Any other.
+    /// Any other operation.
     Other,
 }
 
-/// What is known of a function that starts operations: what its errors mean, and
-/// when a packet comes of it.
+/// Describes a function that starts operations: what its errors mean, and when a packet
+/// follows.
 ///
 /// Every overlapped function keeps to these, which are not said here: after
 /// `ERROR_IO_PENDING` a packet comes; after a success one comes, unless the handle
@@ -90,7 +90,7 @@ pub(crate) enum Errors {
 }
 
 impl Facts {
-    /// A function with this documented name, whose codes are those of
+    /// Describes the function with this documented name, whose codes are those of
     /// `GetLastError`.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
@@ -109,50 +109,47 @@ impl Facts {
         }
     }
 
-    /// Its codes are those of `WSAGetLastError`.
+    /// Says that its codes are those of `WSAGetLastError`.
     #[must_use]
     pub const fn winsock(self) -> Self {
         Self { is_winsock: true, ..self }
     }
 
-    /// What [`Finished::kind`](crate::Finished::kind) says of its operations.
+    /// Sets what [`Finished::kind`](crate::Finished::kind) returns for its operations.
     #[must_use]
     pub const fn kind(self, kind: OperationKind) -> Self {
         Self { kind, ..self }
     }
 
-    /// It fills the [`Fills`](crate::op::Fills) of an operation's memory, which is
-    /// refused if they have no room: a read then waits for data on a stream, and
-    /// reports the end.
+    /// Says that it fills the [`Fills`](crate::op::Fills) of an operation's memory. Without
+    /// room there, the operation is refused, because it would report the end of a stream.
     #[must_use]
     pub const fn fills(self) -> Self {
         Self { fills: true, ..self }
     }
 
-    /// Codes of a failed call after which a packet comes all the same, because they
-    /// are warnings: a message that was cut, for example. (If none comes, the
-    /// operation never ends.)
+    /// Sets the codes of a failed call that only warn, such as that a message was cut: a
+    /// packet still follows. (If none does, the operation never ends.)
     #[must_use]
     pub const fn warnings(self, codes: &'static [u32]) -> Self {
         Self { warnings: codes, ..self }
     }
 
-    /// Statuses of a completion that mean a success without bytes: the end of what
+    /// Sets the statuses of a completion that mean a success without bytes: the end of what
     /// is read.
     #[must_use]
     pub const fn ends(self, statuses: &'static [u32]) -> Self {
         Self { ends: statuses, ..self }
     }
 
-    /// Codes whose cause is another than usual, and which.
+    /// Sets the [`ErrorKind`] of codes that mean something else here than elsewhere.
     #[must_use]
     pub const fn kinds(self, codes: &'static [(u32, ErrorKind)]) -> Self {
         Self { kinds: codes, ..self }
     }
 
-    /// Codes of a failed call that say that the operation is over all the same,
-    /// each with the `NTSTATUS` that it is over with: it gets a completion, as if a
-    /// packet had come.
+    /// Sets the codes of a failed call after which the operation has completed, each with the
+    /// `NTSTATUS` of its completion, which is delivered as if a packet had come.
     ///
     /// # Safety
     ///
@@ -174,10 +171,9 @@ impl Facts {
         Self { over: codes, ..self }
     }
 
-    /// No packet comes after any code of a failed call but
-    /// [warnings](Self::warnings), so that memory of the port can be used again at
-    /// once. (Without this, it is kept back, because a driver may warn with any
-    /// code.)
+    /// Says that no packet follows any code of a failed call but the
+    /// [warnings](Self::warnings), so that the port can use its memory again at once.
+    /// (Otherwise it waits, because a driver may warn with any code.)
     ///
     /// # Safety
     ///
@@ -197,8 +193,8 @@ impl Facts {
         self.receives == Receives::Full
     }
 
-    /// It can be started on a handle that
-    /// [skips the port](crate::Associated::skip_on_success).
+    /// Says that it can be started on a handle that [skips the
+    /// port](crate::Associated::skip_on_success).
     ///
     /// # Safety
     ///
@@ -211,18 +207,18 @@ impl Facts {
     }
 }
 
-/// Which function an operation calls, by what it is started on.
+/// The function that an operation calls, depending on what it is started on.
 #[derive(Clone, Copy, Debug)]
 pub enum FactsOn {
-    /// This one on sockets; other handles are refused.
+    /// The function on sockets; other handles are refused.
     Sockets(&'static Facts),
-    /// This one on files, pipes and devices; sockets are refused.
+    /// The function on files, pipes and devices; sockets are refused.
     Handles(&'static Facts),
-    /// One of two.
+    /// One function on sockets, another elsewhere.
     Either {
-        /// The one on sockets.
+        /// The function on sockets.
         sockets: &'static Facts,
-        /// The one elsewhere.
+        /// The function on files, pipes and devices.
         handles: &'static Facts,
     },
 }

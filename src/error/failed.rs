@@ -6,7 +6,7 @@ use std::io;
 
 use super::{Error, Result};
 
-/// What has become of an awaited operation that has not succeeded.
+/// The error of an awaited operation that has failed, with what the operation returns.
 ///
 /// It converts into [`Error`] and [`std::io::Error`], which drops `returned`.
 ///
@@ -33,13 +33,13 @@ use super::{Error, Result};
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Failed<B> {
-    /// Why.
+    /// Why the operation failed.
     pub error: Error,
-    /// How many bytes are valid all the same: those of a message that was cut, or what a
-    /// device has transferred that warns. Otherwise 0.
+    /// The number of bytes that are valid in spite of the error: those of a message that was
+    /// cut, or that a device transferred before it warned. Otherwise 0.
     pub bytes_transferred: u32,
-    /// What the operation returns: the buffer. `None` if it returns nothing, as an
-    /// accept that failed, or if somebody has taken it from the completion.
+    /// The operation's output: most often, the buffer. `None` if it has none, such as an
+    /// accept that failed, or if it was taken from the completion.
     pub returned: Option<B>,
 }
 

@@ -21,11 +21,11 @@ pub(crate) use status::{
     is_failure, is_warning, win32_code,
 };
 
-/// The result of everything in this crate that can fail.
+/// A `Result` whose error is this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why something failed: the call that failed, its code, and, for an
-/// operation that failed after it had been started, its `NTSTATUS`.
+/// An error: the call that failed, its code, and the `NTSTATUS` of an operation that failed
+/// after it had been started.
 ///
 /// It converts into [`std::io::Error`], so `?` works in functions that return
 /// one. (A cancelled operation has the kind `Other` there, which nothing
@@ -93,7 +93,7 @@ pub(crate) struct UsageError {
     pub message: &'static str,
 }
 
-/// The general cause of an [`Error`], which prints as a short description.
+/// The general cause of an [`Error`]. It displays as a short description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -118,7 +118,7 @@ pub enum ErrorKind {
     Unsupported,
     /// An argument makes no sense.
     InvalidInput,
-    /// More operations in flight than the port was
+    /// The port has as many operations in flight as it was
     /// [built](crate::Builder::max_operations) for.
     TooManyOperations,
     /// The system is out of memory, of buffers, or of quota for now; the same
@@ -134,7 +134,7 @@ pub enum ErrorKind {
     ConnectionReset,
     /// The connection was ended from this side or by the network.
     ConnectionAborted,
-    /// Nobody listens there.
+    /// Nobody listens at the address.
     ConnectionRefused,
     /// The socket or pipe is not connected.
     NotConnected,
@@ -153,11 +153,11 @@ pub enum ErrorKind {
     Busy,
     /// The address, or the name of the pipe, is in use.
     AddressInUse,
-    /// The address is not one of this machine's.
+    /// The address is not an address of this machine.
     AddressNotAvailable,
-    /// No route to that network.
+    /// There is no route to the network.
     NetworkUnreachable,
-    /// No route to that host.
+    /// There is no route to the host.
     HostUnreachable,
     /// The operation took longer than the system, the device or the peer
     /// allows.
@@ -170,7 +170,7 @@ pub enum ErrorKind {
     Locked,
     /// The disk is full.
     StorageFull,
-    /// Something else; the code tells.
+    /// Something else, which the code tells.
     Other,
 }
 
@@ -215,7 +215,7 @@ impl fmt::Display for ErrorKind {
 }
 
 impl Error {
-    /// The general cause.
+    /// Returns the general cause.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match &self.0 {
@@ -226,7 +226,7 @@ impl Error {
         }
     }
 
-    /// The Win32 or Winsock code, or `None` where no call was made.
+    /// Returns the Win32 or Winsock code, or `None` if no call was made.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         match &self.0 {
@@ -238,8 +238,8 @@ impl Error {
         }
     }
 
-    /// The `NTSTATUS` with which an operation completed, or `None` where none
-    /// was written: the call failed at once, or was not made.
+    /// Returns the `NTSTATUS` with which an operation completed, or `None` if the call failed
+    /// at once or was not made.
     #[must_use]
     pub fn ntstatus(&self) -> Option<u32> {
         match &self.0 {
@@ -248,8 +248,8 @@ impl Error {
         }
     }
 
-    /// The system call that failed, by its documented name, or `None` where no
-    /// call was made.
+    /// Returns the documented name of the system call that failed, or `None` if no call was
+    /// made.
     #[must_use]
     pub fn call(&self) -> Option<&'static str> {
         match &self.0 {
@@ -258,23 +258,22 @@ impl Error {
         }
     }
 
-    /// Whether the operation was cancelled, by
-    /// [`Pending::cancel`](crate::Pending::cancel),
-    /// [`Associated::cancel_all`](crate::Associated::cancel_all), the end of a
+    /// Returns `true` if the operation was cancelled: by
+    /// [`Pending::cancel`](crate::Pending::cancel), by
+    /// [`Associated::cancel_all`](crate::Associated::cancel_all), at the end of a
     /// [scope](crate::Iocp::scope), or because its handle was closed.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.kind() == ErrorKind::Cancelled
     }
 
-    /// Whether the port was closed: time for a thread that dequeues to end.
+    /// Returns `true` if the port was closed. A thread that dequeues should end then.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.kind() == ErrorKind::Closed
     }
 
-    /// The packet that belongs to no operation of this port, if that is what
-    /// was dequeued.
+    /// Returns the packet, if one was dequeued that belongs to no operation of this port.
     #[must_use]
     pub fn foreign_packet(&self) -> Option<ForeignPacket> {
         match self.0 {

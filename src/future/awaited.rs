@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use crate::error::{Failed, Result, ended};
 use crate::operation::{CompletionStatus, Finished, Pending, Started};
 
-/// The end of an operation, as a future: what awaiting a [`Pending`] makes of it.
+/// A future that waits for an operation and owns its [`Pending`].
 ///
 /// Dropping it before the end asks for the operation to be cancelled. The completion
 /// arrives all the same, and has the buffer, and whatever was faster than the cancel;
@@ -23,7 +23,7 @@ pub struct Awaited<B, S = ()> {
     pending: Option<Pending<B, S>>,
 }
 
-/// The end of an operation whose [`Pending`] is borrowed, as a future.
+/// A future that waits for an operation and borrows its [`Pending`].
 ///
 /// Dropping it changes nothing: the operation goes on, and can be awaited again. So
 /// what races with something else loses no data:
@@ -51,8 +51,8 @@ pub struct AwaitedMut<'a, B, S = ()> {
     pending: &'a mut Pending<B, S>,
 }
 
-/// The end of an operation that may have been over at once, as a future: what awaiting a
-/// [`Started`] makes of it. Otherwise as [`Awaited`].
+/// A future that waits for an operation and owns its [`Started`], which may have completed at
+/// once. It is like [`Awaited`] otherwise.
 ///
 /// The context of one that was over at once is dropped, because no completion comes.
 #[must_use = "futures do nothing unless they are awaited"]
@@ -66,7 +66,7 @@ enum Start<B> {
 
 const ENDED: &str = "the future was polled after its end";
 
-/// Waits for the end of the operation. Dropping the future asks for a cancel: see
+/// Waits for the operation to complete. Dropping the future requests a cancel; see
 /// [`Awaited`].
 ///
 /// ```
@@ -96,7 +96,7 @@ impl<B, S> IntoFuture for Pending<B, S> {
     }
 }
 
-/// Waits for the end of the operation. Dropping the future changes nothing: see
+/// Waits for the operation to complete. Dropping the future changes nothing; see
 /// [`AwaitedMut`].
 impl<'a, B, S> IntoFuture for &'a mut Pending<B, S> {
     type Output = Result<(u32, B), Failed<B>>;
@@ -107,8 +107,8 @@ impl<'a, B, S> IntoFuture for &'a mut Pending<B, S> {
     }
 }
 
-/// Waits for the end of the operation, which may be over already. Dropping the future
-/// asks for a cancel: see [`Awaited`].
+/// Waits for the operation to complete, which it may have already. Dropping the future
+/// requests a cancel; see [`Awaited`].
 impl<B: 'static, C> IntoFuture for Started<B, C> {
     type Output = Result<(u32, B), Failed<B>>;
     type IntoFuture = AwaitedStarted<B>;
@@ -126,7 +126,7 @@ impl<B: 'static, C> IntoFuture for Started<B, C> {
 }
 
 impl<B, S> Awaited<B, S> {
-    /// Gives up the wait, and not the operation.
+    /// Returns the [`Pending`], without cancelling the operation.
     ///
     /// # Panics
     ///

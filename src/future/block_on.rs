@@ -13,8 +13,8 @@ use crate::port::{Batch, Iocp};
 const BATCH: usize = 64;
 
 impl Iocp<()> {
-    /// Runs a future to its end on this thread, which dequeues whenever it has to wait.
-    /// No other thread is needed, and none is woken.
+    /// Runs a future to completion on this thread, which dequeues while it waits. No other
+    /// thread is needed, and none is woken.
     ///
     /// Completions are dropped: who awaits their operations has the buffers. Contexts of
     /// no type are lost with them; where they have one, use
@@ -53,8 +53,8 @@ impl Iocp<()> {
 }
 
 impl<C: Send + 'static> Iocp<C> {
-    /// [`block_on`](Iocp::block_on) for contexts of any type: each completion goes to
-    /// `each`.
+    /// Runs a future to completion, like [`block_on`](Iocp::block_on), and passes each
+    /// completion to `each`.
     ///
     /// # Errors
     ///

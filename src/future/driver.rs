@@ -17,9 +17,8 @@ use crate::port::{Batch, Iocp};
 /// each dequeues one, so that none has nothing to do while another has a batch.
 const BATCH: usize = 64;
 
-/// A thread that dequeues, so that whatever runtime the program uses can await the
-/// operations of a port; or a [pool](Self::spawn_pool) of them. This crate starts no other
-/// threads.
+/// A thread that dequeues, so that operations can be awaited on any runtime, or a
+/// [pool](Self::spawn_pool) of such threads. This crate starts no others.
 ///
 /// Dropping it stops and joins its threads; the port goes on. As long as they run, they
 /// keep the port: what is awaited goes on. When the port is closed, they cancel what is
@@ -65,9 +64,11 @@ impl Driver {
         Self::spawn_with(port, drop)
     }
 
-    /// Starts a thread that hands the completions to `each`, those that are awaited, too:
-    /// [`is_tracked`](crate::Finished::is_tracked) tells them from those that nobody else
-    /// will take the buffer of.
+    /// Starts a thread that dequeues completions and passes them to `each`.
+    ///
+    /// `each` also gets those that are awaited.
+    /// [`is_tracked`](crate::Finished::is_tracked) tells them from those whose buffer nobody
+    /// else will take.
     ///
     /// # Errors
     ///
@@ -95,8 +96,8 @@ impl Driver {
         Ok(driver)
     }
 
-    /// Starts so many threads that hand the completions to `each`, which several of them
-    /// call at a time.
+    /// Starts threads that dequeue completions and pass them to `each`, which several of
+    /// them may call at a time.
     ///
     /// To end such a pool in order, [shut down](Iocp::shut_down) the port, and
     /// [`stop`](Self::stop) the threads.

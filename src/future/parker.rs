@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::port::{Batch, Iocp, Parking};
 
-/// Parks this thread in a port: for executors, whose idle threads dequeue.
+/// Parks a thread of an executor in a port, where it dequeues while it is idle.
 ///
 /// It is [`std::thread::park`] with completions: see [`Iocp::parker`].
 pub struct Parker<'p, C: Send + 'static = usize> {
@@ -20,7 +20,7 @@ pub struct Parker<'p, C: Send + 'static = usize> {
     thread: PhantomData<*const ()>,
 }
 
-/// Wakes a thread that is parked in a port: see [`Iocp::parker`].
+/// Wakes a thread that is parked in a port; see [`Iocp::parker`].
 ///
 /// It is a [`Waker`], too. It does not keep the port. However often it is used, one packet
 /// at most is in flight for it, and nobody sees that as a completion.
@@ -28,7 +28,7 @@ pub struct Parker<'p, C: Send + 'static = usize> {
 pub struct Unparker(Arc<Parking>);
 
 impl<C: Send + 'static> Iocp<C> {
-    /// A place for this thread to park, which other threads can wake it from.
+    /// Creates a parker for this thread, which other threads can wake.
     ///
     /// If other threads dequeue from the port as well, they may get the packet that is
     /// to wake this one. They pass it on, but that takes a millisecond and more.
@@ -52,8 +52,8 @@ impl<C: Send + 'static> Iocp<C> {
 }
 
 impl<C: Send + 'static> Parker<'_, C> {
-    /// Waits until something completes, somebody [unparks](Unparker::unpark) this thread,
-    /// or the time is over; otherwise as
+    /// Waits until something completes, this thread is [unparked](Unparker::unpark), or
+    /// `timeout` has passed, and fills the batch like
     /// [`get_completions`](crate::Iocp::get_completions).
     ///
     /// If the thread has been unparked since it last parked, this does not wait, but takes
@@ -61,7 +61,7 @@ impl<C: Send + 'static> Parker<'_, C> {
     ///
     /// # Errors
     ///
-    /// As for [`get_completions`](crate::Iocp::get_completions).
+    /// Those of [`get_completions`](crate::Iocp::get_completions).
     pub fn park(&mut self, batch: &mut Batch<C>, timeout: Option<Duration>) -> Result<usize> {
         let end = End(&self.parking);
         let waits = self.parking.state.begin(false);
@@ -82,7 +82,7 @@ impl<C: Send + 'static> Parker<'_, C> {
         }
     }
 
-    /// What wakes this thread.
+    /// Returns a handle that wakes this thread.
     #[must_use]
     pub fn unparker(&self) -> Unparker {
         Unparker(Arc::clone(&self.parking))
@@ -105,7 +105,7 @@ impl<C: Send + 'static> Drop for Parker<'_, C> {
 }
 
 impl Unparker {
-    /// Wakes the thread, or keeps it from waiting when it next parks.
+    /// Wakes the thread. If it is not parked, its next call to park returns at once.
     pub fn unpark(&self) {
         self.0.unpark();
     }

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long to wait for something to arrive on a port that is closed.
 pub(super) const GLANCE: Duration = Duration::from_millis(1);
 
-/// The completions of a port, until it is closed: see [`Iocp::completions`].
+/// An iterator over the completions of a port; see [`Iocp::completions`].
 #[derive(Debug)]
 #[must_use = "iterators do nothing unless they are used"]
 pub struct Completions<'p, C: Send + 'static = usize> {
@@ -41,10 +41,10 @@ impl<C: Send + 'static> Iterator for Completions<'_, C> {
 impl<C: Send + 'static> FusedIterator for Completions<'_, C> {}
 
 impl<C: Send + 'static> Iocp<C> {
-    /// An iterator that waits for each completion, and ends when the port is closed and
-    /// nothing is queued. Its errors are those of
-    /// [`get_completion`](Self::get_completion): foreign packets, after which it goes on,
-    /// and others, which end it.
+    /// Returns an iterator that waits for each completion, and ends when the port is closed
+    /// and nothing is queued. It returns the errors of
+    /// [`get_completion`](Self::get_completion), and goes on after a foreign packet, but
+    /// after no other error.
     ///
     /// ```
     /// # let port = completion_port::Iocp::new()?;
@@ -60,8 +60,8 @@ impl<C: Send + 'static> Iocp<C> {
         Completions { port: self, is_over: false }
     }
 
-    /// Hands each completion to `each`, until the port is closed. Call it on as many
-    /// threads as you like. Whoever awaits an operation is woken by it.
+    /// Dequeues completions and passes each to `each`, until the port is closed. Any number
+    /// of threads may call it. It wakes whoever awaits an operation.
     ///
     /// When the port is closed, it cancels what is still in flight, and hands that to
     /// `each`, too, so that nobody is left who waits. (While somebody
@@ -102,8 +102,8 @@ impl<C: Send + 'static> Iocp<C> {
         self.collect(each, || !self.shared().is_shutting_down());
     }
 
-    /// How many operations are in flight: started, and not dequeued yet. Posted packets
-    /// count, too.
+    /// Returns the number of operations that are in flight: started, and not dequeued yet.
+    /// Posted packets count, too.
     ///
     /// It looks at the memory of all operations that there ever were at a time, so it is
     /// for the end of a program and for its statistics. Other threads may have changed
@@ -122,8 +122,8 @@ impl<C: Send + 'static> Iocp<C> {
         self.shared().cells.in_flight()
     }
 
-    /// Ends the work on the port in order, and returns how many operations are left,
-    /// most often 0.
+    /// Lets what is in flight complete, cancels the rest after `patience`, and closes the
+    /// port. Returns the number of operations that are left, most often 0.
     ///
     /// From now on nothing can be started. What is in flight has as long as `patience` to
     /// complete, and is cancelled then. When all is over, the port is
@@ -151,7 +151,8 @@ impl<C: Send + 'static> Iocp<C> {
         self.shut_down_with(patience, drop)
     }
 
-    /// The same, and hands the completions that it dequeues to `each`.
+    /// Shuts down like [`shut_down`](Self::shut_down), and passes the completions that it
+    /// dequeues to `each`.
     pub fn shut_down_with(
         &self,
         patience: Duration,

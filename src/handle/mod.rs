@@ -283,7 +283,7 @@ fn explain(handle: Handle, code: u32) -> Error {
 }
 
 impl<H, M> Associated<H, M> {
-    /// The context that the handle was [added](Iocp::add_handle) with.
+    /// Returns the context that the handle was [added](Iocp::add_handle) with.
     #[must_use]
     pub fn context(&self) -> usize {
         self.key
@@ -351,8 +351,8 @@ impl<H, M> Associated<H, M> {
 }
 
 impl<H: Adoptable, M> Associated<H, M> {
-    /// The handle itself, still associated with the port, and with whatever is
-    /// in flight on it left alone.
+    /// Returns the handle. It is still associated with the port, and what is in flight on it
+    /// goes on.
     ///
     /// Closing it cancels that, unless a duplicate is open: then what is in
     /// flight goes on, can no longer be cancelled, and a
@@ -378,7 +378,7 @@ impl<H: Adoptable, M> Associated<H, M> {
 /// the standard library's blocking reads and writes on an overlapped handle may wait for
 /// another operation.
 impl<H: Socket, M> Associated<H, M> {
-    /// The socket.
+    /// Returns a reference to the socket.
     ///
     /// ```
     /// # use std::net::TcpListener;
@@ -393,31 +393,32 @@ impl<H: Socket, M> Associated<H, M> {
     }
 }
 
-/// What has no overlapped form, and does not disturb operations in flight.
+/// Calls that have no overlapped form, and do not disturb operations in flight.
 impl<M> Associated<File, M> {
-    /// As [`File::metadata`].
+    /// Queries metadata about the file; see [`File::metadata`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`File::metadata`].
     pub fn metadata(&self) -> std::io::Result<Metadata> {
         self.handle.metadata()
     }
 
-    /// As [`File::set_len`].
+    /// Truncates or extends the file; see [`File::set_len`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`File::set_len`].
     pub fn set_len(&self, length: u64) -> std::io::Result<()> {
         self.handle.set_len(length)
     }
 
-    /// As [`File::sync_all`], of what has completed.
+    /// Flushes to disk what has been written by operations that have completed; see
+    /// [`File::sync_all`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`File::sync_all`].
     pub fn sync_all(&self) -> std::io::Result<()> {
         self.handle.sync_all()
     }
@@ -457,7 +458,7 @@ impl<H, M> fmt::Debug for Associated<H, M> {
         f.debug_struct("Associated")
             .field("handle", &self.raw)
             .field("context", &self.key)
-            .field("object", &self.object)
+            .field("kind", &self.object.name())
             .finish_non_exhaustive()
     }
 }

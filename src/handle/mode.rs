@@ -13,8 +13,8 @@ use crate::trace;
 /// How the completions of a handle's operations arrive: [`Queued`] or
 /// [`Inline`].
 pub trait Mode: sealed::Mode {
-    /// What starting an operation returns. In code for either kind of handle
-    /// it becomes a [`Started`].
+    /// What starting an operation returns. Code for either kind of handle converts it into a
+    /// [`Started`].
     type Started<B, C>: Into<Started<B, C>>;
 }
 
@@ -22,8 +22,8 @@ pub trait Mode: sealed::Mode {
 #[derive(Debug)]
 pub enum Queued {}
 
-/// The completions of operations that complete at once are handed to their
-/// starter, and no packet is queued for them.
+/// An operation that completes immediately returns its completion to its starter, and queues
+/// no packet.
 #[derive(Debug)]
 pub enum Inline {}
 
@@ -159,9 +159,8 @@ impl InlineRun {
 }
 
 impl<H> Associated<H> {
-    /// How many operations in a row may complete without a packet on a handle
-    /// that [skips the port](Self::skip_on_success), if nobody looks at the
-    /// port meanwhile.
+    /// The number of operations in a row that may complete without a packet on a handle that
+    /// [skips the port](Self::skip_on_success), while nobody looks at the port.
     pub const INLINE_LIMIT: u32 = INLINE_LIMIT;
 
     pub(super) fn set_skip_on_success(&self) -> Result<()> {

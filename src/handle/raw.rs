@@ -9,8 +9,7 @@ use crate::error::Result;
 use crate::port::Iocp;
 use crate::sys::Handle;
 
-/// A handle or socket that somebody else owns and closes, while it is
-/// associated with a port; see [`Iocp::add_raw_handle`].
+/// A handle or socket that somebody else owns and closes; see [`Iocp::add_raw_handle`].
 ///
 /// It cannot be had apart from its [`Associated`], so that nothing safe is made
 /// of the value once the contract of `add_raw_handle` has ended:
@@ -59,16 +58,14 @@ impl AsRawSocket for RawOverlapped {
     }
 }
 
-/// Gives up the handle, and leaves alone what is in flight; the file object
-/// stays associated.
+/// Returns the handle. What is in flight on it goes on, and the file object stays associated.
 impl<M> IntoRawHandle for Associated<RawOverlapped, M> {
     fn into_raw_handle(self) -> RawHandle {
         self.as_raw_handle()
     }
 }
 
-/// Gives up the handle, and leaves alone what is in flight; the file object
-/// stays associated.
+/// Returns the handle. What is in flight on it goes on, and the file object stays associated.
 impl<M> IntoRawSocket for Associated<RawOverlapped, M> {
     fn into_raw_socket(self) -> RawSocket {
         self.as_raw_socket()
@@ -134,9 +131,9 @@ mod sealed {
 }
 
 impl<C: Send + 'static> Iocp<C> {
-    /// Associates a handle that somebody else owns with the port. Otherwise as
-    /// [`add_handle`](Self::add_handle); it is not closed, and what is in
-    /// flight not cancelled, when the [`Associated`] is dropped.
+    /// Associates a handle that somebody else owns with the port, like
+    /// [`add_handle`](Self::add_handle). Dropping the [`Associated`] neither closes the
+    /// handle nor cancels what is in flight on it.
     ///
     /// # Safety
     ///

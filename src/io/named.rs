@@ -9,7 +9,7 @@ use crate::op;
 use crate::port::Iocp;
 use crate::sys;
 
-/// Creates a stream socket for addresses like `peer`, not connected yet: for
+/// Creates an unconnected stream socket for addresses like `peer`, for
 /// [`Iocp::initiate_connect`].
 ///
 /// For an IPv4 address in IPv6 form (`::ffff:127.0.0.1`) it is a dual-stack
@@ -97,9 +97,8 @@ impl<C: Send + 'static> Iocp<C> {
             .map_err(|rejected| rejected.map(|(context, op::Fills(buffer))| (context, buffer)))
     }
 
-    /// Starts a read from a file, from `offset` (in bytes) on. Otherwise as
-    /// [`initiate_read`](Self::initiate_read); at the end of the file it
-    /// transfers 0 bytes.
+    /// Starts a read from a file at `offset`, in bytes, like
+    /// [`initiate_read`](Self::initiate_read). At the end of the file it transfers 0 bytes.
     ///
     /// With `FILE_FLAG_NO_BUFFERING`, offset, length and address of the buffer
     /// have to be multiples of the sector size. A file system that notices a
@@ -154,7 +153,7 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// # Errors
     ///
-    /// Context and buffer come back if the write could not be started; as for
+    /// Context and buffer come back if the write could not be started: those of
     /// [`initiate_read`](Self::initiate_read), and
     /// [`MessageTruncated`](crate::ErrorKind::MessageTruncated) for a datagram
     /// that is too long to be sent.
@@ -169,8 +168,8 @@ impl<C: Send + 'static> Iocp<C> {
             .map_err(|rejected| rejected.map(|(context, op::Sends(buffer))| (context, buffer)))
     }
 
-    /// Starts a write to a file, from `offset` (in bytes) on; [`u64::MAX`]
-    /// appends. Otherwise as [`initiate_write`](Self::initiate_write).
+    /// Starts a write to a file at `offset`, in bytes, like
+    /// [`initiate_write`](Self::initiate_write). The offset [`u64::MAX`] appends.
     ///
     /// # Errors
     ///
@@ -188,7 +187,7 @@ impl<C: Send + 'static> Iocp<C> {
             .map_err(|rejected| rejected.map(|(context, op::Sends(buffer))| (context, buffer)))
     }
 
-    /// Starts to accept a connection on a listening socket.
+    /// Starts an accept on a listening socket.
     ///
     /// The completion has the connection, as a `TcpStream` like any other:
     /// [`Finished::take_accepted`](crate::Finished::take_accepted). Keep a few
@@ -220,7 +219,7 @@ impl<C: Send + 'static> Iocp<C> {
     ///   vain); clients wait in the listener's backlog meanwhile;
     /// - [`Unsupported`](crate::ErrorKind::Unsupported) on what is no socket,
     ///   [`InvalidInput`](crate::ErrorKind::InvalidInput) on one that does not
-    ///   listen, and the others as for [`initiate_read`](Self::initiate_read):
+    ///   listen, and the others of [`initiate_read`](Self::initiate_read):
     ///   nothing that time would mend.
     ///
     /// ```
@@ -246,10 +245,9 @@ impl<C: Send + 'static> Iocp<C> {
             .map_err(|rejected| rejected.map(|(context, _)| context))
     }
 
-    /// Starts to connect a socket, which is bound to an address of the
-    /// system's choice first, unless it is bound already. Connections to
-    /// different peers then share local ports, where the system can do that
-    /// (`SO_REUSE_UNICASTPORT`, from Windows 10 on).
+    /// Starts to connect a socket. Unless it is bound already, it is bound to an address of
+    /// the system's choice first, and connections to different peers share local ports where
+    /// the system can do that (`SO_REUSE_UNICASTPORT`, from Windows 10 on).
     ///
     /// After
     /// [`ConnectionRefused`](crate::ErrorKind::ConnectionRefused),

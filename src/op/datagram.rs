@@ -10,7 +10,7 @@ use crate::error::{Error, Facts, FactsOn, UsageError, refusal};
 use crate::operation::{Object, Operation};
 use crate::sys;
 
-/// Receives a datagram, and learns who has sent it: `WSARecvFrom`.
+/// Receives a datagram and the address of its sender: `WSARecvFrom`.
 ///
 /// Returns a [`Datagram`]. One that is longer than the buffer arrives cut, with
 /// [`MessageTruncated`](crate::ErrorKind::MessageTruncated).
@@ -34,7 +34,7 @@ pub struct ReceiveFrom<B> {
 pub struct Datagram<B> {
     /// The buffer, with the datagram.
     pub buffer: B,
-    /// Who has sent it; `None` if none was received.
+    /// The address of the sender; `None` if none was received.
     pub from: Option<SocketAddr>,
 }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Facts, FactsOn};
 use crate::operation::{Object, Operation};
 use crate::sys;
 
-/// Asks a driver or a file system for something: `DeviceIoControl`.
+/// Sends a control code to a driver or a file system: `DeviceIoControl`.
 ///
 /// Returns input and output. The initialised bytes of the output are overwritten:
 /// `vec![0; 64]` has room for 64 bytes. The completion's byte count says how many of

@@ -42,13 +42,12 @@ use crate::sys::{self, Provider};
 #[must_use]
 pub struct Disconnect<R = ()>(R);
 
-/// What [`Disconnect::for_reuse`] is.
+/// The kind of [`Disconnect`] that [`Disconnect::for_reuse`] returns.
 #[derive(Clone, Debug)]
 pub struct ForReuse(());
 
-/// Says that a socket was disconnected so that it can be used again: by an
-/// [`Accept`](super::Accept::reusing) that it is passed to, or by a
-/// [`Connect`](super::Connect).
+/// A socket that was disconnected for reuse: by an [`Accept`](super::Accept::reusing) that it
+/// is passed to, or by a [`Connect`](super::Connect).
 ///
 /// No other call can use the socket before that.
 #[derive(Debug)]
@@ -60,7 +59,7 @@ impl Disconnect {
         Self(())
     }
 
-    /// Disconnects the socket so that it can be used again (`TF_REUSE_SOCKET`). That waits
+    /// Disconnects the socket so that it can be used again (`TF_REUSE_SOCKET`). It waits
     /// until the peer has ended the connection, too.
     pub fn for_reuse(self) -> Disconnect<ForReuse> {
         Disconnect(ForReuse(()))

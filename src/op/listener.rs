@@ -19,11 +19,11 @@ use crate::sys::{self, Handle, Provider};
 #[must_use]
 pub struct Accept<S = ()>(S);
 
-/// What [`Accept::unix`] is.
+/// The kind of [`Accept`] that [`Accept::unix`] returns.
 #[derive(Clone, Copy, Debug)]
 pub struct Unix(());
 
-/// What [`Accept::reusing`] is.
+/// The kind of [`Accept`] that [`Accept::reusing`] returns.
 #[derive(Debug)]
 pub struct Reusing {
     stream: Associated<TcpStream>,
@@ -31,12 +31,12 @@ pub struct Reusing {
 }
 
 impl Accept {
-    /// Accepts the connection that comes first.
+    /// Accepts the next connection.
     pub fn new() -> Self {
         Self(())
     }
 
-    /// Accepts it at a socket of the family `AF_UNIX`, one of [`unix::listen`](crate::unix::listen)
+    /// Accepts the next connection at a socket of the family `AF_UNIX`, one of [`unix::listen`](crate::unix::listen)
     /// for example.
     ///
     /// Returns an [`OwnedSocket`], if it has succeeded. The operation is refused with
@@ -45,7 +45,7 @@ impl Accept {
         Accept(Unix(()))
     }
 
-    /// Accepts it into a socket that was disconnected [for
+    /// Accepts the next connection into a socket that was disconnected [for
     /// reuse](super::Disconnect::for_reuse), and that is associated with a port already.
     ///
     /// Returns that socket, whether it is connected or not.
@@ -172,7 +172,7 @@ impl Operation for Accept<Reusing> {
 }
 
 impl Reusing {
-    /// What [`Accept::reusing`] was given, of one that could not be started.
+    /// Returns what [`Accept::reusing`] was given, if the accept could not be started.
     #[must_use]
     pub fn into_parts(self) -> (Associated<TcpStream>, Reusable) {
         (self.stream, self.reusable)

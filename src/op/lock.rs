@@ -56,12 +56,12 @@ impl Lock {
         Self { offset, length, exclusive: false, waits: true }
     }
 
-    /// The same, and against reading.
+    /// Locks `length` bytes from `offset` on against reading and writing by other handles.
     pub fn exclusive(offset: u64, length: u64) -> Self {
         Self { exclusive: true, ..Self::shared(offset, length) }
     }
 
-    /// Fails if another handle has locked a part of the range, rather than waiting.
+    /// Fails instead of waiting if another handle has locked a part of the range.
     pub fn without_waiting(self) -> Self {
         Self { waits: false, ..self }
     }

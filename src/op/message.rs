@@ -15,7 +15,7 @@ use crate::error::{Facts, FactsOn};
 use crate::operation::{Object, Operation};
 use crate::sys::{self, Provider, SENT};
 
-/// Receives a datagram, and what is known of it beside its bytes: `WSARecvMsg`.
+/// Receives a datagram, its sender and its control data: `WSARecvMsg`.
 ///
 /// Returns a [`Message`]. What the system tells in its control data is asked for with
 /// options of the socket; [`Control`] lists them.
@@ -52,30 +52,31 @@ pub struct ReceiveMessage<B, const N: usize = 160> {
     buffer: B,
 }
 
-/// The output of [`ReceiveMessage`]: a datagram and what is known of it, or the buffer as
-/// it was if none was received.
+/// The output of [`ReceiveMessage`]: a datagram with its control data, or the buffer as it
+/// was if none was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message<B, const N: usize = 160> {
     /// The buffer, with the datagram.
     pub buffer: B,
-    /// Who has sent it; `None` if none was received.
+    /// The address of the sender; `None` if none was received.
     pub from: Option<SocketAddr>,
-    /// What else the system says of it.
+    /// What else the system says of the datagram.
     pub control: Control<N>,
     flags: u32,
 }
 
 impl<B, const N: usize> Message<B, N> {
-    /// Whether the datagram was longer than the buffer, and the rest of it is lost
+    /// Returns `true` if the datagram was longer than the buffer, and the rest of it is lost
     /// (`MSG_TRUNC`).
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.flags & ws::MSG_TRUNC != 0
     }
 
-    /// Whether there was more control data than [room](ReceiveMessage::control_room) for
-    /// it (`MSG_CTRUNC`). That says nothing of the datagram.
+    /// Returns `true` if there was more control data than
+    /// [room](ReceiveMessage::control_room) for it (`MSG_CTRUNC`). The datagram may be
+    /// complete.
     #[must_use]
     pub fn is_control_truncated(&self) -> bool {
         self.flags & ws::MSG_CTRUNC != 0
@@ -83,13 +84,13 @@ impl<B, const N: usize> Message<B, N> {
 }
 
 impl<B: IoBufMut> ReceiveMessage<B> {
-    /// Receives into `buffer`. There is room for 160 bytes of control data, which is
-    /// enough for all that this crate knows of.
+    /// Receives into `buffer`, with room for 160 bytes of control data, which is enough for
+    /// all that this crate knows of.
     pub fn new(buffer: B) -> Self {
         Self { buffer }
     }
 
-    /// Has room for `N` bytes of control data.
+    /// Makes room for `N` bytes of control data.
     pub fn control_room<const N: usize>(self) -> ReceiveMessage<B, N> {
         ReceiveMessage { buffer: self.buffer }
     }
@@ -136,7 +137,7 @@ fn cut(outcome: Outcome, flags: u32) -> u32 {
     if outcome.status() == STATUS_BUFFER_OVERFLOW && !is_told { ws::MSG_TRUNC } else { 0 }
 }
 
-/// Sends a datagram, with what is to be known of it beside its bytes: `WSASendMsg`.
+/// Sends a datagram with control data: `WSASendMsg`.
 ///
 /// Returns the buffer.
 ///
@@ -178,21 +179,20 @@ impl<B: IoBuf> SendMessage<B> {
         Self { buffer, to, options: sys::Options::default() }
     }
 
-    /// Sends from this address of this machine's, of the destination's family, rather than
-    /// from one of the system's choice; `interface` is the index of a network interface, or
-    /// 0.
+    /// Sends from `address`, which this machine has and which is of the destination's family,
+    /// instead of an address of the system's choice. `interface` is the index of a network
+    /// interface, or 0.
     pub fn from(self, address: IpAddr, interface: u32) -> Self {
         let source = Some(PacketInfo { address, interface });
         Self { options: sys::Options { source, ..self.options }, ..self }
     }
 
-    /// Marks it for explicit congestion notification.
+    /// Marks the datagram for explicit congestion notification.
     pub fn ecn(self, ecn: Ecn) -> Self {
         Self { options: sys::Options { ecn: Some(ecn), ..self.options }, ..self }
     }
 
-    /// Sends the bytes as several datagrams of `bytes` bytes each, of which only the last
-    /// may be shorter.
+    /// Sends the bytes as several datagrams of `bytes` bytes each; the last may be shorter.
     pub fn segment_size(self, bytes: u32) -> Self {
         let segment_size = Some(bytes);
         Self { options: sys::Options { segment_size, ..self.options }, ..self }

@@ -35,7 +35,7 @@ pub trait Supports<On> {}
 impl<H: Adoptable> Supports<Anything> for H {}
 impl Supports<Anything> for RawOverlapped {}
 
-/// Whatever is associated with a port.
+/// Anything that is associated with a port.
 #[derive(Debug)]
 pub enum Anything {}
 
@@ -48,13 +48,13 @@ kinds! {
     Datagrams: UdpSocket, OwnedSocket, RawOverlapped;
     /// Any socket.
     Socket: TcpStream, TcpListener, UdpSocket, OwnedSocket, RawOverlapped;
-    /// What has offsets.
+    /// A file, which has offsets.
     File: self::std_file::File, OwnedHandle, RawOverlapped;
     /// A directory.
     Directory: self::std_file::File, OwnedHandle, RawOverlapped;
     /// A named pipe: `File` and `OwnedHandle` are what std has for them.
     Pipe: self::std_file::File, OwnedHandle, ChildStdin, ChildStdout, ChildStderr, RawOverlapped;
-    /// All but sockets.
+    /// A handle that is no socket.
     Handle: self::std_file::File, OwnedHandle, ChildStdin, ChildStdout, ChildStderr, RawOverlapped;
 }
 

@@ -32,7 +32,7 @@ use crate::sys;
 pub struct ConnectPipe(());
 
 impl ConnectPipe {
-    /// Waits for the client that comes first.
+    /// Waits for the next client.
     pub fn new() -> Self {
         Self(())
     }
@@ -55,8 +55,7 @@ impl Operation for ConnectPipe {
     }
 }
 
-/// Sends a message and receives the next one, the answer, in one call:
-/// `TransactNamedPipe`.
+/// Sends a message and receives the answer in one call: `TransactNamedPipe`.
 ///
 /// Returns both buffers. The completion's byte count is that of the answer; one that
 /// is longer than its buffer is cut, with [`MoreData`](crate::ErrorKind::MoreData), and

@@ -41,7 +41,7 @@ use crate::sys::{self};
 pub struct Readable(());
 
 impl Readable {
-    /// Waits for whatever comes.
+    /// Waits for anything that can be received.
     pub fn new() -> Self {
         Self(())
     }

@@ -9,7 +9,7 @@ use crate::error::{Error, Facts, FactsOn};
 use crate::operation::{Object, Operation};
 use crate::sys;
 
-/// Reads from a file into pages in several places, in order: `ReadFileScatter`.
+/// Reads from a file into a list of pages, in order: `ReadFileScatter`.
 ///
 /// Returns the pages. A file that ends in between fills what it has, and from its end
 /// on there are 0 bytes.
@@ -48,9 +48,9 @@ pub struct ReadScatter {
     offset: Option<u64>,
 }
 
-/// Writes pages from several places to a file, in order: `WriteFileGather`.
+/// Writes a list of pages to a file, in order: `WriteFileGather`.
 ///
-/// Returns the pages. Otherwise as [`ReadScatter`].
+/// Returns the pages, like [`ReadScatter`].
 #[derive(Debug)]
 #[must_use]
 pub struct WriteGather {

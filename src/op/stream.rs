@@ -55,8 +55,8 @@ impl Connect {
         Self { to: Addresses { peer, local: None }, data: () }
     }
 
-    /// Sends `data`, or as much of it as fits, as soon as it is connected: the
-    /// completion's byte count says how much.
+    /// Sends `data`, or as much of it as fits, with the connect. The completion's byte count
+    /// says how much was sent.
     pub fn with_data<B: IoBuf>(self, data: B) -> Connect<Sends<B>> {
         Connect { to: self.to, data: Sends(data) }
     }

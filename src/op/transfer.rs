@@ -80,8 +80,8 @@ impl<B: IoBuf> Write<B> {
         Self { offset: Some(offset), ..self }
     }
 
-    /// Writes to where the file ends at the moment of the write, which is what the
-    /// offset [`u64::MAX`] stands for.
+    /// Writes at the end of the file, wherever that is at the moment of the write: the offset
+    /// [`u64::MAX`].
     ///
     /// So writes of several handles and processes go behind each other, each of them
     /// whole. (Wine finds the end first and writes then: there, two processes can write

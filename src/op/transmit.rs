@@ -77,13 +77,13 @@ pub struct Transmitted<F, H = (), T = ()> {
     pub head: H,
     /// What was sent after it: `()`, or a buffer.
     pub tail: T,
-    /// How many of the bytes that were to be sent have not been. In a success, the file has
-    /// ended before.
+    /// The number of bytes that were not sent. After a success, that is because the file has
+    /// ended early.
     pub missing: u64,
 }
 
-/// Divides a part of a file into pieces that one [`TransmitFile`] can send each: their
-/// offsets and lengths.
+/// Returns the offsets and lengths of the pieces of a file that one [`TransmitFile`] each can
+/// send.
 ///
 /// Send the head with the first and the tail with the last. Start the next when one has
 /// completed.
@@ -102,7 +102,7 @@ pub fn pieces(offset: u64, length: u64) -> impl Iterator<Item = (u64, u64)> {
 }
 
 impl<F: AsHandle> TransmitFile<F> {
-    /// The most that one operation can send, in bytes, with head and tail.
+    /// The most bytes that one operation can send, head and tail included.
     pub const MAX_LENGTH: u64 = MOST_TRANSMITTED as u64;
 
     /// Sends `length` bytes of `file`, from `offset` on.
@@ -127,10 +127,13 @@ impl<F, H> TransmitFile<F, H> {
     }
 }
 
-/// What is sent beside the file: nothing, or a buffer.
+/// What is sent before or after the file: nothing (`()`), or a buffer.
+///
+/// It is sealed.
 pub trait Beside: sealed::Beside {}
 
-impl<P: sealed::Beside> Beside for P {}
+impl Beside for () {}
+impl<B: IoBuf + Send> Beside for Sends<B> {}
 
 mod sealed {
     use super::{IoBuf, Lend, Region, Sends};

@@ -70,6 +70,12 @@ pub struct WriteVectored<T> {
 ///
 /// The memory of an operation has them as [`Fills`]: an array of those, or nested pairs,
 /// as in `(Fills<A>, (Fills<B>, Fills<C>))`.
+///
+/// It is sealed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a list of buffers that can be read into",
+    note = "pass an array of one type of buffer, or a tuple of two to four buffers"
+)]
 pub trait BuffersMut: sealed::BuffersMut {}
 
 /// Several buffers that one operation sends: an array of one type of buffer, or a tuple
@@ -77,11 +83,13 @@ pub trait BuffersMut: sealed::BuffersMut {}
 ///
 /// The memory of an operation has them as [`Sends`]: an array of those, or nested pairs,
 /// as in `(Sends<A>, (Sends<B>, Sends<C>))`.
+///
+/// It is sealed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a list of buffers that can be written from",
+    note = "pass an array of one type of buffer, or a tuple of two to four buffers"
+)]
 pub trait Buffers: sealed::Buffers {}
-
-impl<T: sealed::BuffersMut> BuffersMut for T {}
-
-impl<T: sealed::Buffers> Buffers for T {}
 
 mod sealed {
     use super::{Lend, Region, RegionMut};
@@ -118,6 +126,8 @@ macro_rules! nested {
 
 macro_rules! collections {
     ($trait:ident of $buffer:ident in $part:ident, $region:ident: $($types:ident)|+) => {
+        impl<B: $buffer + Send, const N: usize> $trait for [B; N] {}
+
         impl<B: $buffer + Send, const N: usize> sealed::$trait for [B; N] {
             type Memory = [$part<B>; N];
 
@@ -140,6 +150,8 @@ macro_rules! collections {
 
 macro_rules! tuple {
     ($trait:ident $buffer:ident $part:ident $region:ident $($B:ident)+) => {
+        impl<$($B: $buffer + Send),+> $trait for ($($B,)+) {}
+
         #[allow(non_snake_case, reason = "values have the names of their types")]
         impl<$($B: $buffer + Send),+> sealed::$trait for ($($B,)+) {
             type Memory = nested!($part<$($B),+>);

@@ -59,15 +59,15 @@ pub struct WatchDirectory {
     filter: ChangeFilter,
 }
 
-/// For which changes a directory is watched: one of these constants, or several of
-/// them joined by `|`.
+/// The changes that a directory is watched for: one of these constants, or several joined by
+/// `|`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChangeFilter(u32);
 
 impl ChangeFilter {
     /// Files are created, deleted, renamed.
     pub const FILE_NAMES: Self = Self(win::FILE_NOTIFY_CHANGE_FILE_NAME);
-    /// Directories are.
+    /// Directories are created, deleted, renamed.
     pub const DIRECTORY_NAMES: Self = Self(win::FILE_NOTIFY_CHANGE_DIR_NAME);
     /// Attributes are set.
     pub const ATTRIBUTES: Self = Self(win::FILE_NOTIFY_CHANGE_ATTRIBUTES);
@@ -99,7 +99,7 @@ impl WatchDirectory {
         Self { changes, subtree: false, filter: names | Kind::SIZE | Kind::LAST_WRITE }
     }
 
-    /// Whether the directories in it are watched, too, with all that is in them.
+    /// Sets whether the directories in it, and all that is in them, are watched, too.
     pub fn subtree(self, subtree: bool) -> Self {
         Self { subtree, ..self }
     }

@@ -12,8 +12,8 @@ use crate::error::{Failed, ended};
 use crate::panics::{self, OnPanic};
 
 impl<B, S> Pending<B, S> {
-    /// Asks whether the operation is over, and if it is not, has the task woken once it
-    /// is: for futures that are written by hand. Awaiting it does that, too.
+    /// Returns `Ready` if the operation is over, and otherwise has the task woken when it is.
+    /// It is for futures that are written by hand; others await the `Pending`.
     ///
     /// The task that asked last is woken, once, by the thread that dequeues the packet,
     /// in whichever way. A waker that is left when the `Pending` is dropped is woken in

@@ -47,10 +47,9 @@ pub struct CompletionStatus<C = usize> {
     /// The context of the handle, as it was given to
     /// [`add_handle`](crate::Iocp::add_handle) (the completion key).
     pub handle_context: usize,
-    /// How many bytes were read or written, and are valid, whatever
-    /// `error_status` says. 0 of a successful read means the end of the file,
-    /// stream or pipe (or that a serial port, set to return at once, has
-    /// received nothing).
+    /// The number of bytes that were read or written, and are valid, whatever `error_status`
+    /// says. A successful read of 0 bytes means the end of the file, stream or pipe (or that
+    /// a serial port, set to return at once, has received nothing).
     pub bytes_transferred: u32,
     /// Whether the operation succeeded.
     ///
@@ -71,8 +70,9 @@ pub struct CompletionStatus<C = usize> {
 }
 
 impl<C> CompletionStatus<C> {
-    /// The number of bytes transferred, or why the operation failed: both
-    /// fields in one, as [`Pending::result`](crate::Pending::result) has them.
+    /// Returns the number of bytes transferred, or the error:
+    /// [`bytes_transferred`](Self::bytes_transferred) and
+    /// [`error_status`](Self::error_status) in one.
     ///
     /// # Errors
     ///
@@ -82,9 +82,8 @@ impl<C> CompletionStatus<C> {
     }
 }
 
-/// An operation that is over, and what it was given: the buffer, until it is
-/// taken from here or from the [`Pending`](crate::Pending), whichever comes
-/// first.
+/// An operation that is over. It has the buffer until that is taken, from here or from the
+/// [`Pending`](crate::Pending).
 pub struct Finished {
     /// `None` once it has been released.
     part: Option<CompletionPart>,
@@ -99,7 +98,7 @@ unsafe impl Send for Finished {}
 unsafe impl Sync for Finished {}
 
 impl Finished {
-    /// What kind of operation it was.
+    /// Returns the kind of operation.
     #[must_use]
     pub fn kind(&self) -> OperationKind {
         self.vtable.facts.kind
@@ -138,7 +137,7 @@ impl Finished {
         self.part.as_ref().map_or(0, |part| part.cell().address())
     }
 
-    /// The operation's [output](crate::Operation::Output), if it is a `T` and has not
+    /// Takes the operation's [output](crate::Operation::Output), if it is a `T` and has not
     /// been taken yet. After a read, the buffer contains what was read.
     ///
     /// Operations of a [scope](crate::Iocp::scope) only borrow their memory, and
@@ -170,7 +169,7 @@ impl Finished {
         output
     }
 
-    /// The operation's output, as [`take`](Self::take) returns it.
+    /// Takes the operation's output, like [`take`](Self::take), or says why there is none.
     ///
     /// # Errors
     ///
@@ -196,16 +195,14 @@ impl Finished {
         self.take().ok_or_else(|| Error::no_output(self.vtable.output_name, any::type_name::<T>))
     }
 
-    /// The buffer: [`take`](Self::take), by the name that reads and writes know it
-    /// by.
+    /// Takes the buffer of a read or write: [`take`](Self::take) by another name.
     #[inline(always)]
     pub fn take_buffer<B: 'static>(&mut self) -> Option<B> {
         self.take()
     }
 
-    /// The accepted connection, after a successful
-    /// [`initiate_accept`](crate::Iocp::initiate_accept), if it has not been
-    /// taken yet.
+    /// Takes the connection of a successful
+    /// [`initiate_accept`](crate::Iocp::initiate_accept), if it has not been taken yet.
     pub fn take_accepted(&mut self) -> Option<TcpStream> {
         self.take()
     }

@@ -11,8 +11,8 @@ use super::starter::{Starter, Submitted};
 use crate::error::{Error, Facts, FactsOn, refusal};
 use crate::sys::Transferred;
 
-/// An operation that can be started: which function it calls, which memory it lends
-/// to it, and what becomes of that.
+/// An operation that can be started: the function that it calls, the memory that it lends to
+/// it, and its output.
 ///
 /// The values that implement it are in [`op`](crate::op). Implement it for any
 /// other overlapped function, as [`op`](crate::op#operations-of-your-own) shows. The
@@ -25,7 +25,7 @@ use crate::sys::Transferred;
     note = "buffers are passed to `initiate_read` and `initiate_write`, or to the operation"
 )]
 pub trait Operation: Sized {
-    /// The function that it calls, and what is known of that.
+    /// The function that it calls.
     const FACTS: FactsOn;
 
     /// What it can be started on, where the type of the handle tells: one of
@@ -89,7 +89,7 @@ pub trait Operation: Sized {
         starter: Starter<'l, Self>,
     ) -> Submitted<'l>;
 
-    /// How the output comes out of the memory.
+    /// Makes the output from the memory.
     const FINISH: Finish<Self>;
 
     /// Called when the operation has succeeded, before anybody knows: it can make an
@@ -101,7 +101,7 @@ pub trait Operation: Sized {
     const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> = None;
 }
 
-/// How an operation has ended.
+/// The result of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub(super) status: u32,
@@ -110,27 +110,27 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether it has succeeded, as the completion's
-    /// [`error_status`](crate::CompletionStatus::error_status) says it.
+    /// Returns `true` if the operation has succeeded, as the completion's
+    /// [`error_status`](crate::CompletionStatus::error_status) says.
     #[must_use]
     pub fn is_ok(self) -> bool {
         self.is_ok
     }
 
-    /// The `NTSTATUS`.
+    /// Returns the `NTSTATUS`.
     #[must_use]
     pub fn status(self) -> u32 {
         self.status
     }
 
-    /// How many bytes it has transferred.
+    /// Returns the number of bytes transferred.
     #[must_use]
     pub fn bytes(self) -> u32 {
         self.bytes
     }
 }
 
-/// How the output of an [`Operation`] comes out of its memory once it is over.
+/// Makes the output of an [`Operation`] from its memory.
 pub struct Finish<O: Operation>(pub(super) How<O>);
 
 pub(super) enum How<O: Operation> {
@@ -144,8 +144,7 @@ pub(super) enum How<O: Operation> {
 }
 
 impl<O: Operation> Finish<O> {
-    /// The output is what the memory holds: the buffer, whatever has become of the
-    /// operation.
+    /// Returns what the memory holds: the buffer, whether the operation has succeeded or not.
     #[must_use]
     pub const fn memory() -> Self
     where
@@ -157,7 +156,7 @@ impl<O: Operation> Finish<O> {
         }
     }
 
-    /// This function makes the output of the memory, on the thread that takes it.
+    /// Makes the output by this function, on the thread that takes it.
     ///
     /// It is called once the operation is over, even if that has failed or was
     /// cancelled: return buffers in any case. What was put into them is

@@ -1,6 +1,7 @@
 //! Handles as the operations see them that have something left to do on them
 //! when they complete.
 
+use std::fmt;
 use std::os::windows::io::RawHandle;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -15,7 +16,7 @@ use crate::sys::Handle;
 #[derive(Debug)]
 pub(crate) struct GuardedHandle(Mutex<Result<Handle, Gone>>);
 
-/// Why nothing can be done on a handle any more that an operation was started on.
+/// Why a handle that an operation was started on cannot be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
     /// It is closed, or about to be.
@@ -29,8 +30,14 @@ pub(crate) type HandleGuards = OnceLock<(Arc<GuardedHandle>, Arc<IdleGuards>)>;
 
 /// A handle that an operation was started on, for what is left to be done on it when
 /// the operation has succeeded; see [`Object::guard`](crate::op::Object::guard).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HandleGuard(pub(super) Arc<GuardedHandle>);
+
+impl fmt::Debug for HandleGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandleGuard").finish_non_exhaustive()
+    }
+}
 
 impl HandleGuard {
     /// Makes a call on the handle, which stays open meanwhile. The call must not

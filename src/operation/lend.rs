@@ -26,17 +26,17 @@ pub unsafe trait Lend {
     /// Pointers to it. They keep nothing alive.
     type Lent;
 
-    /// Where the memory is.
+    /// Returns pointers to the memory.
     fn lend(&mut self, place: &InPlace) -> Self::Lent;
 
-    /// How many bytes an operation can put there.
+    /// Returns the number of bytes that an operation can put there.
     #[inline]
     fn capacity(&mut self) -> u32 {
         0
     }
 
-    /// Takes note of what an operation has put into the memory, and returns what it
-    /// had no room for: that is in the next part.
+    /// Records what an operation has put into the memory, and returns what it had no room
+    /// for, which is in the next part.
     #[inline]
     fn filled(&mut self, bytes: Transferred) -> Transferred {
         bytes
@@ -95,7 +95,7 @@ pub struct Keeps<T>(pub T);
 pub struct Address(SocketAddress);
 
 impl Address {
-    /// The address, if the operation has written one.
+    /// Returns the address, if the operation has written one.
     #[must_use]
     pub fn get(&self) -> Option<SocketAddr> {
         self.0.get()

@@ -1,5 +1,6 @@
 //! What an operation may know of the handle that it is started on.
 
+use std::fmt;
 use std::os::windows::io::RawHandle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,17 @@ pub(crate) enum ObjectKind {
     Other,
 }
 
+impl ObjectKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stream { .. } => "stream socket",
+            Self::Datagram { .. } => "datagram socket",
+            Self::Disk => "file",
+            Self::Other => "pipe or device",
+        }
+    }
+}
+
 /// What an operation is started on, by value: the handle that it is of may be gone
 /// before the call is made, or while it is.
 #[derive(Clone, Copy, Debug)]
@@ -38,9 +50,9 @@ pub(crate) struct Target {
     pub longest_message: u32,
 }
 
-/// What an operation is to be started on; see
+/// The object that an operation is to be started on; see
 /// [`Operation::split`](crate::Operation::split).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Object<'a> {
     pub(crate) is_socket: bool,
     pub(crate) what: ObjectKind,
@@ -55,29 +67,38 @@ pub struct Object<'a> {
     pub(crate) skips: bool,
 }
 
+impl fmt::Debug for Object<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object")
+            .field("handle", &self.handle)
+            .field("kind", &self.what.name())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Object<'_> {
-    /// Whether it is a socket.
+    /// Returns `true` for a socket.
     #[inline(always)]
     #[must_use]
     pub fn is_socket(&self) -> bool {
         self.is_socket
     }
 
-    /// Whether it is a socket of datagrams.
+    /// Returns `true` for a datagram socket.
     #[inline(always)]
     #[must_use]
     pub fn is_datagram_socket(&self) -> bool {
         self.is_socket && matches!(self.what, ObjectKind::Datagram { .. })
     }
 
-    /// Whether it is a file on a disk, or a directory.
+    /// Returns `true` for a file on a disk, or a directory.
     #[inline(always)]
     #[must_use]
     pub fn is_file(&self) -> bool {
         !self.is_socket && matches!(self.what, ObjectKind::Disk)
     }
 
-    /// The handle by value.
+    /// Returns the handle by value.
     #[must_use]
     pub fn raw(&self) -> RawHandle {
         self.handle.raw()

@@ -11,8 +11,7 @@ use super::layout::take_output;
 use crate::error::{ErrorKind, Result};
 use crate::trace;
 
-/// An operation that has been started, and the buffer `B` that it keeps until
-/// it is over.
+/// An operation in flight, which returns a `B`, most often its buffer.
 ///
 /// Dropping it lets the operation go on: its completion arrives all the same,
 /// and has the buffer. Keep it to [cancel](Self::cancel) the operation, or to
@@ -54,8 +53,7 @@ pub struct Pending<B, S = ()> {
     output: PhantomData<fn() -> (B, S)>,
 }
 
-/// Of an operation whose memory is lent for `'scope`: its [`Pending`] goes no
-/// further.
+/// Marks the [`Pending`] of an operation whose memory is borrowed for `'scope`.
 #[derive(Debug)]
 pub struct InScope<'scope>(PhantomData<&'scope ()>);
 
@@ -76,8 +74,8 @@ pub enum Started<B, C = usize> {
 }
 
 impl<B, C> Started<B, C> {
-    /// The completion, if the operation is over; otherwise it will come through
-    /// the port.
+    /// Returns the completion, if the operation is over; otherwise it will come through the
+    /// port.
     pub fn completed(self) -> Option<CompletionStatus<C>> {
         match self {
             Self::Completed(completion) => Some(completion),
@@ -110,29 +108,29 @@ impl<B, S> Pending<B, S> {
         Pending::new(self.part)
     }
 
-    /// Whether the operation is over: its packet has been dequeued.
+    /// Returns `true` if the operation is over: its packet has been dequeued.
     #[must_use]
     pub fn is_completed(&self) -> bool {
         !self.cell().state.is_in_flight()
     }
 
-    /// The number of bytes transferred, or why the operation failed; `None`
-    /// while it is in flight.
+    /// Returns the number of bytes transferred, or the error; `None` while the operation is
+    /// in flight.
     #[must_use]
     pub fn result(&self) -> Option<Result<u32>> {
         self.is_completed().then(|| outcome(self.cell()))
     }
 
-    /// The buffer, with what was read into it; `None` while the operation is
-    /// in flight, and after the buffer has been taken, here or from the
+    /// Takes the buffer, with what was read into it; `None` while the operation is in flight,
+    /// and after the buffer has been taken, here or from the
     /// [completion](CompletionStatus::operation).
     pub fn take_buffer(&mut self) -> Option<B> {
         self.take()
     }
 
-    /// The operation's [output](crate::Operation::Output), whatever that is: the
-    /// buffer, with what was read into it; buffer and sender; the connection. `None`
-    /// while the operation is in flight, and after it has been taken.
+    /// Takes the operation's [output](crate::Operation::Output): the buffer, buffer and
+    /// sender, the connection. `None` while the operation is in flight, and after it has been
+    /// taken.
     pub fn take(&mut self) -> Option<B> {
         if !self.is_completed() {
             return None;
@@ -190,9 +188,8 @@ impl<'scope> Pending<&'scope [u8], InScope<'scope>> {
 }
 
 impl<S> Pending<TcpStream, S> {
-    /// The accepted connection, once the
-    /// [accept](crate::Iocp::initiate_accept) has succeeded, unless it has
-    /// been taken already, here or from the completion.
+    /// Takes the accepted connection, once the [accept](crate::Iocp::initiate_accept) has
+    /// succeeded, unless it has been taken already, here or from the completion.
     pub fn take_accepted(&mut self) -> Option<TcpStream> {
         self.take()
     }

@@ -67,7 +67,7 @@ pub struct Starter<'l, O> {
     brand: PhantomData<fn(&'l ()) -> &'l ()>,
 }
 
-/// Says that the call was made, or could not be, and what it has answered.
+/// The result of [`Starter::call`]: what the call has returned, or why it was not made.
 #[derive(Debug)]
 #[must_use]
 pub struct Submitted<'l> {
@@ -75,7 +75,7 @@ pub struct Submitted<'l> {
     brand: PhantomData<fn(&'l ()) -> &'l ()>,
 }
 
-/// What the call gets; see [`Starter::call`].
+/// What the closure of [`Starter::call`] passes to the function.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RawCall {
@@ -104,7 +104,7 @@ impl<'l, O> Starter<'l, O> {
         Self { target, facts, offset: 0, cell, holders, operation, brand }
     }
 
-    /// Whether the handle is a socket.
+    /// Returns `true` if the handle is a socket.
     #[inline(always)]
     #[must_use]
     pub fn is_socket(&self) -> bool {
@@ -116,7 +116,7 @@ impl<'l, O> Starter<'l, O> {
         self.target.handle
     }
 
-    /// Where in a file the operation begins, in bytes; 0 unless this is called.
+    /// Sets where in a file the operation begins, in bytes; 0 unless this is called.
     #[inline(always)]
     pub fn at(self, offset: u64) -> Self {
         Self { offset, ..self }

@@ -10,8 +10,8 @@ use crate::operation::{CompletionEntries, CompletionStatus, Started};
 use crate::panics;
 use crate::trace;
 
-/// Storage for [`Iocp::get_completions`](crate::Iocp::get_completions), and the
-/// completions that wait in it. It is an iterator that takes them out in order.
+/// The completions that [`Iocp::get_completions`](crate::Iocp::get_completions) has dequeued.
+/// It is an iterator that takes them out in order.
 ///
 /// On handles that [skip the port](crate::Associated::skip_on_success), operations return
 /// their completions to their starter. Completions added with [`push`](Self::push) are
@@ -27,7 +27,7 @@ pub struct Batch<C = usize> {
 }
 
 impl<C> Batch<C> {
-    /// Room for `capacity` completions from the port. Not 0.
+    /// Creates a batch with room for `capacity` completions from the port. Not 0.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
@@ -37,28 +37,28 @@ impl<C> Batch<C> {
         }
     }
 
-    /// How many completions from the port it can hold, and so, how many it gets
-    /// at a time.
+    /// Returns the number of completions from the port that it can hold, and so gets at a
+    /// time.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.arrivals.capacity()
     }
 
-    /// How many completions are waiting here to be taken out.
+    /// Returns the number of completions that are left in the batch.
     #[must_use]
     pub fn len(&self) -> usize {
         self.arrivals.len() + self.inline.len()
     }
 
-    /// Whether none is.
+    /// Returns `true` if no completion is left in the batch.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Keeps the completion of an operation that completed at once for after
-    /// the next [`get_completions`](crate::Iocp::get_completions), which then
-    /// does not wait; of one that is pending it will come through the port.
+    /// Adds the completion of an operation that completed immediately, to be returned after
+    /// the next [`get_completions`](crate::Iocp::get_completions), which then does not wait.
+    /// The completion of one that is pending will come through the port.
     ///
     /// ```no_run
     /// # use completion_port::{Associated, Batch, Inline, Iocp};

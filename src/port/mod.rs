@@ -1,6 +1,7 @@
 //! The port: create, associate, post, dequeue, close.
 
 mod batch;
+mod create;
 mod dequeue;
 mod park_state;
 mod parkers;
@@ -23,7 +24,7 @@ pub(crate) use state::{Identity, PortState};
 
 use self::parkers::Parkers;
 use crate::error::{Error, Rejected, Result, refusal};
-use crate::operation::{Cells, DEFAULT_OPERATIONS, IdleGuards, MAX_OPERATIONS, Taken};
+use crate::operation::{Cells, IdleGuards, MAX_OPERATIONS, Taken};
 use crate::panics::FirstPanic;
 use crate::sys::{self, Packet};
 
@@ -75,12 +76,12 @@ pub struct Iocp<C: Send + 'static = usize> {
     shared: Arc<Shared<C>>,
 }
 
-/// An [`Iocp`] that may be gone: what [`Iocp::downgrade`] returns.
+/// A reference to an [`Iocp`] that does not keep it open; see [`Iocp::downgrade`].
 pub struct WeakIocp<C: Send + 'static = usize> {
     shared: Weak<Shared<C>>,
 }
 
-/// How a port is to be made; see [`Iocp::builder`].
+/// The settings of a new port; see [`Iocp::builder`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder {
@@ -127,60 +128,24 @@ impl PollEpoch {
     }
 }
 
-impl Iocp {
-    /// Creates a port that lets one thread run for each processor, with contexts of
-    /// type `usize`.
-    ///
-    /// # Errors
-    ///
-    /// If the system has no memory or address space for another port.
-    pub fn new() -> Result<Self> {
-        Self::builder().build()
-    }
-
-    /// Creates a port that lets `threads` threads run at a time; further ones wait in
-    /// [`get_completion`](Self::get_completion) until one of those blocks or
-    /// comes back for more.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if `threads` is 0, and the errors
-    /// of [`new`](Self::new).
-    pub fn with_concurrency(threads: u32) -> Result<Self> {
-        Self::builder().concurrency(threads).build()
-    }
-
-    /// Returns a builder, for ports with other settings.
-    ///
-    /// ```
-    /// use completion_port::Iocp;
-    ///
-    /// let port: Iocp<String> = Iocp::builder().concurrency(4).max_operations(1000).build()?;
-    /// # Ok::<(), completion_port::Error>(())
-    /// ```
-    pub fn builder() -> Builder {
-        Builder { concurrency: None, max_operations: DEFAULT_OPERATIONS }
-    }
-}
-
 impl Builder {
-    /// How many threads the port lets run at a time, rather than one for each
-    /// processor. Not 0.
+    /// Sets how many threads the port lets run at a time, instead of one for each processor.
+    /// Not 0.
     pub fn concurrency(mut self, threads: u32) -> Self {
         self.concurrency = Some(threads);
         self
     }
 
-    /// How many operations can be in flight (or completed, and not dropped) at
-    /// a time: 1,048,575 unless set, or 65,535 where pointers have 32 bits. At
-    /// most 16,777,214. Each costs 128 bytes of address space from the start,
-    /// and of memory once it is first used.
+    /// Sets how many operations can be in flight (or completed, and not dropped) at a time.
+    /// The default is 1,048,575, or 65,535 where pointers have 32 bits; the most is
+    /// 16,777,214. Each takes 128 bytes of address space from the start, and of memory once
+    /// it is first used.
     pub fn max_operations(mut self, operations: u32) -> Self {
         self.max_operations = operations;
         self
     }
 
-    /// Makes the port.
+    /// Creates the port.
     ///
     /// # Errors
     ///
@@ -209,32 +174,6 @@ impl Builder {
 }
 
 impl<C: Send + 'static> Iocp<C> {
-    /// Creates a port like [`new`](Iocp::new), with contexts of any type.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`new`](Iocp::new).
-    ///
-    /// ```
-    /// use completion_port::Iocp;
-    ///
-    /// enum Event {
-    ///     Tick,
-    ///     Message(String),
-    /// }
-    ///
-    /// let port = Iocp::<Event>::typed()?;
-    /// port.post(Event::Message("hello".into()), 0, 0)?;
-    /// match port.get_completion()?.context {
-    ///     Event::Message(text) => assert_eq!(text, "hello"),
-    ///     Event::Tick => unreachable!(),
-    /// }
-    /// # Ok::<(), completion_port::Error>(())
-    /// ```
-    pub fn typed() -> Result<Self> {
-        Iocp::builder().build()
-    }
-
     /// Posts a packet. It is dequeued like a completion whose
     /// [`context`](crate::CompletionStatus::context),
     /// [`handle_context`](crate::CompletionStatus::handle_context) and
@@ -267,9 +206,9 @@ impl<C: Send + 'static> Iocp<C> {
         shared.cells.post(&shared.port, handle_context, bytes_transferred, context)
     }
 
-    /// Ends the work on the port: nothing more can be started or posted on it,
-    /// every thread that waits in it wakes, and what was queued already is
-    /// handed out before [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    /// Closes the port: nothing more can be started or posted, and every thread that waits in
+    /// it wakes. What is queued already is handed out before
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     ///
     /// Operations that are in flight go on, and their completions can be
     /// dequeued as long as a clone of the port is left, though no longer waited
@@ -294,14 +233,14 @@ impl<C: Send + 'static> Iocp<C> {
         }
     }
 
-    /// Whether [`close`](Self::close) has been called, on any clone.
+    /// Returns `true` if [`close`](Self::close) has been called, on any clone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared().state.is_closed()
     }
 
-    /// A handle that does not keep the port: for contexts, wakers and whatever else is in
-    /// the port itself, which a clone there would keep alive for ever.
+    /// Returns a reference that does not keep the port open. Use it in contexts and wakers,
+    /// which are in the port themselves: a clone there would keep the port open for ever.
     ///
     /// ```
     /// # use completion_port::{Iocp, WeakIocp};
@@ -395,7 +334,7 @@ impl<C: Send + 'static> fmt::Debug for Iocp<C> {
 }
 
 impl<C: Send + 'static> WeakIocp<C> {
-    /// The port, unless its last clone has been dropped.
+    /// Returns the port, unless its last clone has been dropped.
     #[must_use]
     pub fn upgrade(&self) -> Option<Iocp<C>> {
         self.shared.upgrade().map(|shared| Iocp { shared })

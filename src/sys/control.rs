@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use windows_sys::Win32::Networking::WinSock as ws;
 
-/// Control data of a datagram, with room for `N` bytes of it: what the system says of one
-/// that was received, as far as the socket was asked to tell.
+/// The control data of a datagram, with room for `N` bytes: what the system says of one that
+/// was received, if the socket was told to ask for it.
 ///
 /// | what | asked for with |
 /// |---|---|
@@ -31,9 +31,9 @@ struct Aligned<const N: usize>([u8; N]);
 /// Where a datagram arrived, or where it is to be sent from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PacketInfo {
-    /// The address of this machine's.
+    /// The address on this machine.
     pub address: IpAddr,
-    /// The index of the network interface; 0 is none in particular.
+    /// The index of the network interface; 0 for any.
     pub interface: u32,
 }
 
@@ -41,13 +41,13 @@ pub struct PacketInfo {
 /// [RFC 3168](https://www.rfc-editor.org/rfc/rfc3168#section-5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ecn {
-    /// The transport does not take part in it.
+    /// The transport is not capable of it.
     NotCapable = 0,
-    /// It does: ECT(1).
+    /// The transport is capable of it: ECT(1).
     Capable1 = 1,
-    /// It does: ECT(0).
+    /// The transport is capable of it: ECT(0).
     Capable0 = 2,
-    /// A router has had more than it could send.
+    /// A router was congested.
     CongestionExperienced = 3,
 }
 
@@ -68,7 +68,7 @@ impl<const N: usize> Control<N> {
         Self { bytes: Aligned([0; N]), length: 0 }
     }
 
-    /// Where the datagram arrived: which of this machine's addresses it was sent to.
+    /// Returns where the datagram arrived: the address of this machine that it was sent to.
     #[must_use]
     pub fn packet_info(&self) -> Option<PacketInfo> {
         if let Some([a, b, c, d, i @ ..]) = self.array::<8>(IP, ws::IP_PKTINFO) {
@@ -81,7 +81,7 @@ impl<const N: usize> Control<N> {
         Some(PacketInfo { address: Ipv6Addr::from(*address).into(), interface })
     }
 
-    /// The bits for explicit congestion notification.
+    /// Returns the bits for explicit congestion notification.
     #[must_use]
     pub fn ecn(&self) -> Option<Ecn> {
         let sources =
@@ -95,8 +95,8 @@ impl<const N: usize> Control<N> {
         })
     }
 
-    /// How long each of several datagrams is that arrived as one, in bytes; only the last
-    /// may be shorter.
+    /// Returns the length of each of several datagrams that arrived as one, in bytes; the
+    /// last may be shorter.
     ///
     /// `None` says that it is not known. On a socket that receives
     /// [coalesced datagrams](crate::Associated::receive_coalesced) it does *not* say that
@@ -106,13 +106,13 @@ impl<const N: usize> Control<N> {
         self.number(UDP, ws::UDP_COALESCED_INFO as i32)
     }
 
-    /// The data of any control message: the first of this level and type.
+    /// Returns the data of the first control message of this level and type.
     #[must_use]
     pub fn get(&self, level: i32, kind: i32) -> Option<&[u8]> {
         self.iter().find_map(|(message, data)| (message == (level, kind)).then_some(data))
     }
 
-    /// All control messages: their levels, types and data.
+    /// Returns an iterator over all control messages: their levels and types, and their data.
     pub fn iter(&self) -> impl Iterator<Item = ((i32, i32), &[u8])> {
         let mut rest = &self.bytes.0[..self.length.min(N)];
         std::iter::from_fn(move || {

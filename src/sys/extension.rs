@@ -10,7 +10,7 @@ use super::Handle;
 use super::last_winsock_error;
 use crate::error::{Cause, Facts, refusal};
 
-/// Which provider a socket is of: its entry in the catalogue.
+/// The Winsock provider of a socket: its entry in the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Provider(pub(super) u32);
 

@@ -77,8 +77,7 @@ pub(crate) fn write_file(
     answer(succeeded, count)
 }
 
-/// What a driver or a file system can be asked to do, as
-/// [`DeviceControl`](crate::op::DeviceControl) does.
+/// A control code for [`DeviceControl`](crate::op::DeviceControl).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlCode(u32);
 

@@ -29,12 +29,12 @@ impl LentOverlapped {
     }
 }
 
-/// Says that a value is at its final place: it is neither moved, borrowed mutably nor
-/// dropped before an operation is over that it is [lent](crate::op::Lend) to.
+/// The proof that a value is at its final place: it is neither moved, borrowed mutably nor
+/// dropped before the operation that it is [lent](crate::op::Lend) to is over.
 #[derive(Debug)]
 pub struct InPlace(());
 
-/// How many bytes an operation has put into its memory.
+/// The number of bytes that an operation has put into its memory.
 #[derive(Debug)]
 pub struct Transferred(usize);
 
@@ -81,16 +81,16 @@ impl InPlace {
         Self(())
     }
 
-    /// Memory of the value's that may be read from any thread, and that nobody writes
-    /// to.
+    /// Makes a region of the value's memory, which may be read from any thread, and which
+    /// nobody writes to.
     #[inline(always)]
     #[must_use]
     pub fn region(&self, start: *const u8, length: usize) -> Region {
         Region { start, length: cut(length) }
     }
 
-    /// Memory of the value's that may be written from any thread, and that nobody else
-    /// reads or writes.
+    /// Makes a region of the value's memory, which may be written from any thread, and which
+    /// nobody else reads or writes.
     #[inline(always)]
     #[must_use]
     pub fn region_mut(&self, start: *mut u8, length: usize) -> RegionMut {
@@ -120,8 +120,8 @@ impl Transferred {
         Self(bytes as usize)
     }
 
-    /// How many of them are in a part with this much `room`. The others are in the
-    /// parts behind it.
+    /// Returns how many bytes are in a part of the memory with this much `room`, and those
+    /// that are in the parts behind it.
     #[inline(always)]
     #[must_use]
     pub fn split(self, room: usize) -> (usize, Self) {
@@ -132,14 +132,14 @@ impl Transferred {
 }
 
 impl Region {
-    /// Where it starts.
+    /// Returns the address of its start.
     #[inline]
     #[must_use]
     pub fn start(&self) -> *const u8 {
         self.start
     }
 
-    /// How many bytes it has.
+    /// Returns its length in bytes.
     #[inline]
     #[must_use]
     pub fn length(&self) -> u32 {
@@ -148,14 +148,14 @@ impl Region {
 }
 
 impl RegionMut {
-    /// Where it starts.
+    /// Returns the address of its start.
     #[inline]
     #[must_use]
     pub fn start(&self) -> *mut u8 {
         self.start
     }
 
-    /// How many bytes it has.
+    /// Returns its length in bytes.
     #[inline]
     #[must_use]
     pub fn length(&self) -> u32 {
@@ -195,7 +195,7 @@ impl fmt::Debug for SocketAddress {
 pub struct AddressRegion(*mut SocketAddress);
 
 impl AddressRegion {
-    /// A `SOCKADDR`, which has room for an IPv6 address, and the `int` of its length.
+    /// Returns a `SOCKADDR` with room for an IPv6 address, and the `int` of its length.
     #[must_use]
     pub fn into_raw(self) -> (*mut u8, *mut i32) {
         // SAFETY: Projections within the value, which is there.

@@ -55,13 +55,13 @@ impl<const N: usize> MessageHeader<N> {
         Self { call: Call { message, buffer, address }, control, receives }
     }
 
-    /// The address, if there is one.
+    /// Returns the address, if there is one.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         address_of(&self.call.address)
     }
 
-    /// The control data.
+    /// Returns the control data.
     #[must_use]
     pub fn control(&self) -> &Control<N> {
         &self.control

@@ -21,7 +21,7 @@ use windows_sys::Win32::System::SystemServices::{
 use super::last_error;
 use crate::error::{Error, Facts, Result, refusal};
 
-/// Who may do what with an object: a self-relative security descriptor.
+/// A self-relative security descriptor, which says who may do what with an object.
 ///
 /// ```
 /// use completion_port::pipe::SecurityDescriptor;
@@ -38,7 +38,7 @@ unsafe impl Send for SecurityDescriptor {}
 unsafe impl Sync for SecurityDescriptor {}
 
 impl SecurityDescriptor {
-    /// Makes it of a text in the [security descriptor definition
+    /// Parses a text in the [security descriptor definition
     /// language](https://learn.microsoft.com/windows/win32/secauthz/security-descriptor-string-format).
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use crate::error::Cause;
 /// (<https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-transmitfile>).
 pub(crate) const MOST_TRANSMITTED: u32 = i32::MAX as u32 - 1;
 
-/// Says in the memory of an operation what is sent before and after a file.
+/// The buffers that are sent before and after a file, in the memory of an operation.
 pub struct TransmitHeader(ws::TRANSMIT_FILE_BUFFERS);
 
 /// A `TRANSMIT_FILE_BUFFERS`, which the kernel may read for as long as the operation is in
