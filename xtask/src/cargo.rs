@@ -45,6 +45,22 @@ pub fn add_target(target: &str) -> Result<()> {
     Ok(())
 }
 
+/// Sees to it that a subcommand of cargo's is there: `cargo-NAME`, of this version.
+pub fn install(name: &str, version: &str) -> Result<()> {
+    let subcommand = name.trim_start_matches("cargo-");
+    let mut asked = cargo();
+    asked.args([subcommand, "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+    if asked.status().is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    eprintln!("cargo: installing {name}");
+    let installed = cargo().args(["install", "--locked", "--version", version, name]).status()?;
+    if !installed.success() {
+        bail!("{name} is missing: install it with `cargo install {name}`");
+    }
+    Ok(())
+}
+
 /// Whether the compiler `rustc` has the standard library for `target`.
 pub fn has_target(rustc: &mut Command, target: &str) -> Result<bool> {
     let output = rustc.args(["--print", "sysroot"]).output().context("cannot run rustc")?;

@@ -6,6 +6,7 @@
 mod behaviours;
 mod cargo;
 mod check;
+mod dependencies;
 mod facts;
 mod limit;
 mod loom;
@@ -107,6 +108,10 @@ enum Command {
     Behaviours(behaviours::Args),
     /// Check format, lints, documentation, the oldest Rust and all targets
     Check,
+    /// Check licences, sources and advisories of dependencies (installs cargo-deny: minutes)
+    Deny(dependencies::Deny),
+    /// Compare the public interface with a revision's (installs cargo-semver-checks: minutes)
+    Semver(dependencies::Semver),
     /// List every use of `unsafe` in the library and why it is sound
     UnsafeReport,
     /// Count the instructions of each operation, on the library and by hand
@@ -158,6 +163,8 @@ fn main() -> ExitCode {
         Command::Behaviours(args) => behaviours::run(&args),
         Command::Mutants(args) => mutants::run(&args),
         Command::Check => check::run(),
+        Command::Deny(args) => dependencies::deny(&args),
+        Command::Semver(args) => dependencies::semver(&args),
         Command::UnsafeReport => unsafe_report::run(),
         #[cfg(target_os = "linux")]
         Command::Cost(args) => cost::run(&args),

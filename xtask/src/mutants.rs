@@ -2,7 +2,7 @@
 //! with mutations of its own; `.cargo/mutants.toml` says which.
 
 use std::ffi::OsString;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
@@ -28,7 +28,7 @@ pub struct Args {
 const TESTS: [&str; 3] = ["--lib", "--test=[!e]*", "--test=error*"];
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    install()?;
+    cargo::install("cargo-mutants", "^27")?;
     let (options, rest) = split(&args.mutants, &args.cargo);
     let (chosen, tests) = split(rest, &[]);
     check_that_there_are_some(options)?;
@@ -77,22 +77,6 @@ fn check_that_there_are_some(options: &[OsString]) -> Result<()> {
     let output = list.current_dir(cargo::workspace()).output().context("cannot run cargo")?;
     if output.status.success() && output.stdout.is_empty() {
         bail!("there is no mutant that fits these options");
-    }
-    Ok(())
-}
-
-/// Sees to it that cargo-mutants is there.
-fn install() -> Result<()> {
-    let mut version = cargo::cargo();
-    version.args(["mutants", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
-    if version.status().is_ok_and(|status| status.success()) {
-        return Ok(());
-    }
-    eprintln!("cargo: installing cargo-mutants");
-    let mut install: Command = cargo::cargo();
-    install.args(["install", "--locked", "--version", "^27", "cargo-mutants"]);
-    if !install.status()?.success() {
-        bail!("cargo-mutants is missing: install it with `cargo install cargo-mutants`");
     }
     Ok(())
 }
