@@ -30,18 +30,21 @@ use crate::port::{Identity, Iocp, PortState};
 use crate::sys::{self, Handle, HandleKind, SocketTraits};
 use crate::trace;
 
-/// A socket, file, pipe or device whose completions go to a port.
+/// A socket, file, pipe or device that is associated with a port.
 ///
-/// It owns `H`. Dropping it cancels what is in flight on it, writes included,
-/// and closes it; the completions still arrive. That also cancels what this
-/// process has started on duplicates, calls that block included. What a peer is
-/// to receive for certain has to be written completely first. The handle stays
-/// associated for as long as the file, socket or pipe behind it is open, through
-/// duplicates as well; I/O that other code does on a duplicate arrives as
+/// It owns the handle, of type `H`. [`Iocp::add_handle`] creates it.
+///
+/// Dropping it cancels everything in flight on the handle and closes it; the completions
+/// still arrive. That also cancels writes, so wait for the completion of what a peer has to
+/// receive, and what this process does on duplicates of the handle, calls that block
+/// included.
+///
+/// The handle stays associated for as long as the file, socket or pipe behind it is open,
+/// also through duplicates. I/O of other code on a duplicate arrives as
 /// [foreign packets](crate::Error::foreign_packet).
 ///
 /// `M` says how completions arrive: [`Queued`], all through the port, unless
-/// [`skip_on_success`](Self::skip_on_success) changes it.
+/// [`skip_on_success`](Self::skip_on_success) changes it to [`Inline`].
 pub struct Associated<H, M = Queued> {
     // Dropped in this order.
     end: End,
@@ -104,15 +107,15 @@ impl<C: Send + 'static> Iocp<C> {
     /// [`handle_context`](crate::CompletionStatus::handle_context) (the
     /// completion key).
     ///
-    /// Takes what owns an overlapped handle: `TcpStream`, `TcpListener`,
-    /// `UdpSocket` (the standard library's sockets are overlapped), `File`
-    /// (opened with `custom_flags(FILE_FLAG_OVERLAPPED)`), `OwnedSocket`,
-    /// `OwnedHandle`, the pipes of a child process. For bare values see
-    /// [`add_raw_handle`](Self::add_raw_handle).
+    /// It takes types that own an overlapped handle: `TcpStream`, `TcpListener` and
+    /// `UdpSocket` (the standard library's sockets are overlapped), a `File` that was
+    /// [opened for it](crate::fs::OpenOverlapped), `OwnedSocket`, `OwnedHandle`, and the
+    /// pipes of a child process; with the feature `socket2`, its `Socket`. For bare values
+    /// see [`add_raw_handle`](Self::add_raw_handle).
     ///
-    /// A handle that is not overlapped is refused; but the system answers
-    /// questions about one only between its calls, so while another thread
-    /// reads from it, this waits for that read.
+    /// A handle that is not overlapped is refused. The system answers questions about such
+    /// a handle only between its calls, so while another thread reads from it, this call
+    /// waits for that read.
     ///
     /// # Errors
     ///
