@@ -1,5 +1,6 @@
 //! Starting the programs of `programs/`, and the tools that drive them.
 #![allow(clippy::missing_panics_doc, reason = "a test panics when anything is wrong")]
+#![allow(clippy::must_use_candidate, reason = "what was asked for may not be all that counts")]
 
 use std::collections::BTreeMap;
 use std::env;
@@ -24,7 +25,6 @@ pub struct Program {
 
 /// One of the programs, to be started: on Linux by the runner of the `cargo xtask` that
 /// runs this test.
-#[must_use]
 pub fn program(name: &str) -> Command {
     let folder = env::var_os("COMPLETION_PORT_PROGRAMS").expect("run this by cargo xtask programs");
     let program = Path::new(&folder).join(format!("{name}.exe"));
@@ -78,7 +78,6 @@ impl Program {
     /// How many handles it has open. Wine's own process has them, together with those of
     /// the other programs that run meanwhile, which have some tens each.
     #[cfg(target_os = "linux")]
-    #[must_use]
     pub fn open_handles(&self) -> usize {
         let prefix = env::var_os("WINEPREFIX").expect("run this by cargo xtask programs");
         let is_ours = |process: &procfs::process::Process| {
@@ -93,7 +92,6 @@ impl Program {
 
     /// How many handles it has open.
     #[cfg(windows)]
-    #[must_use]
     pub fn open_handles(&self) -> usize {
         let script = format!("(Get-Process -Id {}).HandleCount", self.child.id());
         let output = Command::new("powershell").args(["-NoProfile", "-Command", &script]).output();
@@ -148,7 +146,6 @@ fn read_all(mut from: ChildStderr) -> String {
 }
 
 /// A tool of this machine's, if it has it. If not, the test is counted as skipped.
-#[must_use]
 pub fn tool(names: &[&str]) -> Option<Command> {
     static KNOWN: Mutex<BTreeMap<String, bool>> = Mutex::new(BTreeMap::new());
     let is_there = |name: &&&str| {
@@ -168,7 +165,6 @@ pub fn tool(names: &[&str]) -> Option<Command> {
 }
 
 /// Curl, quiet, with a time limit, and taking paths as they are.
-#[must_use]
 pub fn curl() -> Option<Command> {
     let mut curl = tool(&["curl"])?;
     curl.args(["--silent", "--show-error", "--path-as-is", "--max-time", "30", "--noproxy", "*"]);
@@ -176,7 +172,6 @@ pub fn curl() -> Option<Command> {
 }
 
 /// A script for Python's standard library, which gets `args`; what it prints.
-#[must_use]
 pub fn python<A: AsRef<OsStr>>(script: &str, args: impl IntoIterator<Item = A>) -> Option<String> {
     let mut python = tool(&["python3", "python"])?;
     let output = python.args(["-c", script]).args(args).output().expect("it starts");
@@ -184,7 +179,6 @@ pub fn python<A: AsRef<OsStr>>(script: &str, args: impl IntoIterator<Item = A>) 
 }
 
 /// What a program has printed that has succeeded.
-#[must_use]
 #[track_caller]
 pub fn text(output: &Output) -> String {
     let (stdout, stderr) =
@@ -204,7 +198,6 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// A folder that is deleted when it is dropped, where the programs can see it.
-#[must_use]
 pub fn folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("completion-port-programs-").tempdir().expect("a folder")
 }
@@ -217,7 +210,6 @@ pub fn write_pattern(path: &Path, length: usize) -> Vec<u8> {
 }
 
 /// The SHA-256 of files, by a tool of this machine's.
-#[must_use]
 pub fn sha256(files: &[PathBuf]) -> Option<Vec<String>> {
     let script = "import hashlib, sys\nfor path in sys.argv[1:]:\n \
                   print(hashlib.sha256(open(path, 'rb').read()).hexdigest())";

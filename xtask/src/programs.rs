@@ -4,7 +4,6 @@
 //! The tools are this machine's, so the tests run where they are built, and start the
 //! programs on Windows as they are and on Linux under Wine.
 
-use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -30,10 +29,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// Builds the programs; the call of cargo that runs their tests.
 pub fn test(runtime: &Runtime) -> Result<Command> {
     let mut build = runtime.cargo("build");
-    let built = cargo::executables(build.args(["--package", "programs", "--bins"]))?;
-    let folder = built.values().next().and_then(|program| program.parent());
-    let folder: &Path = folder.context("cargo has built nothing")?;
+    let programs = cargo::executables(build.args(["--package", "programs", "--bins"]))?;
+    let program = programs.into_values().next().context("cargo has built nothing")?;
     let mut cargo = runtime.native_cargo("test");
-    cargo.args(["--package", "program-tests"]).env("COMPLETION_PORT_PROGRAMS", folder);
+    cargo
+        .args(["--package", "program-tests"])
+        .env("COMPLETION_PORT_PROGRAMS", program.with_file_name(""));
     Ok(cargo)
 }

@@ -56,11 +56,11 @@ fn main() -> Result<()> {
     let port: Iocp<()> = Iocp::builder().build()?;
     let source = OpenOptions::new().read(true).open_overlapped(source);
     let source = source.with_context(|| format!("cannot open {from}"))?;
-    let copy = open_copy(&partial, arguments.resume)
+    let target = open_target(&partial, arguments.resume)
         .with_context(|| format!("cannot create {}", partial.display()))?;
     let copy = Copy {
         source: port.add_handle(source, 0).with_context(|| format!("cannot read {from}"))?,
-        copy: port.add_handle(copy, 0).with_context(|| format!("cannot write to {to}"))?,
+        target: port.add_handle(target, 0).with_context(|| format!("cannot write to {to}"))?,
         port,
         block: arguments.block as usize,
         depth: arguments.depth as usize,
@@ -68,11 +68,11 @@ fn main() -> Result<()> {
     let (length, written, hash) = copy.run()?;
     drop(copy);
     fs::rename(&partial, destination).with_context(|| format!("cannot name the copy {to}"))?;
-    say(format_args!("{length} bytes, {written} of them written, SHA-256 {}", hex(&hash)));
+    say(format_args!("{length} bytes, {written} of them written, SHA-256 {hash:x}"));
     Ok(())
 }
 
-fn open_copy(path: &Path, resume: bool) -> std::io::Result<File> {
+fn open_target(path: &Path, resume: bool) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(!resume).open_overlapped(path)
 }
@@ -80,12 +80,12 @@ fn open_copy(path: &Path, resume: bool) -> std::io::Result<File> {
 struct Copy {
     port: Iocp<()>,
     source: Associated<File>,
-    copy: Associated<File>,
+    target: Associated<File>,
     block: usize,
     depth: usize,
 }
 
-type Hash = [u8; 32];
+type Hash = sha2::digest::Output<Sha256>;
 
 impl Copy {
     /// Copies, and verifies. Returns the length, how many bytes had to be written, and the
@@ -95,21 +95,21 @@ impl Copy {
         let bar = progress("copying", length);
         let (written, hash) = self.port.block_on(self.copy(length, &bar))??;
         bar.finish();
-        self.copy.set_len(length)?;
-        self.copy.sync_all()?;
+        self.target.set_len(length)?;
+        self.target.sync_all()?;
 
         let bar = progress("verifying", length);
         let found = self.port.block_on(self.hash_of_copy(length, &bar))??;
         bar.finish();
-        ensure!(found == hash, "the copy differs: {}, not {}", hex(&found), hex(&hash));
+        ensure!(found == hash, "the copy differs: {found:x}, not {hash:x}");
         Ok((length, written, hash))
     }
 
     /// Copies what is not there yet: how much that was, and the hash of the source.
     async fn copy(&self, length: u64, bar: &ProgressBar) -> Result<(u64, Hash)> {
-        let there = self.copy.metadata()?.len().min(length);
+        let there = self.target.metadata()?.len().min(length);
         let mut source = self.reader(&self.source, length);
-        let mut copy = self.reader(&self.copy, there);
+        let mut copy = self.reader(&self.target, there);
         let mut writes: VecDeque<Pending<Vec<u8>>> = VecDeque::new();
         let (mut hash, mut offset, mut written) = (Sha256::new(), 0, 0);
         while let Some(block) = source.next().await.context("cannot read the source")? {
@@ -119,7 +119,7 @@ impl Copy {
                 && copy.next().await.context("cannot read the copy")?.as_ref() == Some(&block);
             if !is_there {
                 written += bytes;
-                writes.push_back(self.port.initiate_write_at(&self.copy, (), block, offset)?);
+                writes.push_back(self.port.initiate_write_at(&self.target, (), block, offset)?);
             }
             offset += bytes;
             bar.set_position(offset);
@@ -131,17 +131,17 @@ impl Copy {
             finish(&mut writes).await?;
         }
         ensure!(offset == length, "the source has changed: {offset} bytes, not {length}");
-        Ok((written, hash.finalize().into()))
+        Ok((written, hash.finalize()))
     }
 
     async fn hash_of_copy(&self, length: u64, bar: &ProgressBar) -> Result<Hash> {
-        let mut copy = self.reader(&self.copy, length);
+        let mut copy = self.reader(&self.target, length);
         let mut hash = Sha256::new();
         while let Some(block) = copy.next().await.context("cannot read the copy")? {
             hash.update(&block);
             bar.inc(block.len() as u64);
         }
-        Ok(hash.finalize().into())
+        Ok(hash.finalize())
     }
 
     fn reader<'c>(&'c self, file: &'c Associated<File>, length: u64) -> Reader<'c> {
@@ -171,11 +171,12 @@ impl Reader<'_> {
     /// The next block; none at the end.
     async fn next(&mut self) -> completion_port::Result<Option<Vec<u8>>> {
         while self.reads.len() < self.copy.depth && self.offset < self.length {
-            let block = (self.copy.block as u64).min(self.length - self.offset);
-            let buffer = Vec::with_capacity(block as usize);
+            let left = usize::try_from(self.length - self.offset).unwrap_or(usize::MAX);
+            let block = self.copy.block.min(left);
+            let buffer = Vec::with_capacity(block);
             let read = self.copy.port.initiate_read_at(self.file, (), buffer, self.offset)?;
             self.reads.push_back(read);
-            self.offset += block;
+            self.offset += block as u64;
         }
         match self.reads.pop_front() {
             Some(read) => Ok(Some(read.await?.1)),
@@ -190,8 +191,4 @@ fn progress(what: &'static str, length: u64) -> ProgressBar {
         "{msg:9} {bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec}, {eta} left";
     let style = ProgressStyle::with_template(TEMPLATE).expect("the template is right");
     ProgressBar::new(length).with_style(style).with_message(what)
-}
-
-fn hex(hash: &Hash) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

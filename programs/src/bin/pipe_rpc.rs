@@ -136,7 +136,9 @@ impl Server {
         mut completion: CompletionStatus<Event>,
     ) -> Result<(), Error> {
         match (completion.context, completion.error_status) {
-            (Event::Connected(_), Ok(())) => self.read(index, Vec::with_capacity(BUFFER)),
+            (Event::Connected(_) | Event::Wrote(_), Ok(())) => {
+                self.read(index, Vec::with_capacity(BUFFER))
+            }
             // The rest of the message is behind what has come of it.
             (Event::Read(_), Err(error)) if error.kind() == ErrorKind::MoreData => {
                 let mut request: Vec<u8> = completion.operation.output()?;
@@ -159,7 +161,6 @@ impl Server {
                 self.port.initiate_write(instance, Event::Wrote(index), answer)?;
                 Ok(())
             }
-            (Event::Wrote(_), Ok(())) => self.read(index, Vec::with_capacity(BUFFER)),
             (_, Err(error)) => Err(error),
         }
     }
