@@ -21,6 +21,16 @@ pub fn on_simulated_kernel(mut cargo: Command) -> Command {
     cargo
 }
 
+/// The programs that cargo says it has made, as `--message-format=json` has it.
+pub fn executables_in(messages: &str) -> impl Iterator<Item = PathBuf> {
+    messages.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("\"executable\":\"")?;
+        let (path, _) = rest.split_once('"')?;
+        // JSON doubles the separators of Windows.
+        Some(PathBuf::from(path.replace(r"\\", r"\")))
+    })
+}
+
 /// The folder of the workspace.
 pub fn workspace() -> &'static Path {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -75,11 +85,6 @@ pub fn executables(build: &mut Command) -> Result<HashMap<String, PathBuf>> {
     let output = build.output().context("cannot run cargo")?;
     ensure!(output.status.success(), "cargo ended with {}", output.status);
     let messages = String::from_utf8(output.stdout)?;
-    let paths = messages.lines().filter_map(|line| {
-        let (_, rest) = line.split_once("\"executable\":\"")?;
-        // JSON doubles the separators of Windows.
-        let path = PathBuf::from(rest.split_once('"')?.0.replace(r"\\", r"\"));
-        Some((path.file_stem()?.to_str()?.to_owned(), path))
-    });
-    Ok(paths.collect())
+    let named = |path: PathBuf| Some((path.file_stem()?.to_str()?.to_owned(), path));
+    Ok(executables_in(&messages).filter_map(named).collect())
 }

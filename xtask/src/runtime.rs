@@ -16,6 +16,7 @@ compile_error!("cargo xtask runs on Windows, and on Linux with Wine");
 #[cfg(windows)]
 mod native {
     use std::env;
+    use std::path::Path;
     use std::time::Duration;
 
     use super::{Command, ExitCode, Result};
@@ -56,6 +57,12 @@ mod native {
             self
         }
 
+        /// For another thread.
+        #[expect(clippy::unnecessary_wraps, reason = "on Linux it catches signals")]
+        pub fn another(&self) -> Result<Self> {
+            Ok(Self { target: self.target.clone(), runner: self.runner.clone() })
+        }
+
         pub fn cargo(&self, subcommand: &str) -> Command {
             let mut cargo = cargo::cargo();
             cargo.arg(subcommand);
@@ -74,6 +81,12 @@ mod native {
             cargo.arg(subcommand);
             cargo.args(self.runner.iter().flat_map(|runner| ["--config", runner]));
             cargo
+        }
+
+        /// A Windows program that has been built.
+        #[expect(clippy::unused_self, reason = "on Linux it knows the runner")]
+        pub fn program(&self, program: &Path) -> Command {
+            Command::new(program)
         }
 
         #[expect(clippy::unused_self, reason = "on Linux it knows the runner")]
@@ -103,6 +116,7 @@ mod native {
 mod wine {
     use std::path::Path;
     use std::process::Stdio;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use anyhow::bail;
@@ -121,8 +135,10 @@ mod wine {
     const GRACE: Duration = Duration::from_secs(10);
 
     pub struct Runtime {
-        session: Session,
+        session: Arc<Session>,
         supervisor: Supervisor,
+        /// Whether its programs may run for as long as they like.
+        unlimited: bool,
     }
 
     pub fn prepare() -> Result<ExitCode> {
@@ -154,16 +170,20 @@ mod wine {
             // From here on an interruption is answered in `run`, so that
             // the session always ends in order.
             let supervisor = Supervisor::new(GRACE)?;
-            let session = Session::start(ready, trace)?;
-            Ok(Self { session, supervisor })
+            let session = Arc::new(Session::start(ready, trace)?);
+            Ok(Self { session, supervisor, unlimited: false })
         }
 
         /// Lets programs run for as long as they like, unless a limit is asked for.
         pub fn without_time_limit(mut self) -> Self {
-            if std::env::var_os(TIME_LIMIT).is_none() {
-                self.session.set(TIME_LIMIT, "0");
-            }
+            self.unlimited = std::env::var_os(TIME_LIMIT).is_none();
             self
+        }
+
+        /// For another thread, in this session.
+        pub fn another(&self) -> Result<Self> {
+            let session = Arc::clone(&self.session);
+            Ok(Self { session, supervisor: Supervisor::new(GRACE)?, unlimited: self.unlimited })
         }
 
         /// A call of cargo whose programs are built for Windows and run under Wine.
@@ -171,6 +191,9 @@ mod wine {
             let mut cargo = cargo::cargo();
             cargo.args([subcommand, "--target", self.session.target().name]);
             self.session.describe_to(&mut cargo);
+            if self.unlimited {
+                cargo.env(TIME_LIMIT, "0");
+            }
             cargo
         }
 
@@ -184,7 +207,12 @@ mod wine {
             cargo
         }
 
-        /// The same as [`cargo`](Self::cargo) for a program that calls cargo.
+        /// A Windows program that has been built, within its time limit, as cargo runs it.
+        pub fn program(&self, program: &Path) -> Command {
+            self.session.program_by_runner(program)
+        }
+
+        /// The same for a program that calls cargo.
         pub fn describe_to(&self, command: &mut Command) {
             self.session.describe_to(command);
             command.env("CARGO_BUILD_TARGET", self.session.target().name);

@@ -62,17 +62,12 @@ impl Session {
         self.ready.target
     }
 
-    pub fn set(&mut self, name: &'static str, value: impl Into<OsString>) {
-        self.settings.insert(name, value.into());
-    }
-
     /// Lets `command`, and cargo's runner under it, find the session.
     pub fn describe_to(&self, command: &mut Command) {
         command.envs(&self.settings);
         let target = self.ready.target.name.to_uppercase().replace('-', "_");
         let variable = format!("CARGO_TARGET_{target}_RUNNER");
-        // This very program, even if it is built anew in the meantime.
-        command.env(variable, format!("/proc/{}/exe runner", std::process::id()));
+        command.env(variable, format!("{} runner", this_program()));
     }
 
     /// Starts a process that lives as long as the session and, with it, the
@@ -105,9 +100,16 @@ impl Session {
 
     /// The same under a program of the machine's kind, such as a debugger.
     pub fn program_under(&self, tool: &[OsString], program: &Path) -> Command {
-        // By number, because the command may be started by another program.
-        let mut command = Command::new(format!("/proc/{}/exe", std::process::id()));
+        let mut command = Command::new(this_program());
         command.arg("enter").args(tool).arg(&self.ready.wine.loader).arg(program);
+        self.describe_to(&mut command);
+        command
+    }
+
+    /// The same as cargo runs it, by our runner.
+    pub fn program_by_runner(&self, program: &Path) -> Command {
+        let mut command = Command::new(this_program());
+        command.arg("runner").arg(program);
         self.describe_to(&mut command);
         command
     }
@@ -148,6 +150,12 @@ impl Drop for Session {
             let _ = fs::remove_dir_all(sockets);
         }
     }
+}
+
+/// This very program, even if it is built anew in the meantime; by number, because the
+/// command may be started by another program.
+fn this_program() -> String {
+    format!("/proc/{}/exe", std::process::id())
 }
 
 fn prefix(folder: &TempDir) -> PathBuf {

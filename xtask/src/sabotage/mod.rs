@@ -1,22 +1,31 @@
 //! `cargo xtask sabotage`: breaks the library on purpose, one line at a time,
 //! to see that the tests notice.
 //!
-//! All happens in a copy of the workspace below the target folder, which is
-//! kept for the next time, so that the builds are short. A mutation is caught
-//! if its test fails, crashes, or hangs; one that survives is a missing test.
+//! All happens in copies of the workspace below the target folder, which are kept for the
+//! next time, so that the builds are short. A mutation is caught if its test fails, crashes,
+//! or takes several times as long as it does on the library as it is; one that survives is a
+//! missing test.
 
 mod mutations;
 mod workbench;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 
 use crate::cargo;
-use mutations::{MUTATIONS, Mutation};
-use workbench::{Verdict, Workbench};
+use crate::runtime::Runtime;
+use mutations::{MUTATIONS, Mutation, Program};
+use workbench::Workbench;
+
+/// How many mutations are tried out at a time. One alone leaves processors idle: most of a
+/// small build is done by one thread, and a test that hangs only waits.
+const WORKBENCHES: usize = 2;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -46,30 +55,73 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
     let start = Instant::now();
     check_texts(&mutations)?;
-    let mut workbench = Workbench::new()?;
-    println!("Each test alone, on the library as it is:");
-    workbench.check_tests(&mutations)?;
-    println!("All pass. Now with a line changed:");
-
-    let mut survivors = Vec::new();
-    for &mutation in &mutations {
-        let begin = Instant::now();
-        let verdict = workbench.try_out(mutation)?;
-        let seconds = begin.elapsed().as_secs_f64();
-        println!("{verdict:9} {:4.1} s  {} ({})", seconds, mutation.name, mutation.test);
-        if verdict == Verdict::Survived {
-            survivors.push(mutation);
-        }
-    }
-
+    let unnoticed = try_out(&mutations)?;
     let (all, minutes) = (mutations.len(), start.elapsed().as_secs_f64() / 60.0);
-    println!("\n{} of {all} mutations caught ({minutes:.1} minutes)", all - survivors.len());
-    if survivors.is_empty() {
+    println!("\n{} of {all} mutations caught ({minutes:.1} minutes)", all - unnoticed.len());
+    if unnoticed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    println!("\nNot noticed:");
-    survivors.into_iter().for_each(Mutation::describe);
+    println!("\nNot noticed, or not compiled:");
+    unnoticed.into_iter().for_each(Mutation::describe);
     Ok(ExitCode::FAILURE)
+}
+
+/// Tries out all mutations, a program of tests at a time on each workbench; those that no
+/// test has noticed.
+fn try_out(mutations: &[&'static Mutation]) -> Result<Vec<&'static Mutation>> {
+    let mut programs: BTreeMap<Program, Vec<&Mutation>> = BTreeMap::new();
+    for &mutation in mutations {
+        programs.entry(mutation.test.0).or_default().push(mutation);
+    }
+    let mut programs: Vec<_> = programs.into_iter().collect();
+    programs.sort_by_key(|(_, mutations)| mutations.len());
+
+    let runtime = Runtime::start()?;
+    let benches: Vec<_> = (1..=WORKBENCHES)
+        .map(|number| Workbench::new(runtime.another()?, number))
+        .collect::<Result<_>>()?;
+    // The largest are the last, and taken first.
+    let programs = Mutex::new(programs);
+    let waiting = || programs.lock().expect("no panic");
+    let work = |mut bench: Workbench| -> Result<Vec<&'static Mutation>> {
+        let mut unnoticed = Vec::new();
+        let next = || waiting().pop();
+        while let Some((program, mutations)) = next() {
+            let found = try_out_on(&mut bench, program, &mutations);
+            unnoticed.extend(found.inspect_err(|_| waiting().clear())?);
+        }
+        Ok(unnoticed)
+    };
+    let work = &work;
+    let unnoticed: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> =
+            benches.into_iter().map(|bench| scope.spawn(move || work(bench))).collect();
+        workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
+    });
+    Ok(unnoticed.into_iter().collect::<Result<Vec<_>>>()?.concat())
+}
+
+/// Tries out the mutations that are for one program of tests to notice.
+fn try_out_on(
+    bench: &mut Workbench,
+    program: Program,
+    mutations: &[&'static Mutation],
+) -> Result<Vec<&'static Mutation>> {
+    let begin = Instant::now();
+    let limits = bench.check(program, mutations)?;
+    let seconds = begin.elapsed().as_secs_f64();
+    println!("passed    {seconds:4.1} s  {program}, {} tests, as they are", limits.len());
+    let mut unnoticed = Vec::new();
+    for &mutation in mutations {
+        let begin = Instant::now();
+        let verdict = bench.try_out(mutation, &limits)?;
+        let seconds = begin.elapsed().as_secs_f64();
+        println!("{verdict:9} {seconds:4.1} s  {} ({})", mutation.name, mutation.test);
+        if !verdict.is_good() {
+            unnoticed.push(mutation);
+        }
+    }
+    Ok(unnoticed)
 }
 
 /// Fails unless each mutation of the table has one place in the library to go to.
