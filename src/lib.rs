@@ -82,6 +82,8 @@ mod handle;
 #[cfg(windows)]
 mod io;
 #[cfg(windows)]
+pub mod listener;
+#[cfg(windows)]
 pub mod op;
 #[allow(unsafe_code)]
 #[cfg(windows)]

@@ -71,6 +71,10 @@ pub struct Behaviour {
     pub refuse_posts: u32,
     /// So many of the next instances of pipes find no memory.
     pub refuse_pipes: u32,
+    /// So many of the next sockets are one too many.
+    pub refuse_sockets: u32,
+    /// How many seconds ago sockets were connected, as they tell.
+    pub connected_for: u32,
     /// So many of the next stretches of address space get no memory.
     pub refuse_memory: u32,
     /// A broken provider: transfers that fill their buffers report so many bytes
@@ -121,6 +125,8 @@ impl Behaviour {
             close_status: STATUS_CANCELLED,
             refuse_posts: 0,
             refuse_pipes: 0,
+            refuse_sockets: 0,
+            connected_for: 0,
             refuse_memory: 0,
             over_report: 0,
             close_resets: false,

@@ -172,6 +172,9 @@ impl Kernel {
         if !self.is_looking {
             self.is_looking = true;
             while let Some(id) = self.to_look.pop_front() {
+                if let Some(listener) = self.socket(id).and_then(|socket| socket.accepted_at) {
+                    self.to_look.push_back(listener);
+                }
                 for direction in [Direction::In, Direction::Out, Direction::Neither] {
                     while let Some(finished) = self.progress(id, direction) {
                         self.finish(finished);

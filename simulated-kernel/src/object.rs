@@ -136,7 +136,7 @@ impl Kernel {
                 self.look_for_instances();
             }
             Body::Socket(socket) => {
-                if let Role::Fresh = socket.role {
+                if matches!(socket.role, Role::Fresh) || socket.accepted_at.is_some() {
                     self.end_accept(id);
                 }
                 let resets = self.behaviour.close_resets && object.waits_for(Direction::In);

@@ -44,8 +44,9 @@ pub enum Kind {
     Read,
     /// With the number of bytes that are on their way already.
     Write(usize),
-    /// With the socket that becomes the connection.
-    Accept(Id),
+    /// With the socket that becomes the connection, and the room for what its client sends
+    /// first.
+    Accept(Id, usize),
     Connect(SocketAddr),
     /// Whether the socket is to be used again.
     Disconnect(bool),
@@ -298,7 +299,7 @@ impl Operation {
     pub fn direction(&self) -> Direction {
         match self.kind {
             Kind::Read
-            | Kind::Accept(_)
+            | Kind::Accept(..)
             | Kind::Listen(_)
             | Kind::Control(_)
             | Kind::Transact(_)
@@ -635,8 +636,11 @@ impl Kernel {
     pub fn progress(&mut self, id: Id, direction: Direction) -> Option<Finished> {
         let object = self.objects.get_mut(id)?;
         let association = object.association;
+        let is_listener = matches!(&object.body, Body::Socket(socket) if socket.is_listener());
         let those = match direction {
             Direction::Neither => object.pending[direction as usize].len(),
+            // Each has a client of its own.
+            Direction::In if is_listener => object.pending[direction as usize].len(),
             _ => 1,
         };
         for index in 0..those {
@@ -655,7 +659,7 @@ impl Kernel {
 
     /// Ends the accept whose socket is closed, which was to be the connection.
     pub fn end_accept(&mut self, accepted: Id) {
-        let is_its = |operation: &Operation| matches!(operation.kind, Kind::Accept(socket) if socket == accepted);
+        let is_its = |operation: &Operation| matches!(operation.kind, Kind::Accept(socket, _) if socket == accepted);
         let is_cancelled = self.random.draw(Chance::Sometimes);
         let status = if is_cancelled { STATUS_CANCELLED } else { STATUS_CONNECTION_ABORTED };
         let ended = self.objects.iter_mut().find_map(|(_, listener)| {

@@ -26,6 +26,8 @@ pub struct Socket {
     pub options: BTreeMap<(i32, i32), Vec<u8>>,
     /// It was disconnected to be used again.
     pub is_reusable: bool,
+    /// The listener whose accept waits for what comes first.
+    pub accepted_at: Option<Id>,
 }
 
 /// What a socket knows of itself: if it was connected by an extension function,
@@ -83,7 +85,12 @@ impl Socket {
             context: Context::Whole,
             options: BTreeMap::new(),
             is_reusable: false,
+            accepted_at: None,
         }
+    }
+
+    pub fn is_listener(&self) -> bool {
+        matches!(self.role, Role::Listener(_))
     }
 
     pub fn is_datagram(&self) -> bool {
@@ -274,18 +281,7 @@ impl Kernel {
                 Some(Outcome { from, ..Outcome::read_with(status, data) })
             }
             Kind::Write(done) => self.write_socket(id, operation, done),
-            Kind::Accept(socket) => {
-                let connection = self.next_connection(id)?;
-                self.become_connection(socket, connection);
-                let socket = self.socket(socket).expect("a socket");
-                let mut data = Vec::new();
-                for address in [socket.local, socket.peer] {
-                    let mut bytes = address::bytes(address.expect("connected"));
-                    bytes.resize(operation.length / 2, 0);
-                    data.extend(bytes);
-                }
-                Some(Outcome { data, ..Outcome::wrote(0) })
-            }
+            Kind::Accept(socket, room) => self.accept(id, socket, room, operation.length - room),
             Kind::Connect(to) => {
                 // The handshake may take a while.
                 if self.random.below(2) == 0 {
@@ -315,6 +311,31 @@ impl Kernel {
                 unreachable!("sockets are no pipes")
             }
         }
+    }
+
+    fn accept(&mut self, id: Id, socket: Id, room: usize, addresses: usize) -> Option<Outcome> {
+        if self.stream(socket).is_none() {
+            let connection = self.next_connection(id)?;
+            self.become_connection(socket, connection);
+        }
+        let mut data = Vec::new();
+        if room > 0 {
+            self.socket(socket)?.accepted_at = Some(id);
+            match self.receive_from(socket, room, false)? {
+                Ok(received) => data = received.data,
+                Err(status) => return Some(Outcome::status(status)),
+            }
+            self.socket(socket)?.accepted_at = None;
+        }
+        let count = data.len();
+        data.resize(room, 0);
+        let socket = self.socket(socket).expect("a socket");
+        for address in [socket.local, socket.peer] {
+            let mut bytes = address::bytes(address.expect("connected"));
+            bytes.resize(addresses / 2, 0);
+            data.extend(bytes);
+        }
+        Some(Outcome { data, ..Outcome::wrote(count) })
     }
 
     fn write_socket(&mut self, id: Id, operation: &mut Operation, done: usize) -> Option<Outcome> {

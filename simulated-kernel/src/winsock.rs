@@ -10,7 +10,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::core::GUID;
 
 use crate::address;
-use crate::behaviour::Chance;
+use crate::behaviour::{Behaviour, Chance};
 use crate::handle::fail;
 use crate::kernel::{Entered, Id, Kernel, announce, enter, wait};
 use crate::memory::put;
@@ -141,6 +141,11 @@ unsafe extern "system" fn WSASocketW(
     if family == i32::from(ws::AF_UNIX) && !kernel.behaviour.has_unix {
         drop(kernel);
         return fail(ws::WSAEAFNOSUPPORT as u32, ws::INVALID_SOCKET);
+    }
+    assert!(flags & ws::WSA_FLAG_NO_HANDLE_INHERIT != 0, "child processes inherit the socket");
+    if kernel.behaviour.refuse_sockets > 0 {
+        kernel.behaviour.refuse_sockets -= 1;
+        return fail(ws::WSAEMFILE as u32, ws::INVALID_SOCKET);
     }
     let mut object = Object::new(Body::Socket(Socket::new(family, kind)));
     object.is_overlapped = flags & ws::WSA_FLAG_OVERLAPPED != 0;
@@ -353,7 +358,7 @@ unsafe extern "system" fn getsockopt(
     length: *mut i32,
 ) -> i32 {
     zero(enter_for(socket).map(|(mut kernel, id)| {
-        let layered = kernel.behaviour.layered;
+        let Behaviour { layered, connected_for, .. } = kernel.behaviour;
         let socket = kernel.the_socket(id);
         // SAFETY: As the caller promises.
         let room = unsafe { *length } as usize;
@@ -372,6 +377,11 @@ unsafe extern "system" fn getsockopt(
             return;
         }
         let mut bytes = match (level, option) {
+            (ws::SOL_SOCKET, ws::SO_CONNECT_TIME) => {
+                let is_connected = matches!(socket.role, Role::Stream(_));
+                let seconds = if is_connected { connected_for } else { u32::MAX };
+                seconds.to_ne_bytes().to_vec()
+            }
             (ws::SOL_SOCKET, ws::SO_TYPE) => kind.to_ne_bytes().to_vec(),
             (ws::SOL_SOCKET, ws::SO_ACCEPTCONN) => {
                 i32::from(matches!(socket.role, Role::Listener(_))).to_ne_bytes().to_vec()
@@ -743,6 +753,9 @@ unsafe extern "system" fn WSAIoctl(
                 data if data == ws::WSAID_WSARECVMSG.data1 => WSARecvMsg as *const c_void,
                 _ if is_datagram => return Err(ws::WSAEINVAL),
                 data if data == ws::WSAID_ACCEPTEX.data1 => AcceptEx as *const c_void,
+                data if data == ws::WSAID_GETACCEPTEXSOCKADDRS.data1 => {
+                    GetAcceptExSockaddrs as *const c_void
+                }
                 data if data == ws::WSAID_CONNECTEX.data1 => ConnectEx as *const c_void,
                 data if data == ws::WSAID_TRANSMITFILE.data1 => TransmitFile as *const c_void,
                 data if data == ws::WSAID_TRANSMITPACKETS.data1 && !layered => {
@@ -786,7 +799,6 @@ unsafe extern "system" fn AcceptEx(
     bytes: *mut u32,
     overlapped: *mut OVERLAPPED,
 ) -> i32 {
-    assert_eq!(data_length, 0, "the model does not wait for data");
     assert_eq!(local_length, remote_length, "as the model writes them");
     let started = enter_for(listener).and_then(|(mut kernel, id)| {
         let accepted = *kernel.sockets.get(&accepted).ok_or(ws::WSAENOTSOCK)?;
@@ -807,13 +819,32 @@ unsafe extern "system" fn AcceptEx(
             _ => address::bytes(SocketAddr::new(accepting.unspecified(), 0)).len(),
         } + 16;
         assert!(local_length as usize >= least, "too little room for an address");
-        let length = (local_length + remote_length) as usize;
-        let kind = Kind::Accept(accepted);
+        let length = (data_length + local_length + remote_length) as usize;
+        let kind = Kind::Accept(accepted, data_length as usize);
         // SAFETY: As the caller promises.
         let operation = unsafe { Operation::new(kind, output.cast(), length, overlapped) };
         start(kernel, id, operation).map_err(|status| pending_code(status, winsock_code) as i32)
     });
     finish(started, bytes)
+}
+
+unsafe extern "system" fn GetAcceptExSockaddrs(
+    output: *const c_void,
+    data_length: u32,
+    local_length: u32,
+    remote_length: u32,
+    local: *mut *const c_void,
+    local_size: *mut i32,
+    remote: *mut *const c_void,
+    remote_size: *mut i32,
+) {
+    // SAFETY: The output is that of an accept with these lengths, and the others are
+    // writable.
+    unsafe {
+        *local = output.byte_add(data_length as usize);
+        *remote = (*local).byte_add(local_length as usize);
+        (*local_size, *remote_size) = (local_length as i32, remote_length as i32);
+    }
 }
 
 unsafe extern "system" fn ConnectEx(

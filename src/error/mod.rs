@@ -582,6 +582,12 @@ pub(crate) mod refusal {
             "the provider of this socket does not have the function that the operation calls";
         REUSES_ANOTHER: InvalidInput =
             "another socket than this was disconnected for reuse, or this one was closed since";
+        NOT_ACCEPTED: InvalidInput =
+            "the completion is not that of a listener's accept, or was passed to a listener before";
+        NO_ACCEPTS: InvalidInput =
+            "a listener with no accept in flight, or for no connection, never accepts; use 1 or more";
+        SILENT: TimedOut = "the client has sent nothing in time";
+        NO_ADDRESSES: ConnectionAborted = "the system has not told the addresses of a connection";
         NOT_LISTENING: InvalidInput = "the socket does not listen; call listen on it first";
         MESSAGE_TOO_LONG: MessageTruncated =
             "the datagram is longer than the socket's provider can send";

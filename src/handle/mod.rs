@@ -9,6 +9,7 @@ mod raw;
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::marker::PhantomData;
+use std::net::TcpStream;
 use std::os::windows::io::{
     AsHandle, AsRawHandle, AsRawSocket, AsSocket, BorrowedHandle, BorrowedSocket, RawHandle,
     RawSocket,
@@ -163,8 +164,7 @@ impl<C: Send + 'static> Iocp<C> {
         handle: Handle,
         key: usize,
     ) -> Result<(Identity, ObjectKind, u32)> {
-        let shared = self.shared();
-        if shared.state.is_closed() {
+        if self.is_closed() {
             return Err(Error::usage(&refusal::CLOSED));
         }
         if !handle.is_plausible() {
@@ -174,7 +174,7 @@ impl<C: Send + 'static> Iocp<C> {
         if sys::skips_completion_port_on_success(handle) {
             return Err(Error::usage(&refusal::SKIPS_ALREADY));
         }
-        shared.port.associate(handle, key).map_err(|code| explain(handle, code))?;
+        let identity = self.attach(handle, key)?;
         let object = match sys::socket_traits(handle) {
             Some(SocketTraits { is_stream: true, family, has_kernel_handle, provider }) => {
                 ObjectKind::Stream { family, has_kernel_handle, provider }
@@ -187,7 +187,35 @@ impl<C: Send + 'static> Iocp<C> {
             ObjectKind::Datagram { .. } => sys::max_message_size(handle).unwrap_or(u32::MAX),
             _ => u32::MAX,
         };
-        Ok((shared.state.identity(), object, longest_message))
+        Ok((identity, object, longest_message))
+    }
+
+    /// Associates a handle of which nothing has to be asked.
+    fn attach(&self, handle: Handle, key: usize) -> Result<Identity> {
+        let shared = self.shared();
+        if shared.state.is_closed() {
+            return Err(Error::usage(&refusal::CLOSED));
+        }
+        shared.port.associate(handle, key).map_err(|code| explain(handle, code))?;
+        Ok(shared.state.identity())
+    }
+
+    /// Associates a connection that was accepted into a socket of this crate's, and is what
+    /// its listener is.
+    pub(crate) fn add_accepted(
+        &self,
+        stream: TcpStream,
+        context: usize,
+        object: ObjectKind,
+    ) -> Result<Associated<TcpStream>, Rejected<TcpStream>> {
+        let raw = Handle(stream.as_raw_socket() as usize);
+        match self.attach(raw, context) {
+            Ok(identity) => {
+                let of_port = (identity, object, u32::MAX);
+                Ok(Associated::new(stream, raw, true, context, of_port))
+            }
+            Err(error) => Err(Rejected { error, returned: stream }),
+        }
     }
 }
 

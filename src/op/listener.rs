@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::os::windows::io::{AsRawSocket, OwnedSocket, RawSocket};
 
 use super::on::Listener;
-use super::{Fills, Finish, HandleGuard, Keeps, Lend, Reusable, Starter, Submitted};
+use super::{Fills, Finish, HandleGuard, Keeps, Lend, RegionMut, Reusable, Starter, Submitted};
 use crate::error::{Error, Facts, FactsOn, STATUS_CONNECTION_ABORTED};
 use crate::handle::Associated;
 use crate::operation::{Object, Operation};
@@ -62,14 +62,15 @@ fn rest<const SPACE: usize>(on: &Object<'_>) -> Rest<SPACE> {
     (Keeps(on.guard()), Fills([0; SPACE]))
 }
 
-fn start<O>(
+fn start<'l, O>(
     (accepted, provider): (RawSocket, Provider),
-    ((), ((), addresses)): <(Keeps<()>, Rest) as Lend>::Lent,
-    starter: Starter<'_, O>,
-) -> Submitted<'_> {
+    output: &RegionMut,
+    space: usize,
+    starter: Starter<'l, O>,
+) -> Submitted<'l> {
     match sys::AcceptEx::of(starter.handle(), provider) {
         Ok(accept_ex) => starter.call_with(|listener, overlapped, _| {
-            sys::accept(accept_ex, listener, Handle(accepted as usize), &addresses, overlapped)
+            sys::accept(accept_ex, listener, Handle(accepted as usize), output, space, overlapped)
         }),
         Err(cause) => starter.refuse(cause),
     }
@@ -123,10 +124,10 @@ macro_rules! into_new_socket {
 
             fn start(
                 accepted: Self::Arguments,
-                lent: <Self::Memory as Lend>::Lent,
+                ((), ((), addresses)): <Self::Memory as Lend>::Lent,
                 starter: Starter<'_, Self>,
             ) -> Submitted<'_> {
-                start(accepted, lent, starter)
+                start(accepted, &addresses, $space, starter)
             }
         }
     };
@@ -164,10 +165,10 @@ impl Operation for Accept<Reusing> {
 
     fn start(
         accepted: Self::Arguments,
-        lent: <Self::Memory as Lend>::Lent,
+        ((), ((), addresses)): <Self::Memory as Lend>::Lent,
         starter: Starter<'_, Self>,
     ) -> Submitted<'_> {
-        start(accepted, lent, starter)
+        start(accepted, &addresses, sys::ADDRESS_SPACE, starter)
     }
 }
 
@@ -176,5 +177,49 @@ impl Reusing {
     #[must_use]
     pub fn into_parts(self) -> (Associated<TcpStream>, Reusable) {
         (self.stream, self.reusable)
+    }
+}
+
+/// An accept of a [`Listener`](crate::listener::Listener), which has the socket, and sees to
+/// what it has to inherit.
+#[derive(Debug)]
+pub(crate) struct AcceptInto<K> {
+    /// The connection to be.
+    pub accepted: RawSocket,
+    /// Room for the first data, and for two addresses.
+    pub output: Box<[u8]>,
+    pub keeps: K,
+}
+
+/// What comes of an [`AcceptInto`], whatever has become of it.
+#[derive(Debug)]
+pub(crate) struct AcceptedInto<K> {
+    pub output: Box<[u8]>,
+    pub keeps: K,
+}
+
+impl<K: Send> Operation for AcceptInto<K> {
+    const FACTS: FactsOn = FactsOn::Sockets(Facts::AcceptEx);
+    const FINISH: Finish<Self> =
+        Finish::with(|(Keeps(keeps), Fills(output)), _| Some(AcceptedInto { output, keeps }));
+    type On = Listener;
+    type Memory = (Keeps<K>, Fills<Box<[u8]>>);
+    type Arguments = (RawSocket, Provider);
+    type Output = AcceptedInto<K>;
+
+    fn split(
+        self,
+        on: &Object<'_>,
+    ) -> Result<(Self::Arguments, Self::Memory), (Error, Self::Memory)> {
+        let Self { accepted, output, keeps } = self;
+        Ok(((accepted, on.provider()), (Keeps(keeps), Fills(output))))
+    }
+
+    fn start(
+        accepted: Self::Arguments,
+        ((), output): ((), RegionMut),
+        starter: Starter<'_, Self>,
+    ) -> Submitted<'_> {
+        start(accepted, &output, sys::ADDRESS_SPACE, starter)
     }
 }

@@ -117,6 +117,7 @@ pub use datagram::{Datagram, ReceiveFrom, SendTo};
 pub use device::DeviceControl;
 pub use disconnect::{Disconnect, ForReuse, Reusable};
 pub use listener::{Accept, Reusing};
+pub(crate) use listener::{AcceptInto, AcceptedInto};
 pub use lock::Lock;
 pub use message::{Message, ReceiveMessage, SendMessage};
 pub use packets::{FileRange, PacketElements, TransmitPackets, TransmittedPackets};

@@ -54,10 +54,10 @@ pub use scatter::SegmentRegion;
 pub(crate) use scatter::{read_scatter, write_gather};
 pub use security::SecurityDescriptor;
 pub(crate) use socket::{
-    ADDRESS_SPACE, AcceptEx, ConnectEx, DisconnectEx, SocketTraits, accept, bind, connect,
-    disconnect, family_of, handle_of, is_ip, is_listening, is_unix, make_dual_stack,
-    max_message_size, new_socket, receive, receive_from, receive_nothing, send, send_to,
-    socket_traits, update_accept_context, update_connect_context,
+    ADDRESS_SPACE, AcceptEx, AcceptExAddresses, ConnectEx, DisconnectEx, SocketTraits, accept,
+    bind, connect, connect_time, disconnect, family_of, handle_of, is_ip, is_listening, is_unix,
+    make_dual_stack, max_message_size, new_socket, receive, receive_from, receive_nothing, send,
+    send_to, socket_traits, update_accept_context, update_connect_context,
 };
 
 pub(crate) use transmit::{MOST_TRANSMITTED, TransmitFile, transmit_file};

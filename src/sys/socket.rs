@@ -165,6 +165,66 @@ pub(crate) struct AcceptEx(AcceptExFunction);
 #[derive(Clone, Copy)]
 pub(crate) struct ConnectEx(ConnectExFunction);
 
+type GetAcceptExSockaddrsFunction = unsafe extern "system" fn(
+    *const core::ffi::c_void,
+    u32,
+    u32,
+    u32,
+    *mut *mut ws::SOCKADDR,
+    *mut i32,
+    *mut *mut ws::SOCKADDR,
+    *mut i32,
+);
+
+/// The provider's `GetAcceptExSockaddrs`, which knows the form in which its `AcceptEx` writes
+/// addresses.
+#[derive(Clone, Copy)]
+pub(crate) struct AcceptExAddresses(GetAcceptExSockaddrsFunction);
+
+impl AcceptExAddresses {
+    pub fn of(socket: Handle, provider: Provider) -> Result<Self, Cause> {
+        static EXTENSION: Extension = Extension::new(ws::WSAID_GETACCEPTEXSOCKADDRS);
+        let function = EXTENSION.of(socket, provider)?;
+        // SAFETY: The provider gave this address for GetAcceptExSockaddrs.
+        Ok(Self(unsafe { mem::transmute::<*const (), GetAcceptExSockaddrsFunction>(function) }))
+    }
+
+    /// The local and the remote address in the output of an accept that has succeeded.
+    pub fn get(self, output: &mut [u8]) -> Option<(SocketAddr, SocketAddr)> {
+        let Self(get) = self;
+        let data = output.len().checked_sub(2 * ADDRESS_SPACE)?;
+        let (mut local, mut remote) = (ptr::null_mut(), ptr::null_mut());
+        let (mut local_length, mut remote_length) = (0, 0);
+        // SAFETY: The output has room for the data and two addresses, as the accept had, and
+        // what is written to are locals.
+        unsafe {
+            get(
+                output.as_mut_ptr().cast(),
+                data as u32,
+                ADDRESS_SPACE as u32,
+                ADDRESS_SPACE as u32,
+                &raw mut local,
+                &raw mut local_length,
+                &raw mut remote,
+                &raw mut remote_length,
+            );
+        }
+        let address = |place: *mut ws::SOCKADDR, length: i32| {
+            let start = place.addr().checked_sub(output.as_ptr().addr())?;
+            let end = start.checked_add(usize::try_from(length).ok()?)?;
+            let bytes = output.get(start..end)?;
+            let mut storage = ws::SOCKADDR_IN6::default();
+            let length = bytes.len().min(size_of_val(&storage));
+            // SAFETY: Both have so many bytes, and any bytes are a value of the local.
+            unsafe {
+                ptr::copy_nonoverlapping(bytes.as_ptr(), (&raw mut storage).cast(), length);
+            }
+            address_of(&storage)
+        };
+        Some((address(local, local_length)?, address(remote, remote_length)?))
+    }
+}
+
 impl AcceptEx {
     pub fn of(socket: Handle, provider: Provider) -> Result<Self, Cause> {
         static EXTENSION: Extension = Extension::new(ws::WSAID_ACCEPTEX);
@@ -209,16 +269,19 @@ pub(crate) fn disconnect(
     answer(succeeded != 0, 0)
 }
 
-/// Starts an accept, which delays for no data.
+/// Starts an accept, which waits for data if the output has room for more than the two
+/// addresses, each of which has so much `space`.
 pub(crate) fn accept(
     AcceptEx(accept_ex): AcceptEx,
     listener: Handle,
     accepted: Handle,
-    addresses: &RegionMut,
+    output: &RegionMut,
+    space: usize,
     overlapped: LentOverlapped,
 ) -> Answer {
-    let space = addresses.length() / 2;
-    assert!(space as usize >= ADDRESS_SPACE, "room for two addresses");
+    let space = space as u32;
+    let data = output.length().checked_sub(2 * space);
+    let data = data.expect("room for two addresses");
     let mut count = 0;
     // SAFETY: The output buffer and the OVERLAPPED are lent for the
     // operation's whole life; the count is written before the call returns.
@@ -226,8 +289,8 @@ pub(crate) fn accept(
         accept_ex(
             listener.0,
             accepted.0,
-            addresses.start().cast(),
-            0,
+            output.start().cast(),
+            data,
             space,
             space,
             &raw mut count,
@@ -430,6 +493,13 @@ pub(crate) fn socket_traits(handle: Handle) -> Option<SocketTraits> {
 
 pub(crate) fn is_listening(socket: Handle) -> bool {
     get_option::<i32>(socket, ws::SO_ACCEPTCONN).is_ok_and(|listening| listening != 0)
+}
+
+/// How many seconds ago the socket was connected, if it is: "if the socket is not connected,
+/// the getsockopt returns 0xFFFFFFFF"
+/// (<https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options>).
+pub(crate) fn connect_time(socket: Handle) -> Option<u32> {
+    get_option(socket, ws::SO_CONNECT_TIME).ok().filter(|seconds| *seconds != u32::MAX)
 }
 
 /// The longest datagram that the socket can send, in bytes.
