@@ -47,6 +47,11 @@ impl Counters {
         add(&self.started, 1);
     }
 
+    /// Counts accepts, which the listener has started, when they are over.
+    pub fn accepting(&self, accepts: usize) {
+        add(&self.started, accepts);
+    }
+
     pub fn refused(&self) {
         self.started.fetch_sub(1, Ordering::SeqCst);
     }

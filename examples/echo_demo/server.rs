@@ -1,13 +1,14 @@
 //! The server: several threads on one port, breadth first.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use completion_port::{Associated, Batch, CompletionStatus, Error, ErrorKind, Iocp, Rejected};
+use completion_port::listener::{self, Listener};
+use completion_port::{Batch, CompletionStatus, Error, Iocp, Rejected};
 use socket2::{Domain, Socket, Type};
 
 use super::report::{Counters, Errors};
@@ -29,7 +30,7 @@ enum Event {
     Sent(Connection),
 }
 
-type Connection = Arc<Associated<TcpStream>>;
+type Connection = Arc<listener::Connection>;
 
 pub struct Server {
     shared: Arc<Shared>,
@@ -38,11 +39,9 @@ pub struct Server {
 
 struct Shared {
     port: Iocp<Event>,
-    listener: Associated<TcpListener>,
+    listener: Listener<Event>,
     /// To end those that are still there when the server stops.
-    connections: Mutex<Vec<Weak<Associated<TcpStream>>>>,
-    /// Accepts in flight.
-    accepting: AtomicUsize,
+    connections: Mutex<Vec<Weak<listener::Connection>>>,
     stopping: AtomicBool,
     counters: Counters,
     errors: Arc<Errors>,
@@ -51,12 +50,13 @@ struct Shared {
 impl Server {
     pub fn start(listen: &str, threads: u32, errors: Arc<Errors>) -> io::Result<Self> {
         let port: Iocp<Event> = Iocp::builder().concurrency(threads).build()?;
-        let listener = port.add_handle(bind(listen)?, 0)?;
+        let socket = port.add_handle(bind(listen)?, 0)?;
+        let options = listener::Options::new().accepts(ACCEPTS);
+        let listener = options.listen(&port, socket, || Event::Accepted)?;
         let shared = Arc::new(Shared {
             port,
             listener,
             connections: Mutex::default(),
-            accepting: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             counters: Counters::default(),
             errors,
@@ -67,12 +67,11 @@ impl Server {
                 thread::spawn(move || shared.serve())
             })
             .collect();
-        shared.keep_accepting();
         Ok(Self { shared, threads })
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.shared.listener.get_ref().local_addr().expect("a bound listener has an address")
+        self.shared.listener.local_addr()
     }
 
     pub fn counters(&self) -> &Counters {
@@ -82,17 +81,20 @@ impl Server {
     /// Starts the accepts that were refused before, as happens when memory or
     /// descriptors are short. To be called now and then.
     pub fn keep_accepting(&self) {
-        self.shared.keep_accepting();
+        let listener = &self.shared.listener;
+        if let Some(error) = listener.refill().err().or_else(|| listener.take_error()) {
+            self.shared.failed(&error);
+        }
     }
 
     /// Ends all that is in flight, waits a while for the completions, and
     /// stops the threads. How many accepts there were, and what was counted.
     pub fn stop(self) -> (usize, Counters) {
         self.keep_accepting();
-        let accepting = self.shared.accepting.load(Ordering::SeqCst);
         self.shared.stopping.store(true, Ordering::SeqCst);
+        let accepting = self.shared.listener.stop();
         let deadline = Instant::now() + PATIENCE;
-        while self.shared.counters.in_flight() > 0 && Instant::now() < deadline {
+        while self.shared.in_flight() > 0 && Instant::now() < deadline {
             // Again and again: a connection that was busy may have gone on.
             self.shared.cancel_all();
             thread::sleep(Duration::from_millis(10));
@@ -102,6 +104,7 @@ impl Server {
             thread.join().expect("the threads do not panic");
         }
         let shared = Arc::into_inner(self.shared).expect("the threads have ended");
+        shared.counters.accepting(shared.listener.in_flight());
         (accepting, shared.counters)
     }
 }
@@ -167,12 +170,15 @@ impl Shared {
         let succeeded = completion.error_status.is_ok();
         match completion.context {
             Event::Accepted => {
-                self.accepting.fetch_sub(1, Ordering::SeqCst);
-                if completion.error_status.as_ref().err().is_none_or(client_went_away) {
-                    self.keep_accepting();
-                }
-                let stream = completion.operation.take_accepted()?;
-                let connection = self.adopt(stream)?;
+                self.counters.accepting(1);
+                let accepted = self.listener.accepted(&mut completion).ok()?;
+                // Small echoes should not wait for each other.
+                let _ = accepted.get_ref().set_nodelay(true);
+                let connection = accepted.associate(&self.port, 0);
+                let connection = connection.inspect_err(|rejected| self.failed(&rejected.error));
+                let connection = Arc::new(connection.ok()?);
+                self.counters.connected();
+                self.remember(&connection);
                 Some((connection, Vec::with_capacity(BUFFER)))
             }
             // The connection is dropped, and with it closed, when its client
@@ -193,23 +199,6 @@ impl Shared {
         }
     }
 
-    fn adopt(&self, stream: TcpStream) -> Option<Connection> {
-        // Small echoes should not wait for each other.
-        let _ = stream.set_nodelay(true);
-        match self.port.add_handle(stream, 0) {
-            Ok(connection) => {
-                let connection = Arc::new(connection);
-                self.counters.connected();
-                self.remember(&connection);
-                Some(connection)
-            }
-            Err(rejected) => {
-                self.failed(&rejected.error);
-                None
-            }
-        }
-    }
-
     fn remember(&self, connection: &Connection) {
         let mut connections = self.connections.lock().expect("nobody panics with the lock");
         if connections.len() == connections.capacity() {
@@ -219,53 +208,38 @@ impl Shared {
     }
 
     fn cancel_all(&self) {
-        // That there is nothing to cancel, or no more, is as good.
-        let _ = self.listener.cancel_all();
         for connection in self.connections.lock().expect("nobody panics with the lock").iter() {
             if let Some(connection) = connection.upgrade() {
-                let _ = connection.cancel_all();
+                // That there is nothing to cancel, or no more, is as good.
+                let _ = connection.stream.cancel_all();
             }
         }
     }
 
-    /// Starts accepts until there are enough of them, or one is refused because
-    /// something is short.
-    fn keep_accepting(&self) {
-        let one_more = |accepting| (accepting < ACCEPTS).then_some(accepting + 1);
-        while !self.is_stopping()
-            && self.accepting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
-        {
-            let accept = || self.port.initiate_accept(&self.listener, Event::Accepted);
-            if let Err(error) = self.start(accept) {
-                self.accepting.fetch_sub(1, Ordering::SeqCst);
-                if !client_went_away(&error) {
-                    return;
-                }
-            }
-        }
+    /// Operations in flight, accepts included.
+    fn in_flight(&self) -> usize {
+        self.counters.in_flight() + self.listener.in_flight()
     }
 
     fn receive(&self, connection: &Connection, buffer: Vec<u8>) {
         let context = Event::Received(Arc::clone(connection));
         // One that is refused is dropped, and its connection with it.
-        let _ = self.start(|| self.port.initiate_read(connection, context, buffer));
+        self.start(|| self.port.initiate_read(&connection.stream, context, buffer));
     }
 
     fn send(&self, connection: &Connection, buffer: Vec<u8>) {
         let context = Event::Sent(Arc::clone(connection));
-        let _ = self.start(|| self.port.initiate_write(connection, context, buffer));
+        self.start(|| self.port.initiate_write(&connection.stream, context, buffer));
     }
 
     /// Starts an operation, and counts it or why it was refused.
-    fn start<P, T>(&self, initiate: impl FnOnce() -> Result<P, Rejected<T>>) -> Result<(), Error> {
+    fn start<P, T>(&self, initiate: impl FnOnce() -> Result<P, Rejected<T>>) {
         // Before it is started, because it may be over at once.
         self.counters.starting();
-        let Err(rejected) = initiate() else {
-            return Ok(());
-        };
-        self.counters.refused();
-        self.failed(&rejected.error);
-        Err(rejected.error)
+        if let Err(rejected) = initiate() {
+            self.counters.refused();
+            self.failed(&rejected.error);
+        }
     }
 
     fn failed(&self, error: &Error) {
@@ -279,10 +253,4 @@ impl Shared {
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
-}
-
-/// Whether an accept failed because its client went away. Another can be
-/// started at once; if something else is short, it would fail as well.
-fn client_went_away(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted)
 }
