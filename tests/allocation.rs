@@ -17,7 +17,7 @@ use std::thread;
 
 use completion_port::fs::OpenOverlapped;
 use completion_port::{
-    Associated, Batch, Inline, IoBuf, IoBufMut, Iocp, PageList, Pages, Started, op,
+    Associated, Batch, Inline, IoBuf, IoBufMut, Iocp, PageList, Pages, Started, listener, op,
     unconnected_stream,
 };
 use support::{
@@ -175,6 +175,25 @@ fn connections_allocate_nothing() {
         let server = port.add_handle(accept.take_accepted().unwrap(), 3).unwrap();
         connect.take_buffer().unwrap();
         drop((client, server));
+    });
+}
+
+#[test]
+fn connections_of_a_listener_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    let socket = port.add_handle(TcpListener::bind("127.0.0.1:0").unwrap(), 1).unwrap();
+    let listener = listener::Listener::new(&port, socket, || 0).unwrap();
+    assert_steady(200, |_| {
+        let address = listener.local_addr();
+        let client = port.add_handle(unconnected_stream(address).unwrap(), 2).unwrap();
+        drop(port.initiate_connect(&client, 1, address).unwrap());
+        for mut completion in [complete(&port), complete(&port)] {
+            assert_eq!(completion.error_status, Ok(()));
+            if completion.context == 0 {
+                listener.accepted(&mut completion).unwrap().associate(&port, 3).unwrap();
+            }
+        }
     });
 }
 

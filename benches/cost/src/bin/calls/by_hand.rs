@@ -1,7 +1,7 @@
 //! The rows written by hand on `windows-sys`, with no call that could be spared.
 
 use std::mem;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::windows::io::{AsRawHandle, AsRawSocket};
 use std::ptr;
 
@@ -10,9 +10,12 @@ use windows_sys::Win32::Foundation::{
     ERROR_IO_PENDING, GetLastError, HANDLE, INVALID_HANDLE_VALUE, STATUS_CANCELLED, STATUS_SUCCESS,
 };
 use windows_sys::Win32::Networking::WinSock::{
-    AF_INET, IN_ADDR, IN_ADDR_0, LPFN_WSARECVMSG, SIO_GET_EXTENSION_FUNCTION_POINTER, SOCKADDR_IN,
-    SOCKET, WSA_IO_PENDING, WSABUF, WSAGetLastError, WSAID_WSARECVMSG, WSAIoctl, WSAMSG, WSARecv,
-    WSASend, WSASendMsg,
+    AF_INET, IN_ADDR, IN_ADDR_0, INVALID_SOCKET, IPPROTO_TCP, LPFN_ACCEPTEX,
+    LPFN_GETACCEPTEXSOCKADDRS, LPFN_WSARECVMSG, SIO_GET_EXTENSION_FUNCTION_POINTER,
+    SO_UPDATE_ACCEPT_CONTEXT, SOCK_STREAM, SOCKADDR_IN, SOCKET, SOL_SOCKET,
+    WSA_FLAG_NO_HANDLE_INHERIT, WSA_FLAG_OVERLAPPED, WSA_IO_PENDING, WSABUF, WSAGetLastError,
+    WSAID_ACCEPTEX, WSAID_GETACCEPTEXSOCKADDRS, WSAID_WSARECVMSG, WSAIoctl, WSAMSG, WSARecv,
+    WSASend, WSASendMsg, WSASocketW, closesocket, setsockopt,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     ReadFile, SetFileCompletionNotificationModes, WriteFile,
@@ -54,6 +57,7 @@ pub fn run(row: Row, rounds: usize) {
             Row::PipeRoundTrip => pipe_round_trip(port, rounds),
             Row::Cancel => cancel(port, rounds),
             Row::Message => message(port, rounds),
+            Row::Accept => accept(port, rounds),
             Row::Echo(echo) => self::echo(port, echo, rounds),
         }
     }
@@ -159,6 +163,66 @@ fn wsamsg(address: &mut SOCKADDR_IN, operation: &mut Operation) -> (WSABUF, WSAM
     let buffer = WSABUF { len: SIZE as u32, buf: operation.buffer.as_mut_ptr() };
     let name = ptr::from_mut(address).cast();
     (buffer, WSAMSG { name, namelen: 16, dwBufferCount: 1, ..Default::default() })
+}
+
+unsafe fn accept(port: HANDLE, rounds: usize) {
+    const ROOM: u32 = size_of::<SOCKADDR_IN>() as u32 + 16;
+    const { assert!(SIZE >= 2 * ROOM as usize) };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = listener.as_raw_socket() as SOCKET;
+    let mut operation = Operation::new();
+    let flags = WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT;
+    // SAFETY: By the caller's promise; the functions are the provider's.
+    unsafe {
+        let accept_ex: LPFN_ACCEPTEX = mem::transmute(extension(listener, WSAID_ACCEPTEX));
+        let get_addresses: LPFN_GETACCEPTEXSOCKADDRS =
+            mem::transmute(extension(listener, WSAID_GETACCEPTEXSOCKADDRS));
+        let (accept_ex, get_addresses) = (accept_ex.unwrap(), get_addresses.unwrap());
+        associate(port, listener as HANDLE);
+        let start = |operation: &mut Operation| {
+            let socket =
+                WSASocketW(AF_INET.into(), SOCK_STREAM, IPPROTO_TCP, ptr::null(), 0, flags);
+            assert_ne!(socket, INVALID_SOCKET);
+            operation.overlapped = OVERLAPPED::default();
+            let (output, overlapped) =
+                (operation.buffer.as_mut_ptr().cast(), &raw mut operation.overlapped);
+            let mut count = 0;
+            let accepted =
+                accept_ex(listener, socket, output, 0, ROOM, ROOM, &raw mut count, overlapped);
+            at_once(accepted - 1);
+            socket
+        };
+        let mut next = start(&mut operation);
+        for _ in 0..rounds {
+            let client = TcpStream::connect(address).unwrap();
+            dequeue(port, STATUS_SUCCESS);
+            let socket = next;
+            let value = (&raw const listener).cast();
+            let length = size_of_val(&listener) as i32;
+            assert_eq!(setsockopt(socket, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, value, length), 0);
+            let (mut local, mut peer) = (ptr::null_mut(), ptr::null_mut());
+            let (mut local_length, mut peer_length) = (0, 0);
+            get_addresses(
+                operation.buffer.as_ptr().cast(),
+                0,
+                ROOM,
+                ROOM,
+                &raw mut local,
+                &raw mut local_length,
+                &raw mut peer,
+                &raw mut peer_length,
+            );
+            assert_eq!((*peer).sa_family, AF_INET);
+            next = start(&mut operation);
+            associate(port, socket as HANDLE);
+            closesocket(socket);
+            drop(client);
+        }
+        assert!(CancelIoEx(listener as HANDLE, &raw const operation.overlapped) != 0);
+        dequeue(port, STATUS_CANCELLED);
+        closesocket(next);
+    }
 }
 
 unsafe fn extension(socket: SOCKET, id: GUID) -> *const () {

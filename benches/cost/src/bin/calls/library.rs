@@ -1,9 +1,9 @@
 //! The same rows on the library.
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
 use completion_port::{
-    Associated, Batch, CompletionStatus, Error, Inline, Iocp, Mode, Queued, Started, op,
+    Associated, Batch, CompletionStatus, Error, Inline, Iocp, Mode, Queued, Started, listener, op,
 };
 use cost::objects::{SIZE, datagrams, file, pipes, streams};
 
@@ -17,6 +17,7 @@ pub fn run(row: Row, rounds: usize) {
         Row::PipeRoundTrip => pipe_round_trip(&port, rounds),
         Row::Cancel => cancel(&port, rounds),
         Row::Message => message(&port, rounds),
+        Row::Accept => accept(&port, rounds),
         Row::Echo(echo) if echo.skip => {
             let skip = |stream| add(&port, stream).skip_on_success().unwrap();
             self::echo::<Inline>(&port, echo, rounds, skip);
@@ -76,6 +77,20 @@ fn message(port: &Iocp, rounds: usize) {
         port.initiate(&one, 0, op::SendMessage::new([7; SIZE], to)).unwrap();
         port.initiate(&other, 0, op::ReceiveMessage::new([0; SIZE])).unwrap();
         dequeue(port, 2);
+    }
+}
+
+fn accept(port: &Iocp, rounds: usize) {
+    let socket = add(port, TcpListener::bind("127.0.0.1:0").unwrap());
+    let options = listener::Options::new().accepts(1);
+    let listener = options.listen(port, socket, || 0).unwrap();
+    for _ in 0..rounds {
+        let client = TcpStream::connect(listener.local_addr()).unwrap();
+        let mut completion = port.get_completion().unwrap();
+        let connection = listener.accepted(&mut completion).unwrap().associate(port, 0).unwrap();
+        assert!(connection.peer.ip().is_loopback());
+        connection.close();
+        drop(client);
     }
 }
 

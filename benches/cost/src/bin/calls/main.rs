@@ -18,6 +18,7 @@ enum Row {
     PipeRoundTrip,
     Cancel,
     Message,
+    Accept,
     Echo(Echo),
 }
 
@@ -38,12 +39,13 @@ const fn echo(ready: bool, skip: bool, batches: bool) -> Row {
 }
 
 /// In the order of the table.
-const ROWS: [(&str, Row); 13] = [
+const ROWS: [(&str, Row); 14] = [
     ("post + dequeue", Row::Post),
     ("file read", Row::FileRead),
     ("pipe round trip", Row::PipeRoundTrip),
     ("cancel", Row::Cancel),
     ("message", Row::Message),
+    ("connect + accept + close", Row::Accept),
     ("echo", echo(false, false, false)),
     ("echo, in batches", echo(false, false, true)),
     ("echo, skip-on-success", echo(false, true, false)),
