@@ -77,11 +77,18 @@ fn a_socket_that_was_disconnected_for_reuse_connects_again() {
     let to = listener.local_addr().unwrap();
     let stream = completion_port::unconnected_stream(to).unwrap();
     let stream = port.add_handle(stream, 1).unwrap();
-    for round in 0..3 {
-        if let Err(rejected) = port.initiate(&stream, 2, op::Connect::new(to)) {
-            assert!(support::is_wine() && round > 0, "{rejected}");
-            assert_eq!(rejected.error.kind(), ErrorKind::AlreadyConnected);
-            return;
+    let mut reusable: Option<op::Reusable> = None;
+    for _ in 0..3 {
+        match reusable {
+            None => drop(port.initiate(&stream, 2, op::Connect::new(to)).unwrap()),
+            Some(reusable) => {
+                let connect = op::Connect::new(to).reusing(reusable);
+                if let Err(rejected) = port.initiate(&stream, 2, connect) {
+                    assert!(support::is_wine(), "{rejected}");
+                    assert_eq!(rejected.error.kind(), ErrorKind::AlreadyConnected);
+                    return;
+                }
+            }
         }
         let (mut peer, _) = listener.accept().unwrap();
         assert_eq!(complete(&port).error_status, Ok(()));
@@ -90,7 +97,7 @@ fn a_socket_that_was_disconnected_for_reuse_connects_again() {
         let mut received = [0; 5];
         peer.read_exact(&mut received).unwrap();
         assert_eq!(&received, b"hello");
-        drop(disconnect(&port, &stream, peer));
+        reusable = Some(disconnect(&port, &stream, peer));
         // It is of no other use meanwhile.
         let read = port.initiate_read(&stream, 4, Vec::with_capacity(8));
         if !support::is_wine() {
@@ -159,6 +166,68 @@ fn what_was_not_disconnected_for_reuse_is_refused_and_comes_back() {
     let rejected = port.initiate(&plain, 2, op::Connect::new(to)).unwrap_err();
     assert_eq!(rejected.error.kind(), ErrorKind::AlreadyConnected);
     nothing_more(&port);
+}
+
+#[test]
+fn a_socket_is_connected_again_only_by_what_its_disconnect_has_returned() {
+    let port = port();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap();
+    let (client, server) = served(&port);
+    let reusable = disconnect(&port, &server, client);
+    let rejected = port.initiate(&server, 2, op::Connect::new(to)).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::InvalidInput);
+    assert!(rejected.error.to_string().contains("Connect::reusing"), "{}", rejected.error);
+
+    // It is of no use for another, fresh or connected, and comes back.
+    let fresh = port.add_handle(completion_port::unconnected_stream(to).unwrap(), 1).unwrap();
+    let (_client, connected) = served(&port);
+    let mut reusable = reusable;
+    for other in [&fresh, &connected] {
+        let connect = op::Connect::new(to).reusing(reusable).with_data("hello");
+        let rejected = port.initiate(other, 2, connect).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::InvalidInput);
+        assert!(rejected.error.to_string().contains("reuse"), "{}", rejected.error);
+        let (op::Sends(data), op::Keeps((_, it))) = rejected.returned.1;
+        assert_eq!(data, "hello");
+        reusable = it;
+    }
+    port.initiate(&fresh, 2, op::Connect::new(to)).unwrap();
+    assert_eq!(complete(&port).error_status, Ok(()));
+
+    let connect = op::Connect::new(to).reusing(reusable).with_data("hello");
+    match port.initiate(&server, 2, connect) {
+        Ok(_) => {
+            let mut completion = complete(&port);
+            assert_eq!((completion.error_status, completion.bytes_transferred), (Ok(()), 5));
+            assert_eq!(completion.operation.output::<&str>().unwrap(), "hello");
+        }
+        // It says of a reused socket that it is connected.
+        Err(rejected) => {
+            assert!(support::is_wine(), "{}", rejected.error);
+            assert_eq!(rejected.error.kind(), ErrorKind::AlreadyConnected);
+        }
+    }
+    nothing_more(&port);
+}
+
+/// To be tried again, it needs nothing more.
+#[test]
+fn a_reused_socket_whose_connect_was_refused_is_tried_again() {
+    let port = port();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap();
+    let (client, server) = served(&port);
+    let reusable = disconnect(&port, &server, client);
+    let connect = op::Connect::new(nobody).reusing(reusable);
+    if let Err(rejected) = port.initiate(&server, 2, connect) {
+        assert!(support::is_wine(), "{}", rejected.error);
+        return;
+    }
+    assert_eq!(complete(&port).error_status.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    port.initiate(&server, 2, op::Connect::new(to)).unwrap();
+    assert_eq!(complete(&port).error_status, Ok(()));
 }
 
 #[test]

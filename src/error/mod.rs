@@ -580,6 +580,8 @@ pub(crate) mod refusal {
         TRANSMITS_FROM_NOWHERE: InvalidInput = "no file is so long: the offset is greater than i64::MAX";
         NO_EXTENSION: Unsupported =
             "the provider of this socket does not have the function that the operation calls";
+        NEEDS_REUSABLE: InvalidInput =
+            "this socket was disconnected for reuse; connect it with what the disconnect has returned, by op::Connect::reusing";
         REUSES_ANOTHER: InvalidInput =
             "another socket than this was disconnected for reuse, or this one was closed since";
         NOT_ACCEPTED: InvalidInput =

@@ -1,17 +1,13 @@
 //! Stream sockets: `DisconnectEx`.
 
-use std::net::TcpStream;
-use std::os::windows::io::{AsRawSocket, RawHandle};
-
 use super::on::Stream;
 use super::stream::check_stream;
 use super::transfer::parts;
 use super::{Finish, HandleGuard, Keeps, Starter, Submitted};
 use crate::error::{Error, UsageError, refusal};
 use crate::error::{Facts, FactsOn};
-use crate::handle::Associated;
 use crate::operation::{Object, Operation};
-use crate::sys::{self, Provider};
+use crate::sys::{self, Handle, Provider};
 
 /// Ends a connection in both directions: `DisconnectEx`.
 ///
@@ -46,10 +42,10 @@ pub struct Disconnect<R = ()>(R);
 #[derive(Clone, Debug)]
 pub struct ForReuse(());
 
-/// A socket that was disconnected for reuse: by an [`Accept`](super::Accept::reusing) that it
-/// is passed to, or by a [`Connect`](super::Connect).
+/// A socket that was disconnected for reuse: by an [`Accept`](super::Accept::reusing) or a
+/// [`Connect`](super::Connect::reusing) that it is passed to.
 ///
-/// No other call can use the socket before that.
+/// No other call can use the socket before that. Without this, it can only be closed.
 #[derive(Debug)]
 pub struct Reusable(HandleGuard);
 
@@ -67,10 +63,14 @@ impl Disconnect {
 }
 
 impl Reusable {
-    /// Refuses any other socket than this.
-    pub(super) fn check(&self, stream: &Associated<TcpStream>) -> Result<(), &'static UsageError> {
-        let is_its = |handle: RawHandle| handle.addr() == stream.as_raw_socket() as usize;
-        if self.0.while_open(is_its) == Ok(true) { Ok(()) } else { Err(&refusal::REUSES_ANOTHER) }
+    /// Refuses any other socket than this, which is used from now on.
+    pub(super) fn check(&self, socket: Handle) -> Result<(), &'static UsageError> {
+        if self.0.socket().while_open(|handle| handle == socket) == Ok(true) {
+            self.0.set_awaits_reuse(false);
+            Ok(())
+        } else {
+            Err(&refusal::REUSES_ANOTHER)
+        }
     }
 }
 
@@ -102,6 +102,10 @@ impl Operation for Disconnect {
 
 impl Operation for Disconnect<ForReuse> {
     const FACTS: FactsOn = FactsOn::Sockets(Facts::DisconnectEx);
+    const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> = Some(|Keeps(socket)| {
+        socket.set_awaits_reuse(true);
+        Ok(())
+    });
     const FINISH: Finish<Self> = Finish::with(|Keeps(socket): Self::Memory, outcome| {
         outcome.is_ok().then_some(Reusable(socket))
     });

@@ -154,7 +154,7 @@ impl Operation for Accept<Reusing> {
         on: &Object<'_>,
     ) -> Result<(Self::Arguments, Self::Memory), (Error, Self::Memory)> {
         let Self(accepted) = self;
-        let checked = accepted.reusable.check(&accepted.stream).map_err(Error::usage);
+        let checked = accepted.reusable.check(accepted.stream.raw()).map_err(Error::usage);
         match checked.and_then(|()| on.check_listener()) {
             Ok(_) => {
                 Ok(((accepted.stream.as_raw_socket(), on.provider()), (Keeps(accepted), rest(on))))

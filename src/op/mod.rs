@@ -125,7 +125,7 @@ pub use pipe::{ConnectPipe, Transact};
 pub use pipe_wait::WaitForPipe;
 pub use readable::Readable;
 pub use scatter::{ReadScatter, WriteGather};
-pub use stream::Connect;
+pub use stream::{Connect, Reuses};
 pub use transfer::{Read, Write};
 pub use transmit::{Beside, TransmitFile, Transmitted, pieces};
 pub use vectored::{Buffers, BuffersMut, ReadVectored, WriteVectored};

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::on::Stream;
-use super::{Finish, Gone, HandleGuard, Keeps, Region, Sends, Starter, Submitted};
+use super::{Beside, Finish, Gone, HandleGuard, Keeps, Lend, Reusable, Sends, Starter, Submitted};
 use crate::buffer::IoBuf;
 use crate::error::{Error, Facts, FactsOn, STATUS_CONNECTION_ABORTED, UsageError, refusal};
 use crate::operation::{Object, Operation};
@@ -37,9 +37,10 @@ use crate::sys::{self, Provider};
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Connect<D = ()> {
+pub struct Connect<D = (), R = ()> {
     to: Addresses,
     data: D,
+    reusable: R,
 }
 
 /// From where to whom.
@@ -49,20 +50,61 @@ pub struct Addresses {
     local: Option<SocketAddr>,
 }
 
+impl Addresses {
+    fn check(self) -> Result<(), &'static UsageError> {
+        let is_other = |local| sys::family_of(local) != sys::family_of(self.peer);
+        match self.local {
+            Some(local) if is_other(local) => Err(&refusal::BOUND_TO_OTHER_FAMILY),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Connect {
     /// Connects to `peer`.
     pub fn new(peer: SocketAddr) -> Self {
-        Self { to: Addresses { peer, local: None }, data: () }
+        Self { to: Addresses { peer, local: None }, data: (), reusable: () }
     }
+}
 
+impl<R> Connect<(), R> {
     /// Sends `data`, or as much of it as fits, with the connect. The completion's byte count
     /// says how much was sent.
-    pub fn with_data<B: IoBuf>(self, data: B) -> Connect<Sends<B>> {
-        Connect { to: self.to, data: Sends(data) }
+    pub fn with_data<B: IoBuf>(self, data: B) -> Connect<Sends<B>, R> {
+        Connect { to: self.to, data: Sends(data), reusable: self.reusable }
     }
 }
 
 impl<D> Connect<D> {
+    /// Connects a socket that was disconnected [for reuse](super::Disconnect::for_reuse),
+    /// from where it was connected before.
+    ///
+    /// The operation is refused with [`InvalidInput`](crate::ErrorKind::InvalidInput) on any
+    /// other socket, and so is one without this on such a socket.
+    ///
+    /// ```
+    /// use completion_port::{Associated, ErrorKind, Iocp, op};
+    /// # use std::net::{SocketAddr, TcpStream};
+    ///
+    /// fn connect_again(
+    ///     port: &Iocp,
+    ///     stream: &Associated<TcpStream>,
+    ///     peer: SocketAddr,
+    /// ) -> completion_port::Result<()> {
+    ///     port.initiate(stream, 1, op::Disconnect::new().for_reuse())?;
+    ///     let mut completion = port.get_completion()?;
+    ///     completion.error_status?;
+    ///     let reusable: op::Reusable = completion.operation.output()?;
+    ///     port.initiate(stream, 2, op::Connect::new(peer).reusing(reusable))?;
+    ///     port.get_completion()?.error_status
+    /// }
+    /// ```
+    pub fn reusing(self, reusable: Reusable) -> Connect<D, Reusable> {
+        Connect { to: self.to, data: self.data, reusable }
+    }
+}
+
+impl<D, R> Connect<D, R> {
     /// Connects from `local` rather than from an address of the system's choice. Port 0
     /// stands for any.
     ///
@@ -81,33 +123,28 @@ pub(super) fn check_stream(on: &Object<'_>) -> Result<(), &'static UsageError> {
     if on.is_datagram_socket() { Err(&refusal::NOT_A_STREAM) } else { Ok(()) }
 }
 
-fn split<M>(to: Addresses, memory: M, on: &Object<'_>) -> Result<(To, M), (Error, M)> {
-    let is_other = |local| sys::family_of(local) != sys::family_of(to.peer);
-    match on.check_connect() {
-        Ok(()) if to.local.is_some_and(is_other) => {
-            Err((Error::usage(&refusal::BOUND_TO_OTHER_FAMILY), memory))
-        }
-        Ok(()) => Ok(((to, on.provider()), memory)),
-        Err(error) => Err((error, memory)),
+/// Whether a socket was disconnected for reuse: `()` if it was not, or [`Reusable`].
+pub trait Reuses: sealed::Reuses {}
+
+impl<R: sealed::Reuses> Reuses for R {}
+
+mod sealed {
+    use super::{Error, HandleGuard, Object, Reusable, refusal};
+
+    pub trait Reuses: Send {
+        fn check(&self, on: &Object<'_>, guard: &HandleGuard) -> Result<(), Error>;
     }
-}
 
-/// From where to whom to connect, and whose `ConnectEx` does it.
-type To = (Addresses, Provider);
+    impl Reuses for () {
+        fn check(&self, _: &Object<'_>, guard: &HandleGuard) -> Result<(), Error> {
+            if guard.awaits_reuse() { Err(Error::usage(&refusal::NEEDS_REUSABLE)) } else { Ok(()) }
+        }
+    }
 
-fn start<'l, O>(
-    (Addresses { peer, local }, provider): To,
-    data: Option<&Region>,
-    starter: Starter<'l, O>,
-) -> Submitted<'l> {
-    let socket = starter.handle();
-    // "A specified socket must be bound", or ConnectEx fails.
-    let bound = sys::bind(socket, sys::family_of(peer), local);
-    match bound.and_then(|()| sys::ConnectEx::of(socket, provider)) {
-        Ok(connect_ex) => starter.call_with(|socket, overlapped, _| {
-            sys::connect(connect_ex, socket, peer, data, overlapped)
-        }),
-        Err(cause) => starter.refuse(cause),
+    impl Reuses for Reusable {
+        fn check(&self, on: &Object<'_>, _: &HandleGuard) -> Result<(), Error> {
+            self.check(on.handle).map_err(Error::usage)
+        }
     }
 }
 
@@ -120,40 +157,48 @@ fn succeeded(socket: &HandleGuard) -> Result<(), u32> {
     }
 }
 
-impl Operation for Connect {
+impl<D: Beside, R: Reuses> Operation for Connect<D, R> {
     const FACTS: FactsOn = FactsOn::Sockets(Facts::ConnectEx);
     const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> =
-        Some(|Keeps(socket)| succeeded(socket));
-    const FINISH: Finish<Self> = Finish::with(|_, _| Some(()));
+        Some(|(_, Keeps((socket, _)))| succeeded(socket));
+    const FINISH: Finish<Self> =
+        Finish::with(|(data, _): Self::Memory, _| Some(data.into_buffer()));
     type On = Stream;
-    type Memory = Keeps<HandleGuard>;
-    type Arguments = To;
-    type Output = ();
+    /// What is sent, the socket, and what was said of it.
+    type Memory = (D, Keeps<(HandleGuard, R)>);
+    /// From where to whom to connect, and whose `ConnectEx` does it.
+    type Arguments = (Addresses, Provider);
+    type Output = D::Buffer;
 
-    fn split(self, on: &Object<'_>) -> Result<(To, Self::Memory), (Error, Self::Memory)> {
-        split(self.to, Keeps(on.guard()), on)
+    fn split(
+        self,
+        on: &Object<'_>,
+    ) -> Result<(Self::Arguments, Self::Memory), (Error, Self::Memory)> {
+        let Self { to, data, reusable } = self;
+        let guard = on.guard();
+        let checked = on.check_connect().and_then(|()| to.check().map_err(Error::usage));
+        let checked = checked.and_then(|()| reusable.check(on, &guard));
+        let memory = (data, Keeps((guard, reusable)));
+        match checked {
+            Ok(()) => Ok(((to, on.provider()), memory)),
+            Err(error) => Err((error, memory)),
+        }
     }
 
-    fn start(to: To, (): (), starter: Starter<'_, Self>) -> Submitted<'_> {
-        start(to, None, starter)
-    }
-}
-
-impl<B: IoBuf + Send> Operation for Connect<Sends<B>> {
-    const FACTS: FactsOn = FactsOn::Sockets(Facts::ConnectEx);
-    const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> =
-        Some(|(_, Keeps(socket))| succeeded(socket));
-    const FINISH: Finish<Self> = Finish::with(|(Sends(data), _): Self::Memory, _| Some(data));
-    type On = Stream;
-    type Memory = (Sends<B>, Keeps<HandleGuard>);
-    type Arguments = To;
-    type Output = B;
-
-    fn split(self, on: &Object<'_>) -> Result<(To, Self::Memory), (Error, Self::Memory)> {
-        split(self.to, (self.data, Keeps(on.guard())), on)
-    }
-
-    fn start(to: To, (data, ()): (Region, ()), starter: Starter<'_, Self>) -> Submitted<'_> {
-        start(to, Some(&data), starter)
+    fn start(
+        (Addresses { peer, local }, provider): Self::Arguments,
+        (data, ()): <Self::Memory as Lend>::Lent,
+        starter: Starter<'_, Self>,
+    ) -> Submitted<'_> {
+        let data = D::region(data);
+        let socket = starter.handle();
+        // "A specified socket must be bound", or ConnectEx fails.
+        let bound = sys::bind(socket, sys::family_of(peer), local);
+        match bound.and_then(|()| sys::ConnectEx::of(socket, provider)) {
+            Ok(connect_ex) => starter.call_with(|socket, overlapped, _| {
+                sys::connect(connect_ex, socket, peer, data.as_ref(), overlapped)
+            }),
+            Err(cause) => starter.refuse(cause),
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::os::windows::io::RawHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::sys::Handle;
@@ -14,7 +15,11 @@ use crate::sys::Handle;
 /// The lock is held for one call that does not wait, and neither operations in
 /// flight nor packets in the queue keep the socket from being closed.
 #[derive(Debug)]
-pub(crate) struct GuardedHandle(Mutex<Result<Handle, Gone>>);
+pub(crate) struct GuardedHandle {
+    socket: Mutex<Result<Handle, Gone>>,
+    /// It was disconnected for reuse, and has not been used since.
+    awaits_reuse: AtomicBool,
+}
 
 /// Why a handle that an operation was started on cannot be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +58,15 @@ impl HandleGuard {
     pub(crate) fn socket(&self) -> &GuardedHandle {
         &self.0
     }
+
+    /// Whether the socket was disconnected for reuse, and has not been used since.
+    pub(crate) fn awaits_reuse(&self) -> bool {
+        self.0.awaits_reuse.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_awaits_reuse(&self, awaits: bool) {
+        self.0.awaits_reuse.store(awaits, Ordering::Relaxed);
+    }
 }
 
 /// The guards of a port that are not in use, so that a connection needs no
@@ -66,12 +80,12 @@ const KEPT: usize = 64;
 impl GuardedHandle {
     /// To be called before the socket is closed or given away.
     pub fn end(&self, gone: Gone) {
-        *lock(&self.0) = Err(gone);
+        *lock(&self.socket) = Err(gone);
     }
 
     /// Makes a call on the socket, which stays open meanwhile.
     pub fn while_open<T>(&self, call: impl FnOnce(Handle) -> T) -> Result<T, Gone> {
-        let socket = lock(&self.0);
+        let socket = lock(&self.socket);
         (*socket).map(call)
     }
 }
@@ -80,9 +94,11 @@ impl IdleGuards {
     /// A guard for a socket that is open.
     pub fn take(&self, socket: Handle) -> Arc<GuardedHandle> {
         let Some(guard) = lock(&self.0).pop() else {
-            return Arc::new(GuardedHandle(Mutex::new(Ok(socket))));
+            let (socket, awaits_reuse) = (Mutex::new(Ok(socket)), AtomicBool::new(false));
+            return Arc::new(GuardedHandle { socket, awaits_reuse });
         };
-        *lock(&guard.0) = Ok(socket);
+        *lock(&guard.socket) = Ok(socket);
+        guard.awaits_reuse.store(false, Ordering::Relaxed);
         guard
     }
 

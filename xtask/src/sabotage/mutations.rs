@@ -1808,6 +1808,14 @@ pub const MUTATIONS: &[Mutation] = &[
         test: simulated("a_wait_for_a_pipe_may_be_refused_or_fail_late_or_be_over_at_once"),
     },
     Mutation {
+        name: "any-reused-socket-is-connected",
+        file: "src/op/disconnect.rs",
+        before: "socket.set_awaits_reuse(true);",
+        after: "socket.set_awaits_reuse(false);",
+        why: "whether a socket may be connected again is left to the system",
+        test: integration("disconnect", "a_socket_is_connected_again_only_by_what_its_disconnect_has_returned"),
+    },
+    Mutation {
         name: "a-datagram-is-received-by-nobody",
         file: "src/op/stream.rs",
         before: "if on.is_datagram_socket() { Err(&refusal::NOT_A_STREAM) } else { Ok(()) }",
