@@ -19,20 +19,18 @@ pub struct Scope<'scope, 'env: 'scope, C: Send + 'static = usize> {
 impl<C: Send + 'static> Iocp<C> {
     /// Runs `body`, in which operations may borrow their buffers.
     ///
-    /// Before it returns, all operations that were started in the scope and
-    /// are still in flight are cancelled and waited for, whether their
-    /// `Pending`s were dropped or leaked, and if `body` panics. Their
-    /// completions can be dequeued in the scope, by any thread; what is left
-    /// at the end is dropped. Other completions that arrive meanwhile are left
-    /// to the threads that dequeue.
+    /// Before it returns, it cancels and waits for all operations of the scope that are still
+    /// in flight, also if their `Pending`s were dropped or leaked, or if `body` panics. Their
+    /// completions can be dequeued in the scope, by any thread; those that are left at the
+    /// end are dropped. Other completions stay queued for the threads that dequeue.
     ///
     /// Like [`std::thread::scope`], this waits as long as it takes: a driver
     /// that does not honour the cancel keeps the scope open.
     ///
     /// # Panics
     ///
-    /// If `body` does, or the destructor of a dropped completion's context: with
-    /// the first of these panics, after the last operation.
+    /// If `body` panics, or the destructor of a context that it drops. The first of these
+    /// panics continues after the last operation is over.
     ///
     /// ```
     /// # use completion_port::Iocp;

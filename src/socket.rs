@@ -48,10 +48,10 @@ impl<H: Supports<Datagrams>, M> Associated<H, M> {
     /// Turns off that a receive fails because an earlier send did not arrive
     /// (`SIO_UDP_CONNRESET` and `SIO_UDP_NETRESET`).
     ///
-    /// Otherwise, when a datagram finds nobody at its destination, an ICMP message says
-    /// so, and a receive of the socket that sent it fails with
-    /// [`ConnectionReset`](crate::ErrorKind::ConnectionReset): a server's receive because
-    /// one of its clients is gone.
+    /// By default, when nobody receives a datagram that the socket has sent, an ICMP message
+    /// says so, and the socket's next receive fails with
+    /// [`ConnectionReset`](crate::ErrorKind::ConnectionReset): a server's receive fails
+    /// because one of its clients is gone.
     ///
     /// # Errors
     ///
@@ -100,9 +100,9 @@ impl<H: Supports<Datagrams>, M> Associated<H, M> {
     /// Lets datagrams of one sender arrive together, as one of up to `bytes` bytes
     /// (`UDP_RECV_MAX_COALESCED_SIZE`). 0, the default, lets each arrive by itself.
     ///
-    /// Receive with [`ReceiveMessage`](crate::op::ReceiveMessage) then, into buffers of so
-    /// many bytes: [`coalesced_size`](crate::op::Control::coalesced_size) tells how to take
-    /// them apart again. Other receives do not tell.
+    /// Then receive with [`ReceiveMessage`](crate::op::ReceiveMessage) into buffers of that
+    /// size. Its [`coalesced_size`](crate::op::Control::coalesced_size) says how to take the
+    /// datagrams apart; other receives do not say it.
     ///
     /// # Errors
     ///

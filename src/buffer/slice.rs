@@ -9,8 +9,8 @@ use super::{IoBuf, IoBufMut};
 /// A part of the initialised bytes of a buffer, made by [`IoBuf::slice`]; it
 /// owns the whole buffer.
 ///
-/// Of a buffer that has fewer initialised bytes once it has been moved, as an
-/// [`IoBuf`] may, it is the part that is left.
+/// If a buffer has fewer initialised bytes after it has been moved, as an [`IoBuf`] may, the
+/// slice is what is left of the part.
 #[derive(Debug)]
 pub struct Slice<B> {
     buffer: B,

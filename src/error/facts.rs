@@ -33,12 +33,12 @@ pub enum OperationKind {
 /// Describes a function that starts operations: what its errors mean, and when a packet
 /// follows.
 ///
-/// Every overlapped function keeps to these, which are not said here: after
-/// `ERROR_IO_PENDING` a packet comes; after a success one comes, unless the handle
-/// [skips](crate::Associated::skip_on_success) it; after an error none comes.
+/// Every overlapped function keeps to these rules: after `ERROR_IO_PENDING` a packet comes;
+/// after a success one comes, unless the handle [skips](crate::Associated::skip_on_success)
+/// it; after an error none comes.
 ///
-/// [`new`](Self::new) assumes the worst of everything else. The other methods say
-/// more, and are unsafe where a packet that comes in spite of them would be
+/// [`new`](Self::new) assumes the worst of everything else. The other methods say more about
+/// a function, and are unsafe where a packet that comes in spite of them would be taken for
 /// another operation's.
 ///
 /// ```

@@ -27,10 +27,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// An error: the call that failed, its code, and the `NTSTATUS` of an operation that failed
 /// after it had been started.
 ///
-/// It converts into [`std::io::Error`], so `?` works in functions that return
-/// one. (A cancelled operation has the kind `Other` there, which nothing
-/// retries.) The `Error` is inside, and with it the code, which the
-/// `std::io::Error` does not tell itself:
+/// It converts into [`std::io::Error`], so `?` works in functions that return one. (A
+/// cancelled operation has the kind `Other` there, which nothing retries.) The
+/// `std::io::Error` contains this `Error`, and with it the code:
 ///
 /// ```
 /// # fn failing() -> std::io::Result<()> {

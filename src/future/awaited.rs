@@ -10,13 +10,13 @@ use crate::operation::{CompletionStatus, Finished, Pending, Started};
 
 /// A future that waits for an operation and owns its [`Pending`].
 ///
-/// Dropping it before the end asks for the operation to be cancelled. The completion
-/// arrives all the same, and has the buffer, and whatever was faster than the cancel;
-/// unless whoever dequeues it takes them, they are dropped there. So **await by
-/// reference what races with anything else**: see [`AwaitedMut`].
+/// Dropping it before the operation is over requests a cancel. The completion still arrives,
+/// with the buffer, and with the data if the operation was faster than the cancel; they are
+/// dropped unless whoever dequeues it takes them. So **await by reference what races with
+/// anything else**: see [`AwaitedMut`].
 ///
-/// Somebody has to dequeue from the port meanwhile. A waker is woken by the thread that
-/// does, when it has dequeued; so it must not wait for this port.
+/// Somebody has to dequeue from the port meanwhile. That thread calls the waker, which must
+/// not wait for this port itself.
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Awaited<B, S = ()> {
     /// `None` after the end.
@@ -45,7 +45,7 @@ pub struct Awaited<B, S = ()> {
 /// # }
 /// ```
 ///
-/// One that is forgotten leaves its waker behind, which is woken in vain.
+/// If the future is forgotten, its waker is called in vain.
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct AwaitedMut<'a, B, S = ()> {
     pending: &'a mut Pending<B, S>,
@@ -54,7 +54,7 @@ pub struct AwaitedMut<'a, B, S = ()> {
 /// A future that waits for an operation and owns its [`Started`], which may have completed at
 /// once. It is like [`Awaited`] otherwise.
 ///
-/// The context of one that was over at once is dropped, because no completion comes.
+/// If the operation completed at once, its context is dropped, because no completion comes.
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct AwaitedStarted<B>(Start<B>);
 

@@ -16,13 +16,13 @@ impl Iocp<()> {
     /// Runs a future to completion on this thread, which dequeues while it waits. No other
     /// thread is needed, and none is woken.
     ///
-    /// Completions are dropped: who awaits their operations has the buffers. Contexts of
-    /// no type are lost with them; where they have one, use
-    /// [`block_on_with`](Iocp::block_on_with).
+    /// Completions are dropped, because whoever awaits their operations gets the buffers.
+    /// Where contexts have a type, use [`block_on_with`](Iocp::block_on_with), which passes
+    /// them on.
     ///
-    /// The future may wait for anything. What other threads wake it for costs a packet
-    /// each time this thread waits; if they dequeue from the port as well, it may take
-    /// milliseconds, as for a [`Parker`](crate::Parker).
+    /// The future may wait for anything else, too. To wake it, other threads post a packet.
+    /// If they dequeue from the port as well, that may take milliseconds, like for a
+    /// [`Parker`](crate::Parker).
     ///
     /// When the port is closed, what is in flight is cancelled, and the future goes on.
     ///

@@ -20,9 +20,9 @@ const BATCH: usize = 64;
 /// A thread that dequeues, so that operations can be awaited on any runtime, or a
 /// [pool](Self::spawn_pool) of such threads. This crate starts no others.
 ///
-/// Dropping it stops and joins its threads; the port goes on. As long as they run, they
-/// keep the port: what is awaited goes on. When the port is closed, they cancel what is
-/// in flight, dequeue that, and end, as [`Iocp::run`](crate::Iocp::run) does.
+/// Dropping it stops and joins its threads; the port stays open. While they run, they keep
+/// the port open, so what is awaited goes on. When the port is closed, they cancel what is
+/// in flight, dequeue that, and end, like [`Iocp::run`](crate::Iocp::run).
 ///
 /// If a waker or the completion's handler panics, its thread goes on, and
 /// [`stop`](Self::stop) returns the first of these panics.

@@ -22,8 +22,8 @@ pub struct Parker<'p, C: Send + 'static = usize> {
 
 /// Wakes a thread that is parked in a port; see [`Iocp::parker`].
 ///
-/// It is a [`Waker`], too. It does not keep the port. However often it is used, one packet
-/// at most is in flight for it, and nobody sees that as a completion.
+/// It converts into a [`Waker`]. It does not keep the port open. At most one packet is in
+/// flight for it, however often it is used, and nobody sees that packet as a completion.
 #[derive(Clone)]
 pub struct Unparker(Arc<Parking>);
 

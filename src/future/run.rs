@@ -63,10 +63,10 @@ impl<C: Send + 'static> Iocp<C> {
     /// Dequeues completions and passes each to `each`, until the port is closed. Any number
     /// of threads may call it. It wakes whoever awaits an operation.
     ///
-    /// When the port is closed, it cancels what is still in flight, and hands that to
-    /// `each`, too, so that nobody is left who waits. (While somebody
-    /// [shuts down](Self::shut_down) the port, it leaves the cancelling to them.) What the
-    /// system has not given back when nothing has come for a second stays in flight.
+    /// When the port is closed, it cancels what is still in flight, and passes those
+    /// completions to `each`, too, so that nobody waits for ever. (While another thread
+    /// [shuts down](Self::shut_down) the port, that thread does the cancelling.) It gives up
+    /// when nothing has completed for a second; what is left then stays in flight.
     ///
     /// Foreign packets are dropped: to see them, use [`completions`](Self::completions).
     ///
@@ -105,9 +105,9 @@ impl<C: Send + 'static> Iocp<C> {
     /// Returns the number of operations that are in flight: started, and not dequeued yet.
     /// Posted packets count, too.
     ///
-    /// It looks at the memory of all operations that there ever were at a time, so it is
-    /// for the end of a program and for its statistics. Other threads may have changed
-    /// the answer already.
+    /// It looks at every operation that the port has memory for, so it is meant for
+    /// statistics and for the end of a program. Other threads may have changed the number
+    /// already.
     ///
     /// ```
     /// # let port = completion_port::Iocp::new()?;
@@ -125,13 +125,12 @@ impl<C: Send + 'static> Iocp<C> {
     /// Lets what is in flight complete, cancels the rest after `patience`, and closes the
     /// port. Returns the number of operations that are left, most often 0.
     ///
-    /// From now on nothing can be started. What is in flight has as long as `patience` to
-    /// complete, and is cancelled then. When all is over, the port is
-    /// [closed](Self::close), and every thread that waits in it is told so. What the
-    /// system has not given back when nothing has come for a second stays in flight.
+    /// From now on nothing can be started. When all operations are over, every thread that
+    /// waits in the port gets [`Closed`](crate::ErrorKind::Closed). After the cancel, it
+    /// gives up when nothing has completed for a second; what is left then stays in flight.
     ///
-    /// It dequeues on this thread, too, and drops those completions, as dropping the port
-    /// does; who awaits their operations has the buffers. To see them, use
+    /// This thread dequeues meanwhile and drops the completions; whoever awaits their
+    /// operations gets the buffers. To see the completions, use
     /// [`shut_down_with`](Self::shut_down_with).
     ///
     /// ```

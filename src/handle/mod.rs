@@ -247,20 +247,19 @@ impl<H> Associated<H> {
     /// That saves packets, and often the system call to dequeue. A
     /// [`Batch`](crate::Batch::push) keeps the order fair.
     ///
-    /// It lasts as long as the file, socket or pipe, for duplicates too. After
-    /// [32](Self::INLINE_LIMIT) operations in a row that completed at once the
-    /// next one goes through the port all the same, unless the port has been
-    /// looked at meanwhile (by `get_completions`, or with a time-out), so that a
-    /// loop over a handle that is always ready comes back to the port.
+    /// It lasts as long as the file, socket or pipe, also for duplicates. After
+    /// [32](Self::INLINE_LIMIT) operations in a row that completed at once, the next one goes
+    /// through the port, so that a loop over a handle that is always ready comes back to the
+    /// port. A look at the port (by `get_completions`, or with a time-out) starts the count
+    /// again.
     ///
     /// [`Started`]: crate::Started
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) where the system cannot
-    /// be trusted to keep to it: datagram sockets, message pipes, and sockets
-    /// of layered Winsock providers. The handle comes back, and works as
-    /// before.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where the system does not keep to it
+    /// reliably: datagram sockets, message pipes, and sockets of layered Winsock providers.
+    /// The handle comes back, and works as before.
     ///
     /// ```
     /// use completion_port::{Iocp, Started};
@@ -385,18 +384,17 @@ impl<H: Adoptable, M> Associated<H, M> {
     /// Returns the handle. It is still associated with the port, and what is in flight on it
     /// goes on.
     ///
-    /// Closing it cancels that, unless a duplicate is open: then what is in
-    /// flight goes on, can no longer be cancelled, and a
-    /// [`scope`](Iocp::scope) waits for it.
+    /// Closing the handle cancels what is in flight, unless a duplicate is open: then the
+    /// operations go on and can no longer be cancelled, and a [`scope`](Iocp::scope) waits
+    /// for them.
     ///
-    /// Use the standard library's blocking calls on a file or pipe only once
-    /// nothing that was started through the port is in flight on it. They wait
-    /// for any operation on it to complete, and abort the process if that was
-    /// another ("operation failed to complete synchronously").
+    /// Use the standard library's blocking reads and writes on a file or pipe only when
+    /// nothing is in flight on it. They wait until any operation on the handle completes, and
+    /// abort the process if that was not their own ("operation failed to complete
+    /// synchronously").
     ///
-    /// An accept or connect that completes later cannot see to it any more that
-    /// its connection knows its addresses: on Windows, `peer_addr`,
-    /// `local_addr` and `shutdown` fail then, until
+    /// The connection of an accept or connect that completes afterwards does not know its
+    /// addresses: on Windows, `peer_addr`, `local_addr` and `shutdown` fail until
     /// `SO_UPDATE_ACCEPT_CONTEXT` or `SO_UPDATE_CONNECT_CONTEXT` is set.
     pub fn into_inner(mut self) -> H {
         self.end.closes = false;

@@ -11,8 +11,8 @@ use crate::sys::Handle;
 
 /// A handle or socket that somebody else owns and closes; see [`Iocp::add_raw_handle`].
 ///
-/// It cannot be had apart from its [`Associated`], so that nothing safe is made
-/// of the value once the contract of `add_raw_handle` has ended:
+/// It cannot be taken out of its [`Associated`], so that no safe value outlives the contract
+/// of `add_raw_handle`:
 ///
 /// ```compile_fail,E0599
 /// # use completion_port::{Associated, RawOverlapped};
@@ -34,7 +34,7 @@ use crate::sys::Handle;
 /// copied::<RawOverlapped>();
 /// ```
 ///
-/// The bare value can be copied, as anywhere; using it is `unsafe` again:
+/// The bare value can be copied, like any other; to use it is `unsafe` again:
 ///
 /// ```
 /// # use std::os::windows::io::{IntoRawHandle, RawHandle};

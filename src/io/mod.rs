@@ -15,8 +15,7 @@ pub use named::unconnected_stream;
 impl<C: Send + 'static> Iocp<C> {
     /// Starts any operation: one of [`op`](crate::op), or of your own.
     ///
-    /// What it returns arrives with the completion: see
-    /// [`Finished::take`](crate::Finished::take).
+    /// Its output arrives with the completion: see [`Finished::take`](crate::Finished::take).
     ///
     /// # Errors
     ///
@@ -46,7 +45,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
-    /// What makes no sense for the type of a handle does not compile:
+    /// An operation that the type of the handle does not support does not compile:
     ///
     /// ```compile_fail,E0277
     /// # fn accept(port: &completion_port::Iocp, stream: &completion_port::Associated<std::net::TcpStream>) {
@@ -54,7 +53,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// # }
     /// ```
     ///
-    /// Borrowed memory is for [scopes](Iocp::scope) alone:
+    /// Nor does borrowed memory, which is for [scopes](Iocp::scope):
     ///
     /// ```compile_fail,E0597
     /// # fn read(port: &completion_port::Iocp, stream: &completion_port::Associated<std::net::TcpStream>) {
@@ -63,7 +62,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// # }
     /// ```
     ///
-    /// and so is memory that threads cannot share:
+    /// Nor does memory that cannot be sent to another thread:
     ///
     /// ```compile_fail,E0277
     /// # use std::rc::Rc;
@@ -91,9 +90,9 @@ impl<C: Send + 'static> Iocp<C> {
 
     /// Starts any operation on a handle that its context owns, or finds.
     ///
-    /// `handle` is called with the context before that is moved. On a handle that
-    /// [skips the port](Associated::skip_on_success) it is called again if the
-    /// operation completes at once.
+    /// `handle` returns the handle from the context, before the context is moved. On a handle
+    /// that [skips the port](Associated::skip_on_success) it is called again if the operation
+    /// completes at once.
     ///
     /// # Errors
     ///

@@ -12,8 +12,8 @@ use crate::sys;
 /// Creates an unconnected stream socket for addresses like `peer`, for
 /// [`Iocp::initiate_connect`].
 ///
-/// For an IPv4 address in IPv6 form (`::ffff:127.0.0.1`) it is a dual-stack
-/// socket, which reaches IPv6 addresses and such ones.
+/// For an IPv4 address in IPv6 form (`::ffff:127.0.0.1`) it is a dual-stack socket, which
+/// reaches both kinds of addresses.
 ///
 /// # Errors
 ///
@@ -199,10 +199,9 @@ impl<C: Send + 'static> Iocp<C> {
     /// started or later, means that one client went away; the listener is well.
     /// Start another.
     ///
-    /// A connection that was accepted before the listener was dropped is handed
-    /// out all the same. It reads and writes; but as there is no listener to
-    /// inherit from, its `local_addr`, `peer_addr` and `shutdown` fail on
-    /// Windows.
+    /// A connection that was accepted before the listener was dropped still arrives. It reads
+    /// and writes; but on Windows its `local_addr`, `peer_addr` and `shutdown` fail, because
+    /// there is no listener to inherit from.
     ///
     /// # Errors
     ///

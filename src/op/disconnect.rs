@@ -11,9 +11,9 @@ use crate::sys::{self, Handle, Provider};
 
 /// Ends a connection in both directions: `DisconnectEx`.
 ///
-/// What was written is sent first, and then the peer finds the end of the stream. Nothing
-/// else may be in flight on the socket. Returns nothing, or, [for reuse](Self::for_reuse),
-/// a [`Reusable`]. Without that the socket can only be closed.
+/// It sends what was written, and then the end of the stream. Nothing else may be in flight
+/// on the socket. It returns nothing, and the socket can only be closed; or, [for
+/// reuse](Self::for_reuse), a [`Reusable`].
 ///
 /// # Errors
 ///

@@ -12,9 +12,9 @@ use crate::sys::{self, Handle, Provider};
 
 /// Accepts a connection: `AcceptEx`.
 ///
-/// Returns the `TcpStream`, if it has succeeded.
-/// [`Iocp::initiate_accept`](crate::Iocp::initiate_accept) says what there is to know
-/// of accepts; it starts this operation.
+/// Returns the connection, a `TcpStream`.
+/// [`Iocp::initiate_accept`](crate::Iocp::initiate_accept), which starts this operation, says
+/// more about accepts.
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use]
 pub struct Accept<S = ()>(S);

@@ -9,21 +9,22 @@ use crate::sys;
 
 /// Locks a part of a file for this handle: `LockFileEx`.
 ///
-/// Returns nothing. Other handles, of this process, too, can neither write to a part
-/// that is locked, nor read it if the lock is exclusive; what they try fails with
+/// Returns nothing. Other handles, also those of this process, can neither write to a part
+/// that is locked, nor read it if the lock is exclusive: they get
 /// [`Locked`](crate::ErrorKind::Locked). The lock lasts until
-/// [`fs::unlock`](crate::fs::unlock) with the same range, or until the handle is closed.
+/// [`fs::unlock`](crate::fs::unlock) of this range, or until the handle is closed.
 ///
-/// It may be granted although the operation is being cancelled. Then the completion
-/// is a success, and the lock is there: unlock it.
+/// The lock may be acquired although the operation is being cancelled. Then the completion is
+/// a success: unlock it.
 ///
 /// # Errors
 ///
-/// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the range ends behind the largest
-/// offset, [`Unsupported`](crate::ErrorKind::Unsupported) on handles that
-/// [skip the port](crate::Associated::skip_on_success), and [`Locked`](crate::ErrorKind::Locked) if the lock is not to
-/// [wait](Self::without_waiting) and another handle has the range. Wine does not tell
-/// when a lock that waits is granted: there, one that would have to is refused with
+/// The operation is refused with [`InvalidInput`](crate::ErrorKind::InvalidInput) if the
+/// range ends behind the largest offset, with [`Unsupported`](crate::ErrorKind::Unsupported)
+/// on handles that [skip the port](crate::Associated::skip_on_success), and with
+/// [`Locked`](crate::ErrorKind::Locked) if another handle has the range and it was told [not
+/// to wait](Self::without_waiting). Wine does not say when a lock that waits is acquired:
+/// there, a lock that would have to wait is refused with
 /// [`Unsupported`](crate::ErrorKind::Unsupported).
 ///
 /// ```

@@ -17,8 +17,8 @@ use crate::sys::{self, Provider, SENT};
 
 /// Receives a datagram, its sender and its control data: `WSARecvMsg`.
 ///
-/// Returns a [`Message`]. What the system tells in its control data is asked for with
-/// options of the socket; [`Control`] lists them.
+/// Returns a [`Message`]. Options of the socket say what the system puts into the control
+/// data; [`Control`] lists them.
 ///
 /// A datagram that is longer than the buffer is a success: the buffer has its first part,
 /// and [`Message::is_truncated`] says so.

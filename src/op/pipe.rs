@@ -9,7 +9,7 @@ use crate::sys;
 
 /// Waits for a client of a named pipe: `ConnectNamedPipe`.
 ///
-/// Returns nothing. A client that came before is a success like any other.
+/// Returns nothing. If a client is there already, the operation succeeds like any other.
 ///
 /// # Errors
 ///
@@ -57,9 +57,9 @@ impl Operation for ConnectPipe {
 
 /// Sends a message and receives the answer in one call: `TransactNamedPipe`.
 ///
-/// Returns both buffers. The completion's byte count is that of the answer; one that
-/// is longer than its buffer is cut, with [`MoreData`](crate::ErrorKind::MoreData), and
-/// the rest of it comes with the next read.
+/// Returns both buffers. The completion has the byte count of the answer. An answer that is
+/// longer than its buffer is cut, with [`MoreData`](crate::ErrorKind::MoreData), and the next
+/// read gets the rest of it.
 ///
 /// # Errors
 ///

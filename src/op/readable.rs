@@ -12,9 +12,9 @@ use crate::sys::{self};
 /// Waits until a stream has something to receive, and receives nothing: a `WSARecv` of no
 /// bytes.
 ///
-/// Returns nothing. Until then no buffer is in use, of the program's or of the system's,
-/// which is for many connections that are idle. It also completes when the stream has
-/// ended, and may fail when that is reset: the read that follows tells.
+/// Returns nothing. While it waits it needs no buffer, which is good for many idle
+/// connections. It also completes when the stream has ended, and may fail when it was reset:
+/// the read that follows says so.
 ///
 /// # Errors
 ///

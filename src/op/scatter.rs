@@ -11,8 +11,8 @@ use crate::sys;
 
 /// Reads from a file into a list of pages, in order: `ReadFileScatter`.
 ///
-/// Returns the pages. A file that ends in between fills what it has, and from its end
-/// on there are 0 bytes.
+/// Returns the pages. A file that ends in between fills them up to its end, and a read from
+/// its end on transfers 0 bytes.
 ///
 /// # Errors
 ///

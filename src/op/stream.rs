@@ -11,9 +11,9 @@ use crate::sys::{self, Provider};
 
 /// Connects a socket: `ConnectEx`.
 ///
-/// Returns nothing, or the buffer of what it was to [send](Self::with_data).
-/// [`Iocp::initiate_connect`](crate::Iocp::initiate_connect) says what there is to know
-/// of connects; it starts this operation without data.
+/// Returns nothing, or the buffer that it was to [send](Self::with_data).
+/// [`Iocp::initiate_connect`](crate::Iocp::initiate_connect), which starts this operation
+/// without data, says more about connects.
 ///
 /// ```
 /// use completion_port::{Iocp, op, unconnected_stream};

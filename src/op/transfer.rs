@@ -11,8 +11,8 @@ use crate::sys::{self};
 
 /// Reads from a socket, file, pipe or device: `WSARecv` or `ReadFile`.
 ///
-/// Returns the buffer. [`Iocp::initiate_read`](crate::Iocp::initiate_read) says what
-/// there is to know of reads; it starts this operation.
+/// Returns the buffer. [`Iocp::initiate_read`](crate::Iocp::initiate_read), which starts this
+/// operation, says more about reads.
 ///
 /// ```
 /// # use completion_port::{Iocp, op};
@@ -40,8 +40,8 @@ pub struct Read<B> {
 
 /// Writes to a socket, file, pipe or device: `WSASend` or `WriteFile`.
 ///
-/// Returns the buffer. [`Iocp::initiate_write`](crate::Iocp::initiate_write) says what
-/// there is to know of writes; it starts this operation.
+/// Returns the buffer. [`Iocp::initiate_write`](crate::Iocp::initiate_write), which starts
+/// this operation, says more about writes.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Write<B> {
@@ -83,9 +83,8 @@ impl<B: IoBuf> Write<B> {
     /// Writes at the end of the file, wherever that is at the moment of the write: the offset
     /// [`u64::MAX`].
     ///
-    /// So writes of several handles and processes go behind each other, each of them
-    /// whole. (Wine finds the end first and writes then: there, two processes can write
-    /// to one place.)
+    /// Writes through several handles and from several processes do not overwrite each other.
+    /// (On Wine they may, because it finds the end first and writes then.)
     ///
     /// ```
     /// # use completion_port::{Iocp, fs::OpenOverlapped, op};

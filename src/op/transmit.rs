@@ -19,9 +19,9 @@ use crate::sys::{self, MOST_TRANSMITTED, Provider};
 /// [`OwnedHandle`](std::os::windows::io::OwnedHandle). It stays open until the operation is
 /// over, and its own position is neither used nor moved.
 ///
-/// One operation sends [`MAX_LENGTH`](Self::MAX_LENGTH) bytes at the most; see
-/// [`pieces`] for more. Client editions of Windows work on two of these operations at a
-/// time, and let others wait.
+/// One operation sends at most [`MAX_LENGTH`](Self::MAX_LENGTH) bytes; see [`pieces`] for
+/// more. Client editions of Windows work on two of these operations at a time, and let others
+/// wait.
 ///
 /// # Errors
 ///

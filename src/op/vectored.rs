@@ -12,8 +12,8 @@ use crate::sys::{self};
 
 /// Receives into several buffers: `WSARecv`.
 ///
-/// Each is filled before the next gets anything. Returns all of them; the completion's
-/// byte count is that of all together. It is refused if none has room.
+/// Returns the buffers, which are filled in order. The completion has the byte count of all
+/// together. The operation is refused if no buffer has room.
 ///
 /// ```
 /// # use completion_port::{Iocp, op};
@@ -39,8 +39,8 @@ pub struct ReadVectored<T> {
 
 /// Sends several buffers, in order: `WSASend`.
 ///
-/// On a datagram socket they are one datagram. Returns all of them; the completion's
-/// byte count is that of all together.
+/// Returns the buffers. The completion has the byte count of all together. On a datagram
+/// socket they are one datagram.
 ///
 /// ```
 /// # use completion_port::{Iocp, op};

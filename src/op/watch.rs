@@ -12,13 +12,13 @@ use crate::sys;
 
 /// Waits until something changes in a directory: `ReadDirectoryChangesW`.
 ///
-/// Returns the [`Changes`], those that came since the last watch included. It is one
-/// watch: start the next one with the same `Changes` once you have looked at them.
-/// [`overflowed`](Changes::overflowed) tells that there were too many to be listed.
+/// Returns the [`Changes`], including those since the last watch. Each operation watches
+/// once: start the next one with the same `Changes` when you have looked at them.
+/// [`overflowed`](Changes::overflowed) says that there were too many to be listed.
 ///
-/// The directory is opened by [`fs::open_directory`](crate::fs::open_directory). How much
-/// of it is watched, for what, and in how large a buffer the system collects changes
-/// between two watches, is decided by the first watch on the handle. Dropping the handle
+/// The directory is opened by [`fs::open_directory`](crate::fs::open_directory). The first
+/// watch on a handle decides whether subdirectories are watched, for which changes, and how
+/// large a buffer the system collects changes in between two watches. Dropping the handle
 /// ends the watch, which completes as [cancelled](crate::Error::is_cancelled).
 ///
 /// # Errors

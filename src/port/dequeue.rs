@@ -85,13 +85,12 @@ impl<C: Send + 'static> Iocp<C> {
     /// Waits for at least one completion, then fills the batch with those available and
     /// returns how many it holds.
     ///
-    /// `timeout`: `None` waits as long as it takes; [`Duration::ZERO`] does not
-    /// wait. If nothing completes in time, the batch is empty. What the batch
-    /// still held from before is kept, and comes first; where there is some,
-    /// this does not wait.
+    /// The `timeout` `None` waits as long as it takes; [`Duration::ZERO`] does not wait. If
+    /// nothing completes in time, the batch is empty. Completions that are left in the batch
+    /// from before come first, and then this does not wait.
     ///
-    /// One thread gets the whole batch, so where several share a port, keep it
-    /// small enough that none has nothing to do.
+    /// One thread gets the whole batch, so where several threads share a port, keep it small
+    /// enough that each gets work.
     ///
     /// # Errors
     ///

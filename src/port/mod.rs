@@ -30,14 +30,12 @@ use crate::sys::{self, Packet};
 
 /// An I/O completion port, and the operations in flight on it.
 ///
-/// Cloning is cheap, and every clone is the same port: give one to each thread
-/// that starts operations or dequeues completions. Dropping the last clone
-/// cancels what is in flight, collects the completions, and closes the port.
-/// (So an operation's context, or the waker of who awaits it, should not contain a clone
-/// of its own port: the two would keep each other alive. Let it
-/// [downgrade](Self::downgrade) that.) If the destructors of contexts or buffers
-/// panic meanwhile, the first panic goes on when all are dropped; so it does
-/// where a [`Batch`] is dropped.
+/// Cloning is cheap, and every clone is the same port: give one to each thread that starts
+/// operations or dequeues completions. Dropping the last clone cancels what is in flight,
+/// collects the completions, and closes the port. (A context or a waker that contains a clone
+/// of its own port keeps the port open for ever: let it contain a [`WeakIocp`].) If
+/// destructors of contexts or buffers panic meanwhile, the first panic continues when all are
+/// dropped. That is so for a [`Batch`], too.
 ///
 /// `C` is the type of the operations' contexts: `usize`, or any `Send` type that the port
 /// is [made for](Iocp::typed), which moves in with an operation and back out with its
@@ -210,12 +208,11 @@ impl<C: Send + 'static> Iocp<C> {
     /// it wakes. What is queued already is handed out before
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     ///
-    /// Operations that are in flight go on, and their completions can be
-    /// dequeued as long as a clone of the port is left, though no longer waited
-    /// for. So who awaits them may wait for ever, unless a thread is in
-    /// [`run`](Self::run) or [`block_on`](Iocp::block_on), or a
-    /// [`Driver`](crate::Driver) is there: these cancel what is in flight, and dequeue it.
-    /// To end in order, [shut down](Self::shut_down).
+    /// Operations that are in flight go on. Their completions can still be dequeued, but no
+    /// longer waited for. A future that awaits one may wait for ever, unless a thread is in
+    /// [`run`](Self::run) or [`block_on`](Iocp::block_on), or a [`Driver`](crate::Driver)
+    /// runs: these cancel and dequeue what is in flight. To let operations complete first,
+    /// [shut down](Self::shut_down).
     ///
     /// ```
     /// # let port = completion_port::Iocp::new()?;
