@@ -191,6 +191,37 @@ fn a_file_that_is_shortened_meanwhile_is_not_tried_for_ever() {
     assert!(reading.join().unwrap() < length as u64);
 }
 
+/// Shortened between the pieces: those behind its end send nothing, once.
+#[test]
+fn a_file_that_is_shortened_between_its_pieces_says_what_is_missing() {
+    let port = port();
+    let (mut client, server) = served(&port);
+    let temp = temp_file("transmit", "hello world");
+    let file = Arc::new(open(&temp));
+    port.initiate(&server, 2, TransmitFile::new(Arc::clone(&file), 0, 5)).unwrap();
+    assert_eq!(output::<Transmitted<Arc<File>>>(&port).0.missing, 0);
+    File::options().write(true).open(temp.path()).unwrap().set_len(7).unwrap();
+    for (offset, there) in [(5, 2), (7, 0), (10, 0)] {
+        let sent = TransmitFile::new(Arc::clone(&file), offset, 6).tail("!");
+        let error = match port.initiate(&server, 2, sent) {
+            Ok(_) => {
+                let mut completion = complete(&port);
+                let it: Transmitted<Arc<File>, (), &str> = completion.operation.output().unwrap();
+                let bytes = u64::from(completion.bytes_transferred);
+                assert_eq!(it.missing, 7 - bytes);
+                assert!(it.missing > 0);
+                completion.error_status.map(|()| assert_eq!(bytes, there + 1)).err()
+            }
+            Err(rejected) => Some(rejected.error),
+        };
+        assert!(error.is_none() || support::is_windows(), "{error:?}");
+    }
+    if !support::is_windows() {
+        assert_eq!(receive(&mut client, 10), b"hello w!!!");
+    }
+    nothing_more(&port);
+}
+
 #[test]
 fn a_cancelled_transmission_returns_everything() {
     let port = port();

@@ -84,8 +84,9 @@ pub struct TransmitPackets<E> {
 pub struct TransmittedPackets<E> {
     /// What was to be sent.
     pub elements: E,
-    /// How many of the bytes that were to be sent have not been. In a success, a file has
-    /// ended before.
+    /// How many of the bytes that were to be sent have not been: all, of an operation that
+    /// has failed, although some may have been. In a success, a file has
+    /// [ended before](super::TransmitFile#files-that-become-shorter).
     pub missing: u64,
 }
 

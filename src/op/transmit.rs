@@ -23,13 +23,32 @@ use crate::sys::{self, MOST_TRANSMITTED, Provider};
 /// more. Client editions of Windows work on two of these operations at a time, and let others
 /// wait.
 ///
+/// # Files that become shorter
+///
+/// Of a file that has fewer bytes than it is to send, or that is shortened meanwhile, the
+/// system sends what there is and says that it has succeeded, or sends something and fails.
+/// In both cases [`missing`](Transmitted::missing) is more than 0, and the peer waits in vain
+/// for the rest: **a success is whole only if nothing is missing**. Nothing is sent in place
+/// of what is missing, but the tail is. Close the connection then, unless the peer can be told
+/// otherwise, because it takes the next bytes for the rest.
+///
+/// ```
+/// use completion_port::{CompletionStatus, op};
+/// use std::fs::File;
+///
+/// /// Whether the connection can go on.
+/// fn is_whole(completion: &mut CompletionStatus) -> completion_port::Result<bool> {
+///     let transmitted: op::Transmitted<File> = completion.operation.output()?;
+///     Ok(completion.error_status.is_ok() && transmitted.missing == 0)
+/// }
+/// ```
+///
 /// # Errors
 ///
 /// The operation is refused with [`InvalidInput`](crate::ErrorKind::InvalidInput) if it is
 /// to send more than that; with [`Unsupported`](crate::ErrorKind::Unsupported) on what is
 /// no stream socket, and on handles that
-/// [skip the port](crate::Associated::skip_on_success). Of a file that ends too early, it
-/// fails or says how much is [missing](Transmitted::missing).
+/// [skip the port](crate::Associated::skip_on_success).
 ///
 /// ```
 /// use completion_port::{Iocp, op};
@@ -77,8 +96,9 @@ pub struct Transmitted<F, H = (), T = ()> {
     pub head: H,
     /// What was sent after it: `()`, or a buffer.
     pub tail: T,
-    /// The number of bytes that were not sent. After a success, that is because the file has
-    /// ended early.
+    /// The number of bytes that were not sent. After a failure, all count as not sent, although
+    /// some may have been. After a success, the file has
+    /// [ended early](TransmitFile#files-that-become-shorter).
     pub missing: u64,
 }
 

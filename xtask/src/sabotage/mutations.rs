@@ -1722,8 +1722,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "any-socket-is-reused",
         file: "src/op/disconnect.rs",
-        before: "if self.0.while_open(is_its) == Ok(true)",
-        after: "if self.0.while_open(is_its) != Ok(false)",
+        before: "while_open(|handle| handle == socket) == Ok(true)",
+        after: "while_open(|handle| handle == socket) != Ok(false)",
         why: "a socket that is connected is accepted into",
         test: integration("disconnect", "what_was_not_disconnected_for_reuse_is_refused_and_comes_back"),
     },
