@@ -571,3 +571,53 @@ fn an_end_that_is_a_success_is_one_for_the_output_too() {
     assert_eq!(completion.error_status, Ok(()));
     assert_eq!(output::<u32>(completion).0, 0);
 }
+
+/// Receives four bytes at most, whatever it has room for.
+#[cfg(simulated_kernel)]
+struct ReceiveFour(Vec<u8>);
+
+#[cfg(simulated_kernel)]
+impl Operation for ReceiveFour {
+    const FACTS: FactsOn = <op::Read<Vec<u8>> as Operation>::FACTS;
+    const FINISH: Finish<Self> = Finish::memory();
+    type On = op::on::Datagrams;
+    type Memory = Fills<Vec<u8>>;
+    type Arguments = ();
+    type Output = Vec<u8>;
+
+    fn split(self, _: &Object<'_>) -> Result<((), Self::Memory), (Error, Self::Memory)> {
+        Ok(((), Fills(self.0)))
+    }
+
+    fn start((): (), region: RegionMut, starter: Starter<'_, Self>) -> Submitted<'_> {
+        let receive = |call: RawCall| {
+            let buffer = ws::WSABUF { len: region.length().min(4), buf: region.start() };
+            let (mut flags, overlapped) = (0, call.overlapped.cast());
+            // SAFETY: The region is lent, and no more of it is used than it has.
+            op::winsock_result(unsafe {
+                let (socket, buffer) = (call.handle.addr(), &raw const buffer);
+                ws::WSARecv(socket, buffer, 1, call.count, &raw mut flags, overlapped, None) == 0
+            })
+        };
+        // SAFETY: It is WSARecv, whose byte count is how many bytes it has put there.
+        unsafe { starter.call(receive) }
+    }
+}
+
+/// Only who has made the call knows how much memory it was given.
+#[cfg(simulated_kernel)]
+#[test]
+fn what_a_cut_message_has_filled_is_not_guessed_for_others() {
+    let port = port();
+    let (client, server) = support::datagram_pair();
+    let server = port.add_handle(server, 1).unwrap();
+    client.send(b"hello world").unwrap();
+    let _behaving = simulated_kernel::behave(|kernel| {
+        kernel.inline = simulated_kernel::Chance::Always;
+        kernel.warn_without_packet = true;
+    });
+    let rejected = port.initiate(&server, 2, ReceiveFour(Vec::with_capacity(64))).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::MessageTruncated);
+    assert!(rejected.returned.1.0.is_empty());
+    nothing_more(&port);
+}

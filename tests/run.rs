@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use completion_port::{Batch, Driver, ErrorKind, Failed};
+use completion_port::{Batch, Driver, ErrorKind, Failed, Unparker, op};
 use support::{PATIENCE, eventually, few, nothing_more, port, port_of, post_raw, stream_pair};
 
 /// Longer than anything takes that is not waited for.
@@ -434,6 +434,122 @@ fn a_pool_hands_out_completions_on_all_its_threads_at_a_time() {
     assert!(received.try_recv().is_err(), "its closure is gone");
 }
 
+/// Wakes with a panic.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn a_completion_is_handed_out_though_its_waker_panics() {
+    let (port, (_client, server)) = (port(), stream_pair());
+    let server = port.add_handle(server, 1).unwrap();
+    let mut read = port.initiate_read(&server, 7, [0; 4]).unwrap();
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(read.poll_completed(&mut Context::from_waker(&waker)).is_pending());
+    let mut contexts = Vec::new();
+    let shut_down = || port.shut_down_with(Duration::ZERO, |done| contexts.push(done.context));
+    catch_unwind(AssertUnwindSafe(shut_down)).unwrap_err();
+    assert_eq!(contexts, [7]);
+}
+
+#[test]
+fn a_handler_may_wait_in_the_port_though_that_is_closed() {
+    let (port, (_client, server)) = (port(), stream_pair());
+    let server = port.add_handle(server, 1).unwrap();
+    drop(port.initiate_read(&server, 7, [0; 4]).unwrap());
+    port.close();
+    let mut contexts = Vec::new();
+    port.run(|completion| {
+        contexts.push(completion.context);
+        assert!(port.get_completion().unwrap_err().is_closed());
+    })
+    .unwrap();
+    assert_eq!(contexts, [7]);
+}
+
+#[test]
+fn a_handler_may_wait_for_the_end_of_another_thread_that_waits_in_the_port() {
+    let (port, (_client, server)) = (port(), stream_pair());
+    let server = port.add_handle(server, 1).unwrap();
+    drop(port.initiate_read(&server, 7, [0; 4]).unwrap());
+    port.close();
+    let other = port.clone();
+    let mut other = Some(thread::spawn(move || while other.get_completion().is_ok() {}));
+    port.run(|_| other.take().unwrap().join().unwrap()).unwrap();
+}
+
+/// Of calls that fail at once packets are left which nobody sees.
+#[test]
+fn shutting_down_goes_on_behind_packets_that_are_not_to_be_seen() {
+    const FAILS: usize = if cfg!(miri) { 8 } else { 2000 };
+    let (port, (pipe, _end), (_client, server)) =
+        (port(), support::pipe_pair(false), stream_pair());
+    let pipe = port.add_handle(pipe, 1).unwrap();
+    let server = port.add_handle(server, 2).unwrap();
+    // SAFETY: No driver knows it.
+    let unknown = unsafe { op::ControlCode::new(0x0022_FFF0) };
+    for _ in 0..FAILS {
+        port.initiate(&pipe, 3, op::DeviceControl::new(unknown, [0; 0], [0; 0])).unwrap_err();
+    }
+    let read = port.initiate_read(&server, 4, [0; 4]).unwrap();
+    assert_eq!(port.shut_down(Duration::ZERO), 0);
+    assert!(read.is_completed());
+}
+
+#[test]
+fn a_driver_is_stopped_though_somebody_shuts_down_the_port() {
+    let (port, (mut client, server)) = (port(), stream_pair());
+    let server = port.add_handle(server, 1).unwrap();
+    drop(port.initiate_read(&server, 7, [0; 4]).unwrap());
+    let driver = Driver::spawn(&port).unwrap();
+    thread::scope(|scope| {
+        let ends = scope.spawn(|| port.shut_down(LONG));
+        eventually("nothing is started any more", || port.is_closed());
+        driver.stop().unwrap();
+        client.write_all(b"late").unwrap();
+        assert_eq!(ends.join().unwrap(), 0);
+    });
+}
+
+/// The system prefers the thread that was the last to wait, which does not need the packet.
+#[test]
+fn of_many_threads_that_park_each_is_woken() {
+    const THREADS: usize = if cfg!(miri) { 3 } else { 12 };
+    const ROUNDS: usize = if cfg!(miri) { 2 } else { 5 };
+    let port = port();
+    let (woken, wakes) = mpsc::channel();
+    let (unparkers, threads): (Vec<_>, Vec<_>) = (0..THREADS)
+        .map(|index| {
+            let (port, woken) = (port.clone(), woken.clone());
+            let (give, get) = mpsc::channel();
+            let thread = thread::spawn(move || {
+                let mut parker = port.parker();
+                give.send(parker.unparker()).unwrap();
+                let mut batch = Batch::with_capacity(4);
+                while parker.park(&mut batch, None).is_ok() {
+                    woken.send(index).unwrap();
+                }
+            });
+            (get.recv().unwrap(), thread)
+        })
+        .unzip();
+    for round in 0..ROUNDS {
+        let unparked = if round % 2 == 0 { 0..THREADS } else { 0..1 };
+        let mut left: Vec<_> = unparked.clone().collect();
+        unparkers[unparked].iter().for_each(Unparker::unpark);
+        while !left.is_empty() {
+            let index = wakes.recv_timeout(PATIENCE).unwrap();
+            left.retain(|one| *one != index);
+        }
+    }
+    port.close();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
 #[test]
 fn what_is_in_flight_is_counted_by_looking() {
     let (port, (_client, server)) = (port(), stream_pair());
@@ -482,8 +598,8 @@ fn shutting_down_waits_for_what_completes_in_time() {
     thread::scope(|scope| {
         let ends = scope.spawn(|| port.shut_down(LONG));
         eventually("nothing is started any more", || port.is_closed());
-        // Those who look, and find nothing, cancel nothing either.
-        assert!(port.try_get_completion().is_err_and(|error| error.is_closed()));
+        // Those who look, and find nothing, wait for what is to come, and cancel nothing.
+        assert!(port.try_get_completion().unwrap().is_none());
         client.write_all(b"late").unwrap();
         assert_eq!(wait(read), Ok((4, *b"late")));
         assert_eq!(ends.join().unwrap(), 0);

@@ -591,11 +591,11 @@ fn a_read_at_the_end_of_an_unbuffered_file_has_found_the_end() {
 #[test]
 fn a_socket_of_another_family_neither_accepts_nor_connects() {
     let port = port();
+    let _behaving = behave(|kernel| kernel.has_unix = true);
+    let flags = ws::WSA_FLAG_OVERLAPPED | ws::WSA_FLAG_NO_HANDLE_INHERIT;
     // SAFETY: Writes no memory.
-    let socket = unsafe {
-        let unix = ws::AF_UNIX.into();
-        ws::WSASocketW(unix, ws::SOCK_STREAM, 0, ptr::null(), 0, ws::WSA_FLAG_OVERLAPPED)
-    };
+    let socket =
+        unsafe { ws::WSASocketW(ws::AF_UNIX.into(), ws::SOCK_STREAM, 0, ptr::null(), 0, flags) };
     assert_ne!(socket, ws::INVALID_SOCKET);
     // SAFETY: The socket is new and nobody else's.
     let socket = unsafe { OwnedSocket::from_raw_socket(socket as RawSocket) };

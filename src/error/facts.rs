@@ -61,19 +61,8 @@ pub struct Facts {
     pub(crate) skips: bool,
     pub(crate) ends: &'static [u32],
     pub(crate) kinds: &'static [(u32, ErrorKind)],
-    /// Of this crate's own functions.
-    receives: Receives,
-}
-
-/// Whether a function of this crate's receives from a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Receives {
-    No,
-    /// It does.
-    Some,
-    /// It does, and the buffer is full if the call says that a datagram was cut. (Of
-    /// `WSARecvMsg`, control data may have been cut instead.)
-    Full,
+    /// Whether it is one of this crate's that receive from a socket.
+    pub(crate) receives: bool,
 }
 
 /// Which codes of a failed call are certain to be errors, of which no packet comes.
@@ -105,7 +94,7 @@ impl Facts {
             skips: false,
             ends: &[],
             kinds: &[],
-            receives: Receives::No,
+            receives: false,
         }
     }
 
@@ -183,16 +172,6 @@ impl Facts {
         Self { errors: Errors::AllBut(&[]), ..self }
     }
 
-    /// Whether it is one of this crate's that receive from a socket.
-    pub(crate) fn is_receive(&self) -> bool {
-        self.receives != Receives::No
-    }
-
-    /// Whether the buffer is full if the call says that a datagram was cut.
-    pub(crate) fn is_full_when_cut(&self) -> bool {
-        self.receives == Receives::Full
-    }
-
     /// Says that it can be started on a handle that [skips the
     /// port](crate::Associated::skip_on_success).
     ///
@@ -238,14 +217,14 @@ impl FactsOn {
 macro_rules! facts {
     ($($name:ident = $text:literal $codes:ident
         $({ $kind:ident, fills: $fills:expr, over: $over:expr, warnings: $warnings:expr, errors: $errors:expr,
-            skips: $skips:expr, ends: $ends:expr, kinds: $kinds:expr $(, receives: $receives:ident)? })?;
+            skips: $skips:expr, ends: $ends:expr, kinds: $kinds:expr $(, receives: $receives:expr)? })?;
     )*) => {
         #[allow(non_upper_case_globals, reason = "they are the functions' own names")]
         impl Facts {
             $(pub(crate) const $name: &'static Facts = &Facts {
                 is_winsock: facts!(@$codes),
                 $(kind: OperationKind::$kind, fills: $fills, over: $over, warnings: $warnings, errors: $errors,
-                    skips: $skips, ends: $ends, kinds: $kinds, $(receives: Receives::$receives,)?)?
+                    skips: $skips, ends: $ends, kinds: $kinds, $(receives: $receives,)?)?
                 ..Facts::new($text)
             };)*
         }
@@ -310,12 +289,12 @@ facts! {
     TransactNamedPipe = "TransactNamedPipe" Win32 { Other, fills: true, over: &[], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: NO_MESSAGES };
     TransmitFile = "TransmitFile" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: &[] };
     TransmitPackets = "TransmitPackets" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: &[] };
-    WSARecv = "WSARecv" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[], receives: Full };
+    WSARecv = "WSARecv" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[], receives: true };
     // Without a buffer: of no use where messages come.
-    WSARecvOfNothing = "WSARecv" Winsock { Read, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[], receives: Some };
-    WSARecvFrom = "WSARecvFrom" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: ENDS, kinds: &[], receives: Full };
+    WSARecvOfNothing = "WSARecv" Winsock { Read, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: ENDS, kinds: &[], receives: true };
+    WSARecvFrom = "WSARecvFrom" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: ENDS, kinds: &[], receives: true };
     // What was cut, the output says.
-    WSARecvMsg = "WSARecvMsg" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: &[STATUS_BUFFER_OVERFLOW, STATUS_END_OF_FILE, STATUS_PIPE_BROKEN], kinds: &[], receives: Some };
+    WSARecvMsg = "WSARecvMsg" Winsock { Read, fills: true, over: &[], warnings: &[CUT], errors: AllBut(&[]), skips: false, ends: &[STATUS_BUFFER_OVERFLOW, STATUS_END_OF_FILE, STATUS_PIPE_BROKEN], kinds: &[], receives: true };
     WSASend = "WSASend" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: true, ends: &[], kinds: &[] };
     WSASendMsg = "WSASendMsg" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: false, ends: &[], kinds: &[] };
     WSASendTo = "WSASendTo" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[CUT]), skips: false, ends: &[], kinds: &[] };

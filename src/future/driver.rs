@@ -244,7 +244,7 @@ fn drive<C: Send + 'static>(
         let mut is_over = false;
         while !is_over {
             catch(&mut || {
-                port.collect_rest(&mut each);
+                port.collect_rest(&mut each, || stops.load(Ordering::Acquire));
                 is_over = true;
             });
         }

@@ -93,13 +93,17 @@ impl<C: Send + 'static> Iocp<C> {
                 Err(error) => return Err(error),
             }
         }
-        self.collect_rest(&mut each);
+        self.collect_rest(&mut each, || false);
         Ok(())
     }
 
-    /// What is to be done when the port was found closed.
-    pub(super) fn collect_rest(&self, each: &mut impl FnMut(CompletionStatus<C>)) {
-        self.collect(each, || !self.shared().is_shutting_down());
+    /// What is to be done when the port was found closed, unless it `stops`.
+    pub(super) fn collect_rest(
+        &self,
+        each: &mut impl FnMut(CompletionStatus<C>),
+        stops: impl Fn() -> bool,
+    ) {
+        self.collect(each, || !self.shared().is_shutting_down(), stops);
     }
 
     /// Returns the number of operations that are in flight: started, and not dequeued yet.
@@ -159,15 +163,17 @@ impl<C: Send + 'static> Iocp<C> {
     ) -> usize {
         let _end = self.shared().begin_shut_down();
         let deadline = Instant::now().checked_add(patience);
-        self.collect(&mut each, || deadline.is_some_and(|deadline| Instant::now() >= deadline))
+        let gives_up = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        self.collect(&mut each, gives_up, || false)
     }
 
     /// Dequeues from the port, which is closed, until nothing is in flight; what is left
-    /// of that. `gives_up` says whether to cancel it.
+    /// of that. `gives_up` says whether to cancel it, `stops` whether to leave it to others.
     fn collect(
         &self,
         each: &mut impl FnMut(CompletionStatus<C>),
         gives_up: impl Fn() -> bool,
+        stops: impl Fn() -> bool,
     ) -> usize {
         let mut progress = Instant::now();
         loop {
@@ -176,7 +182,7 @@ impl<C: Send + 'static> Iocp<C> {
             if taken > 0 || !gives_up {
                 progress = Instant::now();
             }
-            if left == 0 || progress.elapsed() > PATIENCE {
+            if left == 0 || progress.elapsed() > PATIENCE || stops() {
                 return left;
             }
             if taken == 0 {

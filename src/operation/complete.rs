@@ -59,7 +59,7 @@ impl CellRef {
     /// started it: nothing has been transferred then.
     #[cold]
     fn may_end_without_status(self) -> bool {
-        sys::is_wine() && self.vtable_of_somebody().facts.is_receive()
+        sys::is_wine() && self.vtable_of_somebody().facts.receives
     }
 
     /// Whether the system has a receive no more, of which the status word says that it is

@@ -2,6 +2,7 @@
 //! one function from what the call answered and nothing else.
 
 use windows_sys::Win32::Foundation::ERROR_IO_PENDING;
+use windows_sys::Win32::Networking::WinSock::WSAEMSGSIZE;
 
 use crate::error::{Errors, Facts, is_warning, win32_code};
 use crate::sys::Answer;
@@ -15,8 +16,9 @@ pub(super) enum Verdict {
     /// The operation has succeeded with this byte count, and there will be no
     /// packet.
     Finished { bytes: u32 },
-    /// The call has failed with this code; see [`failure`].
-    Failed { code: u32 },
+    /// The call has failed with this code; see [`failure`]. `cut`: the length of the memory
+    /// that a message was too long for, if it was, and is full then.
+    Failed { code: u32, cut: Option<u32> },
 }
 
 /// What follows from the code of a call that has failed.
@@ -42,7 +44,8 @@ pub(super) fn verdict(answer: Answer, skips: bool) -> Verdict {
         // (https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-setfilecompletionnotificationmodes).
         Answer::Finished(_) if !skips => Verdict::PacketComes,
         Answer::Finished(bytes) => Verdict::Finished { bytes },
-        Answer::Code(code) => Verdict::Failed { code },
+        Answer::Code(code) => Verdict::Failed { code, cut: None },
+        Answer::Cut(length) => Verdict::Failed { code: WSAEMSGSIZE as u32, cut: Some(length) },
     }
 }
 

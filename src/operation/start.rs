@@ -78,6 +78,8 @@ pub(crate) struct CompletedInline<C, O: Operation, W> {
 pub(crate) struct FailedCall<C, O: Operation, W> {
     begun: Begun<C, O, W>,
     code: u32,
+    /// See [`Verdict::Failed`].
+    cut: Option<u32>,
 }
 
 impl<C> Cells<C> {
@@ -129,7 +131,7 @@ impl<C> Cells<C> {
         };
         cell.set_handle(target.handle);
         cell.cell().status_word().reset();
-        if W::FACTS.is_receive() {
+        if W::FACTS.receives {
             cell.cell().note_thread();
         }
         let mut filled = FilledCell::<C, O, W>::fill(cell, context, memory);
@@ -158,7 +160,9 @@ impl<C> Cells<C> {
             Verdict::Finished { bytes } => {
                 StartOutcome::CompletedInline(CompletedInline { begun, status: 0, bytes })
             }
-            Verdict::Failed { code } => StartOutcome::FailedCall(FailedCall { begun, code }),
+            Verdict::Failed { code, cut } => {
+                StartOutcome::FailedCall(FailedCall { begun, code, cut })
+            }
         })
     }
 
@@ -172,8 +176,9 @@ impl<C> Cells<C> {
         cell.set_handle(Handle::NONE);
         cell.set_bytes(bytes);
         let cell = FilledCell::<C, Post, Owned<false>>::fill(cell, context, ()).into_cell();
-        cell.state.begin(CellLayout::<C, Post, Owned<false>>::TRAITS);
+        // In this order: whoever takes what the word said before finds nothing to end.
         cell.status_word().write(0);
+        cell.state.begin(CellLayout::<C, Post, Owned<false>>::TRAITS);
         match port.post(key, bytes, cell.address()) {
             Ok(()) => Ok(()),
             Err(error) => Self::not_posted(cell, error),
@@ -354,8 +359,8 @@ impl<C, O: Operation, W: Way<O>> StartOutcome<C, O, W> {
         let pending = match self {
             Self::InFlight(pending) => return Ok(pending),
             Self::CompletedInline(done) => done.send(port, key, &mut rejected),
-            Self::FailedCall(FailedCall { begun, code }) => {
-                FailedCall::send(begun, code, cells, port, key, &mut rejected)
+            Self::FailedCall(FailedCall { begun, code, cut }) => {
+                FailedCall::send(begun, code, cut, cells, port, key, &mut rejected)
             }
         };
         match (pending, rejected) {
@@ -489,12 +494,13 @@ impl<C, O: Operation, W: Way<O>> FailedCall<C, O, W> {
     fn send(
         begun: Begun<C, O, W>,
         code: u32,
+        cut: Option<u32>,
         cells: &Cells<C>,
         port: &Port,
         key: usize,
         rejected: &mut Option<Rejected<(C, O::Memory)>>,
     ) -> Option<Pending<O::Output>> {
-        let resolved = Self { begun, code }.resolve(cells, port, false);
+        let resolved = Self { begun, code, cut }.resolve(cells, port, false);
         match resolved.and_then(|outcome| outcome.into_pending(cells, port, key)) {
             Ok(pending) => Some(pending),
             Err(why) => {
@@ -512,7 +518,7 @@ impl<C, O: Operation, W: Way<O>> FailedCall<C, O, W> {
         port: &Port,
         skips: bool,
     ) -> Result<StartOutcome<C, O, W>, Rejected<(C, O::Memory)>> {
-        let Self { begun, code } = self;
+        let Self { begun, code, cut } = self;
         let failure = outcome::failure(code, W::FACTS, sys::last_status());
         let warned = failure == Failure::Warned;
         // Then a packet comes, or has come.
@@ -523,7 +529,7 @@ impl<C, O: Operation, W: Way<O>> FailedCall<C, O, W> {
         };
         let handle = filled.cell().handle();
         let mut panic = FirstPanic::none();
-        let result = Self::result(&mut filled, &failure, word, &mut panic);
+        let result = Self::result(&mut filled, &failure, cut, word, &mut panic);
         let (context, memory, cell) = filled.empty();
         // Where no packet can come, the cell is used again.
         let cell = if warned || may_leave_a_packet(W::FACTS, handle) {
@@ -571,22 +577,19 @@ impl<C, O: Operation, W: Way<O>> FailedCall<C, O, W> {
     fn result(
         filled: &mut FilledCell<C, O, W>,
         failure: &Failure,
+        cut: Option<u32>,
         word: Taken,
         panic: &mut FirstPanic,
     ) -> Option<(u32, u32)> {
-        let (status, bytes) = match *failure {
-            Failure::Over { status } => (status, 0),
-            Failure::Warned if has_ended(word) => (word.status(), filled.cell().bytes()),
+        let (status, bytes) = match (failure, cut) {
+            (&Failure::Over { status }, _) => (status, 0),
+            (Failure::Warned, _) if has_ended(word) => (word.status(), filled.cell().bytes()),
             // "The buffer is filled with the first part of the datagram"
             // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
-            Failure::Warned
-                if W::FACTS.is_full_when_cut() && is_datagram(filled.cell().handle()) =>
-            {
-                let mut bytes = 0;
-                panic.catch(|| bytes = filled.memory().capacity());
-                (STATUS_BUFFER_OVERFLOW, bytes)
+            (Failure::Warned, Some(length)) if is_datagram(filled.cell().handle()) => {
+                (STATUS_BUFFER_OVERFLOW, length)
             }
-            Failure::Warned | Failure::NotStarted => return None,
+            (Failure::Warned | Failure::NotStarted, _) => return None,
         };
         if let How::Filled(_) | How::Converted(_) = O::FINISH.0 {
             // Before it is moved, after which its range may be another.

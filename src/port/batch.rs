@@ -116,19 +116,27 @@ impl<C: Send + 'static> Batch<C> {
         milliseconds: u32,
     ) -> Result<Look<()>> {
         let kept = self.arrivals.len();
-        let (mut marked, mut unparked) = (false, false);
+        let (mut marked, mut unparked, mut passed_on) = (false, false, None);
         let has_room = self.arrivals.fill(
             &shared.cells,
             |entries| shared.port.dequeue_batch(entries, milliseconds),
             |packet| {
-                let other = shared.other(packet);
-                marked |= matches!(other, Other::CloseMarker);
-                unparked |= PARKS && matches!(other, Other::Unpark);
-                matches!(other, Other::Foreign(_))
+                match shared.other(packet) {
+                    Other::Foreign(_) => return true,
+                    Other::CloseMarker => marked = true,
+                    Other::Unpark => unparked |= PARKS,
+                    Other::PassedOn(parking) => passed_on = Some(parking),
+                    Other::Stray => {}
+                }
+                false
             },
         )?;
-        let found = (!has_room || self.arrivals.len() > kept || unparked).then_some(());
-        Ok(Look { found, marked })
+        let mut found = !has_room || self.arrivals.len() > kept || unparked;
+        // Who has found something makes way by looking at that.
+        if let (false, Some(parking)) = (found, passed_on) {
+            found = shared.make_way(&parking) && PARKS;
+        }
+        Ok(Look { found: found.then_some(()), marked })
     }
 }
 

@@ -1,9 +1,9 @@
 //! Dequeuing completions.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Batch, Iocp, Shared};
+use super::{Batch, Iocp, Parking, Shared};
 use crate::error::{Error, ForeignPacket, Result, refusal};
 use crate::operation::{CompletionStatus, Dequeued, Taken};
 use crate::sys::{INFINITE, Packet, RawDequeue};
@@ -16,6 +16,8 @@ pub(super) enum Other {
     CloseMarker,
     /// One that should not have come, or was for another thread, and is not to be seen.
     Stray,
+    /// It is queued again, because it unparks this other thread.
+    PassedOn(Arc<Parking>),
     /// This thread has been unparked.
     Unpark,
 }
@@ -202,6 +204,10 @@ impl<C: Send + 'static> Shared<C> {
             }
             Other::CloseMarker => Look { found: None, marked: true },
             Other::Stray | Other::Unpark => Look { found: None, marked: false },
+            Other::PassedOn(parking) => {
+                self.make_way(&parking);
+                Look { found: None, marked: false }
+            }
         };
         let looked = landing.check(succeeded).map(other);
         let found = self.look_on(looked, milliseconds, |left| {
@@ -243,13 +249,13 @@ impl<C: Send + 'static> Shared<C> {
                         break Ok(found);
                     }
                 }
-                Err(error) if !error.is_dequeue_timeout() || !self.state.is_closed() => {
+                Err(error) if !error.is_dequeue_timeout() || !self.is_over(is_marked) => {
                     break Err(error);
                 }
                 Err(_) if all_queued.is_some() => break Err(Error::usage(&refusal::CLOSED)),
                 Err(_) => {}
             }
-            if self.state.is_closed() && all_queued.is_none() {
+            if self.is_over(is_marked) && all_queued.is_none() {
                 all_queued = Some(self.in_hand.write().unwrap_or_else(PoisonError::into_inner));
             }
             // How much of its time is left is known to the caller, who asks
@@ -264,6 +270,12 @@ impl<C: Send + 'static> Shared<C> {
         result
     }
 
+    /// Whether threads are told that the port is closed once nothing is queued: while it is
+    /// being shut down, completions are still to come, until the close marker does.
+    fn is_over(&self, is_marked: bool) -> bool {
+        self.state.is_closed() && (is_marked || !self.is_shutting_down())
+    }
+
     /// What a packet is that completes nothing.
     #[cold]
     pub(super) fn other(&self, packet: Packet) -> Other {
@@ -276,7 +288,7 @@ impl<C: Send + 'static> Shared<C> {
         }
         if packet.overlapped == self.cells.unpark_marker() {
             if let Some(parker) = self.parkers.find(packet.key) {
-                return self.pass_on(packet, &parker);
+                return self.pass_on(packet, parker);
             }
         }
         Other::Foreign(packet.into())

@@ -65,6 +65,30 @@ impl ParkState {
         self.0.fetch_and(!POSTED, Ordering::AcqRel) & GONE != 0
     }
 
+    /// Its packet was dequeued by somebody else: whether the thread has to get it. If it is
+    /// awake, or gone, it needs none, and there is none any more.
+    pub fn needs_packet(&self) -> bool {
+        let mut state = self.0.load(Ordering::Acquire);
+        while state & (PARKED | GONE) != PARKED {
+            let without = state & !POSTED;
+            match self.0.compare_exchange(state, without, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return false,
+                Err(now) => state = now,
+            }
+        }
+        true
+    }
+
+    /// Whether the thread parks, and its packet has not come yet.
+    pub fn waits_for_packet(&self) -> bool {
+        self.0.load(Ordering::Acquire) & (PARKED | POSTED) == PARKED | POSTED
+    }
+
+    /// Whether the thread has been unparked, and does not know yet.
+    pub fn is_notified(&self) -> bool {
+        self.0.load(Ordering::Acquire) & NOTIFIED != 0
+    }
+
     /// Nobody parks here any more. Whether a packet is queued, or will be.
     pub fn leave(&self) -> bool {
         self.0.fetch_or(GONE, Ordering::AcqRel) & POSTED != 0

@@ -99,26 +99,56 @@ impl Parkers {
             all.retain(|one| !Arc::ptr_eq(one, parking));
         }
     }
+
+    /// Whether this thread parks here, and has been unparked.
+    fn is_own_notified(&self) -> bool {
+        self.lock().iter().any(|parking| parking.is_own() && parking.state.is_notified())
+    }
 }
 
 impl<C: Send + 'static> Shared<C> {
     /// A packet was dequeued that unparks this thread or another, which then has to get
     /// it.
     #[cold]
-    pub(super) fn pass_on(&self, packet: Packet, parking: &Arc<Parking>) -> Other {
+    pub(super) fn pass_on(&self, packet: Packet, parking: Arc<Parking>) -> Other {
         if parking.is_own() {
-            self.parkers.arrived(parking);
+            self.parkers.arrived(&parking);
             return Other::Unpark;
         }
         // Where the port is closed, the close marker wakes it.
         let is_woken = self.state.is_closed() && !self.is_shutting_down();
         if is_woken || parking.state.is_gone() {
-            self.parkers.arrived(parking);
-        } else {
-            self.requeue(packet);
-            // The system prefers the thread that was the last to wait.
-            thread::sleep(Duration::from_millis(1));
+            self.parkers.arrived(&parking);
+            return Other::Stray;
         }
-        Other::Stray
+        if !parking.state.needs_packet() {
+            return Other::Stray;
+        }
+        self.requeue(packet);
+        Other::PassedOn(parking)
+    }
+
+    /// Leaves the port to the other threads for a moment, so that one of them gets its packet:
+    /// the system prefers the thread that was the last to wait. Nothing of others is in hand.
+    /// Whether this thread has been unparked itself.
+    #[cold]
+    pub(super) fn make_way(&self, parking: &Parking) -> bool {
+        const YIELDS: u32 = 32;
+        const TRIES: u32 = YIELDS + 20;
+        for tries in 0..TRIES {
+            // Its packet may be with somebody who makes way for it.
+            if self.parkers.is_own_notified() {
+                return true;
+            }
+            if !parking.state.waits_for_packet() {
+                return false;
+            }
+            if tries < YIELDS {
+                thread::yield_now();
+            } else {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        false
     }
 }

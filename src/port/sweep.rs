@@ -1,10 +1,13 @@
 //! Dequeuing from a port that is closed.
 
+use std::mem;
 use std::sync::atomic::Ordering;
+use std::task::Waker;
 
 use super::Shared;
 use super::dequeue::Other;
 use crate::operation::{CompletionStatus, Taken};
+use crate::panics::FirstPanic;
 use crate::trace;
 
 /// The end of a [`shut_down`](crate::Iocp::shut_down), whatever panics.
@@ -19,15 +22,6 @@ impl<C: Send + 'static> Drop for EndOfShutDown<'_, C> {
             self.shared.post_close_marker();
         }
         self.shared.shutting_down.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// A close marker that was dequeued, and goes back, whatever panics.
-struct Marker<'a, C: Send + 'static>(&'a Shared<C>);
-
-impl<C: Send + 'static> Drop for Marker<'_, C> {
-    fn drop(&mut self) {
-        self.0.post_close_marker();
     }
 }
 
@@ -50,26 +44,32 @@ impl<C: Send + 'static> Shared<C> {
         each: &mut impl FnMut(CompletionStatus<C>),
     ) -> (usize, usize) {
         let mut taken = 0;
-        let mut marker = None;
+        let mut is_marked = false;
         while let Ok(packet) = self.port.dequeue(0) {
             if let Some((operation, waker)) = self.cells.try_complete(packet, Taken::NONE) {
                 taken += 1;
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
                 let completion = operation.complete(packet.key);
                 trace::completed(&completion);
-                each(completion);
+                let mut panic = FirstPanic::none();
+                panic.catch(|| each(completion));
+                panic.catch(|| waker.into_iter().for_each(Waker::wake));
+                panic.resume();
                 continue;
             }
             match self.other(packet) {
-                Other::CloseMarker => marker = Some(Marker(self)),
-                Other::Foreign(_) | Other::Unpark => {}
-                // It may be back in the queue.
-                Other::Stray => break,
+                // It goes back before foreign code runs, which may wait for it. When it
+                // comes again, all that was queued before it has been taken.
+                Other::CloseMarker => {
+                    self.post_close_marker();
+                    if mem::replace(&mut is_marked, true) {
+                        break;
+                    }
+                }
+                Other::Foreign(_) | Other::Unpark | Other::Stray => {}
+                // It is back in the queue.
+                Other::PassedOn(_) => break,
             }
         }
-        drop(marker);
         (taken, if cancels { self.cells.cancel_all() } else { self.cells.in_flight() })
     }
 }

@@ -97,6 +97,9 @@ pub(crate) enum Answer {
     Finished(u32),
     /// It said no, with this code: `ERROR_IO_PENDING` included.
     Code(u32),
+    /// It said that a message did not fit into the memory that it was given, which has this
+    /// length, in bytes: `WSAEMSGSIZE` of a receive.
+    Cut(u32),
 }
 
 /// The code that the calling thread's last system call has failed with.

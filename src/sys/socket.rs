@@ -3,8 +3,9 @@
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::windows::io::{AsRawSocket, FromRawSocket, OwnedSocket};
-use std::ptr;
+use std::{ptr, slice};
 
+use windows_sys::Win32::Foundation::ERROR_IO_PENDING;
 use windows_sys::Win32::Networking::WinSock as ws;
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
@@ -46,7 +47,21 @@ pub(crate) fn receive(
             None,
         )
     };
-    answer(result == 0, count)
+    received(answer(result == 0, count), regions)
+}
+
+/// Of a message that was cut, the answer says how much memory it was given.
+#[inline(always)]
+fn received(answer: Answer, regions: &[RegionMut]) -> Answer {
+    const CUT: u32 = ws::WSAEMSGSIZE as u32;
+    match answer {
+        Answer::Code(ERROR_IO_PENDING) => answer,
+        Answer::Code(CUT) => {
+            let length = |sum: u32, region: &RegionMut| sum.saturating_add(region.length());
+            Answer::Cut(regions.iter().fold(0, length))
+        }
+        answer => answer,
+    }
 }
 
 /// Starts a receive of no bytes, which waits until there are some.
@@ -105,7 +120,7 @@ pub(crate) fn receive_from(
             None,
         )
     };
-    answer(result == 0, 0)
+    received(answer(result == 0, 0), slice::from_ref(region))
 }
 
 /// Starts to send a datagram to somebody.
