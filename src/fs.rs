@@ -68,7 +68,7 @@ impl OpenOverlapped for OpenOptions {
     }
 }
 
-/// Opens a directory for [`op::WatchDirectory`](crate::op::WatchDirectory).
+/// Opens a directory for [`op::WatchDirectory`].
 ///
 /// Meanwhile others can create, rename and delete all that is in it, and the directory
 /// itself; directories that it is in cannot be renamed.
@@ -87,7 +87,7 @@ pub fn open_directory(path: impl AsRef<Path>) -> io::Result<File> {
     Ok(directory)
 }
 
-/// Releases a lock that [`op::Lock`](crate::op::Lock) has acquired, of exactly this range.
+/// Releases a lock that [`op::Lock`] has acquired, of exactly this range.
 ///
 /// It does not wait, and needs no completion.
 ///

@@ -2095,7 +2095,7 @@ fn a_wait_for_a_pipe_may_be_refused_or_fail_late_or_be_over_at_once() {
 #[test]
 fn a_read_of_a_pipe_that_fits_exactly_is_over_at_once_or_later() {
     both(|inline| {
-        let _behaving = behave(|kernel| inline(kernel));
+        let _behaving = behave(inline);
         for messages in [false, true] {
             let port = port();
             let (server, client) = pipe_pair(messages);

@@ -37,7 +37,7 @@ unsafe extern "system" fn NtSetInformationFile(
         Some((port, key.addr()))
     };
     let object = &mut kernel.objects[id];
-    if !object.pending.iter().all(|operations| operations.is_empty()) {
+    if object.pending.iter().any(|operations| operations.front().is_some()) {
         return STATUS_DEVICE_BUSY;
     }
     object.association = port;

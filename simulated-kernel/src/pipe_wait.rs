@@ -12,6 +12,7 @@ use windows_sys::Win32::System::IO::{IO_STATUS_BLOCK, PIO_APC_ROUTINE};
 use crate::kernel::{Id, Kernel, enter};
 use crate::object::{Body, Object};
 use crate::operation::{Kind, Operation, Outcome, start};
+use crate::pipe::PipeEnd;
 
 /// Opens it, as `CreateFileW` does.
 #[cfg(not(miri))]
@@ -24,7 +25,7 @@ pub fn open() -> HANDLE {
 impl Kernel {
     /// Whether there is a free instance; `None` while all are in use.
     pub fn find_instance(&mut self, name: &str) -> Option<Outcome> {
-        if self.instances(name).any(|instance| instance.is_free()) {
+        if self.instances(name).any(PipeEnd::is_free) {
             return Some(Outcome::wrote(0));
         }
         let is_gone = self.instances(name).next().is_none();
@@ -36,7 +37,9 @@ impl Kernel {
         let is_waiting = |object: &Object| matches!(object.body, Body::PipeFileSystem);
         let waiting: Vec<Id> =
             self.objects.iter().filter(|(_, object)| is_waiting(object)).map(|it| it.0).collect();
-        waiting.into_iter().for_each(|id| self.look(id));
+        for id in waiting {
+            self.look(id);
+        }
     }
 }
 
