@@ -28,7 +28,9 @@ macro_rules! kinds {
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` has no operation for `{On}`",
     label = "this operation is for `{On}`",
-    note = "the page of `completion_port::op` says which operation is for which object"
+    note = "the page of `completion_port::op` says which operation is for which object",
+    note = "an `OwnedSocket` or `OwnedHandle` has all operations of sockets or of other handles, and is \
+            looked at when one is started"
 )]
 pub trait Supports<On> {}
 

@@ -2024,4 +2024,22 @@ pub const MUTATIONS: &[Mutation] = &[
         why: "addresses are taken for what a client has sent",
         test: integration("listener", "first_data_arrives_with_the_connection"),
     },
+
+    // Features.
+    Mutation {
+        name: "reads-into-bytes-are-not-counted",
+        file: "src/buffer/bytes.rs",
+        before: "self.set_len(self.len() + bytes)",
+        after: "self.set_len(self.len() + bytes.min(0))",
+        why: "a `BytesMut` comes back as it went in",
+        test: integration("bytes", "reads_append_to_the_spare_capacity_of_bytes_and_no_further"),
+    },
+    Mutation {
+        name: "completions-in-batches-are-not-told",
+        file: "src/port/batch.rs",
+        before: "trace::completed(&completion);",
+        after: "",
+        why: "`tracing` never hears of the end of an operation that came in a batch",
+        test: integration("tracing", "completions_are_told_in_whichever_way_they_come"),
+    },
 ];

@@ -139,7 +139,7 @@ impl Workbench {
             }
             Program::Integration(file) => {
                 let mut cargo = self.runtime.cargo("test");
-                cargo.args(["--package", "completion-port", "--test", file]);
+                cargo.args(["--package", "completion-port", "--all-features", "--test", file]);
                 cargo
             }
             Program::Simulated => {
