@@ -18,7 +18,7 @@ pub struct Deny {
 
 /// cargo-deny, as `deny.toml` tells it.
 pub fn deny(args: &Deny) -> Result<ExitCode> {
-    cargo::install("cargo-deny", "^0.19")?;
+    cargo::install("cargo-deny", "^0.20")?;
     let mut deny = cargo::cargo();
     deny.args(["deny", "--workspace", "--all-features", "check"]).args(&args.checks);
     let status = deny.current_dir(cargo::workspace()).status()?;
@@ -37,7 +37,7 @@ pub struct Semver {
 
 /// cargo-semver-checks on the public interface.
 pub fn semver(args: &Semver) -> Result<ExitCode> {
-    cargo::install("cargo-semver-checks", "^0.47")?;
+    cargo::install("cargo-semver-checks", "^0.51")?;
     add_target(WINDOWS_GNU)?;
     let mut semver = cargo::cargo();
     semver.args(["semver-checks", "--package", "completion-port", "--all-features"]);
