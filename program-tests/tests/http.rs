@@ -220,6 +220,9 @@ fn names_that_mean_something_else_are_refused() {
         "/%FF",
         "/file*",
         "/missing",
+        "/missing/file",
+        "/file.txt/file",
+        &format!("/{}", "x".repeat(300)),
     ];
     for (target, status) in targets.iter().zip(site.statuses(second, &targets)) {
         assert_eq!(status, "404", "{target}");

@@ -189,6 +189,9 @@ impl Server {
 
     fn accepted(&mut self, completion: &mut CompletionStatus<Event>) {
         let Some((stream, peer)) = self.listener.accepted(completion) else { return };
+        // The end of a piece does not wait for what comes before to be acknowledged. Where
+        // that cannot be asked for, it only takes longer.
+        let _ = stream.set_nodelay(true);
         let Ok(stream) = self.port.add_handle(stream, 0) else { return };
         self.accepted += 1;
         let mut connection = Connection {
@@ -382,7 +385,7 @@ impl Response {
 
     fn of_error(error: &io::Error) -> Self {
         Self::error(match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => 404,
+            io::ErrorKind::NotFound => 404,
             io::ErrorKind::PermissionDenied => 403,
             _ => 500,
         })
@@ -395,7 +398,11 @@ impl Response {
         let names = names(target).ok_or(io::ErrorKind::NotFound)?;
         let path = names.iter().fold(site.root.clone(), |path, name| path.join(name));
         // Where links lead. Nothing outside of the folder is served.
-        let mut path = fs::canonicalize(path)?;
+        let mut path = fs::canonicalize(path).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => error,
+            // Or it is too long, or otherwise no name at all.
+            _ => io::ErrorKind::NotFound.into(),
+        })?;
         if !path.starts_with(&site.root) {
             return Err(io::ErrorKind::NotFound.into());
         }
