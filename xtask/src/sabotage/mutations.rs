@@ -1993,14 +1993,6 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("listener", "a_stopped_listener_tells_what_it_owes_and_refuses_clients"),
     },
     Mutation {
-        name: "a-stopped-listener-closes-too-early",
-        file: "src/listener.rs",
-        before: "let is_over = self.is_stopped && self.accepts.is_empty();",
-        after: "let is_over = self.is_stopped;",
-        why: "what a stopped listener owes is not told",
-        test: integration("listener", "a_stopped_listener_tells_what_it_owes_and_refuses_clients"),
-    },
-    Mutation {
         name: "a-silent-client-costs-an-accept",
         file: "src/listener.rs",
         before: "ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::TimedOut",
