@@ -31,6 +31,7 @@
 //! - [`initiate`](Iocp::initiate) starts any of the operations in [`op`].
 //! - [`fs`] opens files for overlapped I/O, [`pipe`] creates and opens named pipes, and
 //!   [`unix`] sockets with a path.
+//! - [`listener`] keeps accepts in flight on a listening socket.
 //! - [`get_completion`](Iocp::get_completion) returns a [`CompletionStatus`]:
 //!   context, bytes, error, buffer. A [`Batch`] takes many at a time.
 //! - [`scope`](Iocp::scope) is for buffers that are only borrowed.

@@ -285,8 +285,8 @@ impl<C: Send + 'static> Listener<C> {
             let seconds = sys::connect_time(sys::handle_of(socket));
             seconds.is_some_and(|seconds| Duration::from_secs(seconds.into()) >= older_than)
         };
-        // "Such connections should be terminated by closing the accepted socket, which forces
-        // the AcceptEx function call to complete with an error"
+        // "It is recommended such connections be terminated by closing the accepted socket,
+        // which forces the AcceptEx function call to complete with an error"
         // (https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-acceptex).
         let mut state = core.lock();
         let accepts = state.accepts.iter_mut();

@@ -23,7 +23,11 @@ fn socket(port: &Iocp) -> Associated<TcpListener> {
 }
 
 fn listen(port: &Iocp, options: Options) -> Listener {
-    options.listen(port, socket(port), || ACCEPT).unwrap()
+    listen_on(port, socket(port), options)
+}
+
+fn listen_on(port: &Iocp, socket: Associated<TcpListener>, options: Options) -> Listener {
+    options.listen(port, socket, || ACCEPT).unwrap()
 }
 
 fn connect(listener: &Listener) -> TcpStream {
@@ -141,21 +145,19 @@ fn an_accepted_connection_knows_its_addresses_and_can_be_shut_down() {
 
 #[test]
 fn a_listener_on_ipv6_tells_addresses_in_full() {
-    let Ok(socket) = TcpListener::bind("[::1]:0") else {
-        return support::skipped_without("IPv6");
-    };
     for first_data in [0, 16] {
+        let Ok(socket) = TcpListener::bind("[::1]:0") else {
+            return support::skipped_without("IPv6");
+        };
         let port = port();
-        let socket = port.add_handle(socket.try_clone().unwrap(), 3);
-        // The file object has one port for ever.
-        let Ok(socket) = socket else { return };
-        let listener =
-            Options::new().first_data(first_data).listen(&port, socket, || ACCEPT).unwrap();
+        let socket = port.add_handle(socket, 3).unwrap();
+        let listener = listen_on(&port, socket, Options::new().first_data(first_data));
         let mut client = connect(&listener);
         client.write_all(b"first").unwrap();
         let accepted = accept(&port, &listener);
         assert_eq!(accepted.peer, client.local_addr().unwrap());
         assert_eq!(accepted.local, listener.local_addr());
+        assert!(accepted.peer.is_ipv6());
     }
 }
 
@@ -508,6 +510,33 @@ fn what_cannot_listen_comes_back() {
 }
 
 #[test]
+fn a_listener_that_gets_some_of_its_accepts_tells_why_not_all() {
+    let port = Iocp::builder().max_operations(2).build().unwrap();
+    let listener = listen(&port, Options::new().accepts(3));
+    let refused = || listener.take_error().map(|error| error.kind());
+    assert_eq!((listener.in_flight(), refused()), (2, Some(ErrorKind::TooManyOperations)));
+    let _client = connect(&listener);
+    let accepted = accept(&port, &listener);
+    assert_eq!((listener.in_flight(), refused()), (2, Some(ErrorKind::TooManyOperations)));
+    assert_eq!(refused(), None, "it is told once");
+    drop(accepted);
+    assert_eq!((listener.in_flight(), refused()), (2, Some(ErrorKind::TooManyOperations)));
+    assert_eq!(listener.refill().unwrap_err().kind(), ErrorKind::TooManyOperations);
+    nothing_more(&port);
+}
+
+#[test]
+fn a_listener_that_gets_no_accept_at_first_is_none() {
+    let port = Iocp::builder().max_operations(1).build().unwrap();
+    port.post(1, 0, 0).unwrap();
+    let rejected = Listener::new(&port, socket(&port), || ACCEPT).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::TooManyOperations);
+    assert_eq!(complete(&port).context, 1);
+    let listener = listen_on(&port, rejected.returned, Options::new().accepts(1));
+    assert_eq!(listener.in_flight(), 1);
+}
+
+#[test]
 fn a_dropped_listener_is_closed_and_its_connections_go_on() {
     let port = port();
     let listener = listen(&port, Options::new().accepts(3).max_connections(3));
@@ -652,15 +681,6 @@ mod exhaustion {
         assert_eq!(rejected.error.kind(), ErrorKind::ResourceExhausted);
         let listener = Listener::new(&port, rejected.returned, || ACCEPT).unwrap();
         assert_eq!(listener.in_flight(), 16);
-    }
-
-    #[test]
-    fn a_listener_that_gets_some_of_its_accepts_tells_why_not_all() {
-        let port = Iocp::builder().max_operations(2).build().unwrap();
-        let listener = listen(&port, Options::new().accepts(3));
-        assert_eq!(listener.in_flight(), 2);
-        let error = listener.take_error().unwrap();
-        assert_eq!(error.kind(), ErrorKind::TooManyOperations);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::sys::{self, Handle, Provider};
 ///
 /// Returns the connection, a `TcpStream`.
 /// [`Iocp::initiate_accept`](crate::Iocp::initiate_accept), which starts this operation, says
-/// more about accepts.
+/// more about accepts. A [`Listener`](crate::listener::Listener) keeps several in flight.
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use]
 pub struct Accept<S = ()>(S);

@@ -510,9 +510,9 @@ pub(crate) fn is_listening(socket: Handle) -> bool {
     get_option::<i32>(socket, ws::SO_ACCEPTCONN).is_ok_and(|listening| listening != 0)
 }
 
-/// How many seconds ago the socket was connected, if it is: "if the socket is not connected,
+/// How many seconds ago the socket was connected, if it is: "If the socket is not connected,
 /// the getsockopt returns 0xFFFFFFFF"
-/// (<https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options>).
+/// (<https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-acceptex>).
 pub(crate) fn connect_time(socket: Handle) -> Option<u32> {
     get_option(socket, ws::SO_CONNECT_TIME).ok().filter(|seconds| *seconds != u32::MAX)
 }

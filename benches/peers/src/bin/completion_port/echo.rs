@@ -2,6 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 
+use completion_port::listener::{Accepted, Listener, Options};
 use completion_port::{Associated, Batch, CompletionStatus, Inline, Iocp, Started};
 use peers::{BATCH, BUFFER, Result};
 use slab::Slab;
@@ -15,7 +16,7 @@ enum Step {
 
 struct Server {
     port: Iocp<Step>,
-    listener: Associated<TcpListener>,
+    listener: Listener<Step>,
     connections: Slab<Associated<TcpStream, Inline>>,
 }
 
@@ -28,10 +29,8 @@ type Served = (usize, Vec<u8>);
 pub fn serve(listener: TcpListener) -> Result {
     let port: Iocp<Step> = Iocp::builder().concurrency(1).build()?;
     let listener = port.add_handle(listener, 0)?;
+    let listener = Options::new().accepts(BATCH).listen(&port, listener, || Step::Accept)?;
     let mut server = Server { port, listener, connections: Slab::new() };
-    for _ in 0..BATCH {
-        server.accept()?;
-    }
 
     let mut batch = Batch::with_capacity(BATCH);
     let mut served = Vec::new();
@@ -47,27 +46,19 @@ pub fn serve(listener: TcpListener) -> Result {
 }
 
 impl Server {
-    fn accept(&self) -> Result {
-        self.port.initiate_accept(&self.listener, Step::Accept)?;
-        Ok(())
-    }
-
     /// Takes a connection one step further, if it is still there.
     fn complete(&mut self, mut completion: CompletionStatus<Step>) -> Result<Option<Served>> {
         let connection = completion.handle_context;
         Ok(match completion.context {
-            Step::Accept => {
-                self.accept()?;
-                match completion.operation.take_accepted() {
-                    Some(stream) if completion.error_status.is_ok() => Some(self.adopt(stream)?),
-                    // One client has gone away.
-                    _ => None,
-                }
-            }
+            Step::Accept => match self.listener.accepted(&mut completion) {
+                Ok(accepted) => Some(self.adopt(accepted)?),
+                // One client has gone away.
+                Err(_) => None,
+            },
             Step::Receive | Step::Send
                 if completion.error_status.is_err() || completion.bytes_transferred == 0 =>
             {
-                self.connections.remove(connection);
+                self.close(connection);
                 None
             }
             Step::Receive => match completion.operation.take_buffer() {
@@ -81,12 +72,18 @@ impl Server {
         })
     }
 
-    fn adopt(&mut self, stream: TcpStream) -> Result<Served> {
-        stream.set_nodelay(true)?;
+    fn adopt(&mut self, accepted: Accepted) -> Result<Served> {
+        accepted.get_ref().set_nodelay(true)?;
         let place = self.connections.vacant_entry();
         let connection = place.key();
-        place.insert(self.port.add_handle(stream, connection)?.skip_on_success()?);
+        let stream = accepted.associate(&self.port, connection)?.stream;
+        place.insert(stream.skip_on_success()?);
         Ok((connection, Vec::with_capacity(BUFFER)))
+    }
+
+    /// Closes a connection, on which nothing is in flight that would have to be cancelled.
+    fn close(&mut self, connection: usize) {
+        drop(self.connections.remove(connection).into_inner());
     }
 
     fn send(&mut self, connection: usize, buffer: Vec<u8>) -> Result<Option<Served>> {
@@ -96,7 +93,7 @@ impl Server {
             Ok(Started::Completed(completion)) => self.complete(completion),
             Ok(Started::Pending(_)) => Ok(None),
             Err(_) => {
-                self.connections.remove(connection);
+                self.close(connection);
                 Ok(None)
             }
         }
@@ -106,7 +103,7 @@ impl Server {
         let handle = &self.connections[connection];
         match self.port.initiate_read(handle, Step::Receive, buffer) {
             Ok(started) => batch.push(started),
-            Err(_) => drop(self.connections.remove(connection)),
+            Err(_) => self.close(connection),
         }
     }
 }
