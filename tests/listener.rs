@@ -162,6 +162,31 @@ fn a_listener_on_ipv6_tells_addresses_in_full() {
 }
 
 #[test]
+#[cfg(not(simulated_kernel))] // its sockets are of one family
+fn a_client_of_the_other_family_has_its_address_in_ipv6_form() {
+    use socket2::{Domain, Socket, Type};
+    let any: SocketAddr = "[::]:0".parse().unwrap();
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+    socket.set_only_v6(false).unwrap();
+    if socket.bind(&any.into()).is_err() {
+        return support::skipped_without("IPv6");
+    }
+    socket.listen(8).unwrap();
+    let port = port();
+    let socket = port.add_handle(TcpListener::from(socket), 3).unwrap();
+    let listener = listen_on(&port, socket, Options::new());
+    let address = (Ipv4Addr::LOCALHOST, listener.local_addr().port());
+    let client = TcpStream::connect(address).unwrap();
+    let accepted = accept(&port, &listener);
+    let mapped = |address: SocketAddr| {
+        SocketAddr::from((Ipv4Addr::LOCALHOST.to_ipv6_mapped(), address.port()))
+    };
+    assert_eq!(accepted.peer, mapped(client.local_addr().unwrap()));
+    assert_eq!(accepted.local, mapped(address.into()));
+    converse(&port, &accepted.associate(&port, 1).unwrap(), &client);
+}
+
+#[test]
 fn connections_can_go_to_another_port_each() {
     let port = port();
     let others = [port_of::<String>(), port_of::<String>()];
