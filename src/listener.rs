@@ -58,6 +58,8 @@
 //! With [`Options::first_data`], a connection arrives with what its client has sent first. A
 //! client that sends nothing then keeps an accept to itself, and as many of them keep all
 //! others out. So call [`drop_silent`](Listener::drop_silent) now and then.
+#![allow(clippy::result_large_err, reason = "what was passed in comes back")]
+#![allow(clippy::must_use_candidate, reason = "of some methods only the effect may matter")]
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener, TcpStream};

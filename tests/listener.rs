@@ -384,7 +384,9 @@ fn several_threads_serve_many_clients() {
         for _ in 0..CLIENTS {
             connect(&listener).read_exact(&mut [0]).unwrap();
         }
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
     });
     assert_eq!(listener.connections(), 0);
 }
