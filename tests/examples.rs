@@ -200,6 +200,35 @@ fn the_demo_names_the_address_that_it_cannot_have() {
 }
 
 #[test]
+fn the_demo_tells_its_progress_in_lines_where_there_is_no_terminal() {
+    let output = example("echo_demo")
+        .args(["--connections", "2", "--seconds", "4"])
+        .env_remove("COMPLETION_PORT_TERMINAL")
+        .output()
+        .expect("it starts");
+    assert!(!output.stdout.contains(&b'\r'), "{output:?}");
+    let lines = lines(&output);
+    assert!(lines.iter().any(|line| tells_progress(line)), "{lines:?}");
+}
+
+#[test]
+fn the_demo_has_one_line_of_progress_on_a_terminal() {
+    let output = example("echo_demo")
+        .args(["--connections", "2", "--seconds", "1"])
+        .env("COMPLETION_PORT_TERMINAL", "1")
+        .output()
+        .expect("it starts");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let told = stdout.lines().filter(|line| tells_progress(line)).collect::<Vec<_>>();
+    assert!(matches!(told[..], [line] if line.matches('\r').count() > 1), "{stdout}");
+}
+
+/// Not the summary, which has a line for each.
+fn tells_progress(line: &str) -> bool {
+    line.contains(" echoes ") && line.contains(" MB/s")
+}
+
+#[test]
 fn the_demo_refuses_what_makes_no_sense() {
     for (option, most) in [
         ("--threads", 256),

@@ -10,6 +10,8 @@ mod print;
 mod report;
 mod server;
 
+use std::env;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,8 +25,14 @@ use print::{Printer, Text};
 use report::{Errors, Report};
 use server::Server;
 
-/// How often progress is shown, and refused accepts are started again.
+/// How often refused accepts are started again, and progress is shown on a terminal.
 const TICK: Duration = Duration::from_millis(100);
+/// How often progress is shown elsewhere.
+const ELSEWHERE: Duration = Duration::from_secs(3);
+
+/// Says that there is a terminal, though the program does not see it: under Wine, it writes
+/// to a pipe, and `cargo xtask` passes on what comes.
+const TERMINAL: &str = "COMPLETION_PORT_TERMINAL";
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -50,6 +58,8 @@ fn run(arguments: &Arguments, printer: &Printer) -> Result<Report, Box<dyn std::
     printer.print(Text::Out(format!("serving on {address} with {threads} threads\n")));
 
     let start = Instant::now();
+    let on_terminal = io::stdout().is_terminal() || env::var_os(TERMINAL).is_some();
+    let mut next = start + if on_terminal { TICK } else { ELSEWHERE };
     let clients = if arguments.serves_only() {
         printer.print(Text::Out("press Ctrl-C to end\n".to_owned()));
         None
@@ -71,7 +81,12 @@ fn run(arguments: &Arguments, printer: &Printer) -> Result<Report, Box<dyn std::
     } {
         thread::sleep(TICK);
         server.keep_accepting();
-        printer.print(Text::Out(server.counters().progress(start.elapsed())));
+        if Instant::now() >= next {
+            let progress = server.counters().progress(start.elapsed());
+            let line = if on_terminal { format!("\r{progress} ") } else { format!("{progress}\n") };
+            printer.print(Text::Out(line));
+            next += if on_terminal { TICK } else { ELSEWHERE };
+        }
     }
     let elapsed = start.elapsed();
 

@@ -72,11 +72,11 @@ impl Counters {
         get(&self.started).saturating_sub(completions)
     }
 
-    /// A line that replaces the one before.
+    /// What has been done so far, in a line.
     pub fn progress(&self, elapsed: Duration) -> String {
         let seconds = elapsed.as_secs_f64();
         format!(
-            "\r{seconds:6.1} s  {:6} connections  {:10} echoes  {:8.2} MB/s ",
+            "{seconds:6.1} s  {:6} connections  {:10} echoes  {:8.2} MB/s",
             get(&self.connections),
             get(&self.messages),
             get(&self.bytes) as f64 / seconds / 1e6,

@@ -16,6 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use clap::value_parser;
 
 use crate::cargo;
 use crate::linux::supervise::{Outcome, Supervisor};
@@ -53,7 +54,7 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(clap::Args)]
 pub struct Args {
     /// Seconds that each program may take
-    #[arg(long, default_value_t = 600)]
+    #[arg(long, default_value_t = 600, value_parser = value_parser!(u64).range(1..=86_400))]
     limit: u64,
     /// Only the tests in these files, as in tests/FILE.rs
     #[arg(value_name = "FILE")]

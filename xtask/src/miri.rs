@@ -15,6 +15,7 @@ use std::time::Instant;
 use std::{cmp, env, num};
 
 use anyhow::{Context, Result, bail};
+use clap::value_parser;
 
 use crate::cargo::{WINDOWS_GNU, on_simulated_kernel, workspace};
 use crate::results::{self, Results};
@@ -46,10 +47,10 @@ pub struct Args {
     #[arg(long, conflicts_with = "files")]
     quick: bool,
     /// In how many schedules
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=100_000))]
     seeds: u32,
     /// The first schedule
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = value_parser!(u32).range(..=1_000_000_000))]
     seed: u32,
     /// The rules of this model only
     #[arg(long, value_enum)]
@@ -58,8 +59,8 @@ pub struct Args {
     #[arg(long, default_value = WINDOWS_GNU)]
     target: String,
     /// How many programs run at once [default: as many as there are processors]
-    #[arg(long)]
-    jobs: Option<usize>,
+    #[arg(long, value_parser = value_parser!(u32).range(1..=256))]
+    jobs: Option<u32>,
     /// Passed to the test programs, such as a part of the tests' names
     #[arg(last = true)]
     tests: Vec<OsString>,
@@ -112,7 +113,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let jobs = plan(args)?;
     build(&args.target)?;
     let total = jobs.len();
-    let workers = args.jobs.or_else(|| thread::available_parallelism().ok().map(num::NonZero::get));
+    let processors = || thread::available_parallelism().map_or(1, num::NonZero::get);
+    let workers = args.jobs.map_or_else(processors, |jobs| jobs as usize);
     let progress = Mutex::new(Progress {
         left: jobs.into(),
         done: 0,
@@ -122,8 +124,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     });
     let start = Instant::now();
     thread::scope(|scope| {
-        let workers: Vec<_> =
-            (0..workers.unwrap_or(1)).map(|_| scope.spawn(|| work(&progress, args))).collect();
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| work(&progress, args))).collect();
         workers.into_iter().try_for_each(|worker| worker.join().expect("no worker panics"))
     })?;
     let Progress { failed, results, .. } = progress.into_inner().expect("no worker panics");

@@ -19,7 +19,7 @@ mod soak;
 
 pub fn run_demo(args: &[OsString]) -> Result<ExitCode> {
     check::<demo::Arguments>("cargo xtask demo", args);
-    run_example("echo_demo", args)
+    build_and_run(&["--package", "demo"], args)
 }
 
 pub fn run_example(name: &str, args: &[OsString]) -> Result<ExitCode> {

@@ -17,8 +17,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
-use clap::Parser;
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Parser, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cargo;
@@ -32,10 +32,10 @@ use table::Tables;
 #[derive(Parser)]
 pub struct Args {
     /// How often everything is measured
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..=1_000))]
+    rounds: u32,
     /// How long each measurement takes
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
     seconds: f64,
     /// Only the rows and peers with this in ROW/PEER, such as `echo 64 x` or `/tokio`
     #[arg(long, value_name = "ROW/PEER", default_value = "")]
@@ -46,6 +46,12 @@ pub struct Args {
     /// Write the tables into docs/performance.md
     #[arg(long)]
     write: bool,
+}
+
+fn seconds(text: &str) -> Result<f64> {
+    let seconds: f64 = text.parse()?;
+    ensure!((0.01..=3600.0).contains(&seconds), "{seconds} is not in 0.01..=3600");
+    Ok(seconds)
 }
 
 /// The programs, by name.
@@ -72,7 +78,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let runtime = Runtime::start()?.without_time_limit();
     let _awake = cpu::keep_awake(&processors);
 
-    let progress = ProgressBar::new((args.rounds * wanted.len()) as u64);
+    let rounds = args.rounds as usize;
+    let progress = ProgressBar::new((rounds * wanted.len()) as u64);
     progress.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} {msg}")?);
     let mut failures = Vec::new();
     let mut measure = |row: &Row, peer: &Peer| {
@@ -87,7 +94,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let (text, command) = if args.pairs {
         let mut pairs = Pairs::new(args.seconds)?;
-        for round in 0..args.rounds {
+        for round in 0..rounds {
             for pair in wanted.chunks_exact(2) {
                 // What changes on the machine meanwhile is for and against both.
                 let mut pair = [pair[0], pair[1]];
@@ -101,8 +108,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
         (pairs.to_string(), "cargo xtask bench --pairs --write")
     } else {
-        let mut tables = Tables::new(args.rounds, args.seconds)?;
-        for _ in 0..args.rounds {
+        let mut tables = Tables::new(rounds, args.seconds)?;
+        for _ in 0..rounds {
             for (row, peer) in &wanted {
                 tables.add(row, peer, measure(row, peer));
             }

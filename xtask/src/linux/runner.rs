@@ -25,6 +25,9 @@ pub const ROOT: &str = "COMPLETION_PORT_SESSION_ROOT";
 /// Names the program that starts Windows programs.
 pub const LOADER: &str = "COMPLETION_PORT_SESSION_LOADER";
 
+/// Says that what the program writes goes to a terminal, which it does not see.
+const TERMINAL: &str = "COMPLETION_PORT_TERMINAL";
+
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Becomes `program`, which ends with the process that started it.
@@ -51,6 +54,9 @@ pub fn run(program: &OsStr, args: &[OsString]) -> Result<ExitCode> {
     // Rustdoc sets this only where it has no runner. With it, each example in
     // the documentation is run in a process of its own.
     command.env("RUSTDOC_DOCTEST_BIN_PATH", program);
+    if io::stdout().is_terminal() {
+        command.env(TERMINAL, "1");
+    }
     let mut finish = run_once(&supervisor, &mut command, limit)?;
     if finish.never_began() {
         eprintln!("wine: {} ended with code 1 and no output; trying once more", program.display());
