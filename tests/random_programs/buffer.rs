@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use completion_port::op::{Address, Datagram, Fills, Sends};
 use completion_port::{Finished, IoBuf, IoBufMut, Slice};
 
-use crate::operation::Token;
+use crate::operation::{Operation, Token, What};
 use crate::program::Kind;
 
 /// What a buffer holds that was not read or written.
@@ -126,7 +127,7 @@ macro_rules! with_room {
                 type $B = Vec<u8>;
                 $block
             }
-            Kind::Boxed => {
+            Kind::Boxed | Kind::Pieces | Kind::WithSender => {
                 type $B = Box<[u8]>;
                 $block
             }
@@ -167,22 +168,94 @@ pub struct Taken {
 }
 
 impl<B: Bytes> Marked<B> {
-    pub fn new(bytes: B, token: Token) -> Self {
-        Self { bytes, token }
+    /// The buffer of an operation, which will know it by its address.
+    pub fn new(bytes: B, operation: &Arc<Operation>) -> Self {
+        let marked = Self { bytes, token: Token(Arc::clone(operation)) };
+        operation.facts().address = marked.address();
+        marked
     }
 
     /// Where the bytes are, if they stay there.
     pub fn address(&self) -> Option<usize> {
         B::STAYS.then(|| self.bytes.initialized().0.addr())
     }
+}
 
-    pub fn open(self) -> Taken {
+/// What comes back, and has a buffer: what an operation returns, or its memory where it
+/// was refused.
+pub trait Open {
+    fn open(self) -> Taken;
+}
+
+impl<B: Bytes> Open for Marked<B> {
+    fn open(self) -> Taken {
         let address = self.address();
         Taken { bytes: self.bytes.as_ref().to_vec(), address, token: self.token }
     }
 }
 
-/// Asks a completion for its buffer, which is of this kind.
-pub fn take(kind: Kind, finished: &mut Finished) -> Option<Taken> {
-    with_type!(kind, B => finished.take_buffer::<Marked<B>>().map(Marked::open))
+impl<O: Open> Open for Fills<O> {
+    fn open(self) -> Taken {
+        self.0.open()
+    }
+}
+
+impl<O: Open> Open for Sends<O> {
+    fn open(self) -> Taken {
+        self.0.open()
+    }
+}
+
+impl<O: Open> Open for (O, Address) {
+    fn open(self) -> Taken {
+        self.0.open()
+    }
+}
+
+impl<O: Open> Open for Datagram<O> {
+    fn open(self) -> Taken {
+        self.buffer.open()
+    }
+}
+
+/// What vectored operations have.
+pub type Pieces = (Marked<Box<[u8]>>, Box<[u8]>);
+
+/// Cuts the bytes of an operation into two buffers.
+pub fn cut(bytes: Box<[u8]>, operation: &Arc<Operation>) -> Pieces {
+    let mut first = Vec::from(bytes);
+    let second = first.split_off(first.len() / 2);
+    (Marked::new(first.into(), operation), second.into())
+}
+
+impl Open for Pieces {
+    fn open(self) -> Taken {
+        let (first, second) = self;
+        let mut taken = first.open();
+        taken.bytes.extend(second);
+        taken
+    }
+}
+
+impl Open for (Fills<Marked<Box<[u8]>>>, Fills<Box<[u8]>>) {
+    fn open(self) -> Taken {
+        (self.0.0, self.1.0).open()
+    }
+}
+
+impl Open for (Sends<Marked<Box<[u8]>>>, Sends<Box<[u8]>>) {
+    fn open(self) -> Taken {
+        (self.0.0, self.1.0).open()
+    }
+}
+
+/// Asks the completion of an operation for its buffer.
+pub fn take(operation: &Operation, finished: &mut Finished) -> Option<Taken> {
+    match (operation.kind.unwrap_or(Kind::Vector), operation.what) {
+        (Kind::Pieces, _) => finished.take::<Pieces>().map(Open::open),
+        (Kind::WithSender, What::Read { .. }) => {
+            finished.take::<Datagram<Marked<Box<[u8]>>>>().map(Open::open)
+        }
+        (kind, _) => with_type!(kind, B => finished.take_buffer::<Marked<B>>().map(Open::open)),
+    }
 }

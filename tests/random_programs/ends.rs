@@ -4,9 +4,7 @@ use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::windows::io::{AsRawHandle, AsRawSocket, OwnedHandle, RawHandle, RawSocket};
 
-use completion_port::{
-    Associated, Inline, IoBuf, IoBufMut, Iocp, Mode, Rejected, Started, unconnected_stream,
-};
+use completion_port::{Associated, Inline, Iocp, Rejected, unconnected_stream};
 
 use crate::operation::Ticket;
 use crate::program::{Closing, Link, Object};
@@ -58,6 +56,30 @@ macro_rules! on_queued {
     };
 }
 pub(crate) use on_queued;
+
+/// The same for sockets that transfer, which no other end is here.
+macro_rules! on_socket {
+    ($end:expr, $handle:ident => $run:expr) => {
+        match $end {
+            End::Stream($handle) => $run,
+            End::SkippingStream($handle) => $run,
+            End::Datagrams($handle) => $run,
+            _ => unreachable!("not for sockets"),
+        }
+    };
+}
+pub(crate) use on_socket;
+
+/// The same for sockets of datagrams.
+macro_rules! on_datagrams {
+    ($end:expr, $handle:ident => $run:expr) => {
+        match $end {
+            End::Datagrams($handle) => $run,
+            _ => unreachable!("not for datagrams"),
+        }
+    };
+}
+pub(crate) use on_datagrams;
 
 /// How long the files are.
 pub const FILE_LENGTH: usize = 256;
@@ -149,73 +171,6 @@ impl End {
             (Closing::Reset, Self::SkippingStream(handle)) => support::reset(handle.into_inner()),
             (_, end) => drop(end),
         }
-    }
-}
-
-pub type StartedOrNot<B> = Result<Started<B, Ticket>, Rejected<(Ticket, B)>>;
-
-/// Starts operations, whichever way their completions come.
-pub trait Start {
-    fn read<B>(&self, port: &Port, ticket: Ticket, buffer: B, at: Option<u64>) -> StartedOrNot<B>
-    where
-        B: IoBufMut + Send + 'static;
-
-    fn write<B>(&self, port: &Port, ticket: Ticket, buffer: B, at: Option<u64>) -> StartedOrNot<B>
-    where
-        B: IoBuf + Send + 'static;
-
-    fn accept(
-        &self,
-        port: &Port,
-        ticket: Ticket,
-    ) -> Result<Started<TcpStream, Ticket>, Rejected<Ticket>>;
-
-    fn connect(
-        &self,
-        port: &Port,
-        ticket: Ticket,
-        to: SocketAddr,
-    ) -> Result<Started<(), Ticket>, Rejected<Ticket>>;
-}
-
-impl<H, M: Mode> Start for Associated<H, M> {
-    fn read<B>(&self, port: &Port, ticket: Ticket, buffer: B, at: Option<u64>) -> StartedOrNot<B>
-    where
-        B: IoBufMut + Send + 'static,
-    {
-        match at {
-            Some(offset) => port.initiate_read_at(self, ticket, buffer, offset),
-            None => port.initiate_read(self, ticket, buffer),
-        }
-        .map(Into::into)
-    }
-
-    fn write<B>(&self, port: &Port, ticket: Ticket, buffer: B, at: Option<u64>) -> StartedOrNot<B>
-    where
-        B: IoBuf + Send + 'static,
-    {
-        match at {
-            Some(offset) => port.initiate_write_at(self, ticket, buffer, offset),
-            None => port.initiate_write(self, ticket, buffer),
-        }
-        .map(Into::into)
-    }
-
-    fn accept(
-        &self,
-        port: &Port,
-        ticket: Ticket,
-    ) -> Result<Started<TcpStream, Ticket>, Rejected<Ticket>> {
-        port.initiate_accept(self, ticket).map(Into::into)
-    }
-
-    fn connect(
-        &self,
-        port: &Port,
-        ticket: Ticket,
-        to: SocketAddr,
-    ) -> Result<Started<(), Ticket>, Rejected<Ticket>> {
-        port.initiate_connect(self, ticket, to).map(Into::into)
     }
 }
 

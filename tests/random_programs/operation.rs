@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Wake;
 
-use completion_port::ErrorKind;
+use completion_port::{Error, ErrorKind};
 
 use crate::buffer::Taken;
 use crate::log::{Log, Time};
@@ -60,6 +62,8 @@ pub struct Facts {
     pub over: Option<Time>,
     /// When its cancel was first asked for.
     pub cancelled: Option<Time>,
+    /// Rung by the waker that was left with it last.
+    pub bell: Option<Arc<Bell>>,
     /// Where its buffer is.
     pub address: Option<usize>,
     /// What the buffer contained when it came back.
@@ -73,6 +77,22 @@ pub struct Facts {
     pub forgotten: Forgotten,
     pub contexts_dropped: u32,
     pub buffers_dropped: u32,
+}
+
+/// Rung by a waker.
+#[derive(Default)]
+pub struct Bell(AtomicBool);
+
+impl Bell {
+    pub fn has_rung(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// What was given to `mem::forget`.
@@ -224,6 +244,20 @@ impl Operation {
     pub fn is_over(&self) -> bool {
         let facts = self.facts();
         facts.completed.is_some() || facts.contexts_dropped > 0
+    }
+}
+
+/// Why an operation failed. Miri's own table of statuses lacks the one that the
+/// kernel fails operations with.
+pub fn kind_of(error: &Error) -> ErrorKind {
+    const STATUS_INSUFFICIENT_RESOURCES: u32 = 0xC000_009A;
+    match error.kind() {
+        ErrorKind::Other
+            if cfg!(miri) && error.ntstatus() == Some(STATUS_INSUFFICIENT_RESOURCES) =>
+        {
+            ErrorKind::ResourceExhausted
+        }
+        kind => kind,
     }
 }
 

@@ -149,6 +149,10 @@ pub enum Kind {
     Sliced,
     /// Can only be written; a read uses a boxed slice.
     Shared,
+    /// Two boxed slices, by a vectored operation of a socket.
+    Pieces,
+    /// A boxed slice, and who has sent what is read.
+    WithSender,
 }
 
 /// What becomes of a `Pending`, or of a completion that comes at once.
@@ -159,6 +163,8 @@ pub enum Hold {
     /// Completions that come at once go into the batch.
     Push,
     Cancel,
+    /// It is awaited, and kept.
+    Await,
     Forget,
 }
 
@@ -192,6 +198,12 @@ pub enum Act {
     Cancel,
     Take,
     Ask,
+    /// Awaits by reference, until the future is dropped.
+    Await,
+    /// The same, and forgets the future, which leaves its waker.
+    Leave,
+    /// Awaits by value, until the future is dropped, which cancels.
+    Abandon,
     Drop,
     Forget,
 }
@@ -209,10 +221,18 @@ pub enum Closing {
 /// How everything ends.
 #[derive(Clone, Debug)]
 pub struct Ending {
-    /// Everything is cancelled and dequeued before anything is dropped.
-    pub drains: bool,
+    pub before: Before,
     /// What is dropped, in this order.
     pub order: Vec<Part>,
+}
+
+/// What comes before anything is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    Nothing,
+    /// Everything is cancelled and dequeued.
+    Drain,
+    ShutDown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -358,6 +378,8 @@ fn buffer() -> impl Strategy<Value = Buffer> {
         (1, Kind::LargeArray),
         (1, Kind::Sliced),
         (1, Kind::Shared),
+        (1, Kind::Pieces),
+        (1, Kind::WithSender),
     ]);
     (kind, length(), 0..4usize).prop_map(|(kind, length, held)| Buffer { kind, length, held })
 }
@@ -374,6 +396,7 @@ fn hold(shape: Shape) -> impl Strategy<Value = Hold> {
         (6, Hold::Keep),
         (2, Hold::Push),
         (1, Hold::Cancel),
+        (2, Hold::Await),
         (forgets, Hold::Forget),
     ])
 }
@@ -400,6 +423,9 @@ fn act(shape: Shape) -> impl Strategy<Value = Act> {
         (4, Act::Cancel),
         (4, Act::Take),
         (2, Act::Ask),
+        (3, Act::Await),
+        (3, Act::Leave),
+        (1, Act::Abandon),
         (forgets, Act::Forget),
     ])
 }
@@ -418,8 +444,9 @@ fn ending() -> impl Strategy<Value = Ending> {
     let others = vec![Part::Handles, Part::Pendings, Part::Completions];
     // Only a port that is left to the last shows whether all its places are free.
     let port = weighted([(4, 3), (1, 0), (1, 1), (1, 2)]);
-    (any::<bool>(), Just(others).prop_shuffle(), port).prop_map(|(drains, mut order, port)| {
+    let before = weighted([(3, Before::Nothing), (4, Before::Drain), (1, Before::ShutDown)]);
+    (before, Just(others).prop_shuffle(), port).prop_map(|(before, mut order, port)| {
         order.insert(port, Part::Port);
-        Ending { drains, order }
+        Ending { before, order }
     })
 }

@@ -11,7 +11,9 @@ use crate::ends::{End, Port, open};
 use crate::log::{Log, peer};
 use crate::model;
 use crate::operation::{Ticket, What};
-use crate::program::{Buffer, Closing, Dequeue, Ending, Fate, Hold, Kind, Object, Part, Program};
+use crate::program::{
+    Before, Buffer, Closing, Dequeue, Ending, Fate, Hold, Kind, Object, Part, Program,
+};
 use crate::support::{PATIENCE, TempFile};
 use crate::worker::{Session, Worker, serve};
 
@@ -214,9 +216,12 @@ struct Finish<'a> {
 
 impl Finish<'_> {
     fn finish(mut self, ending: &Ending) {
-        if ending.drains {
-            self.drain();
+        match ending.before {
+            Before::Nothing => {}
+            Before::Drain => self.drain(),
+            Before::ShutDown => self.shut_down(),
         }
+        let drains = ending.before == Before::Drain;
         let Self { session, port, ends, batches, operations } = self;
         let (mut port, mut ends, mut batches) = (Some(port), Some(ends), Some(batches));
         for (index, part) in ending.order.iter().enumerate() {
@@ -237,7 +242,7 @@ impl Finish<'_> {
                 Part::Port => {
                     let port = port.take().expect("it is dropped once");
                     let is_last = index + 1 == ending.order.len();
-                    if is_last && ending.drains && session.log.closing.get().is_none() {
+                    if is_last && drains && session.log.closing.get().is_none() {
                         expect_room(session, &port, operations);
                     }
                     let _ = session.log.dropping.set(session.log.now());
@@ -246,6 +251,30 @@ impl Finish<'_> {
             }
         }
         drop((ends, batches));
+    }
+
+    /// Lets the port cancel everything, and dequeue until nothing is in flight.
+    fn shut_down(&mut self) {
+        let session = self.session;
+        let log = &session.log;
+        drop_batches(log, self.batches.drain(..));
+        // It drops them, too.
+        log.strangers.lose_some();
+        let began = log.now();
+        for end in &log.ends {
+            end.cancels.lock().expect("nobody panics with it").push(began);
+        }
+        for connector in &*session.connectors.lock().expect("nobody panics with it") {
+            connector.operation.facts().cancelled.get_or_insert(began);
+        }
+        let _ = log.closing.set(began);
+        let left = self.port.shut_down_with(Duration::ZERO, |completion| {
+            session.settle(completion, began, Fate::Take);
+        });
+        let _ = log.closed.set(log.now());
+        if left > 0 {
+            log.wrong(format!("{left} operations are left by the end of the port"));
+        }
     }
 
     /// Cancels everything, and dequeues until nothing is in flight.

@@ -4,19 +4,22 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use completion_port::{
-    Batch, CompletionStatus, Error, ErrorKind, Finished, OperationKind, Pending, Rejected, Started,
+    Batch, CompletionStatus, Error, Finished, OperationKind, Pending, Rejected, Started, op,
 };
 
-use crate::buffer::{Bytes, FILL, LARGE, Marked, Room, SMALL, take, with_room, with_type};
+use crate::buffer::{
+    Bytes, FILL, LARGE, Marked, Open, Room, SMALL, cut, take, with_room, with_type,
+};
 use crate::connections::Connector;
 use crate::ends::{
-    End, FILE_LENGTH, Port, Raw, Start, StartedOrNot, connector, key, on, on_queued,
+    End, FILE_LENGTH, Port, Raw, connector, key, on, on_datagrams, on_queued, on_socket,
 };
 use crate::log::{Log, Time};
-use crate::operation::{Operation, Outcome, Ticket, Token, What};
+use crate::operation::{Bell, Operation, Outcome, Ticket, What, kind_of};
 use crate::pending::{AnyPending, KeptPending, Output};
 use crate::program::{Act, Borrowed, Buffer, Closing, Dequeue, Fate, Hold, Kind, Object, Step};
 
@@ -42,6 +45,17 @@ pub struct Worker<'a> {
     pub batch: Batch<Ticket>,
     /// When the oldest completion in the batch may have been dequeued.
     batch_began: Time,
+}
+
+/// Starts an operation on an end by `Iocp::initiate`, and writes down what comes of it.
+macro_rules! start {
+    ($worker:ident, $end:ident, $operation:ident, $hold:ident, $on:ident, $value:expr) => {{
+        let (ticket, value) = (Ticket(Arc::clone(&$operation)), $value);
+        let started = $on!(&$worker.ends[&$end], handle => {
+            $worker.port.initiate(handle, ticket, value).map(Into::into)
+        });
+        $worker.begun(&$operation, started, $hold);
+    }};
 }
 
 /// Takes one thing out of a pool.
@@ -145,7 +159,7 @@ impl<'a> Worker<'a> {
 
     pub fn read(&mut self, end: usize, buffer: Buffer, offset: u64, hold: Hold) {
         let log = &self.session.log;
-        let kind = if buffer.kind == Kind::Shared { Kind::Boxed } else { buffer.kind };
+        let kind = self.kind_on(end, buffer.kind, true);
         let length = own_length(kind).unwrap_or(buffer.length);
         let turn = log.ends[end].reads.fetch_add(1, Ordering::Relaxed);
         let mut operation = Operation::new(What::Read { end }, turn, length, log.now());
@@ -155,18 +169,43 @@ impl<'a> Worker<'a> {
         let held = operation.held;
         let operation = log.add(operation);
         let at = (self.object(end) == Object::File).then_some(offset);
-        with_room!(
-            kind,
-            B => self.start(end, &operation, B::with_room(length, held), hold, |end, port, ticket, buffer| {
-                on!(end, handle => Start::read(handle, port, ticket, buffer, at))
-            }),
-            unreachable!("it cannot be read into")
-        );
+        let room = || Room::with_room(length, held);
+        match kind {
+            Kind::Pieces => {
+                start!(
+                    self,
+                    end,
+                    operation,
+                    hold,
+                    on_socket,
+                    op::ReadVectored::new(cut(room(), &operation))
+                );
+            }
+            Kind::WithSender => {
+                start!(
+                    self,
+                    end,
+                    operation,
+                    hold,
+                    on_datagrams,
+                    op::ReceiveFrom::new(Marked::<Box<[u8]>>::new(room(), &operation))
+                );
+            }
+            _ => with_room!(
+                kind,
+                B => {
+                    let read = op::Read::new(Marked::<B>::new(Room::with_room(length, held), &operation));
+                    start!(self, end, operation, hold, on, at.into_iter().fold(read, op::Read::at));
+                },
+                unreachable!("it cannot be read into")
+            ),
+        }
     }
 
     pub fn write(&mut self, end: usize, buffer: Buffer, offset: u64, hold: Hold) {
         let log = &self.session.log;
-        let mut length = own_length(buffer.kind).unwrap_or(buffer.length);
+        let kind = self.kind_on(end, buffer.kind, false);
+        let mut length = own_length(kind).unwrap_or(buffer.length);
         let is_file = self.object(end) == Object::File;
         if is_file {
             // Files keep their lengths.
@@ -174,35 +213,53 @@ impl<'a> Worker<'a> {
         }
         let turn = log.ends[end].writes.fetch_add(1, Ordering::Relaxed);
         let mut operation = Operation::new(What::Write { end }, turn, length, log.now());
-        operation.kind = Some(buffer.kind);
+        operation.kind = Some(kind);
         operation.offset = offset.min((FILE_LENGTH - length.min(FILE_LENGTH)) as u64);
         let at = is_file.then_some(operation.offset);
         let operation = log.add(operation);
-        with_type!(
-            buffer.kind,
-            B => self.start(end, &operation, B::with(&operation.content), hold, |end, port, ticket, buffer| {
-                on!(end, handle => Start::write(handle, port, ticket, buffer, at))
-            })
-        );
+        let content = &*operation.content;
+        match kind {
+            Kind::Pieces => {
+                start!(
+                    self,
+                    end,
+                    operation,
+                    hold,
+                    on_socket,
+                    op::WriteVectored::new(cut(content.into(), &operation))
+                );
+            }
+            _ => with_type!(kind, B => {
+                let write = op::Write::new(Marked::<B>::new(B::with(content), &operation));
+                start!(self, end, operation, hold, on, at.into_iter().fold(write, op::Write::at));
+            }),
+        }
     }
 
-    fn start<B: Bytes>(
+    /// The kind of buffer that an end takes for it.
+    fn kind_on(&self, end: usize, kind: Kind, reads: bool) -> Kind {
+        let object = self.object(end);
+        let is_taken = match kind {
+            Kind::Shared => !reads,
+            Kind::Pieces => matches!(object, Object::Stream | Object::Datagrams),
+            Kind::WithSender => reads && object == Object::Datagrams,
+            _ => true,
+        };
+        if is_taken { kind } else { Kind::Boxed }
+    }
+
+    /// An operation with a buffer was started, or refused.
+    fn begun<T: Output>(
         &mut self,
-        end: usize,
         operation: &Arc<Operation>,
-        buffer: B,
+        started: Result<Started<T, Ticket>, Rejected<(Ticket, impl Open)>>,
         hold: Hold,
-        start: impl FnOnce(&End, &Port, Ticket, Marked<B>) -> StartedOrNot<Marked<B>>,
     ) {
-        let log = &self.session.log;
-        let buffer = Marked::new(buffer, Token(Arc::clone(operation)));
-        operation.facts().address = buffer.address();
-        let ticket = Ticket(Arc::clone(operation));
-        match start(&self.ends[&end], &self.port, ticket, buffer) {
+        match started {
             Ok(started) => self.started(operation, started, hold),
-            Err(Rejected { error, returned: (ticket, buffer) }) => {
+            Err(Rejected { error, returned: (ticket, memory) }) => {
                 self.session.refused(operation, &error, &ticket);
-                operation.take(log, || Some(buffer.open()));
+                operation.take(&self.session.log, || Some(memory.open()));
             }
         }
     }
@@ -212,7 +269,9 @@ impl<'a> Worker<'a> {
         let turn = log.ends[end].reads.fetch_add(1, Ordering::Relaxed);
         let operation = log.add(Operation::new(What::Accept { end }, turn, 0, log.now()));
         let ticket = Ticket(Arc::clone(&operation));
-        let accept = on!(&self.ends[&end], handle => Start::accept(handle, &self.port, ticket));
+        let accept = on!(&self.ends[&end], handle => {
+            self.port.initiate_accept(handle, ticket).map(Into::into)
+        });
         self.started_or_not(&operation, accept, hold);
     }
 
@@ -228,7 +287,9 @@ impl<'a> Worker<'a> {
         let turn = log.ends[end].writes.fetch_add(1, Ordering::Relaxed);
         let operation = log.add(Operation::new(What::Connect { end }, turn, 0, log.now()));
         let ticket = Ticket(Arc::clone(&operation));
-        let connect = on!(&socket, handle => Start::connect(handle, &self.port, ticket, listener));
+        let connect = on!(&socket, handle => {
+            self.port.initiate_connect(handle, ticket, listener).map(Into::into)
+        });
         operation.facts().client = socket.client();
         put(&session.connectors, Connector { operation: Arc::clone(&operation), socket });
         self.started_or_not(&operation, connect, hold);
@@ -268,7 +329,7 @@ impl<'a> Worker<'a> {
                     Hold::Drop => Fate::Drop,
                     Hold::Keep => Fate::Keep,
                     Hold::Forget => Fate::Forget,
-                    Hold::Cancel | Hold::Push => Fate::Take,
+                    Hold::Cancel | Hold::Await | Hold::Push => Fate::Take,
                 };
                 session.settle(completion, operation.started, fate);
             }
@@ -279,6 +340,7 @@ impl<'a> Worker<'a> {
                     Hold::Drop | Hold::Push => drop(kept),
                     Hold::Keep => put(&session.pendings, kept),
                     Hold::Cancel => session.act(kept, Act::Cancel),
+                    Hold::Await => session.act(kept, Act::Leave),
                     Hold::Forget => session.act(kept, Act::Forget),
                 }
             }
@@ -454,20 +516,6 @@ fn own_length(kind: Kind) -> Option<usize> {
     }
 }
 
-/// Why an operation failed. Miri's own table of statuses lacks the one that the
-/// kernel fails operations with.
-fn kind_of(error: &Error) -> ErrorKind {
-    const STATUS_INSUFFICIENT_RESOURCES: u32 = 0xC000_009A;
-    match error.kind() {
-        ErrorKind::Other
-            if cfg!(miri) && error.ntstatus() == Some(STATUS_INSUFFICIENT_RESOURCES) =>
-        {
-            ErrorKind::ResourceExhausted
-        }
-        kind => kind,
-    }
-}
-
 /// A thread that does nothing but dequeue until the port is closed.
 pub fn serve(session: &Session, port: &Port, fates: &[Fate]) {
     for fate in fates.iter().cycle() {
@@ -533,8 +581,7 @@ impl Session {
                 if let What::Accept { .. } = operation.what {
                     return operation.take_accepted(&self.log, || finished.take_accepted());
                 }
-                let kind = operation.kind.unwrap_or(Kind::Vector);
-                operation.take(&self.log, || take(kind, &mut finished));
+                operation.take(&self.log, || take(operation, &mut finished));
             }
         }
     }
@@ -552,6 +599,18 @@ impl Session {
             }
             Act::Take => pending.take(operation, &self.log),
             Act::Ask => self.ask(operation, &**pending),
+            Act::Await => self.poll(operation, &mut **pending, false),
+            Act::Leave => self.poll(operation, &mut **pending, true),
+            Act::Abandon => {
+                operation.facts().cancelled.get_or_insert(began);
+                // Its waker takes the place of the one that was left.
+                operation.facts().bell = None;
+                let KeptPending { operation, pending } = kept;
+                if pending.abandon(&operation, &self.log) {
+                    operation.facts().over.get_or_insert(self.log.now());
+                }
+                return;
+            }
             Act::Drop => return,
             Act::Forget => {
                 operation.facts().forgotten.pending = true;
@@ -590,11 +649,27 @@ impl Session {
         }
     }
 
+    /// Awaits, with a waker that rings a bell if it is left.
+    fn poll(&self, operation: &Arc<Operation>, pending: &mut dyn AnyPending, leaves: bool) {
+        let bell = Arc::<Bell>::default();
+        let waker = Waker::from(Arc::clone(&bell));
+        let is_over = pending.poll(&waker, leaves, operation, &self.log);
+        let mut facts = operation.facts();
+        if is_over {
+            facts.over.get_or_insert(self.log.now());
+        } else {
+            facts.bell = leaves.then_some(bell);
+        }
+    }
+
     /// Does something with the `Pending` of a borrowed buffer.
-    fn lend<B>(&self, operation: &Operation, pending: Pending<B>, hold: Hold) {
+    fn lend<B>(&self, operation: &Operation, mut pending: Pending<B>, hold: Hold) {
         operation.facts().launched = Some(self.log.now());
         match hold {
             Hold::Drop | Hold::Keep | Hold::Push => {}
+            Hold::Await => {
+                let _ = pending.poll_completed(&mut Context::from_waker(Waker::noop()));
+            }
             Hold::Cancel => {
                 operation.facts().cancelled.get_or_insert(self.log.now());
                 if let Err(error) = pending.cancel() {

@@ -36,7 +36,8 @@ pub fn judge(log: &Log, files: &[Option<TempFile>]) {
     for operation in &operations {
         let facts = operation.facts();
         let verdict = judge_result(log, operation, &facts, &mut shortages)
-            .and_then(|()| judge_drops(operation, &facts));
+            .and_then(|()| judge_drops(operation, &facts))
+            .and_then(|()| judge_wakes(&facts));
         drop(facts);
         if let Err(complaint) = verdict {
             log.wrong(format!("{operation:?}: {complaint}"));
@@ -140,6 +141,15 @@ fn judge_drops(operation: &Operation, facts: &Facts) -> Result<(), String> {
     let kept = facts.forgotten.completion || facts.forgotten.pending;
     let has_buffer = operation.kind.is_some();
     expect("buffer", facts.buffers_dropped, has_buffer && (facts.taken.is_some() || !kept))
+}
+
+/// Who waits is woken by whoever dequeues.
+fn judge_wakes(facts: &Facts) -> Result<(), String> {
+    let has_slept = facts.bell.as_ref().is_some_and(|bell| !bell.has_rung());
+    if facts.completed.is_some() && has_slept {
+        return Err("it has completed, and not woken who awaits it".into());
+    }
+    Ok(())
 }
 
 fn judge_result(
