@@ -32,6 +32,8 @@
 //! - [`fs`] opens files for overlapped I/O, [`pipe`] creates and opens named pipes, and
 //!   [`unix`] sockets with a path.
 //! - [`listener`] keeps accepts in flight on a listening socket.
+//! - [`process`] starts children whose streams are on the port, and [`job`] tells of a tree
+//!   of processes.
 //! - [`get_completion`](Iocp::get_completion) returns a [`CompletionStatus`]:
 //!   context, bytes, error, buffer. A [`Batch`] takes many at a time.
 //! - [`scope`](Iocp::scope) is for buffers that are only borrowed.
@@ -83,6 +85,8 @@ mod handle;
 #[cfg(windows)]
 mod io;
 #[cfg(windows)]
+pub mod job;
+#[cfg(windows)]
 pub mod listener;
 #[cfg(windows)]
 pub mod op;
@@ -93,6 +97,8 @@ mod operation;
 mod panics;
 #[cfg(windows)]
 pub mod pipe;
+#[cfg(windows)]
+pub mod process;
 #[cfg(windows)]
 mod scope;
 #[cfg(windows)]
@@ -115,6 +121,8 @@ pub use future::{Awaited, AwaitedMut, AwaitedStarted, Completions, Driver, Parke
 pub use handle::{Adoptable, Associated, Inline, Mode, Queued, RawOverlapped, RawValue, Socket};
 #[cfg(windows)]
 pub use io::unconnected_stream;
+#[cfg(windows)]
+pub use op::wait::Waitable;
 #[cfg(windows)]
 pub use operation::{CompletionStatus, Finished, InScope, Operation, Pending, Started};
 #[cfg(windows)]

@@ -266,19 +266,11 @@ impl ClientOptions {
             Impersonation::Impersonation => SECURITY_IMPERSONATION,
             Impersonation::Delegation => SECURITY_DELEGATION,
         };
-        let pipe = OpenOptions::new()
-            .access_mode(rights)
-            .custom_flags(FILE_FLAG_OVERLAPPED)
-            .security_qos_flags(level)
-            .open(name.as_ref())
-            .map_err(|error| match error.raw_os_error() {
-                Some(code) => Error::os(Facts::CreateFileW, code as u32),
-                None => Error::usage(&refusal::ZERO),
-            })?;
+        let pipe = open(name.as_ref(), rights, FILE_FLAG_OVERLAPPED, level)?;
         if self.messages {
             sys::read_messages(Handle(pipe.as_raw_handle().addr()))?;
         }
-        Ok(pipe.into())
+        Ok(pipe)
     }
 }
 
@@ -335,10 +327,40 @@ pub fn disconnect<H: Supports<Pipe> + AsRawHandle, M>(server: &Associated<H, M>)
 /// # Ok::<(), completion_port::Error>(())
 /// ```
 pub fn pair() -> Result<(OwnedHandle, OwnedHandle)> {
-    // A name that nobody can guess, of a pipe that has no room for a second client.
-    let random = || RandomState::new().hash_one(std::process::id());
-    let name = format!(r"\\.\pipe\completion-port-{:x}-{:x}", random(), random());
+    let name = unguessable_name();
     let reader = ServerOptions::new().outbound(false).max_instances(1).create(&name)?;
     let writer = ClientOptions::new().read(false).open(&name)?;
     Ok((reader, writer))
+}
+
+/// This process's end of a pipe of bytes, and that of a child process, which is not overlapped.
+pub(crate) fn for_child(child_reads: bool) -> Result<(OwnedHandle, OwnedHandle)> {
+    let name = unguessable_name();
+    let server = ServerOptions::new().inbound(!child_reads).outbound(child_reads);
+    let own = server.max_instances(1).create(&name)?;
+    // Children also look at what they read from and write to.
+    let rights = if child_reads {
+        FILE_GENERIC_READ | FILE_WRITE_ATTRIBUTES
+    } else {
+        FILE_GENERIC_WRITE & !FILE_APPEND_DATA | FILE_READ_ATTRIBUTES
+    };
+    Ok((own, open(name.as_ref(), rights, 0, SECURITY_ANONYMOUS)?))
+}
+
+/// Of a pipe that is to have no other client than one of this process's.
+fn unguessable_name() -> String {
+    let random = || RandomState::new().hash_one(std::process::id());
+    format!(r"\\.\pipe\completion-port-{:x}-{:x}", random(), random())
+}
+
+fn open(name: &OsStr, rights: u32, flags: u32, level: u32) -> Result<OwnedHandle> {
+    let opened = OpenOptions::new()
+        .access_mode(rights)
+        .custom_flags(flags)
+        .security_qos_flags(level)
+        .open(name);
+    opened.map(Into::into).map_err(|error| match error.raw_os_error() {
+        Some(code) => Error::os(Facts::CreateFileW, code as u32),
+        None => Error::usage(&refusal::ZERO),
+    })
 }

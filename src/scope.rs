@@ -5,8 +5,9 @@ use std::fmt;
 use crate::error::Rejected;
 use crate::handle::{Associated, Queued};
 use crate::io::refused;
+use crate::op::wait::{Wait, Waitable};
 use crate::op::{self, on::Supports};
-use crate::operation::{Borrowing, InScope, Operation, Pending, borrow};
+use crate::operation::{Borrowing, InScope, Operation, Pending, Target, borrow};
 use crate::port::Iocp;
 use crate::trace;
 
@@ -141,6 +142,42 @@ impl<'scope, C: Send + 'static> Scope<'scope, '_, C> {
         O: Operation<Memory: 'scope>,
     {
         self.start(handle, context, operation)
+    }
+
+    /// Waits for an object, which may be borrowed. Otherwise as [`Iocp::initiate_wait`].
+    ///
+    /// ```
+    /// # use completion_port::Iocp;
+    /// # let port = Iocp::new()?;
+    /// let thread = std::thread::spawn(|| "hello");
+    /// port.scope(|scope| -> completion_port::Result<_> {
+    ///     scope.initiate_wait(&thread, 1)?;
+    ///     port.get_completion()?.error_status
+    /// })?;
+    /// assert_eq!(thread.join().unwrap(), "hello");
+    /// # Ok::<(), completion_port::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Iocp::initiate_wait`].
+    pub fn initiate_wait<W: Waitable + 'scope>(
+        &self,
+        object: W,
+        context: C,
+    ) -> Result<Pending<W::Output, InScope<'scope>>, Rejected<(C, W)>> {
+        let shared = self.port.shared();
+        let wait = Wait::new(object, shared.cells.wait_record(&shared.port));
+        self.borrowing
+            .start::<C, Wait<W>, false>(
+                (&shared.cells, &shared.port),
+                Target::WAIT,
+                || 0,
+                context,
+                wait.into_parts(),
+                || shared.state.check_open(),
+            )
+            .map_err(|rejected| rejected.map(Wait::back))
     }
 
     /// Starts a read that overwrites a borrowed buffer, like [`Iocp::initiate_read`].

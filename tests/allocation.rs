@@ -9,6 +9,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::future::{Future, IntoFuture};
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicIsize, AtomicU32, AtomicUsize, Ordering};
@@ -23,6 +24,7 @@ use completion_port::{
 use support::{
     complete, datagram_pair, overlapped_file, pipe_pair, port, port_of, stream_pair, temp_file,
 };
+use windows_sys::Win32::System::Threading::{CreateEventW, SetEvent};
 
 /// The system's allocator, how often a thread asks it for memory, and how many
 /// bytes it then has.
@@ -222,6 +224,26 @@ fn files_allocate_nothing() {
         // The end of the file, too.
         port.initiate_read_at(&file, i, [0; 8], 1 << 20).unwrap();
         assert_eq!(complete(&port).error_status, Ok(()));
+    });
+}
+
+#[test]
+fn waits_allocate_nothing() {
+    let _turn = TURN.lock();
+    let port = port();
+    // SAFETY: An event without a name, that resets itself.
+    let event = unsafe { CreateEventW(std::ptr::null(), 0, 0, std::ptr::null()) };
+    // SAFETY: The handle is new, and nobody else's.
+    let event = std::sync::Arc::new(unsafe { OwnedHandle::from_raw_handle(event) });
+    assert_steady(200, |i| {
+        let pending = port.initiate_wait(std::sync::Arc::clone(&event), i).unwrap();
+        if i % 2 == 0 {
+            pending.cancel().unwrap();
+        } else {
+            // SAFETY: The handle is open.
+            assert_ne!(unsafe { SetEvent(event.as_raw_handle()) }, 0);
+        }
+        assert_eq!(complete(&port).error_status.is_ok(), i % 2 != 0);
     });
 }
 

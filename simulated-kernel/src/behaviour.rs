@@ -95,6 +95,9 @@ pub struct Behaviour {
     pub untold: bool,
     /// Datagrams that arrive as one do not tell how long each is.
     pub untold_segments: bool,
+    /// A look at an object that does not wait finds it not signalled, because it is only
+    /// thereafter.
+    pub unseen_signals: Chance,
 }
 
 impl Default for Behaviour {
@@ -136,6 +139,7 @@ impl Behaviour {
             is_share: false,
             untold: false,
             untold_segments: false,
+            unseen_signals: Chance::Sometimes,
         }
     }
 }

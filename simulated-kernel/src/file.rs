@@ -236,9 +236,11 @@ unsafe fn transfer_all(
             _ => None,
         },
         Body::Pipe(_) => None,
-        Body::Port(_) | Body::Socket(_) | Body::Directory(_) | Body::PipeFileSystem => {
-            Some(ERROR_INVALID_FUNCTION)
-        }
+        Body::Port(_)
+        | Body::Socket(_)
+        | Body::Directory(_)
+        | Body::PipeFileSystem
+        | Body::Waitable(_) => Some(ERROR_INVALID_FUNCTION),
     };
     let refused = refused.or_else(|| kernel.behaviour.refuse.pop_front());
     if let Some(code) = refused {

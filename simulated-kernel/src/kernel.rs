@@ -10,6 +10,7 @@ use crate::behaviour::{Behaviour, Random};
 use crate::lock::Lock;
 use crate::object::{Object, Objects};
 use crate::operation::{Direction, Finished, settle};
+use crate::wait::PoolWaits;
 
 /// What a handle or a packet's way leads to: never used twice.
 pub type Id = u64;
@@ -28,6 +29,7 @@ pub struct Kernel {
     pub hung: Vec<Finished>,
     /// Of parts of files, which were granted.
     pub locks: Vec<Lock>,
+    pub pool_waits: PoolWaits,
     pub behaviour: Behaviour,
     pub random: Random,
     to_look: VecDeque<Id>,
@@ -54,6 +56,7 @@ static KERNEL: Mutex<Kernel> = Mutex::new(Kernel {
     lent: BTreeSet::new(),
     hung: Vec::new(),
     locks: Vec::new(),
+    pool_waits: PoolWaits::new(),
     behaviour: Behaviour::new(),
     random: Random::new(),
     to_look: VecDeque::new(),

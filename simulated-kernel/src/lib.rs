@@ -14,8 +14,8 @@
 //! What the model does by chance a test can make it do: see `behave`. There is
 //! one kernel in a program, so one test runs at a time.
 //!
-//! Not modelled: events (`hEvent` is only looked at for its lowest bit), child
-//! processes, devices.
+//! Not modelled: the event of an operation (`hEvent` is only looked at for its lowest bit),
+//! child processes, jobs, devices.
 #![cfg(all(windows, simulated_kernel))]
 #![allow(non_snake_case, reason = "the functions have the system's names")]
 #![allow(clippy::missing_safety_doc, reason = "they are called as the system's are")]
@@ -42,6 +42,7 @@ mod port;
 mod socket;
 mod status;
 mod stream;
+mod wait;
 mod winsock;
 
 pub use behaviour::{Behaving, Behaviour, Chance, FOREVER, behave, heed_cancels, scribble, seed};
@@ -51,3 +52,4 @@ pub use file::open as open_file;
 pub use handle::close_elsewhere;
 pub use pipe::{BlockingPipe, open as open_pipe};
 pub use port::{PROCESSORS, concurrency, deliver, dequeues, queued, waiting};
+pub use wait::pool_waits;

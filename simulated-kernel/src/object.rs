@@ -9,6 +9,7 @@ use crate::operation::{Direction, Kind, Operation, Outcome};
 use crate::pipe::PipeEnd;
 use crate::port::Port;
 use crate::socket::{Role, Socket};
+use crate::wait::Waitable;
 
 /// A file object, in the system's words: what duplicates share.
 pub struct Object {
@@ -31,6 +32,7 @@ pub enum Body {
     Pipe(PipeEnd),
     PipeFileSystem,
     Socket(Socket),
+    Waitable(Waitable),
 }
 
 impl Object {
@@ -105,7 +107,7 @@ impl Kernel {
     /// What comes of an operation that nobody disturbs.
     pub fn attempt_soundly(&mut self, id: Id, operation: &mut Operation) -> Option<Outcome> {
         match &mut self.objects.get_mut(id)?.body {
-            Body::Port(_) => unreachable!("ports have no operations"),
+            Body::Port(_) | Body::Waitable(_) => unreachable!("these have no operations"),
             Body::File(_) if matches!(operation.kind, Kind::Lock { .. }) => {
                 self.try_lock(id, operation)
             }
@@ -135,6 +137,7 @@ impl Kernel {
                 self.close_pipe(&end);
                 self.look_for_instances();
             }
+            Body::Waitable(_) => self.check_unwaited(id),
             Body::Socket(socket) => {
                 if matches!(socket.role, Role::Fresh) || socket.accepted_at.is_some() {
                     self.end_accept(id);

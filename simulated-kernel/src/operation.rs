@@ -38,6 +38,10 @@ impl<T> Lent<T> {
     pub fn address(self) -> usize {
         self.0.addr()
     }
+
+    pub fn start(self) -> *mut T {
+        self.0
+    }
 }
 
 pub enum Kind {

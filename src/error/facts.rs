@@ -26,6 +26,8 @@ pub enum OperationKind {
     Connect,
     /// A packet of [`Iocp::post`](crate::Iocp::post).
     Post,
+    /// A wait of [`Iocp::initiate_wait`](crate::Iocp::initiate_wait).
+    Wait,
     /// Any other operation.
     Other,
 }
@@ -286,6 +288,7 @@ facts! {
     ReadDirectoryChangesW = "ReadDirectoryChangesW" Win32 { Other, fills: true, over: &[], warnings: &[], errors: Unknown, skips: false, ends: &[STATUS_NOTIFY_ENUM_DIR], kinds: &[] };
     ReadFile = "ReadFile" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END), (ERROR_BROKEN_PIPE, END)], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: true, ends: ENDS, kinds: EMPTY };
     ReadFileScatter = "ReadFileScatter" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END)], warnings: &[], errors: AllButDeviceWarnings, skips: false, ends: ENDS, kinds: &[] };
+    SetThreadpoolWait = "SetThreadpoolWait" Win32 { Wait, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: &[] };
     TransactNamedPipe = "TransactNamedPipe" Win32 { Other, fills: true, over: &[], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: NO_MESSAGES };
     TransmitFile = "TransmitFile" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: &[] };
     TransmitPackets = "TransmitPackets" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: &[] };
@@ -301,23 +304,31 @@ facts! {
     WriteFileGather = "WriteFileGather" Win32 { Write, fills: false, over: &[], warnings: &[], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: &[] };
     WriteFile = "WriteFile" Win32 { Write, fills: false, over: &[], warnings: &[], errors: AllButDeviceWarnings, skips: true, ends: &[], kinds: &[] };
 
+    AssignProcessToJobObject = "AssignProcessToJobObject" Win32;
     Bind = "bind" Winsock;
     CancelIoEx = "CancelIoEx" Win32;
     Connect = "connect" Winsock;
     ConvertSecurityDescriptor = "ConvertStringSecurityDescriptorToSecurityDescriptorW" Win32;
     CreateFileW = "CreateFileW" Win32;
     CreateIoCompletionPort = "CreateIoCompletionPort" Win32;
+    CreateJobObjectW = "CreateJobObjectW" Win32;
     CreateNamedPipeW = "CreateNamedPipeW" Win32;
+    CreateThreadpoolWait = "CreateThreadpoolWait" Win32;
     DisconnectNamedPipe = "DisconnectNamedPipe" Win32;
     GetQueuedCompletionStatus = "GetQueuedCompletionStatus" Win32;
     GetQueuedCompletionStatusEx = "GetQueuedCompletionStatusEx" Win32;
     Listen = "listen" Winsock;
     NtSetInformationFile = "NtSetInformationFile" Win32;
+    NtResumeProcess = "NtResumeProcess" Win32;
+    QueryInformationJobObject = "QueryInformationJobObject" Win32;
     SetFileCompletionNotificationModes = "SetFileCompletionNotificationModes" Win32;
+    SetInformationJobObject = "SetInformationJobObject" Win32;
     SetNamedPipeHandleState = "SetNamedPipeHandleState" Win32;
     Setsockopt = "setsockopt" Winsock;
+    TerminateJobObject = "TerminateJobObject" Win32;
     UnlockFileEx = "UnlockFileEx" Win32;
     VirtualAlloc = "VirtualAlloc" Win32;
+    WaitForSingleObjectEx = "WaitForSingleObjectEx" Win32;
     WSAIoctl = "WSAIoctl" Winsock;
     WSASocketW = "WSASocketW" Winsock;
 }

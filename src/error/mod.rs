@@ -446,8 +446,9 @@ impl From<ErrorKind> for io::ErrorKind {
 /// came with it.
 ///
 /// Such packets come from other code that calls `PostQueuedCompletionStatus`
-/// on the port's handle, and from I/O that other code does on a duplicate of
-/// an associated handle. The `overlapped` value is never followed.
+/// on the port's handle, from I/O that other code does on a duplicate of
+/// an associated handle, and from jobs: [`Job::event`](crate::job::Job::event) says what those
+/// mean. The `overlapped` value is never followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ForeignPacket {
     /// The completion key: the context of the handle that the packet came

@@ -2,6 +2,7 @@
 //! names of their own.
 
 mod named;
+mod wait;
 
 use crate::error::{Error, Rejected, UsageError};
 use crate::handle::{Associated, Mode};

@@ -26,6 +26,9 @@
 //! | the file system of pipes | [`WaitForPipe`] | `NtFsControlFile` | nothing |
 //! | pipes of messages | [`Transact`] | `TransactNamedPipe` | request and answer |
 //! | files, pipes, devices | [`DeviceControl`] | `DeviceIoControl` | input and output |
+//! | processes, threads, events, semaphores, timers | [`initiate_wait`] | `SetThreadpoolWait` | the object |
+//!
+//! [`initiate_wait`]: crate::Iocp::initiate_wait
 //!
 //! Options are methods of the operation: `op::Read::new(buffer).at(4096)`. Several
 //! buffers are an array, or a tuple of different types. Buffers
@@ -111,6 +114,7 @@ mod stream;
 mod transfer;
 mod transmit;
 mod vectored;
+pub(crate) mod wait;
 mod watch;
 
 pub use datagram::{Datagram, ReceiveFrom, SendTo};

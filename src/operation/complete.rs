@@ -89,6 +89,7 @@ impl CellRef {
         match self.handle() {
             // What was posted, or is over already.
             Handle::NONE => Ok(false),
+            Handle::WAIT => Ok(Pool::waits_of(self).cancel(self.address())),
             handle => sys::cancel(handle, self.address()),
         }
     }

@@ -3,7 +3,7 @@
 use super::lend::Lend;
 use crate::sys::{
     InPlace, MessageHeader, MessageRegion, PacketsHeader, PacketsRegion, TransmitHeader,
-    TransmitRegion,
+    TransmitRegion, WaitRecord, WaitRegion,
 };
 
 // SAFETY: The memory is the value's own.
@@ -29,6 +29,15 @@ unsafe impl Lend for PacketsHeader {
     type Lent = PacketsRegion;
 
     fn lend(&mut self, place: &InPlace) -> PacketsRegion {
+        self.region(place)
+    }
+}
+
+// SAFETY: The memory is the value's own.
+unsafe impl Lend for WaitRecord {
+    type Lent = WaitRegion;
+
+    fn lend(&mut self, place: &InPlace) -> WaitRegion {
         self.region(place)
     }
 }

@@ -30,6 +30,12 @@
 //! status that the system has written, taken, or asked about. Taking it decides who ends
 //! the operation.
 //!
+//! # Waits
+//!
+//! What waits for an object is the system's thread pool. Its callback, and who cancels the wait,
+//! do in the system's place what a driver does: one of them writes the status and queues the
+//! packet (`sys/wait.rs`).
+//!
 //! # The fields
 //!
 //! | field | written by | read by |

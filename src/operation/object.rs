@@ -50,6 +50,12 @@ pub(crate) struct Target {
     pub longest_message: u32,
 }
 
+impl Target {
+    /// Of a wait, which is started on no handle of the port's.
+    pub const WAIT: Self =
+        Self { handle: Handle::WAIT, is_socket: false, skips: false, longest_message: 0 };
+}
+
 /// The object that an operation is to be started on; see
 /// [`Operation::split`](crate::Operation::split).
 #[derive(Clone, Copy)]

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::mem;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::task::Waker;
 use std::thread;
 use std::time::Duration;
@@ -25,7 +26,9 @@ use crate::error::{
     UsageError, completion_error, is_error, refusal,
 };
 use crate::panics::FirstPanic;
-use crate::sys::{self, Answer, Handle, InPlace, Packet, Port, RawDequeue, Transferred};
+use crate::sys::{
+    self, Answer, Handle, InPlace, Packet, Port, RawDequeue, Transferred, WaitRecord,
+};
 use crate::trace;
 
 /// The cells of one port, whose operations all have contexts of type `C`.
@@ -248,6 +251,11 @@ impl<C> Cells<C> {
     /// The same that unpark a thread.
     pub fn unpark_marker(&self) -> usize {
         self.pool().unpark_marker()
+    }
+
+    /// What a wait on this port has to have in its memory.
+    pub fn wait_record(&self, port: &Port) -> WaitRecord {
+        WaitRecord::new(Arc::clone(self.pool().waits()), port.handle())
     }
 
     /// How many operations and posted packets are in flight.

@@ -4,11 +4,13 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::os::windows::io::RawHandle;
 use std::ptr;
+use std::sync::Arc;
 
 use super::cell::CellRef;
 use super::object::Target;
+use super::pool::Pool;
 use crate::error::{Cause, Facts};
-use crate::sys::{Answer, Handle, LentOverlapped, last_error, last_winsock_error};
+use crate::sys::{Answer, Handle, LentOverlapped, Waits, last_error, last_winsock_error};
 
 /// The right to make one call, the one that starts an operation.
 ///
@@ -114,6 +116,11 @@ impl<'l, O> Starter<'l, O> {
     #[inline(always)]
     pub(crate) fn handle(&self) -> Handle {
         self.target.handle
+    }
+
+    /// The waits of the port.
+    pub(crate) fn waits(&self) -> Arc<Waits> {
+        Pool::waits_of(self.cell)
     }
 
     /// Sets where in a file the operation begins, in bytes; 0 unless this is called.

@@ -45,6 +45,11 @@ impl PortState {
         Err(if *handle == self.identity { &refusal::CLOSED } else { &refusal::WRONG_PORT })
     }
 
+    /// Whether nothing may be started, and why.
+    pub fn check_open(&self) -> Result<(), &'static UsageError> {
+        if self.is_closed() { Err(&refusal::CLOSED) } else { Ok(()) }
+    }
+
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.open_to.load(Ordering::Relaxed) == NOBODY

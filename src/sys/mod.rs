@@ -21,11 +21,13 @@ mod packets;
 mod pipe;
 mod pipe_wait;
 mod port;
+mod process;
 mod scatter;
 mod security;
 mod socket;
 mod transmit;
 mod unix;
+mod wait;
 mod watch;
 mod wine;
 
@@ -50,6 +52,10 @@ pub use packets::{PacketsHeader, PacketsRegion};
 pub(crate) use pipe::{PipeTraits, create_pipe, disconnect_pipe, read_messages, transact};
 pub(crate) use pipe_wait::{PIPES, question, wait_for_instance};
 pub(crate) use port::{Entry, INFINITE, Packet, Port, RawDequeue, cancel, cancel_all, last_status};
+pub(crate) use process::{
+    active_processes, assign_to_job, create_job, exit_code, kill_on_job_close, resume,
+    terminate_job,
+};
 pub use scatter::SegmentRegion;
 pub(crate) use scatter::{read_scatter, write_gather};
 pub use security::SecurityDescriptor;
@@ -63,6 +69,7 @@ pub(crate) use socket::{
 pub(crate) use transmit::{MOST_TRANSMITTED, TransmitFile, transmit_file};
 pub use transmit::{TransmitHeader, TransmitRegion};
 pub(crate) use unix::{UNIX_ADDRESS_SPACE, UnixAddress, connect_to, listen_at, new_unix_socket};
+pub(crate) use wait::{NewWait, WaitRecord, WaitRegion, Waits, finish_wait, take_signal};
 pub(crate) use watch::watch_directory;
 pub(crate) use wine::{current_thread, has_ended, is_wine};
 
@@ -78,6 +85,10 @@ impl fmt::Debug for Handle {
 
 impl Handle {
     pub const NONE: Self = Self(0);
+
+    /// Stands for a wait, which is cancelled in [another way](Waits::cancel). No handle has this
+    /// value.
+    pub const WAIT: Self = Self(usize::MAX);
 
     pub(crate) fn raw(self) -> windows_sys::Win32::Foundation::HANDLE {
         std::ptr::without_provenance_mut(self.0)

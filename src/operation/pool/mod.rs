@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::atomic::{AtomicU32, AtomicUsize, Ordering};
 use self::cache::{BUSY, Cache, is_cell, is_open};
@@ -24,7 +24,7 @@ use super::cell::{Cell, CellRef, EmptyCell};
 // For the files in here, too.
 use super::{atomic, yield_now};
 use crate::error::{Error, Result, refusal};
-use crate::sys;
+use crate::sys::{self, Waits};
 
 /// What a cell takes. Its *index* is how far it is from the start, in bytes.
 const SIZE: u32 = size_of::<Cell>() as u32;
@@ -70,6 +70,7 @@ pub(crate) struct Pool {
     /// How many cells have memory behind them.
     committed: Mutex<u32>,
     reclaimed: Mutex<VecDeque<EmptyCell>>,
+    waits: Arc<Waits>,
 }
 
 // SAFETY: Rules 4, 6 and 7 share the cells; the rest is atomic or locked.
@@ -94,6 +95,7 @@ impl Pool {
             capacity,
             committed: Mutex::new(0),
             reclaimed: Mutex::default(),
+            waits: Arc::default(),
         }));
         // SAFETY: Rule 1: the allocation is new: not null, and nobody else's yet.
         unsafe {
@@ -363,6 +365,17 @@ impl Pool {
         // SAFETY: Rule 1: the address is that of a cell that has been used, so not null. Who
         // borrows the pool keeps it open.
         unsafe { CellRef::new(self.first.with_addr(NonZeroUsize::new_unchecked(address))) }
+    }
+
+    /// The waits that are registered.
+    pub fn waits(&self) -> &Arc<Waits> {
+        &self.waits
+    }
+
+    /// The same of the pool that a cell is of.
+    pub fn waits_of(cell: CellRef) -> Arc<Waits> {
+        // SAFETY: Rule 7: who holds a cell, or borrows its pool, keeps that.
+        Arc::clone(unsafe { &(*Self::of(cell)).waits })
     }
 
     /// The address that the packets carry which wake threads from a port that

@@ -2034,4 +2034,56 @@ pub const MUTATIONS: &[Mutation] = &[
         why: "`tracing` never hears of the end of an operation that came in a batch",
         test: integration("tracing", "completions_are_told_in_whichever_way_they_come"),
     },
+
+    // Waits for objects.
+    Mutation {
+        name: "late-cancel-of-wait-tells-twice",
+        file: "src/sys/wait.rs",
+        before: "        if !has_signal {",
+        after: "        if !has_signal || true {",
+        why: "a wait that has taken its signal gets a second packet, and says that it was cancelled",
+        test: integration("wait", "a_wait_that_has_taken_its_signal_succeeds_however_late_the_cancel_is"),
+    },
+    Mutation {
+        name: "cancelled-wait-is-not-told",
+        file: "src/sys/wait.rs",
+        before: "        if !has_signal {",
+        after: "        if !has_signal && false {",
+        why: "a wait that is cancelled never ends",
+        test: integration("wait", "a_port_that_shuts_down_ends_its_waits"),
+    },
+    Mutation {
+        name: "wait-is-changed-while-wine-has-its-signal",
+        file: "src/sys/wait.rs",
+        before: "            if is_wine() {\n                settle(wait, object, record);",
+        after: "            if false {\n                settle(wait, object, record);",
+        why: "on Wine, a count of a semaphore is lost, and nobody has it",
+        test: integration("wait", "a_signal_is_taken_or_left_whenever_the_cancel_comes"),
+    },
+    Mutation {
+        name: "what-cannot-be-waited-for-is-not-noticed",
+        file: "src/sys/wait.rs",
+        before: "        WAIT_FAILED => Err(cause(Facts::WaitForSingleObjectEx)),",
+        after: "        WAIT_FAILED => Ok(false),",
+        why: "the thread pool gets a handle that it cannot wait for",
+        test: integration("wait", "of_the_system::a_handle_without_the_right_to_wait_is_refused_and_comes_back"),
+    },
+
+    // Child processes and jobs.
+    Mutation {
+        name: "command-keeps-the-ends-of-its-child",
+        file: "src/process.rs",
+        before: "            set(self.command, Stdio::inherit());",
+        after: "            let _ = set;",
+        why: "the output of a child never ends while its command is there",
+        test: integration("process", "each_output_ends_with_its_own_child"),
+    },
+    Mutation {
+        name: "job-takes-any-packet-for-its-own",
+        file: "src/job.rs",
+        before: "if packet.completion_key != self.context {",
+        after: "if false {",
+        why: "what other code posts is taken for an event of the job",
+        test: integration("job", "packets_are_told_by_their_key_and_never_followed"),
+    },
 ];
