@@ -19,7 +19,8 @@ fn inherited() -> Option<OwnedSocket> {
     // else's.
     unsafe {
         assert_eq!(ws::WSAStartup(0x0202, &raw mut data), 0);
-        let (family, flags) = (ws::AF_INET.into(), ws::WSA_FLAG_OVERLAPPED);
+        let flags = ws::WSA_FLAG_OVERLAPPED | ws::WSA_FLAG_NO_HANDLE_INHERIT;
+        let family = ws::AF_INET.into();
         let socket = ws::WSASocketW(family, ws::SOCK_STREAM, 0, std::ptr::null(), 0, flags);
         assert_ne!(socket, ws::INVALID_SOCKET);
         #[cfg(not(simulated_kernel))]

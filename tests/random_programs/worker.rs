@@ -52,10 +52,15 @@ macro_rules! start {
     ($worker:ident, $end:ident, $operation:ident, $hold:ident, $on:ident, $value:expr) => {{
         let (ticket, value) = (Ticket(Arc::clone(&$operation)), $value);
         let started = $on!(&$worker.ends[&$end], handle => {
-            $worker.port.initiate(handle, ticket, value).map(Into::into)
+            $worker.port.initiate(handle, ticket, value).map(either)
         });
         $worker.begun(&$operation, started, $hold);
     }};
+}
+
+/// What was started, whichever way its completion comes.
+fn either<T>(started: impl Into<Started<T, Ticket>>) -> Started<T, Ticket> {
+    started.into()
 }
 
 /// Takes one thing out of a pool.
@@ -270,7 +275,7 @@ impl<'a> Worker<'a> {
         let operation = log.add(Operation::new(What::Accept { end }, turn, 0, log.now()));
         let ticket = Ticket(Arc::clone(&operation));
         let accept = on!(&self.ends[&end], handle => {
-            self.port.initiate_accept(handle, ticket).map(Into::into)
+            self.port.initiate_accept(handle, ticket).map(either)
         });
         self.started_or_not(&operation, accept, hold);
     }
@@ -288,7 +293,7 @@ impl<'a> Worker<'a> {
         let operation = log.add(Operation::new(What::Connect { end }, turn, 0, log.now()));
         let ticket = Ticket(Arc::clone(&operation));
         let connect = on!(&socket, handle => {
-            self.port.initiate_connect(handle, ticket, listener).map(Into::into)
+            self.port.initiate_connect(handle, ticket, listener).map(either)
         });
         operation.facts().client = socket.client();
         put(&session.connectors, Connector { operation: Arc::clone(&operation), socket });
