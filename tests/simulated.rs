@@ -2062,11 +2062,10 @@ fn all_instances_of_a_pipe_come_back_after_a_shortage_without_a_client() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "Miri's own CreateFileW knows no pipes")]
 fn a_wait_for_a_pipe_may_be_refused_or_fail_late_or_be_over_at_once() {
     let name = format!(r"\\.\pipe\{}", support::unique("wait"));
     let port = port();
-    let pipes = port.add_handle(completion_port::pipe::file_system().unwrap(), 1).unwrap();
+    let pipes = port.add_handle(simulated_kernel::open_pipe_file_system(), 1).unwrap();
     let wait = || op::WaitForPipe::new(&name).unwrap();
     let _free = support::pipe_server(&name, false);
     both(|inline| {

@@ -98,7 +98,7 @@ mod opening {
         let opened = Opened { name: path.clone(), access, share, flags };
         OPENED.lock().unwrap_or_else(PoisonError::into_inner).push(opened);
         if path == r"\\.\pipe\" {
-            return pipe_wait::open();
+            return pipe_wait::open_raw();
         }
         if path.starts_with(r"\\.\pipe\") {
             return open_client(&path).unwrap_or_else(|code| fail(code, INVALID_HANDLE_VALUE));

@@ -51,5 +51,6 @@ pub use directory::{change, open as open_directory};
 pub use file::open as open_file;
 pub use handle::close_elsewhere;
 pub use pipe::{BlockingPipe, open as open_pipe};
+pub use pipe_wait::open as open_pipe_file_system;
 pub use port::{PROCESSORS, concurrency, deliver, dequeues, queued, waiting};
 pub use wait::pool_waits;

@@ -1,6 +1,7 @@
 //! The file system of named pipes, where clients wait for free instances.
 
 use core::ffi::c_void;
+use std::os::windows::io::{FromRawHandle, OwnedHandle};
 
 use windows_sys::Wdk::Storage::FileSystem::FSCTL_PIPE_WAIT;
 use windows_sys::Win32::Foundation::{
@@ -14,9 +15,14 @@ use crate::object::{Body, Object};
 use crate::operation::{Kind, Operation, Outcome, start};
 use crate::pipe::PipeEnd;
 
-/// Opens it, as `CreateFileW` does.
-#[cfg(not(miri))]
-pub fn open() -> HANDLE {
+/// Opens it, as `CreateFileW` does, which is Miri's under Miri.
+#[must_use]
+pub fn open() -> OwnedHandle {
+    // SAFETY: The handle is new.
+    unsafe { OwnedHandle::from_raw_handle(open_raw()) }
+}
+
+pub fn open_raw() -> HANDLE {
     let mut kernel = enter();
     let id = kernel.add(Object::new(Body::PipeFileSystem));
     kernel.open_token(id)
