@@ -33,6 +33,9 @@ use crate::{CONNECTIONS, Echo, Row};
 
 const INFINITE: u32 = u32::MAX;
 
+#[allow(clippy::cast_possible_wrap, reason = "it is 4 or 8")]
+const HANDLE_SIZE: i32 = size_of::<SOCKET>() as i32;
+
 /// An operation and its buffer, at a place that does not change.
 #[repr(C)]
 struct Operation {
@@ -199,8 +202,10 @@ unsafe fn accept(port: HANDLE, rounds: usize) {
             dequeue(port, STATUS_SUCCESS);
             let socket = next;
             let value = (&raw const listener).cast();
-            let length = size_of_val(&listener) as i32;
-            assert_eq!(setsockopt(socket, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, value, length), 0);
+            assert_eq!(
+                setsockopt(socket, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, value, HANDLE_SIZE),
+                0
+            );
             let (mut local, mut peer) = (ptr::null_mut(), ptr::null_mut());
             let (mut local_length, mut peer_length) = (0, 0);
             get_addresses(
