@@ -321,6 +321,29 @@
 //! [`Pending::cancel`](crate::Pending::cancel) asks for one operation, and
 //! [`cancel_all`](crate::Associated::cancel_all) for all on a handle.
 //!
+//! # Time
+//!
+//! A timer is an operation that completes [after](crate::Iocp::after) a while, or
+//! [at](crate::Iocp::at) some time, with its context. Any operation in flight can have a
+//! [deadline](crate::Pending::set_deadline), which cancels it: its completion says
+//! [`TimedOut`](crate::ErrorKind::TimedOut), unless it was faster. Who awaits it can say so
+//! in the same place: `read.timeout(duration).await`.
+//!
+//! ```
+//! # use completion_port::{ErrorKind, Iocp};
+//! # use std::time::{Duration, Instant};
+//! # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! # let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+//! # let (stream, _) = listener.accept()?;
+//! let port = Iocp::new()?;
+//! let stream = port.add_handle(stream, 1)?;
+//! let read = port.initiate_read(&stream, 2, Vec::with_capacity(64))?;
+//! read.set_deadline(Instant::now() + Duration::from_millis(5))?;
+//! let error = port.get_completion()?.error_status.unwrap_err();
+//! assert_eq!(error.kind(), ErrorKind::TimedOut);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
 //! # Ending a server
 //!
 //! [`shut_down`](crate::Iocp::shut_down) lets nothing new start, waits for what is in flight

@@ -2143,3 +2143,22 @@ fn each_provider_has_its_own_functions() {
         }
     }
 }
+
+#[test]
+fn data_that_comes_before_the_cancel_of_a_deadline_takes_effect_is_delivered() {
+    let port = port();
+    let (mut client, server) = served(&port);
+    let _behaving = behave(|kernel| {
+        kernel.cancel_loses = Chance::Always;
+        kernel.ignore_cancels = FOREVER;
+    });
+    let mut read = port.initiate_read(&server, READ, Vec::with_capacity(64)).unwrap();
+    read.set_deadline(Instant::now()).unwrap();
+    // Behind its deadline.
+    port.after(Duration::from_millis(1), 7).unwrap();
+    assert_eq!(complete(&port).context, 7);
+    client.write_all(b"hello").unwrap();
+    heed_cancels();
+    assert_eq!(complete(&port).result(), Ok(5));
+    assert_eq!(read.take_buffer().unwrap(), b"hello");
+}

@@ -77,6 +77,8 @@ pub struct Behaviour {
     pub connected_for: u32,
     /// So many of the next stretches of address space get no memory.
     pub refuse_memory: u32,
+    /// So many of the next timers of the thread pool find no memory.
+    pub refuse_timers: u32,
     /// A broken provider: transfers that fill their buffers report so many bytes
     /// more.
     pub over_report: u32,
@@ -131,6 +133,7 @@ impl Behaviour {
             refuse_sockets: 0,
             connected_for: 0,
             refuse_memory: 0,
+            refuse_timers: 0,
             over_report: 0,
             close_resets: false,
             unbuffered: false,

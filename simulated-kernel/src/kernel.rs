@@ -10,6 +10,7 @@ use crate::behaviour::{Behaviour, Random};
 use crate::lock::Lock;
 use crate::object::{Object, Objects};
 use crate::operation::{Direction, Finished, settle};
+use crate::timer::Timer;
 use crate::wait::PoolWaits;
 
 /// What a handle or a packet's way leads to: never used twice.
@@ -34,6 +35,7 @@ pub struct Kernel {
     pub random: Random,
     to_look: VecDeque<Id>,
     is_looking: bool,
+    pub timers: Vec<Timer>,
     work: VecDeque<Work>,
     is_working: bool,
     is_settling: bool,
@@ -61,6 +63,7 @@ static KERNEL: Mutex<Kernel> = Mutex::new(Kernel {
     random: Random::new(),
     to_look: VecDeque::new(),
     is_looking: false,
+    timers: Vec::new(),
     work: VecDeque::new(),
     is_working: false,
     is_settling: false,
@@ -220,7 +223,8 @@ impl Kernel {
         self.work.pop_front()
     }
 
-    fn go_to_work(&mut self) {
+    /// Has the kernel's thread look what there is to do, and when the next timer is due.
+    pub fn go_to_work(&mut self) {
         WORK.notify_one();
         if !self.is_working {
             self.is_working = true;
@@ -233,12 +237,20 @@ impl Kernel {
 fn work() {
     let mut kernel = lock();
     loop {
+        kernel.ring();
         while kernel.work.is_empty() {
             if kernel.clients == 0 {
                 kernel.is_working = false;
                 return;
             }
-            kernel = WORK.wait(kernel).unwrap_or_else(PoisonError::into_inner);
+            kernel = match kernel.next_timer() {
+                None => WORK.wait(kernel).unwrap_or_else(PoisonError::into_inner),
+                Some(due) => {
+                    let left = due.saturating_duration_since(Instant::now());
+                    WORK.wait_timeout(kernel, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+            kernel.ring();
         }
         let delay = kernel.behaviour.delay;
         let delay = kernel.random.below(delay + 1);

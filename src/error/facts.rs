@@ -28,6 +28,8 @@ pub enum OperationKind {
     Post,
     /// A wait of [`Iocp::initiate_wait`](crate::Iocp::initiate_wait).
     Wait,
+    /// A timer of [`Iocp::after`](crate::Iocp::after) or [`Iocp::at`](crate::Iocp::at).
+    Timer,
     /// Any other operation.
     Other,
 }
@@ -289,6 +291,7 @@ facts! {
     ReadFile = "ReadFile" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END), (ERROR_BROKEN_PIPE, END)], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: true, ends: ENDS, kinds: EMPTY };
     ReadFileScatter = "ReadFileScatter" Win32 { Read, fills: true, over: &[(ERROR_HANDLE_EOF, END)], warnings: &[], errors: AllButDeviceWarnings, skips: false, ends: ENDS, kinds: &[] };
     SetThreadpoolWait = "SetThreadpoolWait" Win32 { Wait, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: &[] };
+    SetThreadpoolTimer = "SetThreadpoolTimer" Win32 { Timer, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: true, ends: &[], kinds: &[] };
     TransactNamedPipe = "TransactNamedPipe" Win32 { Other, fills: true, over: &[], warnings: &[ERROR_MORE_DATA], errors: AllButDeviceWarnings, skips: false, ends: &[], kinds: NO_MESSAGES };
     TransmitFile = "TransmitFile" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: &[] };
     TransmitPackets = "TransmitPackets" Winsock { Write, fills: false, over: &[], warnings: &[], errors: AllBut(&[]), skips: false, ends: &[], kinds: &[] };
@@ -314,6 +317,7 @@ facts! {
     CreateJobObjectW = "CreateJobObjectW" Win32;
     CreateNamedPipeW = "CreateNamedPipeW" Win32;
     CreateThreadpoolWait = "CreateThreadpoolWait" Win32;
+    CreateThreadpoolTimer = "CreateThreadpoolTimer" Win32;
     DisconnectNamedPipe = "DisconnectNamedPipe" Win32;
     GetQueuedCompletionStatus = "GetQueuedCompletionStatus" Win32;
     GetQueuedCompletionStatusEx = "GetQueuedCompletionStatusEx" Win32;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use crate::error::{Failed, Result, ended};
 use crate::operation::{CompletionStatus, Finished, Pending, Started};
@@ -122,6 +123,53 @@ impl<B: 'static, C> IntoFuture for Started<B, C> {
             }
             Self::Pending(pending) => Start::Pending(pending.into_future()),
         })
+    }
+}
+
+impl<B, S> Pending<B, S> {
+    /// Waits for the end of the operation, for so long: then it is cancelled, and what the
+    /// system says of it is waited for. So no data is lost: what was faster than the cancel
+    /// is a success, and otherwise the error is [`TimedOut`](crate::ErrorKind::TimedOut),
+    /// and has the buffer.
+    ///
+    /// This is a [deadline](Self::set_deadline). If none can be set, for want of memory,
+    /// the operation is cancelled at once.
+    ///
+    /// ```
+    /// # use completion_port::{ErrorKind, Iocp};
+    /// # use std::time::Duration;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let port: Iocp<()> = Iocp::builder().build()?;
+    /// # let client = port.add_handle(client, 1)?;
+    /// # port.block_on(async {
+    /// let read = port.initiate_read(&client, (), Vec::with_capacity(1024))?;
+    /// let failed = read.timeout(Duration::from_millis(10)).await.unwrap_err();
+    /// assert_eq!(failed.error.kind(), ErrorKind::TimedOut);
+    /// let buffer = failed.returned.unwrap();
+    /// # assert!(buffer.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// # })??;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn timeout(self, duration: Duration) -> Awaited<B, S> {
+        let deadline = Instant::now().checked_add(duration);
+        if self.set_deadline(deadline).is_err() {
+            // If it cannot be cancelled, it goes on.
+            let _ = self.cancel();
+        }
+        self.into_future()
+    }
+}
+
+impl<B: 'static, C> Started<B, C> {
+    /// Waits for the end of the operation, which may be over already, for so long:
+    /// otherwise as [`Pending::timeout`].
+    pub fn timeout(self, duration: Duration) -> AwaitedStarted<B> {
+        match self {
+            Self::Pending(pending) => AwaitedStarted(Start::Pending(pending.timeout(duration))),
+            completed @ Self::Completed(_) => completed.into_future(),
+        }
     }
 }
 

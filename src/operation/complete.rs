@@ -9,7 +9,7 @@ use super::cell::status_word::Taken;
 use super::cell::{CellRef, EmptyCell, Payload};
 use super::layout::{take_output, take_payload};
 use super::pool::Pool;
-use crate::error::{Result, STATUS_CANCELLED};
+use crate::error::{Result, STATUS_CANCELLED, STATUS_TIMEOUT};
 use crate::panics::FirstPanic;
 use crate::sys::{self, Handle};
 
@@ -49,9 +49,26 @@ impl CellRef {
             word.restore(taken);
             return None;
         };
+        let (status, bytes) = match status {
+            STATUS_CANCELLED if self.state.is_expired() => (STATUS_TIMEOUT, 0),
+            _ => (status, bytes),
+        };
         // SAFETY: Rule 3.
         let result = unsafe { self.completed(status, bytes) };
-        Some((result, self.complete()))
+        Some((result, self.complete_timed()))
+    }
+
+    /// [`complete`](Self::complete) of an operation that may have a deadline, which it has
+    /// no more.
+    #[cold]
+    #[inline(never)]
+    pub fn complete_timed(self) -> Option<Waker> {
+        let waker = self.complete();
+        // Before the completion's part, which is the caller's, can end.
+        if self.state.is_timed() {
+            Pool::forget_deadline(self);
+        }
+        waker
     }
 
     /// Whether a packet without a status, and of no bytes, may be the operation's all
@@ -87,8 +104,8 @@ impl CellRef {
     #[inline(always)]
     pub fn cancel(self) -> Result<bool> {
         match self.handle() {
-            // What was posted, or is over already.
-            Handle::NONE => Ok(false),
+            // A timer, what was posted, or is over already.
+            Handle::NONE => Pool::cancel_timer(self),
             Handle::WAIT => Ok(Pool::waits_of(self).cancel(self.address())),
             handle => sys::cancel(handle, self.address()),
         }

@@ -266,5 +266,25 @@ impl Operation for Post {
     }
 }
 
+/// A timer of the port's own.
+pub(crate) struct Timer;
+
+impl Operation for Timer {
+    const FACTS: FactsOn = FactsOn::Handles(Facts::SetThreadpoolTimer);
+    const FINISH: Finish<Self> = Finish::memory();
+    type On = ();
+    type Memory = ();
+    type Arguments = ();
+    type Output = ();
+
+    fn split(self, _: &Object<'_>) -> Result<((), ()), (Error, ())> {
+        Ok(((), ()))
+    }
+
+    fn start((): (), (): (), _: Starter<'_, Self>) -> Submitted<'_> {
+        unreachable!("it is the port's")
+    }
+}
+
 /// Only to be named.
 pub(crate) type Types<C, O, W> = PhantomData<fn() -> (C, O, W)>;

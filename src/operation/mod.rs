@@ -21,6 +21,8 @@
 //! | `SLOW_PATH` | the payload wants to see the end, or the overflow block is large | before the call | when the cell is begun again |
 //! | `ENDING` | its scope is waiting for the operation | by the scope | when the cell is begun again |
 //! | `WAKER` | a waker is in the cell, of who waits for the operation | by the `Pending`'s side, while it is in flight | by who ends the operation, in the same step, or by the `Pending`'s side; who clears it has the waker |
+//! | `TIMED` | the port's timers may have an entry of the cell | by who sets one, while the operation is in flight | when the cell is begun again |
+//! | `EXPIRED` | the deadline has passed, and the operation is being cancelled for that | by who finds it due, while the operation is in flight | by the same if nothing could be cancelled, or when the cell is begun again |
 //! | `AWAITS_LATE_PACKET` | the call failed, and a packet may come all the same | by the thread that made the call | by who dequeues the marker behind that packet, by that thread, or at the end of the port |
 //! | `NOT_EMPTIED` | the same, and the cell is still filled | with it | by the thread that made the call |
 //!
@@ -107,6 +109,7 @@ mod pool;
 mod scoped;
 mod start;
 mod starter;
+mod timed;
 
 // What the protocols are made of; `loom-tests` puts loom's in their place.
 use std::sync::atomic;

@@ -90,7 +90,7 @@ impl<C> Cells<C> {
         Ok(Self { pool: Pool::reserve(operations)?, contexts: PhantomData })
     }
 
-    fn pool(&self) -> &Pool {
+    pub(super) fn pool(&self) -> &Pool {
         // SAFETY: Rule 7: the pool is open until `self` is dropped.
         unsafe { self.pool.as_ref() }
     }
@@ -327,15 +327,18 @@ impl<C> Found<C> {
     /// The same, compiled into its caller.
     #[inline(always)]
     pub fn try_complete_shared(self, taken: Taken, packet_bytes: u32) -> Option<Completed<C>> {
-        if taken.is_success() && self.cell.state.is_simply_in_flight() {
-            // SAFETY: Rule 3: the status was taken, and nothing else is to be seen to.
-            let (bytes, waker) = unsafe {
-                let bytes = self.cell.bytes();
-                self.cell.set_result(0, bytes);
-                (bytes, self.cell.complete())
-            };
-            // SAFETY: Rule 3.
-            return Some((unsafe { Dequeued::new(self.cell, 0, bytes) }, waker));
+        if taken.is_success() {
+            if let Some(state) = self.cell.state.simply_in_flight() {
+                // SAFETY: Rule 3: the status was taken, and nothing else is to be seen to.
+                let bytes = unsafe {
+                    let bytes = self.cell.bytes();
+                    self.cell.set_result(0, bytes);
+                    bytes
+                };
+                let waker = self.cell.complete_simply(state, || self.cell.complete_timed());
+                // SAFETY: Rule 3.
+                return Some((unsafe { Dequeued::new(self.cell, 0, bytes) }, waker));
+            }
         }
         let ((status, bytes), waker) = self.cell.try_complete(taken, packet_bytes)?;
         // SAFETY: Rule 3.

@@ -286,6 +286,9 @@ impl<C: Send + 'static> Shared<C> {
         if self.cells.discard_late_packet(packet.overlapped) {
             return Other::Stray;
         }
+        if self.turn_clock(packet) {
+            return Other::Stray;
+        }
         if packet.overlapped == self.cells.unpark_marker() {
             if let Some(parker) = self.parkers.find(packet.key) {
                 return self.pass_on(packet, parker);

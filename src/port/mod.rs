@@ -8,6 +8,7 @@ mod parkers;
 mod scopes;
 mod state;
 mod sweep;
+mod time;
 
 use std::fmt;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, RawHandle};
@@ -156,10 +157,13 @@ impl Builder {
         if !(1..=MAX_OPERATIONS).contains(&self.max_operations) {
             return Err(Error::usage(&refusal::NO_OPERATIONS));
         }
+        let port = sys::Port::create(self.concurrency.unwrap_or(0))?;
+        let cells = Cells::reserve(self.max_operations)?;
+        cells.open_timers(&port);
         Ok(Iocp {
             shared: Arc::new(Shared {
-                port: sys::Port::create(self.concurrency.unwrap_or(0))?,
-                cells: Cells::reserve(self.max_operations)?,
+                port,
+                cells,
                 state: PortState::new(),
                 in_hand: RwLock::new(()),
                 polls: PollEpoch::default(),
@@ -301,10 +305,12 @@ impl<C: Send + 'static> Shared<C> {
                         progress = Instant::now();
                     }
                 }
-                Err(error) if error.is_dequeue_timeout() => {}
+                // What could not be told that it is cancelled is told again.
+                Err(error) if error.is_dequeue_timeout() => in_flight = self.cells.cancel_all(),
                 Err(_) => break,
             }
         }
+        self.cells.close_timers();
         panic.resume();
     }
 }

@@ -39,7 +39,7 @@ impl<C: Send + 'static> Shared<C> {
                     None => further.push(operation),
                 }
                 completed += 1;
-            } else if !self.cells.is_late_packet(packet.overlapped) {
+            } else if !self.cells.is_late_packet(packet.overlapped) && !self.turn_clock(packet) {
                 // A late packet that was put back would be behind the marker that is
                 // queued behind it.
                 others.push(packet);

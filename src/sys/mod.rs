@@ -25,6 +25,7 @@ mod process;
 mod scatter;
 mod security;
 mod socket;
+mod timer;
 mod transmit;
 mod unix;
 mod wait;
@@ -51,7 +52,9 @@ pub(crate) use packets::{MOST_PACKETS, TransmitPackets, transmit_packets};
 pub use packets::{PacketsHeader, PacketsRegion};
 pub(crate) use pipe::{PipeTraits, create_pipe, disconnect_pipe, read_messages, transact};
 pub(crate) use pipe_wait::{PIPES, question, wait_for_instance};
-pub(crate) use port::{Entry, INFINITE, Packet, Port, RawDequeue, cancel, cancel_all, last_status};
+pub(crate) use port::{
+    Entry, INFINITE, Packet, Port, RawDequeue, cancel, cancel_all, last_status, post,
+};
 pub(crate) use process::{
     active_processes, assign_to_job, create_job, exit_code, kill_on_job_close, resume,
     terminate_job,
@@ -66,6 +69,7 @@ pub(crate) use socket::{
     send_to, socket_traits, update_accept_context, update_connect_context,
 };
 
+pub(crate) use timer::Clock;
 pub(crate) use transmit::{MOST_TRANSMITTED, TransmitFile, transmit_file};
 pub use transmit::{TransmitHeader, TransmitRegion};
 pub(crate) use unix::{UNIX_ADDRESS_SPACE, UnixAddress, connect_to, listen_at, new_unix_socket};

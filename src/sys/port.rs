@@ -85,14 +85,7 @@ impl Port {
     /// Queues a packet. Its values are not followed by the kernel.
     #[inline]
     pub fn post(&self, key: usize, bytes: u32, overlapped: usize) -> Result<()> {
-        let overlapped = ptr::without_provenance(overlapped);
-        // SAFETY: "The system does not use or validate these values"
-        // (https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus).
-        let posted = unsafe { PostQueuedCompletionStatus(self.0.raw(), bytes, key, overlapped) };
-        if posted == 0 {
-            return Err(last_error(Facts::PostQueuedCompletionStatus));
-        }
-        Ok(())
+        post(self.0, key, bytes, overlapped)
     }
 
     /// Waits for a packet and takes it off the queue.
@@ -250,6 +243,19 @@ impl Entry {
     pub fn overlapped(&self) -> *mut OVERLAPPED {
         self.0.lpOverlapped
     }
+}
+
+/// [`Port::post`], to a port by its handle.
+#[inline]
+pub(crate) fn post(port: Handle, key: usize, bytes: u32, overlapped: usize) -> Result<()> {
+    let overlapped = ptr::without_provenance(overlapped);
+    // SAFETY: "The system does not use or validate these values"
+    // (https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus).
+    let posted = unsafe { PostQueuedCompletionStatus(port.raw(), bytes, key, overlapped) };
+    if posted == 0 {
+        return Err(last_error(Facts::PostQueuedCompletionStatus));
+    }
+    Ok(())
 }
 
 /// Asks for one operation of `handle` to be cancelled; `false` if it is not,

@@ -40,7 +40,8 @@ pub(crate) struct Cell {
     overlapped: Overlapped,
     pub state: State,
     /// The index of the next free cell, while this one is on the list of them. While the
-    /// system has a receive, on Wine, the number of the thread that made its call.
+    /// system has its operation: its place among the timers, if it has one there; or else,
+    /// of a receive, the number of the thread that made its call, which Wine needs.
     pub next: AtomicU32,
     header: Header,
     inline: UnsafeCell<MaybeUninit<[u64; INLINE / 8]>>,

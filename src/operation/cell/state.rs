@@ -32,6 +32,12 @@ const AWAITS_LATE_PACKET: u32 = 1024;
 /// has the waker. Only the `Pending`'s side sets it, and only while the operation is in
 /// flight; it is gone once that is over. So the call has returned.
 const WAKER: u32 = 32;
+/// The port's timers have had an entry of the cell, and may have it still. Only the
+/// `Pending`'s side sets it, and only while the operation is in flight, which takes the
+/// long way then.
+const TIMED: u32 = 2048;
+/// Its deadline has passed, and it is being cancelled for that.
+const EXPIRED: u32 = 4096;
 /// Of a stale cell: it has not been emptied yet.
 const NOT_EMPTIED: u32 = 64;
 /// The scope that holds the cell is waiting for the operation.
@@ -48,8 +54,16 @@ const PENDING: u32 = Holder::Pending as u32;
 pub(crate) const COMPLETION: u32 = Holder::Completion as u32;
 pub(crate) const SCOPE: u32 = Holder::Scope as u32;
 
+/// Not a holder either: what a timer is begun with, in the place of
+/// [`note_timed`](State::note_timed).
+pub(crate) const IS_TIMED: u32 = TIMED | SLOW_PATH;
+
 #[derive(Debug, Default)]
 pub(crate) struct State(AtomicU32);
+
+/// What a state was, of an operation in flight that takes the short way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Simple(u32);
 
 impl State {
     /// Gives a free cell to the kernel and to `others` (and says whether the
@@ -78,11 +92,12 @@ impl State {
         self.0.load(Ordering::Acquire) as u8 == KERNEL as u8
     }
 
-    /// Whether the kernel holds the cell, and the operation takes the short way. For the
-    /// thread that has taken its status.
+    /// The state, if the kernel holds the cell, and the operation takes the short way. For
+    /// the thread that has taken its status.
     #[inline]
-    pub fn is_simply_in_flight(&self) -> bool {
-        self.0.load(Ordering::Acquire) & (KERNEL | SLOW_PATH) == KERNEL
+    pub fn simply_in_flight(&self) -> Option<Simple> {
+        let state = self.0.load(Ordering::Acquire);
+        (state & (KERNEL | SLOW_PATH) == KERNEL).then_some(Simple(state))
     }
 
     /// Hands the kernel's part on to the completion of an operation that is
@@ -98,15 +113,72 @@ impl State {
     #[inline]
     #[must_use]
     pub fn complete(&self) -> bool {
-        // In one step: who sees that the operation is over finds no waker.
         let mut state = self.0.load(Ordering::Relaxed);
         loop {
-            let completed = (state ^ (KERNEL | COMPLETION)) & !WAKER;
-            match self.0.compare_exchange(state, completed, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return state & WAKER != 0,
+            match self.complete_from(state) {
+                Ok(has_waker) => return has_waker,
                 Err(now) => state = now,
             }
         }
+    }
+
+    /// The same of an operation that takes the short way; `None` if that, or anything else,
+    /// has changed meanwhile.
+    #[inline]
+    #[must_use]
+    pub fn complete_simply(&self, Simple(state): Simple) -> Option<bool> {
+        self.complete_from(state).ok()
+    }
+
+    #[inline]
+    fn complete_from(&self, state: u32) -> Result<bool, u32> {
+        // In one step: who sees that the operation is over finds no waker.
+        let completed = (state ^ (KERNEL | COMPLETION)) & !WAKER;
+        self.0.compare_exchange(state, completed, Ordering::AcqRel, Ordering::Relaxed)?;
+        Ok(state & WAKER != 0)
+    }
+
+    /// The port's timers, which the caller has locked, have an entry of the cell. `false`
+    /// if the operation is over: then nobody looks for the entry.
+    #[must_use]
+    pub fn note_timed(&self) -> bool {
+        self.set_in_flight(IS_TIMED)
+    }
+
+    /// Whether the port's timers may have an entry of the cell. Of an operation that is
+    /// over, the answer is final.
+    pub fn is_timed(&self) -> bool {
+        self.0.load(Ordering::Acquire) & TIMED != 0
+    }
+
+    /// The deadline has passed. `false` if the operation is over.
+    #[must_use]
+    pub fn expire(&self) -> bool {
+        self.set_in_flight(EXPIRED)
+    }
+
+    /// The deadline has passed in vain: nothing could be cancelled.
+    pub fn unexpire(&self) {
+        self.0.fetch_and(!EXPIRED, Ordering::Relaxed);
+    }
+
+    /// Whether the operation was cancelled because its deadline has passed, if it was
+    /// cancelled.
+    pub fn is_expired(&self) -> bool {
+        self.0.load(Ordering::Acquire) & EXPIRED != 0
+    }
+
+    #[inline]
+    fn set_in_flight(&self, bits: u32) -> bool {
+        let mut state = self.0.load(Ordering::Acquire);
+        while state & KERNEL != 0 {
+            let set = state | bits;
+            match self.0.compare_exchange(state, set, Ordering::Release, Ordering::Acquire) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        false
     }
 
     /// A waker has been put into the cell: leaves it to the thread that will end the
@@ -114,15 +186,7 @@ impl State {
     #[inline]
     #[must_use]
     pub fn offer_waker(&self) -> bool {
-        let mut state = self.0.load(Ordering::Acquire);
-        while state & KERNEL != 0 {
-            let offered = state | WAKER;
-            match self.0.compare_exchange(state, offered, Ordering::Release, Ordering::Acquire) {
-                Ok(_) => return true,
-                Err(now) => state = now,
-            }
-        }
-        false
+        self.set_in_flight(WAKER)
     }
 
     /// Takes the place for a waker, for the one who has the `Pending`: whether one is in

@@ -4,6 +4,7 @@ use std::alloc::Layout;
 use std::task::Waker;
 
 use super::CellRef;
+use super::state::Simple;
 
 /// Where a filled cell has room for a waker.
 #[derive(Clone, Copy)]
@@ -23,6 +24,21 @@ impl CellRef {
     pub fn complete(self) -> Option<Waker> {
         // SAFETY: Rule 11: the bit was removed here.
         self.state.complete().then(|| unsafe { self.waker().read() })
+    }
+
+    /// The same of an operation that takes the short way; `otherwise`, if its state has
+    /// changed.
+    #[inline(always)]
+    pub fn complete_simply(
+        self,
+        state: Simple,
+        otherwise: impl FnOnce() -> Option<Waker>,
+    ) -> Option<Waker> {
+        match self.state.complete_simply(state) {
+            // SAFETY: Rule 11: the bit was removed here.
+            Some(has_waker) => has_waker.then(|| unsafe { self.waker().read() }),
+            None => otherwise(),
+        }
     }
 
     /// Takes the place for a waker, and the one that is in it, for the one who has the

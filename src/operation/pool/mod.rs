@@ -10,6 +10,8 @@ mod cache;
 mod free_list;
 #[cfg(test)]
 mod free_list_tests;
+mod heap;
+mod timers;
 
 use std::collections::VecDeque;
 use std::mem;
@@ -20,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use self::atomic::{AtomicU32, AtomicUsize, Ordering};
 use self::cache::{BUSY, Cache, is_cell, is_open};
 use self::free_list::{FreeList, NONE};
+use self::timers::Timers;
 use super::cell::{Cell, CellRef, EmptyCell};
 // For the files in here, too.
 use super::{atomic, yield_now};
@@ -46,6 +49,9 @@ const RELEASE: usize = 1;
 /// Where behind the close marker the marker that unparks is.
 const UNPARK: usize = 2;
 
+/// Where the marker of the clock is.
+const CLOCK: usize = 3;
+
 /// The most operations that a port is built for: 2 GiB of address space.
 pub(crate) const MAX_OPERATIONS: u32 = (1 << 24) - 2;
 
@@ -71,6 +77,7 @@ pub(crate) struct Pool {
     committed: Mutex<u32>,
     reclaimed: Mutex<VecDeque<EmptyCell>>,
     waits: Arc<Waits>,
+    pub timers: Timers,
 }
 
 // SAFETY: Rules 4, 6 and 7 share the cells; the rest is atomic or locked.
@@ -96,6 +103,7 @@ impl Pool {
             committed: Mutex::new(0),
             reclaimed: Mutex::default(),
             waits: Arc::default(),
+            timers: Timers::default(),
         }));
         // SAFETY: Rule 1: the allocation is new: not null, and nobody else's yet.
         unsafe {
@@ -387,6 +395,11 @@ impl Pool {
     /// The same for the packets that unpark a thread.
     pub fn unpark_marker(&self) -> usize {
         self.close_marker() + UNPARK
+    }
+
+    /// The same for the packets that say that a timer may be due.
+    pub fn clock_marker(&self) -> usize {
+        self.close_marker() + CLOCK
     }
 
     /// All cells that the kernel holds at the time they are asked for.
