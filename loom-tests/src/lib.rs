@@ -30,6 +30,7 @@ mod model;
 
 mod awaiting;
 mod cells;
+mod deadlines;
 mod operations;
 mod parking;
 mod port;

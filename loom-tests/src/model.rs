@@ -5,6 +5,7 @@ use std::cell::Cell as Flag;
 use std::rc::Rc;
 
 use loom::cell::UnsafeCell;
+use loom::sync::Mutex;
 
 use crate::atomic::{AtomicU32, Ordering};
 use crate::cache::{self, BUSY, Cache, is_cell, is_open};
@@ -20,9 +21,15 @@ pub struct Port {
     /// One packet at most. The kernel orders what comes before it is queued
     /// before what comes after it is dequeued.
     queue: AtomicU32,
+    /// The cell that has a deadline, or `NONE`: one at most.
+    timers: Mutex<u32>,
+    /// The cell whose operation the kernel could cancel, or `NONE`.
+    cancellable: Mutex<u32>,
     /// Whether the memory has been released. No part of the
     /// protocols, so not loom's, whose threads are all of one real thread.
     destroyed: Flag<bool>,
+    /// Whether an operation was cancelled because its deadline had passed.
+    expired: Flag<bool>,
     /// Who was woken last. No part of the protocols either.
     woken: Flag<u32>,
 }
@@ -54,6 +61,9 @@ pub struct Part {
     gone: Flag<bool>,
 }
 
+/// `STATUS_CANCELLED`.
+const CANCELLED: u32 = 0xC000_0120;
+
 /// What the kernel adds to the payload.
 pub const TRANSFER: u32 = 100;
 
@@ -75,7 +85,10 @@ impl Port {
             free: FreeList::new(),
             cells: (0..cells).map(cell).collect(),
             queue: AtomicU32::new(NONE),
+            timers: Mutex::new(NONE),
+            cancellable: Mutex::new(NONE),
             destroyed: Flag::new(false),
+            expired: Flag::new(false),
             woken: Flag::new(0),
         };
         for index in (1..=cells).rev() {
@@ -98,6 +111,11 @@ impl Port {
     pub fn cell(&self, index: u32) -> &Cell {
         assert!(!self.is_destroyed(), "the memory is gone");
         &self.cells[index as usize - 1]
+    }
+
+    /// Whether an operation that was dequeued has timed out.
+    pub fn has_expired(&self) -> bool {
+        self.expired.get()
     }
 
     /// The waker that was woken last, or 0.
@@ -244,9 +262,57 @@ impl Port {
         cell.state.begin(others);
     }
 
+    /// The same, and it can be cancelled until [`end_unless_cancelled`](Self::end_unless_cancelled).
+    pub fn launch_cancellable(self: &Rc<Self>, index: u32, payload: u32) -> Part {
+        *self.cancellable.lock().unwrap() = index;
+        self.launch_pending(index, payload)
+    }
+
+    /// The kernel completes the operation, unless that was cancelled.
+    pub fn end_unless_cancelled(&self) {
+        let mut cancellable = self.cancellable.lock().unwrap();
+        let index = std::mem::replace(&mut *cancellable, NONE);
+        if index != NONE {
+            self.end(index);
+        }
+    }
+
+    /// `CellRef::cancel`: whether there was something to cancel.
+    pub fn cancel(&self, index: u32) -> bool {
+        assert_eq!(read(&self.cell(index).handle), index, "another operation's handle");
+        let mut cancellable = self.cancellable.lock().unwrap();
+        if *cancellable != index {
+            return false;
+        }
+        *cancellable = NONE;
+        self.end_with(index, CANCELLED);
+        true
+    }
+
+    /// `Timers::turn`, when all is due.
+    pub fn turn(&self) {
+        let mut timers = self.timers.lock().unwrap();
+        let index = std::mem::replace(&mut *timers, NONE);
+        if index != NONE {
+            let state = &self.cell(index).state;
+            if state.expire() && !self.cancel(index) {
+                state.unexpire();
+            }
+        }
+    }
+
+    /// Whether a cell has a deadline.
+    pub fn has_deadlines(&self) -> bool {
+        *self.timers.lock().unwrap() != NONE
+    }
+
     /// The kernel writes the result, and queues the packet.
     pub fn end(&self, index: u32) {
-        self.cell(index).word.write(0);
+        self.end_with(index, 0);
+    }
+
+    fn end_with(&self, index: u32, status: u32) {
+        self.cell(index).word.write(status);
         let before = self.queue.swap(index, Ordering::Release);
         assert_eq!(before, NONE, "the test has two packets");
     }
@@ -318,6 +384,18 @@ impl Port {
             state.complete_exclusive();
             return Some(self.complete(index));
         }
+        // `Found::try_complete_shared`
+        if taken.is_success() {
+            if let Some(simple) = state.simply_in_flight() {
+                self.transfer(index);
+                match state.complete_simply(simple) {
+                    Some(true) => self.woken.set(self.cell(index).remove_waker()),
+                    Some(false) => {}
+                    None => self.complete_timed(index),
+                }
+                return Some(self.complete(index));
+            }
+        }
         // `CellRef::try_complete`
         let taken = if taken.is_status() && state.is_in_flight() {
             taken
@@ -329,12 +407,30 @@ impl Port {
             word.restore(taken);
             return None;
         }
-        self.transfer(index);
-        // `CellRef::complete`
+        match taken.status() {
+            CANCELLED => {
+                self.expired.set(state.is_expired());
+                self.transfer_nothing(index);
+            }
+            _ => self.transfer(index),
+        }
+        self.complete_timed(index);
+        Some(self.complete(index))
+    }
+
+    /// `CellRef::complete_timed`
+    fn complete_timed(&self, index: u32) {
+        let state = &self.cell(index).state;
         if state.complete() {
             self.woken.set(self.cell(index).remove_waker());
         }
-        Some(self.complete(index))
+        if state.is_timed() {
+            // `Pool::forget_deadline`
+            let mut timers = self.timers.lock().unwrap();
+            if *timers == index {
+                *timers = NONE;
+            }
+        }
     }
 
     /// What the kernel and the dequeuer write of the operation's result.
@@ -343,6 +439,14 @@ impl Port {
         let payload = replace(&cell.payload, None).expect("a payload in flight");
         replace(&cell.payload, Some(payload + TRANSFER));
         cell.result.with_mut(|result| unsafe { *result = payload });
+    }
+
+    /// The same of one that was cancelled.
+    fn transfer_nothing(&self, index: u32) {
+        let cell = self.cell(index);
+        let payload = replace(&cell.payload, None).expect("a payload in flight");
+        replace(&cell.payload, Some(payload));
+        cell.result.with_mut(|result| unsafe { *result = payload.wrapping_sub(TRANSFER) });
     }
 
     /// `Dequeued::complete`.
@@ -420,13 +524,28 @@ impl Part {
     /// `Cell::take_output`.
     fn take_output(&self) -> u32 {
         let output = replace(&self.cell().payload, None).expect("a payload that is there");
-        assert_eq!(output, read(&self.cell().result) + TRANSFER, "another operation's result");
+        assert_eq!(
+            output,
+            read(&self.cell().result).wrapping_add(TRANSFER),
+            "another operation's result"
+        );
         output
     }
 
     /// `Pending::result`: the operation's payload before the transfer.
     pub fn result(&self) -> Option<u32> {
         (!self.is_in_flight()).then(|| read(&self.cell().result))
+    }
+
+    /// `Pending::set_deadline`.
+    pub fn set_deadline(&self) {
+        if self.is_in_flight() {
+            let mut timers = self.port.timers.lock().unwrap();
+            *timers = self.index;
+            if !self.cell().state.note_timed() {
+                *timers = NONE;
+            }
+        }
     }
 
     /// `Pending::poll_completed`: whether the operation is over.
