@@ -547,7 +547,9 @@ fn of_many_threads_that_park_each_is_woken() {
         }
     }
     port.close();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
 }
 
 #[test]

@@ -51,6 +51,7 @@ pub enum OperationKind {
 /// static WAIT_COMM_EVENT: Facts = Facts::new("WaitCommEvent");
 /// ```
 #[derive(Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 pub struct Facts {
     pub(crate) name: &'static str,
     /// Whether its codes, and those of its completions, are Winsock's.

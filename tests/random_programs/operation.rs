@@ -176,6 +176,12 @@ impl Operation {
         }
     }
 
+    /// Until this is dropped, somebody may have what it has, and has not written that down.
+    pub fn asking(&self) -> Asking<'_> {
+        self.facts().asking += 1;
+        Asking(self)
+    }
+
     /// Asks for what it has. Once it is over, `has` says whether there is anything.
     fn ask<T>(
         &self,
@@ -244,6 +250,15 @@ impl Operation {
     pub fn is_over(&self) -> bool {
         let facts = self.facts();
         facts.completed.is_some() || facts.contexts_dropped > 0
+    }
+}
+
+/// Somebody asks for what an operation has.
+pub struct Asking<'a>(&'a Operation);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.facts().asking -= 1;
     }
 }
 

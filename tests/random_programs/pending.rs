@@ -56,6 +56,7 @@ impl<T: Output> AnyPending for Pending<T> {
     }
 
     fn poll(&mut self, waker: &Waker, forgets: bool, of: &Arc<Operation>, log: &Log) -> bool {
+        let _asking = of.asking();
         let mut future = mem::ManuallyDrop::new(self.into_future());
         let polled = pin!(&mut *future).poll(&mut Context::from_waker(waker));
         if !forgets {
@@ -65,6 +66,7 @@ impl<T: Output> AnyPending for Pending<T> {
     }
 
     fn abandon(self: Box<Self>, operation: &Arc<Operation>, log: &Log) -> bool {
+        let _asking = operation.asking();
         let future = pin!((*self).into_future());
         let polled = future.poll(&mut Context::from_waker(Waker::noop()));
         ended::<T>(polled, operation, log)
