@@ -605,7 +605,7 @@ impl Operation for ReceiveFour {
 }
 
 /// Only who has made the call knows how much memory it was given.
-#[cfg(simulated_kernel)]
+#[cfg(simulated_kernel)] // others queue a packet
 #[test]
 fn what_a_cut_message_has_filled_is_not_guessed_for_others() {
     let port = port();
