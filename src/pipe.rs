@@ -176,8 +176,9 @@ impl ServerOptions {
     ///
     /// [`Busy`](crate::ErrorKind::Busy) if there are
     /// [`max_instances`](Self::max_instances) of them,
-    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if the pipe is another
-    /// user's, or its first instance has other options.
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if the first instance has other
+    /// options, or is another user's who has not let this one create more. (One who has lets
+    /// others serve its clients: if that matters, create it by [`create`](Self::create).)
     pub fn create_next(&self, name: impl AsRef<OsStr>) -> Result<OwnedHandle> {
         self.create_instance(name.as_ref(), false)
     }

@@ -231,10 +231,12 @@ impl<B, S> Drop for Awaited<B, S> {
         #[cold]
         #[inline(never)]
         fn abandon<B, S>(mut pending: Pending<B, S>) {
-            // Foreign code comes last: its destructor may panic.
-            let _waker = pending.take_waker();
+            let waker = pending.take_waker();
             // If it cannot be cancelled, it goes on.
             let _ = pending.cancel();
+            drop(pending);
+            // Foreign code comes last: its destructor may panic.
+            drop(waker);
         }
         if let Some(pending) = self.pending.take() {
             abandon(pending);

@@ -96,6 +96,9 @@ pub trait Operation: Sized {
     /// error of that, by returning its `NTSTATUS`; what is none is taken for
     /// `STATUS_CANCELLED`. A panic ends the process.
     ///
+    /// It runs in the middle of a dequeue, so it must neither dequeue from the port, nor end a
+    /// scope, nor wait for what other threads do there: it would wait for itself.
+    ///
     /// What has to be done on the handle then wants a [guard](Object::guard) of it in
     /// the memory, because the handle may have been closed since.
     const SUCCEEDED: Option<fn(&Self::Memory) -> Result<(), u32>> = None;

@@ -44,6 +44,11 @@ impl<C: Send + 'static> Iocp<C> {
     /// - [`ForeignPacket`](crate::ErrorKind::ForeignPacket): a packet was dequeued that belongs to no
     ///   operation of this port; see [`Error::foreign_packet`]. Go on.
     ///
+    /// # Panics
+    ///
+    /// If the waker of who awaits the operation does. Then the completion is dropped; a
+    /// [batch](Self::get_completions) keeps it.
+    ///
     /// ```
     /// # let port = completion_port::Iocp::new()?;
     /// # port.post(1, 0, 0)?;
