@@ -162,10 +162,10 @@ impl Options {
         let started = shared.start_missing();
         let mut state = shared.core.lock();
         if let Err(error) = started {
-            if state.accepts.is_empty()
-                && let Some(socket) = state.socket.take()
-            {
-                return Err(Rejected { error, returned: socket });
+            if state.accepts.is_empty() {
+                if let Some(socket) = state.socket.take() {
+                    return Err(Rejected { error, returned: socket });
+                }
             }
             state.refusal = Some(error);
         }
@@ -305,7 +305,7 @@ impl<C: Send + 'static> Listener<C> {
         let stops = !std::mem::replace(&mut state.is_stopped, true);
         let closed = state.close_if_over();
         let left = state.accepts.len();
-        if stops && let Some(socket) = &state.socket {
+        if let (true, Some(socket)) = (stops, &state.socket) {
             // If it fails, the socket was closed elsewhere, which has ended them, too.
             let _ = socket.cancel_all();
         }
@@ -577,9 +577,10 @@ impl Posted {
         let silent = || Error::usage(&refusal::SILENT);
         let accepted = state.remove(self.number).ok_or_else(silent).and_then(|socket| {
             result?;
-            if let Some(listener) = &state.socket
-                && sys::update_accept_context(sys::handle_of(&socket), listener.raw()).is_err()
-            {
+            let inherits = |listener: &Associated<TcpListener>| {
+                sys::update_accept_context(sys::handle_of(&socket), listener.raw()).is_ok()
+            };
+            if !state.socket.as_ref().is_none_or(inherits) {
                 completion_error(STATUS_CONNECTION_ABORTED, 0, Facts::AcceptEx)?;
             }
             let stream = TcpStream::from(socket);
