@@ -64,12 +64,13 @@ impl Kernel {
 
 /// There is none of high resolution, for which the thread pool would have to wait.
 #[unsafe(no_mangle)]
-extern "system" fn CreateThreadpoolWait(
-    _callback: *const c_void,
-    _context: *mut c_void,
-    _environment: *const TP_CALLBACK_ENVIRON_V3,
-) -> isize {
-    fail(ERROR_NO_SYSTEM_RESOURCES, 0)
+extern "system" fn CreateWaitableTimerExW(
+    _attributes: *const c_void,
+    _name: *const u16,
+    _flags: u32,
+    _access: u32,
+) -> *mut c_void {
+    fail(ERROR_NO_SYSTEM_RESOURCES, std::ptr::null_mut())
 }
 
 #[unsafe(no_mangle)]

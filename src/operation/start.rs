@@ -108,23 +108,25 @@ impl<C> Cells<C> {
         admit: impl Fn() -> Result<(), &'static UsageError>,
     ) -> Result<StartOutcome<C, O, W>, Rejected<(C, O::Memory)>> {
         let target = Target { is_socket: W::SOCKET, ..target };
-        self.start_with_call(target, context, memory, admit, |lent, cell| {
-            let holders = CellLayout::<C, O, W>::HOLDERS;
-            // SAFETY: Rule 2: the cell is filled, and ours until the starter gives it away.
-            let starter = unsafe { Starter::new(target, W::FACTS, cell, holders) };
-            O::start(arguments, lent, starter).answer()
-        })
+        let (lent, cell) = self.fill::<O, W>(target, context, memory, admit)?;
+        let holders = CellLayout::<C, O, W>::HOLDERS;
+        let unwinds = AbortOnUnwind;
+        // SAFETY: Rule 2: the cell is filled, and ours until the starter gives it away.
+        let starter = unsafe { Starter::new(target, W::FACTS, cell, holders) };
+        let answer = O::start(arguments, lent, starter).answer();
+        mem::forget(unwinds);
+        Begun { cell, types: PhantomData }.outcome(answer, target.skips)
     }
 
+    /// Fills a cell for a call: what is lent to that, and the cell.
     #[inline(always)]
-    fn start_with_call<O: Operation, W: Way<O>>(
+    fn fill<O: Operation, W: Way<O>>(
         &self,
         target: Target,
         context: C,
         memory: O::Memory,
         admit: impl Fn() -> Result<(), &'static UsageError>,
-        call: impl FnOnce(<O::Memory as Lend>::Lent, CellRef) -> Result<Answer, Cause>,
-    ) -> Result<StartOutcome<C, O, W>, Rejected<(C, O::Memory)>> {
+    ) -> Result<(<O::Memory as Lend>::Lent, CellRef), Rejected<(C, O::Memory)>> {
         let mut cell = match self.pool().allocate() {
             Ok(cell) => cell,
             Err(error) => {
@@ -145,28 +147,10 @@ impl<C> Cells<C> {
         // before the operation is over.
         let lent = filled.memory().lend(&unsafe { InPlace::new() });
         let admitted = admit().and(if has_room { Ok(()) } else { Err(&refusal::NO_ROOM) });
-        if let Err(usage) = admitted {
-            return Err(not_called(filled, Cause::UsageError(usage)));
+        match admitted {
+            Ok(()) => Ok((lent, filled.into_cell())),
+            Err(usage) => Err(not_called(filled, Cause::UsageError(usage))),
         }
-        let cell = filled.into_cell();
-        let unwinds = AbortOnUnwind;
-        let answer = call(lent, cell);
-        mem::forget(unwinds);
-        let begun = Begun { cell, types: PhantomData };
-        let answer = match answer {
-            Ok(answer) => answer,
-            // SAFETY: Rule 4: not called, so not begun.
-            Err(cause) => return Err(not_called(unsafe { begun.unbegun() }, cause)),
-        };
-        Ok(match verdict(answer, target.skips) {
-            Verdict::PacketComes => StartOutcome::InFlight(begun.into_pending()),
-            Verdict::Finished { bytes } => {
-                StartOutcome::CompletedInline(CompletedInline { begun, status: 0, bytes })
-            }
-            Verdict::Failed { code, cut } => {
-                StartOutcome::FailedCall(FailedCall { begun, code, cut })
-            }
-        })
     }
 
     /// Queues a packet of the program's own, which carries a context.
@@ -451,6 +435,29 @@ impl<C, O: Operation, W: Way<O>> CompletedInline<C, O, W> {
 }
 
 impl<C, O: Operation, W: Way<O>> Begun<C, O, W> {
+    /// What has become of it with this answer, on a handle that `skips`.
+    #[inline(always)]
+    fn outcome(
+        self,
+        answer: Result<Answer, Cause>,
+        skips: bool,
+    ) -> Result<StartOutcome<C, O, W>, Rejected<(C, O::Memory)>> {
+        let answer = match answer {
+            Ok(answer) => answer,
+            // SAFETY: Rule 4: not called, so not begun.
+            Err(cause) => return Err(not_called(unsafe { self.unbegun() }, cause)),
+        };
+        Ok(match verdict(answer, skips) {
+            Verdict::PacketComes => StartOutcome::InFlight(self.into_pending()),
+            Verdict::Finished { bytes } => {
+                StartOutcome::CompletedInline(CompletedInline { begun: self, status: 0, bytes })
+            }
+            Verdict::Failed { code, cut } => {
+                StartOutcome::FailedCall(FailedCall { begun: self, code, cut })
+            }
+        })
+    }
+
     /// The operation in flight.
     #[inline(always)]
     fn into_pending(self) -> Pending<O::Output> {
@@ -740,16 +747,11 @@ mod tests {
         operation: Watching<F>,
         call: impl FnOnce() -> Answer,
     ) -> Result<StartOutcome<C, Watching<F>, Owned<false>>, Rejected<(C, Unchecked<F>)>> {
-        cells.start_with_call(
-            target,
-            context,
-            Unchecked(Keeps(operation.0)),
-            || Ok(()),
-            |(), cell| {
-                begin::<C, Watching<F>>(cell);
-                Ok(call())
-            },
-        )
+        let memory = Unchecked(Keeps(operation.0));
+        let filled = cells.fill::<Watching<F>, Owned<false>>(target, context, memory, || Ok(()));
+        let ((), cell) = filled?;
+        begin::<C, Watching<F>>(cell);
+        Begun { cell, types: PhantomData }.outcome(Ok(call()), target.skips)
     }
 
     /// Ends an operation in the kernel's place.
@@ -863,12 +865,11 @@ mod tests {
         let cells = Cells::<()>::reserve(1).unwrap();
         let target = nothing(false);
         for status in (0..32).map(|bit| 1 << bit) {
-            let call = |(): (), cell| {
-                begin::<(), Post>(cell);
-                Ok(Answer::Code(ERROR_IO_PENDING))
-            };
-            let outcome =
-                cells.start_with_call::<Post, Owned<false>>(target, (), (), || Ok(()), call);
+            let filled = cells.fill::<Post, Owned<false>>(target, (), (), || Ok(()));
+            let Ok(((), cell)) = filled else { panic!("there is a cell") };
+            begin::<(), Post>(cell);
+            let begun = Begun::<(), Post, Owned<false>> { cell, types: PhantomData };
+            let outcome = begun.outcome(Ok(Answer::Code(ERROR_IO_PENDING)), target.skips);
             let Ok(StartOutcome::InFlight(pending)) = outcome else { panic!("it is in flight") };
             let address = pending.cell().address();
             end(pending.cell(), status);

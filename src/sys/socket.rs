@@ -50,18 +50,22 @@ pub(crate) fn receive(
     received(answer(result == 0, count), regions)
 }
 
-/// Of a message that was cut, the answer says how much memory it was given.
 #[inline(always)]
 fn received(answer: Answer, regions: &[RegionMut]) -> Answer {
-    const CUT: u32 = ws::WSAEMSGSIZE as u32;
     match answer {
-        Answer::Code(ERROR_IO_PENDING) => answer,
-        Answer::Code(CUT) => {
-            let length = |sum: u32, region: &RegionMut| sum.saturating_add(region.length());
-            Answer::Cut(regions.iter().fold(0, length))
-        }
+        Answer::Code(code) if code != ERROR_IO_PENDING => refused_receive(code, regions),
         answer => answer,
     }
+}
+
+/// Of a message that was cut, the answer says how much memory it was given.
+#[cold]
+#[inline(never)]
+fn refused_receive(code: u32, regions: &[RegionMut]) -> Answer {
+    if code != ws::WSAEMSGSIZE as u32 {
+        return Answer::Code(code);
+    }
+    Answer::Cut(regions.iter().fold(0, |sum, region| region.length().saturating_add(sum)))
 }
 
 /// Starts a receive of no bytes, which waits until there are some.
