@@ -73,6 +73,7 @@ use crate::error::{
 use crate::handle::Associated;
 use crate::op::{AcceptInto, AcceptedInto};
 use crate::operation::{CompletionStatus, ObjectKind};
+use crate::panics::FirstPanic;
 use crate::port::{Iocp, WeakIocp};
 use crate::sys::{self, AcceptExAddresses};
 
@@ -414,7 +415,10 @@ pub struct Permit(Arc<dyn Refill>);
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.core().lock().connections -= 1;
-        Arc::clone(&self.0).refill();
+        let mut panic = FirstPanic::none();
+        // Contexts are the program's to make.
+        panic.catch(|| Arc::clone(&self.0).refill());
+        panic.resume();
     }
 }
 

@@ -553,6 +553,33 @@ fn of_many_threads_that_park_each_is_woken() {
 }
 
 #[test]
+fn who_has_been_unparked_and_does_not_park_passes_packets_on_and_does_not_wait() {
+    let port = port();
+    let (give, get) = mpsc::channel();
+    let (woken, wakes) = mpsc::channel();
+    let other = {
+        let port = port.clone();
+        thread::spawn(move || {
+            let mut parker = port.parker();
+            give.send(parker.unparker()).unwrap();
+            let mut batch = Batch::with_capacity(4);
+            while parker.park(&mut batch, None).is_ok() {
+                woken.send(()).unwrap();
+            }
+        })
+    };
+    let (own, others) = (port.parker(), get.recv().unwrap());
+    own.unparker().unpark();
+    for _ in 0..few(20) {
+        others.unpark();
+        assert!(port.try_get_completion().unwrap().is_none());
+        wakes.recv_timeout(PATIENCE).unwrap();
+    }
+    port.close();
+    other.join().unwrap();
+}
+
+#[test]
 fn what_is_in_flight_is_counted_by_looking() {
     let (port, (_client, server)) = (port(), stream_pair());
     let server = port.add_handle(server, 1).unwrap();

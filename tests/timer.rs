@@ -119,6 +119,19 @@ fn a_timer_without_end_goes_off_never_and_can_be_cancelled() {
     assert_eq!(complete(&port).context, 5);
 }
 
+#[test]
+fn a_timer_without_end_can_have_a_deadline() {
+    let port = port();
+    let timer = port.after(Duration::MAX, 5).unwrap();
+    timer.set_deadline(Instant::now() + SHORT).unwrap();
+    timer.set_deadline(None).unwrap();
+    assert_eq!(port.in_flight(), 1);
+    timer.set_deadline(Instant::now() + SHORT).unwrap();
+    let completion = complete(&port);
+    assert_eq!(completion.error_status.unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(port.in_flight(), 0);
+}
+
 /// A context that counts its drops.
 struct Counted(Arc<AtomicUsize>);
 

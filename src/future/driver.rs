@@ -99,28 +99,30 @@ impl Driver {
     /// Starts threads that dequeue completions and pass them to `each`, which several of
     /// them may call at a time.
     ///
-    /// To end such a pool in order, [shut down](Iocp::shut_down) the port, and
-    /// [`stop`](Self::stop) the threads.
+    /// To end such a pool in order, [shut down](Iocp::shut_down_with) the port, with the same
+    /// function for what that dequeues, and [`stop`](Self::stop) the threads.
     ///
     /// # Errors
     ///
     /// If the system has no more threads; or `threads` is 0.
     ///
     /// ```
-    /// use completion_port::{Driver, Iocp};
+    /// use completion_port::{CompletionStatus, Driver, Iocp};
     /// use std::sync::atomic::{AtomicU32, Ordering};
     /// use std::time::Duration;
     ///
     /// static SUM: AtomicU32 = AtomicU32::new(0);
-    /// let port: Iocp<u32> = Iocp::builder().build()?;
-    /// let workers = Driver::spawn_pool(&port, 4, |completion| {
+    ///
+    /// fn add(completion: CompletionStatus<u32>) {
     ///     SUM.fetch_add(completion.context, Ordering::Relaxed);
-    /// })?;
+    /// }
+    ///
+    /// let port = Iocp::<u32>::typed()?;
+    /// let workers = Driver::spawn_pool(&port, 4, add)?;
     /// for number in 1..=100 {
     ///     port.post(number, 0, 0)?;
     /// }
-    /// # while port.in_flight() > 0 { std::thread::yield_now(); }
-    /// port.shut_down(Duration::from_secs(5));
+    /// port.shut_down_with(Duration::from_secs(5), add);
     /// workers.stop().unwrap();
     /// assert_eq!(SUM.load(Ordering::Relaxed), 5050);
     /// # Ok::<(), std::io::Error>(())

@@ -67,7 +67,9 @@ impl<C: Send + 'static> Parker<'_, C> {
         let waits = self.parking.state.begin(false);
         let timeout = if waits { timeout } else { Some(Duration::ZERO) };
         let parked = self.port.shared().fill::<true>(batch, timeout);
+        // Before foreign code runs: what unparks it then is not to be queued for it.
         drop(end);
+        batch.wake();
         parked
     }
 

@@ -84,7 +84,8 @@ impl CellRef {
     #[cold]
     fn is_gone(self) -> bool {
         self.state.is_in_flight()
-            && sys::has_ended(self.next.load(Ordering::Relaxed))
+            // Of one that has had a deadline, the thread is not known any more.
+            && (self.state.is_timed() || sys::has_ended(self.next.load(Ordering::Relaxed)))
             // "If this function cannot find a request to cancel, the return value is 0
             // (zero), and GetLastError returns ERROR_NOT_FOUND"
             // (https://learn.microsoft.com/windows/win32/fileio/cancelioex-func).

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::iter;
 
 use super::Shared;
 use super::dequeue::{Look, Other};
@@ -90,7 +91,7 @@ impl<C> Batch<C> {
 impl<C: Send + 'static> Batch<C> {
     /// Wakes who waits for what was dequeued. Nothing of others is in hand.
     #[inline]
-    pub(super) fn wake(&mut self) {
+    pub(crate) fn wake(&mut self) {
         self.arrivals.wake();
     }
 
@@ -102,7 +103,7 @@ impl<C: Send + 'static> Batch<C> {
         milliseconds: u32,
     ) -> Result<()> {
         match self.look::<PARKS>(shared, milliseconds) {
-            Ok(Look { found: Some(()), marked: false }) => Ok(()),
+            Ok(Look { found: Some(()), marked: false, .. }) => Ok(()),
             looked => shared.look_on(looked, milliseconds, |left| self.look::<PARKS>(shared, left)),
         }
     }
@@ -133,10 +134,11 @@ impl<C: Send + 'static> Batch<C> {
         )?;
         let mut found = !has_room || self.arrivals.len() > kept || unparked;
         // Who has found something makes way by looking at that.
-        if let (false, Some(parking)) = (found, passed_on) {
-            found = shared.make_way(&parking) && PARKS;
+        let passed_on = if found { None } else { passed_on };
+        if let Some(parking) = &passed_on {
+            found = shared.make_way(parking, PARKS);
         }
-        Ok(Look { found: found.then_some(()), marked })
+        Ok(Look { found: found.then_some(()), marked, passed_on: passed_on.is_some() })
     }
 }
 
@@ -163,7 +165,9 @@ impl<C> Iterator for Batch<C> {
 impl<C> Drop for Batch<C> {
     fn drop(&mut self) {
         self.take_pushed();
-        panics::drop_all(self);
+        // Not as the iterator does, which tells of each.
+        let arrivals = iter::from_fn(|| self.arrivals.next());
+        panics::drop_all(arrivals.map(Result::ok).chain(self.inline.drain(..).map(Some)));
     }
 }
 

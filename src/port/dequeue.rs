@@ -1,10 +1,13 @@
 //! Dequeuing completions.
 
+use std::mem;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
+
 use super::{Batch, Iocp, Parking, Shared};
-use crate::error::{Error, ForeignPacket, Result, refusal};
+use crate::error::{Error, Facts, ForeignPacket, Result, refusal};
 use crate::operation::{CompletionStatus, Dequeued, Taken};
 use crate::sys::{INFINITE, Packet, RawDequeue};
 use crate::trace;
@@ -29,6 +32,16 @@ pub(super) struct Look<T> {
     pub found: Option<T>,
     /// The close marker was among it, and is to be queued again.
     pub marked: bool,
+    /// A packet that unparks another thread was among it, and is queued again.
+    pub passed_on: bool,
+}
+
+impl<T> Look<T> {
+    pub const fn found(found: T) -> Self {
+        Self { found: Some(found), marked: false, passed_on: false }
+    }
+
+    pub const NOTHING: Self = Self { found: None, marked: false, passed_on: false };
 }
 
 impl<C: Send + 'static> Iocp<C> {
@@ -120,12 +133,15 @@ impl<C: Send + 'static> Iocp<C> {
         batch: &mut Batch<C>,
         timeout: Option<Duration>,
     ) -> Result<usize> {
-        self.shared().fill::<false>(batch, timeout)
+        let filled = self.shared().fill::<false>(batch, timeout);
+        batch.wake();
+        filled
     }
 }
 
 impl<C: Send + 'static> Shared<C> {
-    /// [`Iocp::get_completions`]. If it `PARKS`, it also ends when this thread is unparked.
+    /// [`Iocp::get_completions`], but for the wakers, which are left in the batch. If it `PARKS`,
+    /// it also ends when this thread is unparked.
     #[inline(always)]
     pub(crate) fn fill<const PARKS: bool>(
         &self,
@@ -141,7 +157,6 @@ impl<C: Send + 'static> Shared<C> {
             batch.fill::<PARKS>(self, timeout)
         });
         batch.take_pushed();
-        batch.wake();
         match filled {
             Err(error) if batch.is_empty() => Err(error),
             // The error will come again; the completions would not.
@@ -204,14 +219,12 @@ impl<C: Send + 'static> Shared<C> {
     ) -> Result<(Dequeued<C>, usize)> {
         let mut waits = None;
         let other = |packet| match self.other(packet) {
-            Other::Foreign(packet) => {
-                Look { found: Some(Err(Error::foreign(packet))), marked: false }
-            }
-            Other::CloseMarker => Look { found: None, marked: true },
-            Other::Stray | Other::Unpark => Look { found: None, marked: false },
+            Other::Foreign(packet) => Look::found(Err(Error::foreign(packet))),
+            Other::CloseMarker => Look { marked: true, ..Look::NOTHING },
+            Other::Stray | Other::Unpark => Look::NOTHING,
             Other::PassedOn(parking) => {
-                self.make_way(&parking);
-                Look { found: None, marked: false }
+                self.make_way(&parking, false);
+                Look { passed_on: true, ..Look::NOTHING }
             }
         };
         let looked = landing.check(succeeded).map(other);
@@ -220,7 +233,7 @@ impl<C: Send + 'static> Shared<C> {
             Ok(match self.cells.try_complete(packet, Taken::NONE) {
                 Some((operation, waker)) => {
                     waits = waker;
-                    Look { found: Some(Ok((operation, packet.key))), marked: false }
+                    Look::found(Ok((operation, packet.key)))
                 }
                 None => other(packet),
             })
@@ -243,15 +256,23 @@ impl<C: Send + 'static> Shared<C> {
         milliseconds: u32,
         mut look: impl FnMut(u32) -> Result<Look<T>>,
     ) -> Result<T> {
-        let mut is_marked = false;
+        let (mut is_marked, mut has_passed_on) = (false, false);
         // Once the port is closed: no scope has packets in hand meanwhile.
         let mut all_queued = None;
         let result = loop {
             match looked {
-                Ok(Look { found, marked }) => {
+                Ok(Look { found, marked, passed_on }) => {
                     is_marked |= marked;
                     if let Some(found) = found {
                         break Ok(found);
+                    }
+                    // It has come again, or another: the time, if there is any, goes on for
+                    // the caller, who asks again.
+                    if passed_on
+                        && mem::replace(&mut has_passed_on, true)
+                        && milliseconds != INFINITE
+                    {
+                        break Err(Error::os(Facts::GetQueuedCompletionStatus, WAIT_TIMEOUT));
                     }
                 }
                 Err(error) if !error.is_dequeue_timeout() || !self.is_over(is_marked) => {
@@ -345,10 +366,7 @@ pub(super) fn milliseconds(timeout: Duration) -> u32 {
 mod tests {
     use std::thread;
 
-    use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
-
     use super::*;
-    use crate::error::Facts;
 
     /// The system's idea of the time may be ahead of ours.
     #[test]
@@ -374,8 +392,8 @@ mod tests {
     fn what_is_not_to_be_seen_gives_a_wait_no_more_time() {
         let port = Iocp::new().unwrap();
         for (timeout, left) in [(0, 0), (100_000, 0), (INFINITE, INFINITE)] {
-            let mut looks = vec![Look { found: None, marked: false }; 3];
-            looks.push(Look { found: Some(7), marked: false });
+            let mut looks = vec![Look::NOTHING; 3];
+            looks.push(Look::found(7));
             let mut looks = looks.into_iter();
             let found = port.shared().look_on(Ok(looks.next().unwrap()), timeout, |milliseconds| {
                 assert_eq!(milliseconds, left);

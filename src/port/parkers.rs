@@ -130,14 +130,14 @@ impl<C: Send + 'static> Shared<C> {
 
     /// Leaves the port to the other threads for a moment, so that one of them gets its packet:
     /// the system prefers the thread that was the last to wait. Nothing of others is in hand.
-    /// Whether this thread has been unparked itself.
+    /// Whether this thread, if it `parks`, has been unparked itself.
     #[cold]
-    pub(super) fn make_way(&self, parking: &Parking) -> bool {
+    pub(super) fn make_way(&self, parking: &Parking, parks: bool) -> bool {
         const YIELDS: u32 = 32;
         const TRIES: u32 = YIELDS + 20;
         for tries in 0..TRIES {
             // Its packet may be with somebody who makes way for it.
-            if self.parkers.is_own_notified() {
+            if parks && self.parkers.is_own_notified() {
                 return true;
             }
             if !parking.state.waits_for_packet() {

@@ -49,8 +49,8 @@ impl<C: Send + 'static> Shared<C> {
             if let Some((operation, waker)) = self.cells.try_complete(packet, Taken::NONE) {
                 taken += 1;
                 let completion = operation.complete(packet.key);
-                trace::completed(&completion);
                 let mut panic = FirstPanic::none();
+                panic.catch(|| trace::completed(&completion));
                 panic.catch(|| each(completion));
                 panic.catch(|| waker.into_iter().for_each(Waker::wake));
                 panic.resume();

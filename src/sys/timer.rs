@@ -84,9 +84,11 @@ impl Clock {
         match self.timer {
             // SAFETY: Both are open, and the time is a local.
             Timer::HighResolution { timer, wait } => unsafe {
+                // In this order: the wait that is there could take the timer's signal, and be
+                // replaced before its callback begins.
+                SetThreadpoolWait(wait, timer.raw(), ptr::null());
                 let is_set = SetWaitableTimer(timer.raw(), &raw const due, 0, None, ptr::null(), 0);
                 debug_assert_ne!(is_set, 0, "an open timer is set");
-                SetThreadpoolWait(wait, timer.raw(), ptr::null());
             },
             Timer::Plain(timer) => {
                 let due =

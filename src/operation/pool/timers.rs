@@ -157,7 +157,8 @@ impl Used {
         let Entry { fires, cell, .. } = self.heap.remove(0);
         if fires == NEVER {
             // It is not over, or who has ended it waits for the lock.
-            if cell.state.expire() && cell.cancel() != Ok(true) {
+            let was_expired = cell.state.is_expired();
+            if cell.state.expire() && cell.cancel() != Ok(true) && !was_expired {
                 cell.state.unexpire();
             }
             return Turned::Expired;
@@ -232,7 +233,8 @@ impl Pool {
     /// Starts a timer, whose cell has been begun, and is said to be timed.
     pub fn start_timer(&self, cell: CellRef, at: Option<Instant>) {
         self.timers.with_used(|timers| {
-            let due = timers.ticks.not_before(at);
+            // One without an end is still a timer.
+            let due = timers.ticks.not_before(at).min(NEVER - 1);
             timers.heap.push(Entry { due, fires: due, cell });
             timers.set_clock();
             Some(())
