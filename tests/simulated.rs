@@ -591,6 +591,7 @@ fn a_read_at_the_end_of_an_unbuffered_file_has_found_the_end() {
 #[test]
 fn a_socket_of_another_family_neither_accepts_nor_connects() {
     let port = port();
+    drop(stream_pair()); // starts Winsock
     let _behaving = behave(|kernel| kernel.has_unix = true);
     let flags = ws::WSA_FLAG_OVERLAPPED | ws::WSA_FLAG_NO_HANDLE_INHERIT;
     // SAFETY: Writes no memory.
