@@ -62,7 +62,9 @@ impl Kernel {
     }
 }
 
-/// There is none of high resolution, for which the thread pool would have to wait.
+/// There is none of high resolution, for which the thread pool would have to wait. (Miri's
+/// own says so, too, and the standard library has it.)
+#[cfg(not(miri))]
 #[unsafe(no_mangle)]
 extern "system" fn CreateWaitableTimerExW(
     _attributes: *const c_void,
