@@ -644,17 +644,15 @@ fn a_future_has_its_operations_until_the_patience_ends() {
     let (port, (mut client, server)) = (port_of::<()>(), stream_pair());
     let server = port.add_handle(server, 1).unwrap();
     let read = port.initiate_read(&server, (), [0; 4]).unwrap();
-    let ready = Arc::new(Barrier::new(2));
+    port.post((), 0, 0).unwrap();
+    port.close();
+    let (begun, begins) = mpsc::channel();
     let ends = {
-        let (port, ready) = (port.clone(), Arc::clone(&ready));
-        thread::spawn(move || {
-            ready.wait();
-            port.shut_down(LONG)
-        })
+        let port = port.clone();
+        thread::spawn(move || port.shut_down_with(LONG, |_| begun.send(()).unwrap()))
     };
+    begins.recv_timeout(PATIENCE).unwrap();
     port.block_on(async {
-        ready.wait();
-        eventually("nothing is started any more", || port.is_closed());
         // The port is looked at, though it is closed.
         yield_now().await;
         yield_now().await;
