@@ -31,6 +31,8 @@ pub struct Kernel {
     /// Of parts of files, which were granted.
     pub locks: Vec<Lock>,
     pub pool_waits: PoolWaits,
+    /// Whether anybody has ever asked for a free instance of a pipe.
+    pub has_pipe_waits: bool,
     pub behaviour: Behaviour,
     pub random: Random,
     to_look: VecDeque<Id>,
@@ -59,6 +61,7 @@ static KERNEL: Mutex<Kernel> = Mutex::new(Kernel {
     hung: Vec::new(),
     locks: Vec::new(),
     pool_waits: PoolWaits::new(),
+    has_pipe_waits: false,
     behaviour: Behaviour::new(),
     random: Random::new(),
     to_look: VecDeque::new(),

@@ -25,6 +25,7 @@ pub fn open() -> OwnedHandle {
 pub fn open_raw() -> HANDLE {
     let mut kernel = enter();
     let id = kernel.add(Object::new(Body::PipeFileSystem));
+    kernel.has_pipe_waits = true;
     kernel.open_token(id)
 }
 
@@ -40,6 +41,9 @@ impl Kernel {
 
     /// Something about instances has changed.
     pub fn look_for_instances(&mut self) {
+        if !self.has_pipe_waits {
+            return;
+        }
         let is_waiting = |object: &Object| matches!(object.body, Body::PipeFileSystem);
         let waiting: Vec<Id> =
             self.objects.iter().filter(|(_, object)| is_waiting(object)).map(|it| it.0).collect();
