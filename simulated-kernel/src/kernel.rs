@@ -31,8 +31,8 @@ pub struct Kernel {
     /// Of parts of files, which were granted.
     pub locks: Vec<Lock>,
     pub pool_waits: PoolWaits,
-    /// Whether anybody has ever asked for a free instance of a pipe.
-    pub has_pipe_waits: bool,
+    /// How often somebody has opened what tells of free instances of pipes.
+    pub pipe_waits: u32,
     pub behaviour: Behaviour,
     pub random: Random,
     to_look: VecDeque<Id>,
@@ -61,7 +61,7 @@ static KERNEL: Mutex<Kernel> = Mutex::new(Kernel {
     hung: Vec::new(),
     locks: Vec::new(),
     pool_waits: PoolWaits::new(),
-    has_pipe_waits: false,
+    pipe_waits: 0,
     behaviour: Behaviour::new(),
     random: Random::new(),
     to_look: VecDeque::new(),

@@ -25,7 +25,7 @@ pub fn open() -> OwnedHandle {
 pub fn open_raw() -> HANDLE {
     let mut kernel = enter();
     let id = kernel.add(Object::new(Body::PipeFileSystem));
-    kernel.has_pipe_waits = true;
+    kernel.pipe_waits += 1;
     kernel.open_token(id)
 }
 
@@ -41,7 +41,7 @@ impl Kernel {
 
     /// Something about instances has changed.
     pub fn look_for_instances(&mut self) {
-        if !self.has_pipe_waits {
+        if self.pipe_waits == 0 {
             return;
         }
         let is_waiting = |object: &Object| matches!(object.body, Body::PipeFileSystem);
