@@ -17,7 +17,7 @@ use support::{
     PATIENCE, complete, eventually, few, nothing_more, nothing_to_see, overlapped_file, pattern,
     pattern_from, pipe_pair, port, port_of, post_raw, stream_pair, temp_file,
 };
-use windows_sys::Win32::System::Threading::{GetCurrentThread, QueueUserAPC, SleepEx};
+use windows_sys::Win32::System::Threading::{GetCurrentThread, QueueUserAPC};
 
 /// The contexts that a batch holds, taken out.
 fn contexts(batch: &mut Batch) -> Vec<usize> {
@@ -251,10 +251,9 @@ fn a_batch_that_waits_is_woken_by_the_first_packet() {
 }
 
 /// A procedure call that other code has queued for the thread waits for code
-/// that lets such calls in.
+/// that lets such calls in, as a parker does.
 #[test]
-#[cfg_attr(simulated_kernel, ignore = "uses what the simulated kernel does not have")]
-fn other_codes_procedure_call_does_not_interrupt_a_batch() {
+fn other_codes_procedure_call_interrupts_a_parker_and_no_batch() {
     unsafe extern "system" fn set(called: usize) {
         let called = ptr::with_exposed_provenance::<AtomicUsize>(called);
         // SAFETY: The local below lives until the call was made.
@@ -262,16 +261,17 @@ fn other_codes_procedure_call_does_not_interrupt_a_batch() {
     }
     let called = AtomicUsize::new(0);
     let address = (&raw const called).expose_provenance();
+    let port = port();
+    let mut parker = port.parker().unwrap();
     // SAFETY: The call is made by this thread, while the local is there.
     assert_ne!(unsafe { QueueUserAPC(Some(set), GetCurrentThread(), address) }, 0);
-    let port = port();
     let mut batch = Batch::with_capacity(8);
     assert_eq!(port.get_completions(&mut batch, Some(Duration::from_millis(10))), Ok(0));
     port.post(1, 0, 0).unwrap();
     assert_eq!(port.get_completions(&mut batch, Some(PATIENCE)), Ok(1));
+    assert_eq!(contexts(&mut batch), [1]);
     assert_eq!(called.load(Ordering::SeqCst), 0, "nobody has let it in");
-    // SAFETY: Lets it in.
-    unsafe { SleepEx(0, 1) };
+    assert_eq!(parker.park(&mut batch, None), Ok(0));
     assert_eq!(called.load(Ordering::SeqCst), 1);
 }
 

@@ -17,7 +17,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use completion_port::{
-    Associated, Batch, ErrorKind, IoBuf, IoBufMut, Iocp, Rejected, Started, op, unconnected_stream,
+    Associated, Batch, Driver, ErrorKind, IoBuf, IoBufMut, Iocp, Rejected, Started, op,
+    unconnected_stream,
 };
 use simulated_kernel::{
     Behaviour, Chance, FOREVER, PROCESSORS, behave, close_elsewhere, concurrency, deliver,
@@ -2163,4 +2164,35 @@ fn data_that_comes_before_the_cancel_of_a_deadline_takes_effect_is_delivered() {
     heed_cancels();
     assert_eq!(complete(&port).result(), Ok(5));
     assert_eq!(read.take_buffer().unwrap(), b"hello");
+}
+
+#[test]
+fn a_thread_is_woken_though_there_is_no_memory_at_first() {
+    let port = port();
+    let mut parker = port.parker().unwrap();
+    let unparker = parker.unparker();
+    let _behaving = behave(|kernel| kernel.refuse_calls = 2);
+    let mut batch = Batch::with_capacity(1);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            eventually("it waits", || waiting(port.as_raw_handle()) == 1);
+            unparker.unpark();
+        });
+        assert_eq!(parker.park(&mut batch, None), Ok(0));
+    });
+}
+
+#[test]
+fn nobody_parks_whom_the_system_gives_no_handle() {
+    let port = port();
+    let _behaving = behave(|kernel| kernel.refuse_threads = 3);
+    let refused = |error: completion_port::Error| {
+        assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
+        assert_eq!(error.call(), Some("OpenThread"));
+    };
+    refused(port.parker().map(drop).unwrap_err());
+    refused(port.block_on_with(std::future::ready(()), drop).unwrap_err());
+    let error = Driver::spawn(&port).map(drop).unwrap_err();
+    refused(*error.into_inner().unwrap().downcast().unwrap());
+    Driver::spawn(&port).unwrap().stop().unwrap();
 }

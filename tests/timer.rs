@@ -206,7 +206,7 @@ fn any_dequeue_sees_to_what_is_due() {
         }),
         ("iterator", |port, _| drop(port.completions().next().unwrap().unwrap())),
         ("parker", |port, _| {
-            let (mut batch, mut parker) = (Batch::with_capacity(4), port.parker());
+            let (mut batch, mut parker) = (Batch::with_capacity(4), port.parker().unwrap());
             eventually("a completion", || parker.park(&mut batch, None).unwrap() == 1);
         }),
         ("block_on", |port, read| {

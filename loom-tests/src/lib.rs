@@ -13,7 +13,7 @@
 mod cache;
 #[path = "../../src/operation/pool/free_list.rs"]
 mod free_list;
-#[path = "../../src/port/park_state.rs"]
+#[path = "../../src/future/park_state.rs"]
 #[allow(dead_code, reason = "what a thread does alone needs no exploring")]
 mod park_state;
 #[path = "../../src/operation/cell/state.rs"]

@@ -6,43 +6,46 @@ use loom::thread;
 
 use crate::atomic::{AtomicU32, Ordering};
 use crate::explore;
-use crate::park_state::{ParkState, Wakes};
+use crate::park_state::{Park, ParkState};
 
-/// A place to park, and how many of its packets are queued.
+/// A place to park, and how many procedure calls are queued for its thread.
 #[derive(Default)]
 struct Place {
     state: ParkState,
-    queued: AtomicU32,
+    calls: AtomicU32,
     /// What the thread is woken for.
     work: AtomicU32,
 }
 
 impl Place {
-    /// `Parking::unpark` by another thread, which has something for it.
+    /// `Parking::unpark` by a thread that has something for it.
     fn unpark(&self) {
         self.work.fetch_add(1, Ordering::Relaxed);
-        if self.state.unpark(|| false) == Wakes::Packet {
-            assert_eq!(self.queued.fetch_add(1, Ordering::Release), 0, "two packets");
+        if self.state.unpark() {
+            self.calls.fetch_add(1, Ordering::Release);
         }
     }
 
-    /// Dequeues a packet, if there is one: `Parkers::arrived`.
-    fn dequeue(&self) -> bool {
-        let is_there = self.queued.swap(0, Ordering::Acquire) == 1;
-        if is_there {
-            self.state.packet_came();
-        }
-        is_there
+    /// An alertable wait that is over at once: whether there was a call.
+    fn let_in(&self) -> bool {
+        self.calls.swap(0, Ordering::Acquire) > 0
     }
 
-    /// `Parker::park`, without an end if it is not woken.
-    fn park(&self) {
-        if self.state.begin(false) {
-            while !self.dequeue() {
-                thread::yield_now();
+    /// `Parker::park`. Where nothing `completes`, it has no other end than to be woken.
+    fn park(&self, completes: bool) {
+        match self.state.begin() {
+            Park::Wait if completes => {}
+            Park::Wait => {
+                while !self.let_in() {
+                    thread::yield_now();
+                }
+                self.state.drained();
             }
-        } else {
-            self.dequeue();
+            Park::Pass => {}
+            Park::Drain => {
+                self.let_in();
+                self.state.drained();
+            }
         }
         self.state.end();
     }
@@ -58,20 +61,20 @@ fn a_thread_that_parks_is_woken_for_all_that_there_is_to_do() {
             other.unpark();
         });
         while place.work.load(Ordering::Relaxed) < 2 {
-            place.park();
+            place.park(false);
         }
         there.join().unwrap();
     });
 }
 
 #[test]
-fn a_thread_that_two_others_unpark_gets_one_packet_at_a_time() {
+fn a_thread_is_woken_for_all_that_two_others_have() {
     explore::three_threads(|| {
         let place = Rc::new(Place::default());
         let others = [Rc::clone(&place), Rc::clone(&place)]
             .map(|place| thread::spawn(move || place.unpark()));
         while place.work.load(Ordering::Relaxed) < 2 {
-            place.park();
+            place.park(false);
         }
         for other in others {
             other.join().unwrap();
@@ -79,19 +82,21 @@ fn a_thread_that_two_others_unpark_gets_one_packet_at_a_time() {
     });
 }
 
+/// Other code of the thread may wait so that calls are let in.
 #[test]
-fn a_thread_that_leaves_knows_whether_a_packet_is_left() {
+fn a_thread_is_woken_though_the_call_before_was_let_in_elsewhere() {
     explore::two_threads(|| {
         let place = Rc::new(Place::default());
         let other = Rc::clone(&place);
-        let there = thread::spawn(move || other.unpark());
-        // Something completes, so that it does not wait.
-        place.state.begin(false);
-        place.dequeue();
-        place.state.end();
-        let is_left = place.state.leave();
+        let there = thread::spawn(move || {
+            other.unpark();
+            other.unpark();
+        });
+        place.park(true);
+        place.let_in();
+        while place.work.load(Ordering::Relaxed) < 2 {
+            place.park(false);
+        }
         there.join().unwrap();
-        assert_eq!(place.queued.load(Ordering::Relaxed) == 1, is_left);
-        assert_eq!(place.dequeue(), is_left);
     });
 }

@@ -79,6 +79,10 @@ pub struct Behaviour {
     pub refuse_memory: u32,
     /// So many of the next timers of the thread pool find no memory.
     pub refuse_timers: u32,
+    /// So many of the next handles of threads find no memory.
+    pub refuse_threads: u32,
+    /// So many of the next procedure calls for threads find no memory.
+    pub refuse_calls: u32,
     /// A broken provider: transfers that fill their buffers report so many bytes
     /// more.
     pub over_report: u32,
@@ -134,6 +138,8 @@ impl Behaviour {
             connected_for: 0,
             refuse_memory: 0,
             refuse_timers: 0,
+            refuse_threads: 0,
+            refuse_calls: 0,
             over_report: 0,
             close_resets: false,
             unbuffered: false,

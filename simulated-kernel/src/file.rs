@@ -240,7 +240,8 @@ unsafe fn transfer_all(
         | Body::Socket(_)
         | Body::Directory(_)
         | Body::PipeFileSystem
-        | Body::Waitable(_) => Some(ERROR_INVALID_FUNCTION),
+        | Body::Waitable(_)
+        | Body::Thread(_) => Some(ERROR_INVALID_FUNCTION),
     };
     let refused = refused.or_else(|| kernel.behaviour.refuse.pop_front());
     if let Some(code) = refused {

@@ -186,7 +186,7 @@ extern "system" fn GetFileType(handle: HANDLE) -> u32 {
         Some(id) => match kernel.objects[id].body {
             Body::File(_) | Body::Directory(_) => FILE_TYPE_DISK,
             Body::Pipe(_) | Body::PipeFileSystem | Body::Socket(_) => FILE_TYPE_PIPE,
-            Body::Port(_) | Body::Waitable(_) => FILE_TYPE_UNKNOWN,
+            Body::Port(_) | Body::Waitable(_) | Body::Thread(_) => FILE_TYPE_UNKNOWN,
         },
         None if kernel.is_ordinary_file(handle.addr()) => FILE_TYPE_DISK,
         None => {

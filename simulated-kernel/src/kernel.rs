@@ -103,6 +103,8 @@ pub fn enter_if_idle() -> Option<Entered> {
 pub struct Client {
     /// The port that has released it last.
     port: Cell<Option<Id>>,
+    /// What handles of it stand for, if somebody has opened one.
+    thread: Cell<Option<Id>>,
 }
 
 thread_local! {
@@ -112,7 +114,7 @@ thread_local! {
 impl Client {
     fn new() -> Self {
         lock().clients += 1;
-        Self { port: Cell::new(None) }
+        Self { port: Cell::new(None), thread: Cell::new(None) }
     }
 
     /// The calling thread is one of those that run on a port.
@@ -127,6 +129,15 @@ impl Client {
         kernel.stop_running(port);
         Some(port)
     }
+
+    /// The calling thread's object, if it has one.
+    pub fn thread() -> Option<Id> {
+        CLIENT.with(|client| client.thread.get())
+    }
+
+    pub fn set_thread(id: Id) {
+        CLIENT.with(|client| client.thread.set(Some(id)));
+    }
 }
 
 impl Drop for Client {
@@ -134,6 +145,9 @@ impl Drop for Client {
         let mut kernel = lock();
         if let Some(port) = self.port.take() {
             kernel.stop_running(port);
+        }
+        if let Some(thread) = self.thread.take() {
+            kernel.end_thread(thread);
         }
         kernel.clients -= 1;
         WORK.notify_one();

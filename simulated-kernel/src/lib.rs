@@ -42,6 +42,7 @@ mod port;
 mod socket;
 mod status;
 mod stream;
+mod thread;
 mod timer;
 mod wait;
 mod winsock;

@@ -9,6 +9,7 @@ use crate::operation::{Direction, Kind, Operation, Outcome};
 use crate::pipe::PipeEnd;
 use crate::port::Port;
 use crate::socket::{Role, Socket};
+use crate::thread::Thread;
 use crate::wait::Waitable;
 
 /// A file object, in the system's words: what duplicates share.
@@ -33,6 +34,7 @@ pub enum Body {
     PipeFileSystem,
     Socket(Socket),
     Waitable(Waitable),
+    Thread(Thread),
 }
 
 impl Object {
@@ -107,7 +109,9 @@ impl Kernel {
     /// What comes of an operation that nobody disturbs.
     pub fn attempt_soundly(&mut self, id: Id, operation: &mut Operation) -> Option<Outcome> {
         match &mut self.objects.get_mut(id)?.body {
-            Body::Port(_) | Body::Waitable(_) => unreachable!("these have no operations"),
+            Body::Port(_) | Body::Waitable(_) | Body::Thread(_) => {
+                unreachable!("these have no operations")
+            }
             Body::File(_) if matches!(operation.kind, Kind::Lock { .. }) => {
                 self.try_lock(id, operation)
             }
@@ -132,7 +136,7 @@ impl Kernel {
                 }
             }
             Body::File(_) => self.release_locks(id),
-            Body::Directory(_) | Body::PipeFileSystem => {}
+            Body::Directory(_) | Body::PipeFileSystem | Body::Thread(_) => {}
             Body::Pipe(end) => {
                 self.close_pipe(&end);
                 self.look_for_instances();

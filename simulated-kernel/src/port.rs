@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::{
     ERROR_ABANDONED_WAIT_0, ERROR_INVALID_HANDLE, ERROR_INVALID_PARAMETER,
-    ERROR_NO_SYSTEM_RESOURCES, HANDLE, INVALID_HANDLE_VALUE, WAIT_TIMEOUT,
+    ERROR_NO_SYSTEM_RESOURCES, HANDLE, INVALID_HANDLE_VALUE, WAIT_IO_COMPLETION, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_ENTRY};
 
@@ -16,6 +16,7 @@ use crate::memory::put;
 use crate::object::{Body, Object};
 use crate::operation::Unwritten;
 use crate::status::{STATUS_SUCCESS, is_success, win32_code};
+use crate::thread::Call;
 
 pub struct Packet {
     pub overlapped: usize,
@@ -44,7 +45,7 @@ pub const PROCESSORS: usize = 4;
 
 struct Waiter {
     number: u64,
-    served: Condvar,
+    served: Arc<Condvar>,
 }
 
 impl Port {
@@ -244,22 +245,36 @@ extern "system" fn PostQueuedCompletionStatus(
     truth(answer)
 }
 
-/// Waits for at least one packet, and takes up to `count`.
-fn dequeue(port: HANDLE, count: usize, milliseconds: u32) -> Result<Vec<Packet>, u32> {
+/// Waits for at least one packet, and takes up to `count`. If it is `alertable`, calls that
+/// are queued for this thread end the wait.
+fn dequeue(
+    port: HANDLE,
+    count: usize,
+    milliseconds: u32,
+    alertable: bool,
+) -> Result<Vec<Packet>, u32> {
     let mut kernel = enter();
     kernel.count_dequeue();
     let deadline = kernel.deadline(milliseconds);
-    Client::leave_port(&mut kernel);
+    let left = Client::leave_port(&mut kernel);
     let id = kernel.find(port.addr()).ok_or(ERROR_INVALID_HANDLE)?;
     let port = kernel.port(id).ok_or(ERROR_INVALID_HANDLE)?;
     port.dequeues += 1;
-    let mut packets = port.take(count);
-    if packets.is_empty() && milliseconds != 0 {
-        (kernel, packets) = wait_for_packets(kernel, id, count, deadline)?;
+    // A call comes before packets where the thread is not one of the port's yet.
+    let mut calls = if alertable && left != Some(id) { kernel.take_calls() } else { Vec::new() };
+    let mut packets = Vec::new();
+    if calls.is_empty() {
+        packets = kernel.port(id).ok_or(ERROR_INVALID_HANDLE)?.take(count);
+        if packets.is_empty() && milliseconds != 0 {
+            (kernel, packets, calls) = wait_for_packets(kernel, id, count, deadline, alertable)?;
+        }
     }
     Client::run_on(&mut kernel, id);
     if packets.is_empty() {
-        return Err(WAIT_TIMEOUT);
+        drop(kernel);
+        let is_alerted = !calls.is_empty();
+        calls.into_iter().for_each(Call::make);
+        return Err(if is_alerted { WAIT_IO_COMPLETION } else { WAIT_TIMEOUT });
     }
     for packet in &mut packets {
         if let Some(unwritten) = packet.unwritten.take() {
@@ -285,12 +300,25 @@ fn wait_for_packets(
     id: Id,
     count: usize,
     deadline: Option<Instant>,
-) -> Result<(Entered, Vec<Packet>), u32> {
+    alertable: bool,
+) -> Result<(Entered, Vec<Packet>, Vec<Call>), u32> {
+    let served = Arc::new(Condvar::new());
+    if alertable {
+        kernel.alert_by(&served);
+    }
     let port = kernel.port(id).expect("a port");
     port.last_waiter += 1;
-    let waiter = Arc::new(Waiter { number: port.last_waiter, served: Condvar::new() });
+    let waiter = Arc::new(Waiter { number: port.last_waiter, served });
     port.waiters.push(Arc::clone(&waiter));
     loop {
+        let calls = if alertable { kernel.take_calls() } else { Vec::new() };
+        if !calls.is_empty() {
+            let port = kernel.port(id).expect("a port");
+            port.waiters.retain(|other| other.number != waiter.number);
+            // It may have been told of a packet, too.
+            port.wake();
+            return Ok((kernel, Vec::new(), calls));
+        }
         let has_been_told;
         (kernel, has_been_told) = wait_on(&waiter.served, kernel, deadline);
         kernel.sweep();
@@ -304,7 +332,7 @@ fn wait_for_packets(
         let is_late = may_be_late && deadline.is_some_and(|deadline| Instant::now() >= deadline);
         if !packets.is_empty() || is_late {
             port.waiters.retain(|other| other.number != waiter.number);
-            return Ok((kernel, packets));
+            return Ok((kernel, packets, Vec::new()));
         }
     }
 }
@@ -317,7 +345,7 @@ unsafe extern "system" fn GetQueuedCompletionStatus(
     overlapped: *mut *mut OVERLAPPED,
     milliseconds: u32,
 ) -> i32 {
-    let dequeued = dequeue(port, 1, milliseconds);
+    let dequeued = dequeue(port, 1, milliseconds, false);
     // SAFETY: The out-parameters are writable.
     unsafe {
         match dequeued {
@@ -351,11 +379,10 @@ unsafe extern "system" fn GetQueuedCompletionStatusEx(
     milliseconds: u32,
     alertable: i32,
 ) -> i32 {
-    assert_eq!(alertable, 0, "the model has no APCs");
     if count == 0 {
         return fail(ERROR_INVALID_PARAMETER, 0);
     }
-    match dequeue(port, count as usize, milliseconds) {
+    match dequeue(port, count as usize, milliseconds, alertable != 0) {
         Err(code) => fail(code, 0),
         Ok(packets) => {
             for (index, packet) in packets.iter().enumerate() {

@@ -325,6 +325,7 @@ facts! {
     Listen = "listen" Winsock;
     NtSetInformationFile = "NtSetInformationFile" Win32;
     NtResumeProcess = "NtResumeProcess" Win32;
+    OpenThread = "OpenThread" Win32;
     QueryInformationJobObject = "QueryInformationJobObject" Win32;
     SetFileCompletionNotificationModes = "SetFileCompletionNotificationModes" Win32;
     SetInformationJobObject = "SetInformationJobObject" Win32;

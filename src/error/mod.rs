@@ -8,7 +8,7 @@ mod status;
 use std::fmt;
 use std::io;
 
-use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
+use windows_sys::Win32::Foundation::{WAIT_IO_COMPLETION, WAIT_TIMEOUT};
 
 pub(crate) use facts::Errors;
 pub use facts::{Facts, FactsOn, OperationKind};
@@ -286,6 +286,11 @@ impl Error {
     /// Whether it says that nothing was dequeued in the time that a dequeue had.
     pub(crate) fn is_dequeue_timeout(&self) -> bool {
         matches!(&self.0, Repr::Call { code: WAIT_TIMEOUT, .. })
+    }
+
+    /// Whether it says that a procedure call has ended a wait.
+    pub(crate) fn is_alert(&self) -> bool {
+        matches!(&self.0, Repr::Call { code: WAIT_IO_COMPLETION, .. })
     }
 
     /// The error of a call that failed with `code`.

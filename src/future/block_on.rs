@@ -20,15 +20,14 @@ impl Iocp<()> {
     /// Where contexts have a type, use [`block_on_with`](Iocp::block_on_with), which passes
     /// them on.
     ///
-    /// The future may wait for anything else, too. To wake it, other threads post a packet.
-    /// If they dequeue from the port as well, that may take milliseconds, like for a
-    /// [`Parker`](crate::Parker).
+    /// The future may wait for anything else, too: its waker unparks this thread, like a
+    /// [`Parker`](crate::Parker)'s.
     ///
     /// When the port is closed, what is in flight is cancelled, and the future goes on.
     ///
     /// # Errors
     ///
-    /// If the system cannot dequeue.
+    /// If the system cannot dequeue, or has no handle for a [parker](Self::parker).
     ///
     /// ```
     /// # use completion_port::Iocp;
@@ -58,7 +57,7 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// # Errors
     ///
-    /// If the system cannot dequeue.
+    /// If the system cannot dequeue, or has no handle for a [parker](Self::parker).
     ///
     /// ```
     /// # use completion_port::Iocp;
@@ -79,7 +78,7 @@ impl<C: Send + 'static> Iocp<C> {
         future: F,
         mut each: impl FnMut(CompletionStatus<C>),
     ) -> Result<F::Output> {
-        let mut parker = self.parker();
+        let mut parker = self.parker()?;
         let waker = Waker::from(parker.unparker());
         let mut context = Context::from_waker(&waker);
         let mut future = pin!(future.into_future());

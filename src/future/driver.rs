@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use super::parker::Unparker;
+use crate::error::Result;
 use crate::operation::CompletionStatus;
 use crate::port::{Batch, Iocp};
 
@@ -158,7 +159,7 @@ impl Driver {
             let (port, stops) = (port.clone(), Arc::clone(&self.stops));
             move || drive(&port, &stops, &sender, Batch::with_capacity(batch), each)
         })?;
-        let unparker = unparker.recv().map_err(io::Error::other)?;
+        let unparker = unparker.recv().map_err(io::Error::other)??;
         self.threads.push((unparker, thread));
         Ok(())
     }
@@ -214,11 +215,19 @@ impl fmt::Debug for Driver {
 fn drive<C: Send + 'static>(
     port: &Iocp<C>,
     stops: &AtomicBool,
-    sender: &mpsc::Sender<Unparker>,
+    sender: &mpsc::Sender<Result<Unparker>>,
     mut batch: Batch<C>,
     mut each: impl FnMut(CompletionStatus<C>),
 ) -> Option<Panic> {
-    let mut parker = port.parker();
+    // Who started this thread waits for it.
+    let mut parker = match port.parker() {
+        Ok(parker) => parker,
+        Err(error) => {
+            let _ = sender.send(Err(error));
+            return None;
+        }
+    };
+    let _ = sender.send(Ok(parker.unparker()));
     let mut first = None;
     let mut catch = |foreign: &mut dyn FnMut()| {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(foreign)) {
@@ -229,8 +238,6 @@ fn drive<C: Send + 'static>(
             }
         }
     };
-    // Who started this thread waits for it.
-    let _ = sender.send(parker.unparker());
     let mut is_open = true;
     while is_open && !stops.load(Ordering::Acquire) {
         catch(&mut || is_open = parker.park(&mut batch, None).is_ok());

@@ -232,11 +232,6 @@ impl<C> Cells<C> {
         self.pool().close_marker()
     }
 
-    /// The same that unpark a thread.
-    pub fn unpark_marker(&self) -> usize {
-        self.pool().unpark_marker()
-    }
-
     /// What a wait on this port has to have in its memory.
     pub fn wait_record(&self, port: &Port) -> WaitRecord {
         WaitRecord::new(Arc::clone(self.pool().waits()), port.handle())

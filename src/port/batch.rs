@@ -103,13 +103,13 @@ impl<C: Send + 'static> Batch<C> {
         milliseconds: u32,
     ) -> Result<()> {
         match self.look::<PARKS>(shared, milliseconds) {
-            Ok(Look { found: Some(()), marked: false, .. }) => Ok(()),
+            Ok(Look { found: Some(()), marked: false }) => Ok(()),
             looked => shared.look_on(looked, milliseconds, |left| self.look::<PARKS>(shared, left)),
         }
     }
 
-    /// Dequeues once. It has found something if at least one packet counts, there is no
-    /// room, or this thread was unparked and `PARKS`.
+    /// Dequeues once. It has found something if at least one packet counts, or there is no
+    /// room.
     #[inline(always)]
     fn look<const PARKS: bool>(
         &mut self,
@@ -117,28 +117,21 @@ impl<C: Send + 'static> Batch<C> {
         milliseconds: u32,
     ) -> Result<Look<()>> {
         let kept = self.arrivals.len();
-        let (mut marked, mut unparked, mut passed_on) = (false, false, None);
+        let mut marked = false;
         let has_room = self.arrivals.fill(
             &shared.cells,
-            |entries| shared.port.dequeue_batch(entries, milliseconds),
+            |entries| shared.port.dequeue_batch(entries, milliseconds, PARKS),
             |packet| {
                 match shared.other(packet) {
                     Other::Foreign(_) => return true,
                     Other::CloseMarker => marked = true,
-                    Other::Unpark => unparked |= PARKS,
-                    Other::PassedOn(parking) => passed_on = Some(parking),
                     Other::Stray => {}
                 }
                 false
             },
         )?;
-        let mut found = !has_room || self.arrivals.len() > kept || unparked;
-        // Who has found something makes way by looking at that.
-        let passed_on = if found { None } else { passed_on };
-        if let Some(parking) = &passed_on {
-            found = shared.make_way(parking, PARKS);
-        }
-        Ok(Look { found: found.then_some(()), marked, passed_on: passed_on.is_some() })
+        let found = !has_room || self.arrivals.len() > kept;
+        Ok(Look { found: found.then_some(()), marked })
     }
 }
 

@@ -1,13 +1,10 @@
 //! Dequeuing completions.
 
-use std::mem;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
-
-use super::{Batch, Iocp, Parking, Shared};
-use crate::error::{Error, Facts, ForeignPacket, Result, refusal};
+use super::{Batch, Iocp, Shared};
+use crate::error::{Error, ForeignPacket, Result, refusal};
 use crate::operation::{CompletionStatus, Dequeued, Taken};
 use crate::sys::{INFINITE, Packet, RawDequeue};
 use crate::trace;
@@ -17,12 +14,8 @@ pub(super) enum Other {
     Foreign(ForeignPacket),
     /// The packet that wakes threads when the port closes.
     CloseMarker,
-    /// One that should not have come, or was for another thread, and is not to be seen.
+    /// One that should not have come, and is not to be seen.
     Stray,
-    /// It is queued again, because it unparks this other thread.
-    PassedOn(Arc<Parking>),
-    /// This thread has been unparked.
-    Unpark,
 }
 
 /// What a look at the queue has found.
@@ -32,16 +25,14 @@ pub(super) struct Look<T> {
     pub found: Option<T>,
     /// The close marker was among it, and is to be queued again.
     pub marked: bool,
-    /// A packet that unparks another thread was among it, and is queued again.
-    pub passed_on: bool,
 }
 
 impl<T> Look<T> {
     pub const fn found(found: T) -> Self {
-        Self { found: Some(found), marked: false, passed_on: false }
+        Self { found: Some(found), marked: false }
     }
 
-    pub const NOTHING: Self = Self { found: None, marked: false, passed_on: false };
+    pub const NOTHING: Self = Self { found: None, marked: false };
 }
 
 impl<C: Send + 'static> Iocp<C> {
@@ -141,7 +132,7 @@ impl<C: Send + 'static> Iocp<C> {
 
 impl<C: Send + 'static> Shared<C> {
     /// [`Iocp::get_completions`], but for the wakers, which are left in the batch. If it `PARKS`,
-    /// it also ends when this thread is unparked.
+    /// a procedure call for this thread ends the wait, with an [alert](Error::is_alert).
     #[inline(always)]
     pub(crate) fn fill<const PARKS: bool>(
         &self,
@@ -220,12 +211,8 @@ impl<C: Send + 'static> Shared<C> {
         let mut waits = None;
         let other = |packet| match self.other(packet) {
             Other::Foreign(packet) => Look::found(Err(Error::foreign(packet))),
-            Other::CloseMarker => Look { marked: true, ..Look::NOTHING },
-            Other::Stray | Other::Unpark => Look::NOTHING,
-            Other::PassedOn(parking) => {
-                self.make_way(&parking, false);
-                Look { passed_on: true, ..Look::NOTHING }
-            }
+            Other::CloseMarker => Look { found: None, marked: true },
+            Other::Stray => Look::NOTHING,
         };
         let looked = landing.check(succeeded).map(other);
         let found = self.look_on(looked, milliseconds, |left| {
@@ -256,23 +243,15 @@ impl<C: Send + 'static> Shared<C> {
         milliseconds: u32,
         mut look: impl FnMut(u32) -> Result<Look<T>>,
     ) -> Result<T> {
-        let (mut is_marked, mut has_passed_on) = (false, false);
+        let mut is_marked = false;
         // Once the port is closed: no scope has packets in hand meanwhile.
         let mut all_queued = None;
         let result = loop {
             match looked {
-                Ok(Look { found, marked, passed_on }) => {
+                Ok(Look { found, marked }) => {
                     is_marked |= marked;
                     if let Some(found) = found {
                         break Ok(found);
-                    }
-                    // It has come again, or another: the time, if there is any, goes on for
-                    // the caller, who asks again.
-                    if passed_on
-                        && mem::replace(&mut has_passed_on, true)
-                        && milliseconds != INFINITE
-                    {
-                        break Err(Error::os(Facts::GetQueuedCompletionStatus, WAIT_TIMEOUT));
                     }
                 }
                 Err(error) if !error.is_dequeue_timeout() || !self.is_over(is_marked) => {
@@ -315,11 +294,6 @@ impl<C: Send + 'static> Shared<C> {
         if self.turn_clock(packet) {
             return Other::Stray;
         }
-        if packet.overlapped == self.cells.unpark_marker() {
-            if let Some(parker) = self.parkers.find(packet.key) {
-                return self.pass_on(packet, parker);
-            }
-        }
         Other::Foreign(packet.into())
     }
 
@@ -357,7 +331,7 @@ const LONGEST: Duration = Duration::from_millis(INFINITE as u64 - 1);
 
 /// A time-out for the system: rounded up, so that a short one is not none at
 /// all, and never the value that means forever.
-pub(super) fn milliseconds(timeout: Duration) -> u32 {
+pub(crate) fn milliseconds(timeout: Duration) -> u32 {
     let rounded_up = timeout.as_nanos().div_ceil(1_000_000);
     u32::try_from(rounded_up).unwrap_or(INFINITE).min(INFINITE - 1)
 }
@@ -366,7 +340,10 @@ pub(super) fn milliseconds(timeout: Duration) -> u32 {
 mod tests {
     use std::thread;
 
+    use windows_sys::Win32::Foundation::WAIT_TIMEOUT;
+
     use super::*;
+    use crate::error::Facts;
 
     /// The system's idea of the time may be ahead of ours.
     #[test]

@@ -3,8 +3,6 @@
 mod batch;
 mod create;
 mod dequeue;
-mod park_state;
-mod parkers;
 mod scopes;
 mod state;
 mod sweep;
@@ -12,18 +10,16 @@ mod time;
 
 use std::fmt;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, RawHandle};
-// What the protocol of parking is made of; `loom-tests` puts loom's in its place.
-use std::sync::atomic::{self, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock, Weak};
 use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
 pub use batch::Batch;
-pub(crate) use parkers::Parking;
+pub(crate) use dequeue::milliseconds;
 pub(crate) use state::{Identity, PortState};
 
-use self::parkers::Parkers;
 use crate::error::{Error, Rejected, Result, refusal};
 use crate::operation::{Cells, IdleGuards, MAX_OPERATIONS, Taken};
 use crate::panics::FirstPanic;
@@ -101,7 +97,6 @@ pub(crate) struct Shared<C: Send + 'static> {
     in_hand: RwLock<()>,
     pub polls: PollEpoch,
     pub guards: Arc<IdleGuards>,
-    pub parkers: Parkers,
     /// How many threads wait in [`Iocp::shut_down`].
     pub shutting_down: AtomicUsize,
 }
@@ -168,7 +163,6 @@ impl Builder {
                 in_hand: RwLock::new(()),
                 polls: PollEpoch::default(),
                 guards: Arc::default(),
-                parkers: Parkers::default(),
                 shutting_down: AtomicUsize::new(0),
             }),
         })
@@ -258,11 +252,6 @@ impl<C: Send + 'static> Iocp<C> {
     #[must_use]
     pub fn downgrade(&self) -> WeakIocp<C> {
         WeakIocp { shared: Arc::downgrade(&self.shared) }
-    }
-
-    /// A place for this thread to park.
-    pub(crate) fn parking(&self) -> Arc<Parking> {
-        Parking::new(&self.shared)
     }
 
     #[inline]

@@ -65,9 +65,7 @@ impl<C: Send + 'static> Shared<C> {
                         break;
                     }
                 }
-                Other::Foreign(_) | Other::Unpark | Other::Stray => {}
-                // It is back in the queue.
-                Other::PassedOn(_) => break,
+                Other::Foreign(_) | Other::Stray => {}
             }
         }
         (taken, if cancels { self.cells.cancel_all() } else { self.cells.in_flight() })

@@ -25,6 +25,7 @@ mod process;
 mod scatter;
 mod security;
 mod socket;
+mod thread;
 mod timer;
 mod transmit;
 mod unix;
@@ -69,6 +70,7 @@ pub(crate) use socket::{
     send_to, socket_traits, update_accept_context, update_connect_context,
 };
 
+pub(crate) use thread::{Alerts, sleep_alertable};
 pub(crate) use timer::Clock;
 pub(crate) use transmit::{MOST_TRANSMITTED, TransmitFile, transmit_file};
 pub use transmit::{TransmitHeader, TransmitRegion};

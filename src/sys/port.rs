@@ -113,13 +113,21 @@ impl Port {
         succeeded != 0
     }
 
-    /// Waits for at least one packet and takes as many as there are and fit.
+    /// Waits for at least one packet and takes as many as there are and fit. If it is
+    /// `alertable`, procedure calls that are queued for this thread end the wait, if there is
+    /// one: "If there are no available entries, the function performs an alertable wait"
+    /// (<https://learn.microsoft.com/windows/win32/fileio/getqueuedcompletionstatusex-func>).
     #[inline]
-    pub fn dequeue_batch(&self, entries: &mut [Entry], milliseconds: u32) -> Result<usize> {
+    pub fn dequeue_batch(
+        &self,
+        entries: &mut [Entry],
+        milliseconds: u32,
+        alertable: bool,
+    ) -> Result<usize> {
         let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         let mut removed = 0;
         // SAFETY: `Entry` is a transparent OVERLAPPED_ENTRY, and `count` of
-        // them are writable. Not alertable.
+        // them are writable. What calls are made in an alertable wait is their code's own.
         let succeeded = unsafe {
             GetQueuedCompletionStatusEx(
                 self.0.raw(),
@@ -127,7 +135,7 @@ impl Port {
                 count,
                 &raw mut removed,
                 milliseconds,
-                0,
+                i32::from(alertable && milliseconds != 0),
             )
         };
         if succeeded == 0 {

@@ -46,11 +46,8 @@ const KEPT_BACK: usize = 64;
 /// `OVERLAPPED` is there.
 const RELEASE: usize = 1;
 
-/// Where behind the close marker the marker that unparks is.
-const UNPARK: usize = 2;
-
-/// Where the marker of the clock is.
-const CLOCK: usize = 3;
+/// Where behind the close marker the marker of the clock is.
+const CLOCK: usize = 2;
 
 /// The most operations that a port is built for: 2 GiB of address space.
 pub(crate) const MAX_OPERATIONS: u32 = (1 << 24) - 2;
@@ -390,11 +387,6 @@ impl Pool {
     /// is being closed.
     pub fn close_marker(&self) -> usize {
         self.base.addr().get()
-    }
-
-    /// The same for the packets that unpark a thread.
-    pub fn unpark_marker(&self) -> usize {
-        self.close_marker() + UNPARK
     }
 
     /// The same for the packets that say that a timer may be due.
