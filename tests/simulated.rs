@@ -2078,7 +2078,8 @@ fn a_wait_for_a_pipe_may_be_refused_or_fail_late_or_be_over_at_once() {
             kernel.over_report = 100;
         });
         let rejected = port.initiate(&pipes, 2, wait()).unwrap_err();
-        assert_eq!(rejected.error.kind(), ErrorKind::ResourceExhausted);
+        // Miri's own RtlNtStatusToDosError does not know the status.
+        assert!(cfg!(miri) || rejected.error.kind() == ErrorKind::ResourceExhausted);
         assert_eq!(rejected.error.call(), Some("NtFsControlFile"));
         assert!(rejected.returned.1.0.len() > 14);
         let mut pending = port.initiate(&pipes, 2, wait()).unwrap();
@@ -2091,7 +2092,8 @@ fn a_wait_for_a_pipe_may_be_refused_or_fail_late_or_be_over_at_once() {
         kernel.fail = [win32::STATUS_INSUFFICIENT_RESOURCES as u32].into();
     });
     port.initiate(&pipes, 2, wait()).unwrap();
-    assert_eq!(complete(&port).error_status.unwrap_err().kind(), ErrorKind::ResourceExhausted);
+    let kind = complete(&port).error_status.unwrap_err().kind();
+    assert!(cfg!(miri) || kind == ErrorKind::ResourceExhausted);
 }
 
 #[test]
