@@ -1505,10 +1505,10 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a-batch-can-be-interrupted",
         file: "src/sys/port.rs",
-        before: "milliseconds,\n                0,",
-        after: "milliseconds,\n                1,",
-        why: "other code's procedure calls end a wait with an error",
-        test: integration("batch", "other_codes_procedure_call_does_not_interrupt_a_batch"),
+        before: "i32::from(alertable && milliseconds != 0)",
+        after: "i32::from(alertable || milliseconds != 0)",
+        why: "a procedure call of other code ends a dequeue with an error that is none",
+        test: integration("batch", "other_codes_procedure_call_interrupts_a_parker_and_no_batch"),
     },
     Mutation {
         name: "ports-stay-open",
