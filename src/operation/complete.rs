@@ -3,7 +3,6 @@
 use std::mem;
 use std::task::Waker;
 
-use super::atomic::Ordering;
 use super::cell::state::{COMPLETION, Holder, SCOPE};
 use super::cell::status_word::Taken;
 use super::cell::{CellRef, EmptyCell, Payload};
@@ -85,19 +84,12 @@ impl CellRef {
     fn is_gone(self) -> bool {
         self.state.is_in_flight()
             // Of one that has had a deadline, the thread is not known any more.
-            && (self.state.is_timed() || sys::has_ended(self.next.load(Ordering::Relaxed)))
+            && (self.state.is_timed() || sys::has_ended(self.number.thread()))
             // "If this function cannot find a request to cancel, the return value is 0
             // (zero), and GetLastError returns ERROR_NOT_FOUND"
             // (https://learn.microsoft.com/windows/win32/fileio/cancelioex-func).
             // Asking cancels an operation that goes on.
             && self.cancel() == Ok(false)
-    }
-
-    /// Notes which thread makes the call that starts a receive, for
-    /// [`is_gone`](Self::is_gone).
-    #[inline(always)]
-    pub fn note_thread(self) {
-        self.next.store(sys::current_thread(), Ordering::Relaxed);
     }
 
     /// Asks for the operation to be cancelled. Who holds the cell knows that no other

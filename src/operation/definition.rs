@@ -249,45 +249,5 @@ impl<O: Operation, const SOCKET: bool, const FILLED: bool> Way<O> for Scoped<SOC
 /// What the completion of an operation in a scope returns: nothing.
 struct Borrowed;
 
-/// A packet of the program's own.
-pub(crate) struct Post;
-
-impl Operation for Post {
-    const FACTS: FactsOn = FactsOn::Handles(Facts::PostQueuedCompletionStatus);
-    const FINISH: Finish<Self> = Finish::memory();
-    type On = ();
-    type Memory = ();
-    type Arguments = ();
-    type Output = ();
-
-    fn split(self, _: &Object<'_>) -> Result<((), ()), (Error, ())> {
-        Ok(((), ()))
-    }
-
-    fn start((): (), (): (), _: Starter<'_, Self>) -> Submitted<'_> {
-        unreachable!("it is posted")
-    }
-}
-
-/// A timer of the port's own.
-pub(crate) struct Timer;
-
-impl Operation for Timer {
-    const FACTS: FactsOn = FactsOn::Handles(Facts::SetThreadpoolTimer);
-    const FINISH: Finish<Self> = Finish::memory();
-    type On = ();
-    type Memory = ();
-    type Arguments = ();
-    type Output = ();
-
-    fn split(self, _: &Object<'_>) -> Result<((), ()), (Error, ())> {
-        Ok(((), ()))
-    }
-
-    fn start((): (), (): (), _: Starter<'_, Self>) -> Submitted<'_> {
-        unreachable!("it is the port's")
-    }
-}
-
 /// Only to be named.
 pub(crate) type Types<C, O, W> = PhantomData<fn() -> (C, O, W)>;

@@ -46,6 +46,7 @@
 //! | byte count | the system, before the status; then who has taken the status | who has taken the status; then who holds the cell |
 //! | offset | the starter, before the call; who has taken the status notes it there | the system; then who holds the cell |
 //! | event | nobody: it is null | the system |
+//! | number ([`Number`](cell::Cell::number)) | who owns the free cell; who has locked the timers; before the call, the starter | the same, and who ends the operation |
 //! | header: handle, table | the owner of the empty cell | who holds the filled cell; what others read, by atomic loads, may be another operation's |
 //! | inline memory, overflow block | the owner of the cell; the system, where memory was lent to it; the owner of context and payload | the same |
 //!
@@ -106,6 +107,7 @@ mod object;
 mod outcome;
 mod pending;
 mod pool;
+mod posted;
 mod scoped;
 mod start;
 mod starter;

@@ -13,7 +13,7 @@ use super::cell::status_word::Taken;
 use super::cell::{CellRef, EmptyCell};
 use super::complete::PendingPart;
 use super::completion::{CompletionStatus, Dequeued};
-use super::definition::{How, Operation, Owned, Post, Types, Way};
+use super::definition::{How, Operation, Types, Way};
 use super::layout::{AbortOnUnwind, CellLayout, FilledCell};
 use super::lend::Lend;
 use super::object::Target;
@@ -65,9 +65,9 @@ pub(crate) enum StartOutcome<C, O: Operation, W> {
 
 /// A cell that was filled with these types and begun, and in which the `Pending`'s
 /// part has not been given out.
-struct Begun<C, O: Operation, W> {
-    cell: CellRef,
-    types: Types<C, O, W>,
+pub(super) struct Begun<C, O: Operation, W> {
+    pub cell: CellRef,
+    pub types: Types<C, O, W>,
 }
 
 /// An operation that finished within the call, without a packet.
@@ -137,7 +137,7 @@ impl<C> Cells<C> {
         cell.set_handle(target.handle);
         cell.cell().status_word().reset();
         if W::FACTS.receives {
-            cell.cell().note_thread();
+            cell.cell().number.set_thread(sys::current_thread());
         }
         let mut filled = FilledCell::<C, O, W>::fill(cell, context, memory);
         trace::starting(W::FACTS, target.handle, filled.cell().address());
@@ -150,40 +150,6 @@ impl<C> Cells<C> {
         match admitted {
             Ok(()) => Ok((lent, filled.into_cell())),
             Err(usage) => Err(not_called(filled, Cause::UsageError(usage))),
-        }
-    }
-
-    /// Queues a packet of the program's own, which carries a context.
-    #[inline(always)]
-    pub fn post(&self, port: &Port, key: usize, bytes: u32, context: C) -> Result<(), Rejected<C>> {
-        let mut cell = match self.pool().allocate() {
-            Ok(cell) => cell,
-            Err(error) => return Err(Rejected { error, returned: context }),
-        };
-        cell.set_handle(Handle::NONE);
-        cell.set_bytes(bytes);
-        let cell = FilledCell::<C, Post, Owned<false>>::fill(cell, context, ()).into_cell();
-        // In this order: whoever takes what the word said before finds nothing to end.
-        cell.status_word().write(0);
-        cell.state.begin(CellLayout::<C, Post, Owned<false>>::TRAITS);
-        match port.post(key, bytes, cell.address()) {
-            Ok(()) => Ok(()),
-            Err(error) => Self::not_posted(cell, error),
-        }
-    }
-
-    /// Gives back the context of a packet that could not be posted.
-    #[cold]
-    #[inline(never)]
-    fn not_posted(cell: CellRef, error: Error) -> Result<(), Rejected<C>> {
-        let begun = Begun::<C, Post, Owned<false>> { cell, types: PhantomData };
-        match begun.withdraw() {
-            Ok((filled, ..)) => {
-                let (returned, ()) = take_out(filled);
-                Err(Rejected { error, returned })
-            }
-            // Somebody has forged its packet.
-            Err(_) => Ok(()),
         }
     }
 
@@ -455,7 +421,7 @@ impl<C, O: Operation, W: Way<O>> Begun<C, O, W> {
 
     /// The operation in flight.
     #[inline(always)]
-    fn into_pending(self) -> Pending<O::Output> {
+    pub(super) fn into_pending(self) -> Pending<O::Output> {
         // SAFETY: Rule 6: the part is given out here.
         Pending::new(unsafe { PendingPart::new(self.cell) })
     }
@@ -473,7 +439,7 @@ impl<C, O: Operation, W: Way<O>> Begun<C, O, W> {
     /// Takes the cell back from all its holders: what it was begun with, and what its
     /// status word said. If a packet has come for it all the same and somebody has it,
     /// the operation is in flight.
-    fn withdraw(self) -> Result<Withdrawn<C, O, W>, Pending<O::Output>> {
+    pub(super) fn withdraw(self) -> Result<Withdrawn<C, O, W>, Pending<O::Output>> {
         self.withdraw_unless(|_| false)
     }
 
@@ -497,7 +463,7 @@ impl<C, O: Operation, W: Way<O>> Begun<C, O, W> {
 }
 
 /// What a cell was filled with, and begun with, and what its status word said.
-type Withdrawn<C, O, W> = (FilledCell<C, O, W>, u32, Taken);
+pub(super) type Withdrawn<C, O, W> = (FilledCell<C, O, W>, u32, Taken);
 
 impl<C, O: Operation, W: Way<O>> FailedCall<C, O, W> {
     /// As [`resolve`](Self::resolve), and what gets a completion gets it through
@@ -637,7 +603,7 @@ fn not_called<C, O: Operation, W: Way<O>>(
 
 /// Empties and frees a cell.
 #[cold]
-fn take_out<C, O: Operation, W: Way<O>>(filled: FilledCell<C, O, W>) -> (C, O::Memory) {
+pub(super) fn take_out<C, O: Operation, W: Way<O>>(filled: FilledCell<C, O, W>) -> (C, O::Memory) {
     let (context, memory, cell) = filled.empty();
     Pool::free_unused(cell);
     (context, memory)
@@ -678,9 +644,10 @@ mod tests {
 
     use windows_sys::Win32::Foundation::{ERROR_INVALID_HANDLE, ERROR_IO_PENDING};
 
-    use super::super::definition::Finish;
+    use super::super::definition::{Finish, Owned};
     use super::super::lend::Keeps;
     use super::super::object::Object;
+    use super::super::posted::Posted;
     use super::super::starter::Submitted;
     use super::*;
     use crate::error::FactsOn;
@@ -860,10 +827,10 @@ mod tests {
         let cells = Cells::<()>::reserve(1).unwrap();
         let target = nothing(false);
         for status in (0..32).map(|bit| 1 << bit) {
-            let filled = cells.fill::<Post, Owned<false>>(target, (), (), || Ok(()));
+            let filled = cells.fill::<Posted<false>, Owned<false>>(target, (), (), || Ok(()));
             let Ok(((), cell)) = filled else { panic!("there is a cell") };
-            begin::<(), Post>(cell);
-            let begun = Begun::<(), Post, Owned<false>> { cell, types: PhantomData };
+            begin::<(), Posted<false>>(cell);
+            let begun = Begun::<(), Posted<false>, Owned<false>> { cell, types: PhantomData };
             let outcome = begun.outcome(Ok(Answer::Code(ERROR_IO_PENDING)), target.skips);
             let Ok(StartOutcome::InFlight(pending)) = outcome else { panic!("it is in flight") };
             let address = pending.cell().address();

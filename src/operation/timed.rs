@@ -1,16 +1,12 @@
-//! Timers, and the deadlines of operations, as the program sees them.
+//! The clock of a port, and the deadlines of its operations.
 
 use std::time::Instant;
 
-use super::cell::state::IS_TIMED;
-use super::complete::PendingPart;
-use super::definition::{Owned, Timer};
-use super::layout::{CellLayout, FilledCell};
 use super::pending::{Pending, Started};
 use super::pool::Pool;
 use super::start::Cells;
-use crate::error::{Rejected, Result};
-use crate::sys::{Handle, Packet, Port};
+use crate::error::Result;
+use crate::sys::{Packet, Port};
 
 impl<C> Cells<C> {
     /// Whose port it is, until its timers are [closed](Self::close_timers).
@@ -32,23 +28,6 @@ impl<C> Cells<C> {
     /// what has reached its deadline. `false` if no such packet was to come.
     pub fn turn_clock(&self, post: impl FnMut(Packet)) -> bool {
         self.pool().timers.turn(post)
-    }
-
-    /// Starts a timer that goes off at this time, or never.
-    pub fn start_timer(&self, at: Option<Instant>, context: C) -> Result<Pending<()>, Rejected<C>> {
-        let pool = self.pool();
-        let mut cell = match pool.prepare_timers().and_then(|()| pool.allocate()) {
-            Ok(cell) => cell,
-            Err(error) => return Err(Rejected { error, returned: context }),
-        };
-        cell.set_handle(Handle::NONE);
-        cell.set_bytes(0);
-        cell.cell().status_word().reset();
-        let cell = FilledCell::<C, Timer, Owned<false>>::fill(cell, context, ()).into_cell();
-        cell.state.begin(CellLayout::<C, Timer, Owned<false>>::HOLDERS | IS_TIMED);
-        pool.start_timer(cell, at);
-        // SAFETY: Rule 6: the part is given out here.
-        Ok(Pending::new(unsafe { PendingPart::new(cell) }))
     }
 }
 

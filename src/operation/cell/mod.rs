@@ -7,6 +7,7 @@
 //!
 //! Who may touch which field when is said in [`operation`](super).
 
+mod number;
 pub(in crate::operation) mod overflow;
 pub(in crate::operation) mod state;
 pub(in crate::operation) mod status_word;
@@ -20,7 +21,8 @@ use std::ptr::{self, NonNull};
 
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
-use self::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use self::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use self::number::Number;
 use self::overflow::Overflow;
 use self::state::State;
 use self::status_word::StatusWord;
@@ -39,10 +41,7 @@ pub(in crate::operation) const INLINE_ALIGN: usize = 8;
 pub(crate) struct Cell {
     overlapped: Overlapped,
     pub state: State,
-    /// The index of the next free cell, while this one is on the list of them. While the
-    /// system has its operation: its place among the timers, if it has one there; or else,
-    /// of a receive, the number of the thread that made its call, which Wine needs.
-    pub next: AtomicU32,
+    pub number: Number,
     header: Header,
     inline: UnsafeCell<MaybeUninit<[u64; INLINE / 8]>>,
     overflow: UnsafeCell<Overflow>,

@@ -1,6 +1,5 @@
 //! What comes first of what each cell has one of: a heap in which cells know their places.
 
-use super::atomic::Ordering;
 use crate::operation::cell::CellRef;
 
 /// What is due, and which cell's it is.
@@ -20,8 +19,7 @@ pub(super) const NEVER: u64 = u64::MAX;
 const WIDTH: usize = 4;
 
 /// No entry is due before the one that it is behind. A cell that is in a heap has its place
-/// there in [`next`](crate::operation::cell::Cell::next), which the list of free cells does
-/// not need meanwhile.
+/// there as its [number](crate::operation::cell::Cell::number).
 #[derive(Debug, Default)]
 pub(super) struct Heap(Vec<Entry>);
 
@@ -32,7 +30,7 @@ impl Heap {
 
     /// Where the entry of a cell is, if there is one.
     pub fn find(&self, cell: CellRef) -> Option<usize> {
-        let place = cell.next.load(Ordering::Relaxed) as usize;
+        let place = cell.number.place();
         self.0.get(place).is_some_and(|entry| entry.cell == cell).then_some(place)
     }
 
@@ -97,6 +95,6 @@ impl Heap {
 
     fn put(&mut self, place: usize, entry: Entry) {
         self.0[place] = entry;
-        entry.cell.next.store(place as u32, Ordering::Relaxed);
+        entry.cell.number.set_place(place);
     }
 }

@@ -248,7 +248,7 @@ impl Pool {
         // SAFETY: Rule 7: the cell keeps the pool until it counts as free. If it was the
         // last cell of a closed pool, nobody else knows that.
         unsafe {
-            if (*pool).free.push((*pool).index(cell), &cell.next) {
+            if (*pool).free.push((*pool).index(cell), cell.number.next_free()) {
                 Self::destroy(pool);
             }
         }
@@ -403,7 +403,7 @@ impl Pool {
     #[inline]
     fn link(&self, index: u32) -> &AtomicU32 {
         // SAFETY: Rule 1: memory of a cell that has been used stays committed.
-        &unsafe { self.cell(index).as_ref() }.next
+        unsafe { self.cell(index).as_ref() }.number.next_free()
     }
 
     /// The cell at this index, which has been used.

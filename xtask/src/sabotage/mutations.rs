@@ -211,8 +211,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "each-packet-without-bytes-is-a-receives",
         file: "src/operation/complete.rs",
-        before: "|| sys::has_ended(self.next.load(Ordering::Relaxed)))",
-        after: "|| true || sys::has_ended(self.next.load(Ordering::Relaxed)))",
+        before: "|| sys::has_ended(self.number.thread()))",
+        after: "|| true || sys::has_ended(self.number.thread()))",
         why: "a packet of somebody else's cancels what it has the address of",
         test: integration("foreign", "addresses_within_and_around_a_live_operation_are_foreign"),
     },
@@ -2217,8 +2217,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "cells-do-not-know-their-places",
         file: "src/operation/pool/heap.rs",
-        before: "entry.cell.next.store(place as u32, Ordering::Relaxed);",
-        after: "if place == 0 { entry.cell.next.store(0, Ordering::Relaxed) }",
+        before: "entry.cell.number.set_place(place);",
+        after: "if place == 0 { entry.cell.number.set_place(0) }",
         why: "what is behind another timer cannot be cancelled",
         test: integration("timer", "a_timer_that_is_cancelled_completes_as_cancelled_and_goes_off_no_more"),
     },
