@@ -18,6 +18,8 @@ pub struct Log {
     clock: AtomicU64,
     operations: Mutex<Vec<Arc<Operation>>>,
     wrong: Mutex<Vec<String>>,
+    /// How often a cancel has failed for want of resources.
+    pub shortages: AtomicUsize,
     pub ends: Vec<End>,
     pub strangers: Strangers,
     /// When the call of `close` began, and when it was over.
@@ -62,6 +64,7 @@ impl Log {
             clock: AtomicU64::new(1),
             operations: Mutex::default(),
             wrong: Mutex::default(),
+            shortages: AtomicUsize::new(0),
             ends: program.links.iter().flat_map(|link| [end(link), end(link)]).collect(),
             strangers: Strangers::default(),
             closing: OnceLock::new(),

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Wake;
+use std::time::Instant;
 
 use completion_port::{Error, ErrorKind};
 
@@ -48,6 +49,10 @@ pub enum What {
         bytes: u32,
         handle_context: usize,
     },
+    /// Not to go off before this.
+    Timer {
+        due: Instant,
+    },
 }
 
 #[derive(Default)]
@@ -62,6 +67,8 @@ pub struct Facts {
     pub over: Option<Time>,
     /// When its cancel was first asked for.
     pub cancelled: Option<Time>,
+    /// In the order in which they were set.
+    pub deadlines: Vec<Deadline>,
     /// Rung by the waker that was left with it last.
     pub bell: Option<Arc<Bell>>,
     /// Where its buffer is.
@@ -95,6 +102,13 @@ impl Wake for Bell {
     }
 }
 
+pub struct Deadline {
+    /// `None`: there is none.
+    pub at: Option<Instant>,
+    /// When another had taken its place.
+    pub until: Option<Instant>,
+}
+
 /// What was given to `mem::forget`.
 #[derive(Default)]
 pub struct Forgotten {
@@ -108,6 +122,7 @@ pub struct Completed {
     /// When the call began that dequeued it.
     pub began: Time,
     pub seen: Time,
+    pub seen_at: Instant,
     pub outcome: Outcome,
 }
 
@@ -156,7 +171,7 @@ impl Operation {
     pub fn end(&self) -> Option<usize> {
         match self.what {
             What::Read { end } | What::Write { end } | What::Accept { end } => Some(end),
-            What::Connect { .. } | What::Post { .. } => None,
+            What::Connect { .. } | What::Post { .. } | What::Timer { .. } => None,
         }
     }
 
@@ -170,7 +185,7 @@ impl Operation {
 
     /// Its result has been seen.
     pub fn complete(&self, log: &Log, began: Time, outcome: Outcome) {
-        let completed = Completed { began, seen: log.now(), outcome };
+        let completed = Completed { began, seen: log.now(), seen_at: Instant::now(), outcome };
         if self.facts().completed.replace(completed).is_some() {
             log.wrong(format!("{self:?} has completed twice"));
         }

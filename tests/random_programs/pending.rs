@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use completion_port::op::Datagram;
 use completion_port::{Failed, Pending, Result};
@@ -27,6 +28,7 @@ impl KeptPending {
 
 pub trait AnyPending: Send {
     fn cancel(&self) -> Result<bool>;
+    fn set_deadline(&self, deadline: Option<Instant>) -> Result<()>;
     fn is_completed(&self) -> bool;
     fn result(&self) -> Option<Result<u32>>;
     /// Asks for what the operation has.
@@ -41,6 +43,10 @@ pub trait AnyPending: Send {
 impl<T: Output> AnyPending for Pending<T> {
     fn cancel(&self) -> Result<bool> {
         Pending::cancel(self)
+    }
+
+    fn set_deadline(&self, deadline: Option<Instant>) -> Result<()> {
+        Pending::set_deadline(self, deadline)
     }
 
     fn is_completed(&self) -> bool {
@@ -122,7 +128,7 @@ impl Output for TcpStream {
     }
 }
 
-/// Of a connect, which has nothing.
+/// Of a connect or a timer, which has nothing.
 impl Output for () {
     fn take(_: &Arc<Operation>, _: &Log, _: impl FnOnce() -> Option<Self>) {}
 }

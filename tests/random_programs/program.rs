@@ -101,6 +101,11 @@ pub enum Step {
         bytes: u32,
         handle_context: usize,
     },
+    /// A timer, so many milliseconds from now.
+    Timer {
+        after: u64,
+        hold: Hold,
+    },
     /// Other code posts a packet.
     Foreign {
         which: usize,
@@ -165,6 +170,8 @@ pub enum Hold {
     Cancel,
     /// It is awaited, and kept.
     Await,
+    /// It gets a deadline, so many milliseconds from now, and is kept.
+    Deadline(u64),
     Forget,
 }
 
@@ -204,6 +211,8 @@ pub enum Act {
     Leave,
     /// Awaits by value, until the future is dropped, which cancels.
     Abandon,
+    /// Sets a deadline, so many milliseconds from now, or none.
+    Deadline(Option<u64>),
     Drop,
     Forget,
 }
@@ -320,7 +329,7 @@ fn link() -> impl Strategy<Value = Link> {
 
 fn step(shape: Shape) -> impl Strategy<Value = Step> {
     type Make = fn(Choices) -> Step;
-    let make: [(usize, Make); 13] = [
+    let make: [(usize, Make); 14] = [
         (20, |of| Step::Write { end: of.end, buffer: of.buffer, offset: of.offset, hold: of.hold }),
         (20, |of| Step::Read { end: of.end, buffer: of.buffer, offset: of.offset, hold: of.hold }),
         (20, |of| Step::Dequeue { how: of.how, fate: of.fate }),
@@ -328,6 +337,7 @@ fn step(shape: Shape) -> impl Strategy<Value = Step> {
         (8, |of| Step::Connect { end: of.end, skips: of.which % 2 == 1, hold: of.hold }),
         (2, |of| Step::Disconnect { which: of.which, how: of.closing }),
         (5, |of| Step::Post { bytes: of.offset as u32, handle_context: of.which }),
+        (3, |of| Step::Timer { after: [0, 1, 2, 4][of.which % 4], hold: of.hold }),
         (3, |of| Step::Foreign { which: of.which }),
         (12, |of| Step::Pending { which: of.which, act: of.act }),
         (5, |of| Step::Completion { which: of.which, fate: of.fate }),
@@ -390,13 +400,15 @@ fn length() -> impl Strategy<Value = usize> {
 }
 
 fn hold(shape: Shape) -> impl Strategy<Value = Hold> {
-    let forgets = usize::from(shape.forgets);
+    let forgets = 3 * usize::from(shape.forgets);
     weighted([
-        (4, Hold::Drop),
-        (6, Hold::Keep),
-        (2, Hold::Push),
-        (1, Hold::Cancel),
-        (2, Hold::Await),
+        (12, Hold::Drop),
+        (18, Hold::Keep),
+        (6, Hold::Push),
+        (3, Hold::Cancel),
+        (6, Hold::Await),
+        (1, Hold::Deadline(0)),
+        (1, Hold::Deadline(1)),
         (forgets, Hold::Forget),
     ])
 }
@@ -426,6 +438,10 @@ fn act(shape: Shape) -> impl Strategy<Value = Act> {
         (3, Act::Await),
         (3, Act::Leave),
         (1, Act::Abandon),
+        (1, Act::Deadline(Some(0))),
+        (1, Act::Deadline(Some(1))),
+        (1, Act::Deadline(Some(4))),
+        (1, Act::Deadline(None)),
         (forgets, Act::Forget),
     ])
 }

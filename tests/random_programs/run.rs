@@ -264,8 +264,8 @@ impl Finish<'_> {
         for end in &log.ends {
             end.cancels.lock().expect("nobody panics with it").push(began);
         }
-        for connector in &*session.connectors.lock().expect("nobody panics with it") {
-            connector.operation.facts().cancelled.get_or_insert(began);
+        for operation in log.operations().iter().filter(|operation| operation.end().is_none()) {
+            operation.facts().cancelled.get_or_insert(began);
         }
         let _ = log.closing.set(began);
         let left = self.port.shut_down_with(Duration::ZERO, |completion| {

@@ -5,10 +5,11 @@ use std::mem;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use completion_port::{
-    Batch, CompletionStatus, Error, Finished, OperationKind, Pending, Rejected, Started, op,
+    Batch, CompletionStatus, Error, ErrorKind, Finished, OperationKind, Pending, Rejected, Result,
+    Started, op,
 };
 
 use crate::buffer::{
@@ -19,7 +20,7 @@ use crate::ends::{
     End, FILE_LENGTH, Port, Raw, connector, key, on, on_datagrams, on_queued, on_socket,
 };
 use crate::log::{Log, Time};
-use crate::operation::{Bell, Operation, Outcome, Ticket, What, kind_of};
+use crate::operation::{Bell, Deadline, Operation, Outcome, Ticket, What, kind_of};
 use crate::pending::{AnyPending, KeptPending, Output};
 use crate::program::{Act, Borrowed, Buffer, Closing, Dequeue, Fate, Hold, Kind, Object, Step};
 
@@ -123,6 +124,7 @@ impl<'a> Worker<'a> {
                 }
             }
             Step::Post { bytes, handle_context } => self.post(bytes, handle_context),
+            Step::Timer { after, hold } => self.timer(after, hold),
             Step::Foreign { which } => self.session.log.strangers.post(&self.port, which),
             Step::Dequeue { how, fate } => {
                 self.dequeue(how, fate);
@@ -334,7 +336,7 @@ impl<'a> Worker<'a> {
                     Hold::Drop => Fate::Drop,
                     Hold::Keep => Fate::Keep,
                     Hold::Forget => Fate::Forget,
-                    Hold::Cancel | Hold::Await | Hold::Push => Fate::Take,
+                    Hold::Cancel | Hold::Await | Hold::Deadline(_) | Hold::Push => Fate::Take,
                 };
                 session.settle(completion, operation.started, fate);
             }
@@ -346,6 +348,7 @@ impl<'a> Worker<'a> {
                     Hold::Keep => put(&session.pendings, kept),
                     Hold::Cancel => session.act(kept, Act::Cancel),
                     Hold::Await => session.act(kept, Act::Leave),
+                    Hold::Deadline(after) => session.act(kept, Act::Deadline(Some(after))),
                     Hold::Forget => session.act(kept, Act::Forget),
                 }
             }
@@ -442,6 +445,14 @@ impl<'a> Worker<'a> {
                 self.session.refused(&operation, &error, &ticket);
             }
         }
+    }
+
+    fn timer(&mut self, after: u64, hold: Hold) {
+        let (log, after) = (&self.session.log, Duration::from_millis(after));
+        let what = What::Timer { due: Instant::now() + after };
+        let operation = log.add(Operation::new(what, 0, 0, log.now()));
+        let timer = self.port.after(after, Ticket(Arc::clone(&operation))).map(either);
+        self.started_or_not(&operation, timer, hold);
     }
 
     /// Dequeues what is there; whether there was anything.
@@ -554,6 +565,7 @@ impl Session {
             What::Accept { end } => (OperationKind::Accept, key(end)),
             What::Connect { end } => (OperationKind::Connect, key(end)),
             What::Post { handle_context, .. } => (OperationKind::Post, handle_context),
+            What::Timer { .. } => (OperationKind::Timer, 0),
         };
         if (finished.kind(), completion.handle_context) != (kind, context) {
             self.log.wrong(format!(
@@ -596,11 +608,9 @@ impl Session {
         let KeptPending { operation, pending } = &mut kept;
         let began = self.log.now();
         match act {
-            Act::Cancel => {
-                operation.facts().cancelled.get_or_insert(began);
-                if let Err(error) = pending.cancel() {
-                    self.log.wrong(format!("cancelling {operation:?}: {error}"));
-                }
+            Act::Cancel => self.cancel(operation, || pending.cancel()),
+            Act::Deadline(after) => {
+                self.set_deadline(operation, after, |at| pending.set_deadline(at));
             }
             Act::Take => pending.take(operation, &self.log),
             Act::Ask => self.ask(operation, &**pending),
@@ -624,6 +634,37 @@ impl Session {
             }
         }
         put(&self.pendings, kept);
+    }
+
+    fn cancel(&self, operation: &Operation, cancel: impl FnOnce() -> Result<bool>) {
+        operation.facts().cancelled.get_or_insert(self.log.now());
+        match (cancel(), operation.what) {
+            (Ok(_), _) => {}
+            // A timer is cancelled by a packet, for which there may be no room.
+            (Err(error), What::Timer { .. }) if kind_of(&error) == ErrorKind::ResourceExhausted => {
+                self.log.shortages.fetch_add(1, Ordering::Relaxed);
+            }
+            (Err(error), _) => self.log.wrong(format!("cancelling {operation:?}: {error}")),
+        }
+    }
+
+    /// Sets a deadline so many milliseconds from now, or none.
+    fn set_deadline(
+        &self,
+        operation: &Operation,
+        after: Option<u64>,
+        set: impl FnOnce(Option<Instant>) -> Result<()>,
+    ) {
+        let at = after.map(|after| Instant::now() + Duration::from_millis(after));
+        // It may be reached before the call is over, and the one before, too.
+        operation.facts().deadlines.push(Deadline { at, until: None });
+        if let Err(error) = set(at) {
+            self.log.wrong(format!("setting a deadline of {operation:?}: {error}"));
+        }
+        let now = Instant::now();
+        if let [.., before, _] = &mut *operation.facts().deadlines {
+            before.until = Some(now);
+        }
     }
 
     /// Asks all `Pending`s that were kept how their operations ended.
@@ -675,11 +716,9 @@ impl Session {
             Hold::Await => {
                 let _ = pending.poll_completed(&mut Context::from_waker(Waker::noop()));
             }
-            Hold::Cancel => {
-                operation.facts().cancelled.get_or_insert(self.log.now());
-                if let Err(error) = pending.cancel() {
-                    self.log.wrong(format!("cancelling {operation:?}: {error}"));
-                }
+            Hold::Cancel => self.cancel(operation, || pending.cancel()),
+            Hold::Deadline(after) => {
+                self.set_deadline(operation, Some(after), |at| pending.set_deadline(at));
             }
             Hold::Forget => {
                 operation.facts().forgotten.pending = true;

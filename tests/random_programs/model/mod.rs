@@ -9,6 +9,8 @@ mod transfer;
 
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use completion_port::ErrorKind;
 
@@ -32,7 +34,7 @@ enum Fate {
 /// Says what was wrong, once everything has been dropped.
 pub fn judge(log: &Log, files: &[Option<TempFile>]) {
     let operations = log.operations();
-    let mut shortages = 0;
+    let mut shortages = log.shortages.load(Ordering::Relaxed);
     for operation in &operations {
         let facts = operation.facts();
         let verdict = judge_result(log, operation, &facts, &mut shortages)
@@ -181,7 +183,8 @@ fn judge_result(
     if facts.launched.is_none() {
         return Err("neither started nor refused".into());
     }
-    let Some(Completed { began, seen, outcome }) = facts.completed else { return Ok(()) };
+    let Some(completed) = facts.completed else { return Ok(()) };
+    let Completed { began, seen, seen_at, outcome } = completed;
     if facts.over.is_some_and(|over| over < began) {
         return Err("was over before it was dequeued".into());
     }
@@ -192,7 +195,8 @@ fn judge_result(
         Some(told) => return Err(format!("its Pending says {told:?}, its completion {outcome:?}")),
     }
     let is_legal = match outcome.error {
-        None => is_legal_success(log, operation, outcome.bytes, seen),
+        None => is_legal_success(log, operation, completed),
+        Some(ErrorKind::TimedOut) => outcome.bytes == 0 && may_have_expired(facts, seen_at),
         Some(ErrorKind::ResourceExhausted) => {
             *shortages += 1;
             outcome.bytes == 0
@@ -213,7 +217,7 @@ fn judge_result(
         }
         Some(error) if is_loss(error) => {
             // As it may be when it was itself what gave the connection up.
-            let gave_up = is_windows() && was_cancelled(log, operation, facts, seen);
+            let gave_up = is_windows() && may_be_cut_short(log, operation, facts, seen);
             outcome.bytes == 0 && (gave_up || has_lost_peer(log, operation, seen))
         }
         // Wine may find out that the handle is closed when there is something
@@ -226,11 +230,13 @@ fn judge_result(
     if is_legal { Ok(()) } else { Err(format!("came out as {outcome:?}")) }
 }
 
-fn is_legal_success(log: &Log, operation: &Operation, bytes: usize, seen: Time) -> bool {
+fn is_legal_success(log: &Log, operation: &Operation, completed: Completed) -> bool {
+    let Completed { seen, seen_at, outcome: Outcome { bytes, .. }, .. } = completed;
     let length = operation.length;
     match operation.what {
         What::Post { bytes: posted, .. } => bytes == posted as usize,
         What::Accept { .. } | What::Connect { .. } => bytes == 0,
+        What::Timer { due } => bytes == 0 && due <= seen_at,
         What::Write { .. } => bytes == length,
         What::Read { end } => match log.ends[end].object {
             Object::File => {
@@ -282,8 +288,13 @@ pub fn may_be_aborted(log: &Log, end: usize, when: Time, except: Option<&Operati
             // The facts of the one in question are the caller's.
             !except.is_some_and(|except| ptr::eq(&raw const **write, except))
                 && is_of_it(write)
-                && was_cancelled(log, write, &write.facts(), when)
+                && may_be_cut_short(log, write, &write.facts(), when)
         })
+}
+
+/// Whether somebody, or a deadline, may have cancelled the operation by then.
+fn may_be_cut_short(log: &Log, operation: &Operation, facts: &Facts, when: Time) -> bool {
+    !facts.deadlines.is_empty() || was_cancelled(log, operation, facts, when)
 }
 
 /// Whether somebody has asked for the operation to be cancelled before its
@@ -297,4 +308,12 @@ fn was_cancelled(log: &Log, operation: &Operation, facts: &Facts, seen: Time) ->
     let end = &log.ends[end];
     end.closing.get().is_some_and(during)
         || end.cancels.lock().expect("nobody panics with it").iter().any(during)
+}
+
+/// Whether a deadline was reached before that moment, and before another took its place.
+fn may_have_expired(facts: &Facts, seen_at: Instant) -> bool {
+    facts.deadlines.iter().any(|deadline| {
+        let until = deadline.until.map_or(seen_at, |until| until.min(seen_at));
+        deadline.at.is_some_and(|at| at <= until)
+    })
 }
