@@ -4,7 +4,7 @@ use std::mem;
 use std::task::{Context, Poll, Waker};
 
 use super::cell::{EmptyCell, Payload};
-use super::completion::outcome;
+use super::completion::result_of;
 use super::layout::take_output;
 use super::pending::Pending;
 use super::pool::Pool;
@@ -59,7 +59,7 @@ impl<B, S> Pending<B, S> {
     /// What an operation that is over has come to.
     pub(crate) fn end(&mut self) -> Result<(u32, B), Failed<B>> {
         let (_, bytes) = self.cell().result();
-        ended(outcome(self.cell()).map(|_| ()), bytes, self.take())
+        ended(result_of(self.cell()).map(|_| ()), bytes, self.take())
     }
 
     /// The same, as a future returns it that ends.

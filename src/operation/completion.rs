@@ -1,4 +1,4 @@
-//! Operations that are over.
+//! Operations that are over, and how a packet leads to them.
 
 use std::any::{self, TypeId};
 use std::fmt;
@@ -6,16 +6,19 @@ use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop};
 use std::net::TcpStream;
 use std::ptr;
+use std::task::Waker;
 
 use super::Fills;
 use super::cell::state::Holder;
+use super::cell::status_word::Taken;
 use super::cell::{CellRef, Context, FILLED, VTable, WHOLE};
+use super::cells::Cells;
 use super::complete::CompletionPart;
 use super::layout::take_context;
 use super::lend::Lend;
-use crate::error::{Error, OperationKind, Result, completion_error};
+use crate::error::{Error, OperationKind, Result, STATUS_CANCELLED, completion_error};
 use crate::panics::FirstPanic;
-use crate::sys::{Entry, Transferred};
+use crate::sys::{Entry, Packet, RawDequeue, Transferred};
 
 /// A completed operation: what [`Iocp::get_completion`](crate::Iocp::get_completion)
 /// returns.
@@ -214,6 +217,102 @@ impl fmt::Debug for Finished {
     }
 }
 
+/// An operation that was ended, and who waits for that. To be woken when the caller has
+/// nothing more to do for others: it is foreign code, which may panic, wait or dequeue.
+pub(crate) type Completed<C> = (Dequeued<C>, Option<Waker>);
+
+/// A cell that a packet may be of.
+pub(crate) struct Found<C> {
+    cell: CellRef,
+    contexts: PhantomData<fn() -> C>,
+}
+
+impl<C> Cells<C> {
+    /// The cell that what was dequeued may be of, and its packet.
+    #[inline(always)]
+    pub fn find_dequeued(&self, landing: &RawDequeue) -> Option<(Found<C>, Packet)> {
+        let found = self.find(landing.overlapped())?;
+        // SAFETY: No rule of a cell's: no cell has the address that stands for no packet.
+        Some((found, unsafe { landing.packet() }))
+    }
+
+    /// The cell that a dequeued packet with this address may be of.
+    #[inline(always)]
+    pub fn find(&self, overlapped: usize) -> Option<Found<C>> {
+        Some(Found { cell: self.pool().find(overlapped)?, contexts: PhantomData })
+    }
+
+    /// The operation that a dequeued packet completes, if it is one of ours.
+    /// Each packet is claimed once. `taken`: by [`Found::try_complete_exclusive`].
+    #[cold]
+    pub fn try_complete(&self, packet: Packet, taken: Taken) -> Option<Completed<C>> {
+        self.find(packet.overlapped)?.try_complete(taken, packet.bytes)
+    }
+}
+
+impl<C> Found<C> {
+    /// The operation that its packet completes, if it has succeeded or was
+    /// cancelled, and nobody has a part in it but the packet, and perhaps a
+    /// scope. It goes to `then`, which is compiled for each of the two, with
+    /// what is known of it. Otherwise, what was taken, for
+    /// [`try_complete`](Self::try_complete).
+    #[inline(always)]
+    pub fn try_complete_exclusive<T>(
+        &self,
+        mut then: impl FnMut(Dequeued<C>) -> T,
+    ) -> Result<T, Taken> {
+        // SAFETY: Rule 3: who has taken the status ends the operation; its part is the
+        // completion's then.
+        unsafe {
+            let state = &self.cell.state;
+            let taken = self.cell.status_word().take();
+            if !state.is_exclusively_in_flight() {
+                return Err(taken);
+            }
+            if taken.is_success() {
+                let bytes = self.cell.bytes();
+                state.complete_exclusive();
+                return Ok(then(Dequeued::new(self.cell, 0, bytes)));
+            }
+            if taken.status() != STATUS_CANCELLED {
+                return Err(taken);
+            }
+            // The other way round, or the compiler makes one of the two ways.
+            let result = then(Dequeued::new(self.cell, STATUS_CANCELLED, 0));
+            state.complete_exclusive();
+            Ok(result)
+        }
+    }
+
+    /// The same whoever has a part; `None` if the packet is foreign, or stray.
+    #[cold]
+    #[inline(never)]
+    pub fn try_complete(self, taken: Taken, packet_bytes: u32) -> Option<Completed<C>> {
+        self.try_complete_shared(taken, packet_bytes)
+    }
+
+    /// The same, compiled into its caller.
+    #[inline(always)]
+    pub fn try_complete_shared(self, taken: Taken, packet_bytes: u32) -> Option<Completed<C>> {
+        if taken.is_success() {
+            if let Some(state) = self.cell.state.simply_in_flight() {
+                // SAFETY: Rule 3: the status was taken, and nothing else is to be seen to.
+                let bytes = unsafe {
+                    let bytes = self.cell.bytes();
+                    self.cell.set_result(0, bytes);
+                    bytes
+                };
+                let waker = self.cell.complete_simply(state, || self.cell.complete_timed());
+                // SAFETY: Rule 3.
+                return Some((unsafe { Dequeued::new(self.cell, 0, bytes) }, waker));
+            }
+        }
+        let ((status, bytes), waker) = self.cell.try_complete(taken, packet_bytes)?;
+        // SAFETY: Rule 3.
+        Some((unsafe { Dequeued::new(self.cell, status, bytes) }, waker))
+    }
+}
+
 /// An operation that is over, and which nobody has looked at yet. Dropping it
 /// drops its context, and its buffer unless a `Pending` is there to take it.
 #[derive(Debug)]
@@ -283,7 +382,7 @@ impl<C> Drop for Dequeued<C> {
 }
 
 /// The result of a completed operation as a `Pending` sees it.
-pub(super) fn outcome(cell: CellRef) -> Result<u32, Error> {
+pub(super) fn result_of(cell: CellRef) -> Result<u32> {
     let ((status, bytes), facts) = (cell.result(), cell.vtable().facts);
     completion_error(status, bytes, facts).map(|()| bytes)
 }

@@ -5,8 +5,8 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use super::cell::CellRef;
+use super::cells::Cells;
 use super::completion::{CompletionStatus, Dequeued};
-use super::start::Cells;
 use crate::error::{Result, STATUS_PENDING};
 use crate::panics;
 use crate::sys::{Entry, Packet};

@@ -1,8 +1,8 @@
 //! The life of an operation, from the call that starts it to the packet that ends it,
 //! and who owns its memory when.
 //!
-//! [`Cells::start`](start::Cells::start) fills a [cell](cell::Cell) and makes the call.
-//! [`Found::try_complete`](start::Found::try_complete) ends the operation that a
+//! [`Cells::start`] fills a [cell](cell::Cell) and makes the call.
+//! [`Found::try_complete`](completion::Found::try_complete) ends the operation that a
 //! dequeued packet is of. [`Dequeued::complete`] makes a [`CompletionStatus`] of it.
 //!
 //! # The state word
@@ -95,8 +95,10 @@
 
 mod awaiting;
 mod cell;
+mod cells;
 mod complete;
 mod completion;
+mod deadline;
 mod definition;
 mod entries;
 mod handle_guard;
@@ -111,13 +113,13 @@ mod posted;
 mod scoped;
 mod start;
 mod starter;
-mod timed;
 
 // What the protocols are made of; `loom-tests` puts loom's in their place.
 use std::sync::atomic;
 use std::thread::yield_now;
 
 pub(crate) use cell::status_word::Taken;
+pub(crate) use cells::Cells;
 pub(crate) use completion::Dequeued;
 pub use completion::{CompletionStatus, Finished};
 pub use definition::{Finish, Operation, Outcome};
@@ -131,5 +133,5 @@ pub(crate) use object::{ObjectKind, Target};
 pub use pending::{InScope, Pending, Started};
 pub(crate) use pool::{DEFAULT_OPERATIONS, MAX_OPERATIONS};
 pub(crate) use scoped::{Borrowing, borrow};
-pub(crate) use start::{Cells, StartOutcome};
+pub(crate) use start::StartOutcome;
 pub use starter::{RawCall, Starter, Submitted, win32_result, winsock_result};

@@ -62,7 +62,8 @@ pub(super) fn failure(code: u32, facts: &'static Facts, last_status: u32) -> Fai
     // same. "The status block [...] is not updated until the packet is
     // removed, except when the original call returned an error synchronously"
     // (https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports).
-    if warns || is_cut(code, facts) {
+    // Or of a message that was cut to fit into the buffer.
+    if warns || facts.warnings.contains(&code) {
         return Failure::Warned;
     }
     match facts.over.iter().find(|(over, _)| *over == code) {
@@ -72,11 +73,6 @@ pub(super) fn failure(code: u32, facts: &'static Facts, last_status: u32) -> Fai
         // (https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv).
         None => Failure::NotStarted,
     }
-}
-
-/// Whether the call says that a message was cut to fit into the buffer.
-fn is_cut(code: u32, facts: &'static Facts) -> bool {
-    facts.warnings.contains(&code)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 
 use super::cell::CellRef;
 use super::complete::PendingPart;
-use super::completion::{CompletionStatus, outcome};
+use super::completion::{CompletionStatus, result_of};
 use super::layout::take_output;
 use crate::error::{ErrorKind, Result};
 use crate::trace;
@@ -118,7 +118,7 @@ impl<B, S> Pending<B, S> {
     /// in flight.
     #[must_use]
     pub fn result(&self) -> Option<Result<u32>> {
-        self.is_completed().then(|| outcome(self.cell()))
+        self.is_completed().then(|| result_of(self.cell()))
     }
 
     /// Takes the buffer, with what was read into it; `None` while the operation is in flight,

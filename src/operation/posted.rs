@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use super::cell::state::IS_TIMED;
 use super::cell::{CellRef, EmptyCell};
+use super::cells::Cells;
 use super::definition::{Finish, Operation, Owned};
 use super::layout::{CellLayout, FilledCell};
 use super::object::Object;
 use super::pending::Pending;
-use super::start::{Begun, Cells, take_out};
+use super::start::{Begun, take_out};
 use super::starter::{Starter, Submitted};
 use crate::error::{Error, Facts, FactsOn, Rejected, Result};
 use crate::sys::{Handle, Port};

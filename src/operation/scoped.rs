@@ -7,13 +7,14 @@ use std::mem;
 
 use super::cell::state::Holder;
 use super::cell::{CellRef, EmptyCell};
+use super::cells::Cells;
 use super::complete::ScopePart;
 use super::definition::{Operation, Scoped};
 use super::layout::link;
 use super::object::Target;
 use super::pending::{InScope, Pending};
 use super::pool::Pool;
-use super::start::{Cells, StartOutcome};
+use super::start::StartOutcome;
 use crate::error::{Rejected, Result, UsageError};
 use crate::panics::FirstPanic;
 use crate::sys::Port;

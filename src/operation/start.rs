@@ -1,16 +1,14 @@
-//! Starting operations, and finding them again.
+//! Starting operations.
 
 use std::marker::PhantomData;
 use std::mem;
-use std::ptr::NonNull;
-use std::sync::Arc;
-use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
 use super::cell::state::SLOW_PATH;
 use super::cell::status_word::Taken;
 use super::cell::{CellRef, EmptyCell};
+use super::cells::Cells;
 use super::complete::PendingPart;
 use super::completion::{CompletionStatus, Dequeued};
 use super::definition::{How, Operation, Types, Way};
@@ -22,36 +20,12 @@ use super::pending::Pending;
 use super::pool::Pool;
 use super::starter::Starter;
 use crate::error::{
-    Cause, Error, Errors, Facts, Rejected, Result, STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED,
-    UsageError, completion_error, is_error, refusal,
+    Cause, Error, Errors, Facts, Rejected, Result, STATUS_BUFFER_OVERFLOW, UsageError,
+    completion_error, is_error, refusal,
 };
 use crate::panics::FirstPanic;
-use crate::sys::{
-    self, Answer, Handle, InPlace, Packet, Port, RawDequeue, Transferred, WaitRecord,
-};
+use crate::sys::{self, Answer, Handle, InPlace, Port, Transferred};
 use crate::trace;
-
-/// The cells of one port, whose operations all have contexts of type `C`.
-#[derive(Debug)]
-pub(crate) struct Cells<C> {
-    pool: NonNull<Pool>,
-    contexts: PhantomData<fn(C) -> C>,
-}
-
-// SAFETY: Rule 9: contexts that move between threads are `Send`.
-unsafe impl<C: Send> Send for Cells<C> {}
-// SAFETY: Rule 9: contexts that move between threads are `Send`.
-unsafe impl<C: Send> Sync for Cells<C> {}
-
-/// An operation that was ended, and who waits for that. To be woken when the caller has
-/// nothing more to do for others: it is foreign code, which may panic, wait or dequeue.
-pub(crate) type Completed<C> = (Dequeued<C>, Option<Waker>);
-
-/// A cell that a packet may be of.
-pub(crate) struct Found<C> {
-    cell: CellRef,
-    contexts: PhantomData<fn() -> C>,
-}
 
 /// An operation after the call that starts it.
 pub(crate) enum StartOutcome<C, O: Operation, W> {
@@ -86,15 +60,6 @@ pub(crate) struct FailedCall<C, O: Operation, W> {
 }
 
 impl<C> Cells<C> {
-    pub fn reserve(operations: u32) -> Result<Self> {
-        Ok(Self { pool: Pool::reserve(operations)?, contexts: PhantomData })
-    }
-
-    pub(super) fn pool(&self) -> &Pool {
-        // SAFETY: Rule 7: the pool is open until `self` is dropped.
-        unsafe { self.pool.as_ref() }
-    }
-
     /// Puts context and memory into a cell, lends it to the kernel, and makes
     /// the call. They come back if there is no cell.
     /// `admit` is asked last of all, because the memory runs code of the program's
@@ -113,7 +78,7 @@ impl<C> Cells<C> {
         let unwinds = AbortOnUnwind;
         // SAFETY: Rule 2: the cell is filled, and ours until the starter gives it away.
         let starter = unsafe { Starter::new(target, W::FACTS, cell, holders) };
-        let answer = O::start(arguments, lent, starter).answer();
+        let answer = O::start(arguments, lent, starter).answer;
         mem::forget(unwinds);
         Begun { cell, types: PhantomData }.outcome(answer, target.skips)
     }
@@ -151,151 +116,6 @@ impl<C> Cells<C> {
             Ok(()) => Ok((lent, filled.into_cell())),
             Err(usage) => Err(not_called(filled, Cause::UsageError(usage))),
         }
-    }
-
-    /// The cell that what was dequeued may be of, and its packet.
-    #[inline(always)]
-    pub fn find_dequeued(&self, landing: &RawDequeue) -> Option<(Found<C>, Packet)> {
-        let found = self.find(landing.overlapped())?;
-        // SAFETY: No rule of a cell's: no cell has the address that stands for no packet.
-        Some((found, unsafe { landing.packet() }))
-    }
-
-    /// The cell that a dequeued packet with this address may be of.
-    #[inline(always)]
-    pub fn find(&self, overlapped: usize) -> Option<Found<C>> {
-        Some(Found { cell: self.pool().find(overlapped)?, contexts: PhantomData })
-    }
-
-    /// The operation that a dequeued packet completes, if it is one of ours.
-    /// Each packet is claimed once. `taken`: by [`Found::try_complete_exclusive`].
-    #[cold]
-    pub fn try_complete(&self, packet: Packet, taken: Taken) -> Option<Completed<C>> {
-        self.find(packet.overlapped)?.try_complete(taken, packet.bytes)
-    }
-
-    /// Whether a packet with this address is of an operation whose scope waits
-    /// for it.
-    pub fn is_awaited_by_scope(&self, overlapped: usize) -> bool {
-        self.pool().find(overlapped).is_some_and(|cell| cell.state.is_ending())
-    }
-
-    /// Whether a packet with this address comes too late, for an operation that was not
-    /// started.
-    pub fn is_late_packet(&self, overlapped: usize) -> bool {
-        self.pool().is_late_packet(overlapped)
-    }
-
-    /// Whether a packet with this address is one that should not have come, and
-    /// is not to be seen.
-    pub fn discard_late_packet(&self, overlapped: usize) -> bool {
-        self.pool().discard_late_packet(overlapped)
-    }
-
-    /// What the packets carry for their `OVERLAPPED` that wake threads when the
-    /// port closes.
-    pub fn close_marker(&self) -> usize {
-        self.pool().close_marker()
-    }
-
-    /// What a wait on this port has to have in its memory.
-    pub fn wait_record(&self, port: &Port) -> WaitRecord {
-        WaitRecord::new(Arc::clone(self.pool().waits()), port.handle())
-    }
-
-    /// How many operations and posted packets are in flight.
-    pub fn in_flight(&self) -> usize {
-        self.pool().all_in_flight().count()
-    }
-
-    /// Whether something is in flight that was started on a handle of this value.
-    pub fn is_in_flight_on(&self, handle: Handle) -> bool {
-        self.pool().all_in_flight().any(|cell| cell.handle() == handle)
-    }
-
-    /// Asks for everything in flight to be cancelled, and returns how many
-    /// operations and posted packets that is. Nobody may start more meanwhile.
-    pub fn cancel_all(&self) -> usize {
-        self.pool()
-            .all_in_flight()
-            .map(|cell| {
-                // The handle may be closed, even be another object's by now: then no
-                // operation with this OVERLAPPED is found there.
-                // A failure leaves the operation as it is.
-                let _ = cell.cancel();
-            })
-            .count()
-    }
-}
-
-impl<C> Found<C> {
-    /// The operation that its packet completes, if it has succeeded or was
-    /// cancelled, and nobody has a part in it but the packet, and perhaps a
-    /// scope. It goes to `then`, which is compiled for each of the two, with
-    /// what is known of it. Otherwise, what was taken, for
-    /// [`try_complete`](Self::try_complete).
-    #[inline(always)]
-    pub fn try_complete_exclusive<T>(
-        &self,
-        mut then: impl FnMut(Dequeued<C>) -> T,
-    ) -> Result<T, Taken> {
-        // SAFETY: Rule 3: who has taken the status ends the operation; its part is the
-        // completion's then.
-        unsafe {
-            let state = &self.cell.state;
-            let taken = self.cell.status_word().take();
-            if !state.is_exclusively_in_flight() {
-                return Err(taken);
-            }
-            if taken.is_success() {
-                let bytes = self.cell.bytes();
-                state.complete_exclusive();
-                return Ok(then(Dequeued::new(self.cell, 0, bytes)));
-            }
-            if taken.status() != STATUS_CANCELLED {
-                return Err(taken);
-            }
-            // The other way round, or the compiler makes one of the two ways.
-            let result = then(Dequeued::new(self.cell, STATUS_CANCELLED, 0));
-            state.complete_exclusive();
-            Ok(result)
-        }
-    }
-
-    /// The same whoever has a part; `None` if the packet is foreign, or stray.
-    #[cold]
-    #[inline(never)]
-    pub fn try_complete(self, taken: Taken, packet_bytes: u32) -> Option<Completed<C>> {
-        self.try_complete_shared(taken, packet_bytes)
-    }
-
-    /// The same, compiled into its caller.
-    #[inline(always)]
-    pub fn try_complete_shared(self, taken: Taken, packet_bytes: u32) -> Option<Completed<C>> {
-        if taken.is_success() {
-            if let Some(state) = self.cell.state.simply_in_flight() {
-                // SAFETY: Rule 3: the status was taken, and nothing else is to be seen to.
-                let bytes = unsafe {
-                    let bytes = self.cell.bytes();
-                    self.cell.set_result(0, bytes);
-                    bytes
-                };
-                let waker = self.cell.complete_simply(state, || self.cell.complete_timed());
-                // SAFETY: Rule 3.
-                return Some((unsafe { Dequeued::new(self.cell, 0, bytes) }, waker));
-            }
-        }
-        let ((status, bytes), waker) = self.cell.try_complete(taken, packet_bytes)?;
-        // SAFETY: Rule 3.
-        Some((unsafe { Dequeued::new(self.cell, status, bytes) }, waker))
-    }
-}
-
-impl<C> Drop for Cells<C> {
-    fn drop(&mut self) {
-        self.pool().reclaim_all();
-        // SAFETY: Rule 7: whoever allocates borrows `self`.
-        unsafe { Pool::close(self.pool) };
     }
 }
 
@@ -405,8 +225,11 @@ impl<C, O: Operation, W: Way<O>> Begun<C, O, W> {
     ) -> Result<StartOutcome<C, O, W>, Rejected<(C, O::Memory)>> {
         let answer = match answer {
             Ok(answer) => answer,
-            // SAFETY: Rule 4: not called, so not begun.
-            Err(cause) => return Err(not_called(unsafe { self.unbegun() }, cause)),
+            Err(cause) => {
+                // SAFETY: Rule 4: not called, so not begun.
+                let filled = unsafe { FilledCell::<C, O, W>::new(self.cell) };
+                return Err(not_called(filled, cause));
+            }
         };
         Ok(match verdict(answer, skips) {
             Verdict::PacketComes => StartOutcome::InFlight(self.into_pending()),
@@ -424,16 +247,6 @@ impl<C, O: Operation, W: Way<O>> Begun<C, O, W> {
     pub(super) fn into_pending(self) -> Pending<O::Output> {
         // SAFETY: Rule 6: the part is given out here.
         Pending::new(unsafe { PendingPart::new(self.cell) })
-    }
-
-    /// The cell before it was begun.
-    ///
-    /// # Safety
-    ///
-    /// Rule 4: it has not been.
-    unsafe fn unbegun(self) -> FilledCell<C, O, W> {
-        // SAFETY: Rule 4, by the caller's promise.
-        unsafe { FilledCell::new(self.cell) }
     }
 
     /// Takes the cell back from all its holders: what it was begun with, and what its
@@ -723,8 +536,8 @@ mod tests {
         cell.status_word().write(status);
     }
 
-    fn packet_of(cell: CellRef) -> Packet {
-        Packet { overlapped: cell.address(), key: 0, bytes: 0 }
+    fn packet_of(cell: CellRef) -> sys::Packet {
+        sys::Packet { overlapped: cell.address(), key: 0, bytes: 0 }
     }
 
     #[test]

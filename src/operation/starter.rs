@@ -73,7 +73,7 @@ pub struct Starter<'l, O> {
 #[derive(Debug)]
 #[must_use]
 pub struct Submitted<'l> {
-    answer: Result<Answer, Cause>,
+    pub(super) answer: Result<Answer, Cause>,
     brand: PhantomData<fn(&'l ()) -> &'l ()>,
 }
 
@@ -140,7 +140,7 @@ impl<'l, O> Starter<'l, O> {
     #[cold]
     pub(crate) fn refuse(self, cause: Cause) -> Submitted<'l> {
         let Self { .. } = self;
-        Submitted::new(Err(cause))
+        Submitted { answer: Err(cause), brand: PhantomData }
     }
 
     /// Whether a socket can send a message of so many bytes.
@@ -195,19 +195,8 @@ impl<'l, O> Starter<'l, O> {
             // before the call returns.
             cell.lend(offset)
         };
-        Submitted::new(Ok(call(target.handle, overlapped, target.skips)))
-    }
-}
-
-impl Submitted<'_> {
-    #[inline(always)]
-    fn new(answer: Result<Answer, Cause>) -> Self {
-        Self { answer, brand: PhantomData }
-    }
-
-    #[inline(always)]
-    pub(super) fn answer(self) -> Result<Answer, Cause> {
-        self.answer
+        let answer = Ok(call(target.handle, overlapped, target.skips));
+        Submitted { answer, brand: PhantomData }
     }
 }
 

@@ -23,39 +23,40 @@ pub(crate) enum Holder {
     Scope = 256,
 }
 
-const HOLDERS: u32 = 256 | 7;
+const KERNEL: u32 = Holder::Kernel as u32;
+const PENDING: u32 = Holder::Pending as u32;
+pub(crate) const COMPLETION: u32 = Holder::Completion as u32;
+pub(crate) const SCOPE: u32 = Holder::Scope as u32;
+const HOLDERS: u32 = KERNEL | PENDING | COMPLETION | SCOPE;
+
+// What else there is to know of a cell. Of an operation in flight that is only the kernel's,
+// the first eight bits tell whether it takes the short way.
+
 /// What the operation returns has been moved out of the cell.
 const TAKEN: u32 = 8;
-/// Nobody holds the cell, but a packet may still come for it.
-const AWAITS_LATE_PACKET: u32 = 1024;
+/// The operation takes the long way: its payload has work to do when the packet is dequeued,
+/// or its cell has a block to free. Given with the holders.
+pub(crate) const SLOW_PATH: u32 = 16;
 /// A waker is in the cell, of who waits for the operation. Whoever removes the bit
 /// has the waker. Only the `Pending`'s side sets it, and only while the operation is in
 /// flight; it is gone once that is over. So the call has returned.
 const WAKER: u32 = 32;
+/// Of a stale cell: it has not been emptied yet.
+const NOT_EMPTIED: u32 = 64;
+/// The scope that holds the cell is waiting for the operation.
+const ENDING: u32 = 128;
+/// The payload has to be dropped, or moved out. Given with the holders.
+pub(crate) const DROPS: u32 = 512;
+/// Nobody holds the cell, but a packet may still come for it.
+const AWAITS_LATE_PACKET: u32 = 1024;
 /// The port's timers have had an entry of the cell, and may have it still. Only the
 /// `Pending`'s side sets it, and only while the operation is in flight, which takes the
 /// long way then.
 const TIMED: u32 = 2048;
 /// Its deadline has passed, and it is being cancelled for that.
 const EXPIRED: u32 = 4096;
-/// Of a stale cell: it has not been emptied yet.
-const NOT_EMPTIED: u32 = 64;
-/// The scope that holds the cell is waiting for the operation.
-const ENDING: u32 = 128;
-/// Not a holder, but given with them: the operation takes the long way. Its
-/// payload has work to do when the packet is dequeued, or its cell has a block
-/// to free.
-pub(crate) const SLOW_PATH: u32 = 16;
-/// Not a holder either: the payload has to be dropped, or moved out.
-pub(crate) const DROPS: u32 = 512;
 
-const KERNEL: u32 = Holder::Kernel as u32;
-const PENDING: u32 = Holder::Pending as u32;
-pub(crate) const COMPLETION: u32 = Holder::Completion as u32;
-pub(crate) const SCOPE: u32 = Holder::Scope as u32;
-
-/// Not a holder either: what a timer is begun with, in the place of
-/// [`note_timed`](State::note_timed).
+/// What a timer is begun with, in the place of [`note_timed`](State::note_timed).
 pub(crate) const IS_TIMED: u32 = TIMED | SLOW_PATH;
 
 #[derive(Debug, Default)]

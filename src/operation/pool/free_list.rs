@@ -3,7 +3,7 @@
 //!
 //! A cell is taken and put back with one compare-and-swap each. The stack's
 //! head carries a tag against reuse under a slow reader's eyes (the ABA
-//! problem), and a bit that closes it for good. What stands behind a index is
+//! problem), and a bit that closes it for good. What stands behind an index is
 //! the pool's affair, so that this file can be explored without any memory.
 
 use super::atomic::{AtomicIsize, AtomicU32, AtomicU64, Ordering};
@@ -18,7 +18,7 @@ const CLOSED: u64 = 1;
 /// cell that was taken is not first again under the same tag.
 const TAG: u64 = 1 << 32;
 
-/// Free cells are linked by a index in each of them, which the list reaches
+/// Free cells are linked by an index in each of them, which the list reaches
 /// through the `link` that it is given.
 #[derive(Debug)]
 pub(super) struct FreeList {

@@ -474,7 +474,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "every-completion-is-a-success",
-        file: "src/operation/start.rs",
+        file: "src/operation/completion.rs",
         before: "if taken.is_success() {\n                let bytes",
         after: "if taken.is_status() {\n                let bytes",
         why: "what the kernel says of an operation that failed is passed over",
@@ -572,7 +572,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "the-port-cancels-nothing",
-        file: "src/operation/start.rs",
+        file: "src/operation/cells.rs",
         before: "let _ = cell.cancel();",
         after: "let _ = cell;",
         why: "what is in flight when a port is dropped stays so",
@@ -828,7 +828,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "every-failure-is-a-cancel",
-        file: "src/operation/start.rs",
+        file: "src/operation/completion.rs",
         before: "if taken.status() != STATUS_CANCELLED {",
         after: "if !taken.is_status() {",
         why: "a connection that was reset seems to have been cancelled",
@@ -1334,7 +1334,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-time-out-is-a-success",
-        file: "src/operation/start.rs",
+        file: "src/operation/completion.rs",
         before: "if taken.is_success() {\n                let bytes",
         after: "if taken.status() < 0x8000_0000 && taken.is_status() {\n                let bytes",
         why: "a status that is no error by its severity is passed over",
@@ -1422,7 +1422,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "stale-cells-keep-the-memory",
-        file: "src/operation/start.rs",
+        file: "src/operation/cells.rs",
         before: "self.pool().reclaim_all();",
         after: "",
         why: "a port whose calls have failed never gives its memory back",
@@ -1769,7 +1769,7 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a-handle-leaves-what-is-in-flight",
-        file: "src/operation/start.rs",
+        file: "src/operation/cells.rs",
         before: "self.pool().all_in_flight().any(|cell| cell.handle() == handle)",
         after: "self.pool().all_in_flight().any(|cell| cell.handle() == handle && false)",
         why: "what is in flight on a handle that moves is never told of",

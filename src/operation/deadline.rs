@@ -1,35 +1,10 @@
-//! The clock of a port, and the deadlines of its operations.
+//! The deadlines of operations.
 
 use std::time::Instant;
 
 use super::pending::{Pending, Started};
 use super::pool::Pool;
-use super::start::Cells;
 use crate::error::Result;
-use crate::sys::{Packet, Port};
-
-impl<C> Cells<C> {
-    /// Whose port it is, until its timers are [closed](Self::close_timers).
-    pub fn open_timers(&self, port: &Port) {
-        self.pool().timers.open(port);
-    }
-
-    /// From now on, nothing is posted by timers.
-    pub fn close_timers(&self) {
-        self.pool().timers.close();
-    }
-
-    /// What the packets carry for their `OVERLAPPED` that say that a timer may be due.
-    pub fn clock_marker(&self) -> usize {
-        self.pool().clock_marker()
-    }
-
-    /// Such a packet was dequeued: `post`s those of the timers that are due, and cancels
-    /// what has reached its deadline. `false` if no such packet was to come.
-    pub fn turn_clock(&self, post: impl FnMut(Packet)) -> bool {
-        self.pool().timers.turn(post)
-    }
-}
 
 impl<B, S> Pending<B, S> {
     /// Sets when the operation is to be cancelled, or that it is not. If it is in flight
