@@ -62,7 +62,7 @@ impl<B, S> Pending<B, S> {
         ended(result_of(self.cell()).map(|_| ()), bytes, self.take())
     }
 
-    /// The same, as a future returns it that ends.
+    /// [`end`](Self::end), as a future returns it that ends.
     #[inline(always)]
     pub(crate) fn poll_end(self) -> Poll<Result<(u32, B), Failed<B>>> {
         let cell = self.cell();

@@ -284,14 +284,14 @@ impl<C> Found<C> {
         }
     }
 
-    /// The same whoever has a part; `None` if the packet is foreign, or stray.
+    /// The operation that its packet completes, whoever has a part in it; `None` if the packet is foreign, or stray.
     #[cold]
     #[inline(never)]
     pub fn try_complete(self, taken: Taken, packet_bytes: u32) -> Option<Completed<C>> {
         self.try_complete_shared(taken, packet_bytes)
     }
 
-    /// The same, compiled into its caller.
+    /// [`try_complete`](Self::try_complete), compiled into its caller.
     #[inline(always)]
     pub fn try_complete_shared(self, taken: Taken, packet_bytes: u32) -> Option<Completed<C>> {
         if taken.is_success() {

@@ -52,7 +52,7 @@ impl<B, C> Started<B, C> {
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Those of [`Pending::set_deadline`].
     pub fn set_deadline(&self, deadline: impl Into<Option<Instant>>) -> Result<()> {
         match self {
             Self::Completed(_) => Ok(()),

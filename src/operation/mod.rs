@@ -22,9 +22,9 @@
 //! | `ENDING` | its scope is waiting for the operation | by the scope | when the cell is begun again |
 //! | `WAKER` | a waker is in the cell, of who waits for the operation | by the `Pending`'s side, while it is in flight | by who ends the operation, in the same step, or by the `Pending`'s side; who clears it has the waker |
 //! | `TIMED` | the port's timers may have an entry of the cell | by who sets one, while the operation is in flight | when the cell is begun again |
-//! | `EXPIRED` | the deadline has passed, and the operation is being cancelled for that | by who finds it due, while the operation is in flight | by the same if nothing could be cancelled, or when the cell is begun again |
+//! | `EXPIRED` | the deadline has passed, and the operation is being cancelled for that | by who finds it due, while the operation is in flight | by that one if nothing could be cancelled, or when the cell is begun again |
 //! | `AWAITS_LATE_PACKET` | the call failed, and a packet may come all the same | by the thread that made the call | by who dequeues the marker behind that packet, by that thread, or at the end of the port |
-//! | `NOT_EMPTIED` | the same, and the cell is still filled | with it | by the thread that made the call |
+//! | `NOT_EMPTIED` | `AWAITS_LATE_PACKET`, and the cell is still filled | with it | by the thread that made the call |
 //!
 //! # The status word
 //!
@@ -46,9 +46,9 @@
 //! | byte count | the system, before the status; then who has taken the status | who has taken the status; then who holds the cell |
 //! | offset | the starter, before the call; who has taken the status notes it there | the system; then who holds the cell |
 //! | event | nobody: it is null | the system |
-//! | number ([`Number`](cell::Cell::number)) | who owns the free cell; who has locked the timers; before the call, the starter | the same, and who ends the operation |
+//! | number ([`Number`](cell::Cell::number)) | who owns the free cell; who has locked the timers; before the call, the starter | who may write it; who ends the operation |
 //! | header: handle, table | the owner of the empty cell | who holds the filled cell; what others read, by atomic loads, may be another operation's |
-//! | inline memory, overflow block | the owner of the cell; the system, where memory was lent to it; the owner of context and payload | the same |
+//! | inline memory, overflow block | the owner of the cell; the system, where memory was lent to it; the owner of context and payload | who may write it |
 //!
 //! # The rules
 //!

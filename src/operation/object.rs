@@ -160,7 +160,7 @@ impl Object<'_> {
         self.check_listens()
     }
 
-    /// The same for those of the family `AF_UNIX`.
+    /// As [`check_listener`](Self::check_listener), for those of the family `AF_UNIX`.
     pub(crate) fn check_unix_listener(&self) -> Result<u16> {
         match self.what {
             ObjectKind::Stream { family, .. } if sys::is_unix(family) => self.check_listens(),

@@ -102,7 +102,7 @@ impl<B, S> Pending<B, S> {
         self.part.cell()
     }
 
-    /// The same for a scope.
+    /// It borrows its memory from a scope.
     #[inline(always)]
     pub(super) fn in_scope<'scope>(self) -> Pending<B, InScope<'scope>> {
         Pending::new(self.part)
@@ -180,7 +180,7 @@ impl<'scope> Pending<&'scope mut [u8], InScope<'scope>> {
 }
 
 impl<'scope> Pending<&'scope [u8], InScope<'scope>> {
-    /// The same.
+    /// As [`unmarked_mut`](Pending::unmarked_mut).
     #[inline(always)]
     pub(crate) fn unmarked(self) -> Pending<&'scope [u8]> {
         Pending::new(self.part)

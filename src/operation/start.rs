@@ -256,7 +256,7 @@ impl<C, O: Operation, W: Way<O>> Begun<C, O, W> {
         self.withdraw_unless(|_| false)
     }
 
-    /// The same, unless a look at the status word says that a packet comes.
+    /// As [`withdraw`](Self::withdraw), unless a look at the status word says that a packet comes.
     fn withdraw_unless(
         self,
         packet_comes: impl FnOnce(Taken) -> bool,

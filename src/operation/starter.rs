@@ -136,7 +136,7 @@ impl<'l, O> Starter<'l, O> {
         self.refuse(Cause::Call { facts, code })
     }
 
-    /// The same for whatever cause.
+    /// Makes no call, for whatever cause.
     #[cold]
     pub(crate) fn refuse(self, cause: Cause) -> Submitted<'l> {
         let Self { .. } = self;
@@ -180,7 +180,7 @@ impl<'l, O> Starter<'l, O> {
         })
     }
 
-    /// The same for a function of this crate, which gets the handle, the
+    /// Makes the call of a function of this crate, which gets the handle, the
     /// `OVERLAPPED`, and whether it is to count the bytes of an inline success.
     #[inline(always)]
     pub(crate) fn call_with(

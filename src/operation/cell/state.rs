@@ -109,7 +109,7 @@ impl State {
         self.0.store(state ^ (KERNEL | COMPLETION), Ordering::Release);
     }
 
-    /// The same whoever else has a part. Whether a waker was in the cell, which the
+    /// Hands the kernel's part on to the completion, whoever else has a part. Whether a waker was in the cell, which the
     /// caller has now.
     #[inline]
     #[must_use]
@@ -123,7 +123,7 @@ impl State {
         }
     }
 
-    /// The same of an operation that takes the short way; `None` if that, or anything else,
+    /// [`complete`](Self::complete) of an operation that takes the short way; `None` if that, or anything else,
     /// has changed meanwhile.
     #[inline]
     #[must_use]
@@ -266,7 +266,7 @@ impl State {
         self.0.load(Ordering::Acquire) == holder as u32 | drops
     }
 
-    /// The same of the `Pending`, whether what it returns is to be dropped or not.
+    /// As [`is_exclusively_held_by`](Self::is_exclusively_held_by) the `Pending`, whether what it returns is to be dropped or not.
     #[inline]
     pub fn is_exclusively_pendings(&self) -> bool {
         self.0.load(Ordering::Acquire) & !DROPS == PENDING

@@ -26,7 +26,7 @@ impl CellRef {
         self.state.complete().then(|| unsafe { self.waker().read() })
     }
 
-    /// The same of an operation that takes the short way; `otherwise`, if its state has
+    /// [`complete`](Self::complete) of an operation that takes the short way; `otherwise`, if its state has
     /// changed.
     #[inline(always)]
     pub fn complete_simply(

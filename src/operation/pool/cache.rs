@@ -46,7 +46,7 @@ impl Cache {
         self.0.swap(BUSY, Ordering::Acquire)
     }
 
-    /// The same, some time after somebody else had locked it. Looks first, so that
+    /// [`try_lock`](Self::try_lock), some time after somebody else had locked it. Looks first, so that
     /// who waits does not get in the way of who is to unlock it.
     pub fn try_lock_again(&self) -> usize {
         yield_now();

@@ -377,7 +377,7 @@ impl Pool {
         &self.waits
     }
 
-    /// The same of the pool that a cell is of.
+    /// The waits of the pool that a cell is of.
     pub fn waits_of(cell: CellRef) -> Arc<Waits> {
         // SAFETY: Rule 7: who holds a cell, or borrows its pool, keeps that.
         Arc::clone(unsafe { &(*Self::of(cell)).waits })
@@ -389,7 +389,7 @@ impl Pool {
         self.base.addr().get()
     }
 
-    /// The same for the packets that say that a timer may be due.
+    /// The address that the packets carry which say that a timer may be due.
     pub fn clock_marker(&self) -> usize {
         self.close_marker() + CLOCK
     }
