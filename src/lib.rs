@@ -51,7 +51,8 @@
 //!   `completion_port`, for each operation that is started, not started after all,
 //!   completed or asked to be cancelled. Without the feature, operations have no
 //!   instruction more. An event names its operation by the address of its `OVERLAPPED`,
-//!   which operations use one after the other.
+//!   which operations use one after the other. (An accept of a [`listener`] may have
+//!   completed on another thread before its start is told.)
 #![deny(missing_docs, unsafe_code)]
 
 #[cfg(not(windows))]

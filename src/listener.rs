@@ -47,9 +47,10 @@
 //!
 //! # When sockets or memory run out
 //!
-//! An accept that is refused for want of something is not started again at once, which would
-//! be in vain, but when the next connection has come or one has ended, or when the program
-//! calls [`refill`](Listener::refill): call that now and then, because without an accept or a
+//! An accept that is refused for want of something, or because more clients have gone away
+//! than can have been waiting, is not started again at once, which would be in vain, but when
+//! the next connection has come or one has ended, or when the program calls
+//! [`refill`](Listener::refill): call that now and then, because without an accept or a
 //! connection nothing else does. [`take_error`](Listener::take_error) tells why accepts are
 //! missing. Clients wait in the socket's backlog meanwhile.
 //!
@@ -76,6 +77,7 @@ use crate::operation::{CompletionStatus, ObjectKind};
 use crate::panics::FirstPanic;
 use crate::port::{Iocp, WeakIocp};
 use crate::sys::{self, AcceptExAddresses};
+use crate::trace;
 
 /// How a [`Listener`] accepts.
 #[derive(Clone, Copy, Debug)]
@@ -306,12 +308,15 @@ impl<C: Send + 'static> Listener<C> {
         let stops = !std::mem::replace(&mut state.is_stopped, true);
         let closed = state.close_if_over();
         let left = state.accepts.len();
-        if let (true, Some(socket)) = (stops, &state.socket) {
-            // If it fails, the socket was closed elsewhere, which has ended them, too.
-            let _ = socket.cancel_all();
-        }
+        // If that fails, the socket was closed elsewhere, which has ended them, too.
+        let cancel =
+            |socket: &Associated<_>| (socket.raw(), trace::silently(|| socket.cancel_all()));
+        let cancelled = state.socket.as_ref().filter(|_| stops).map(cancel);
         drop(state);
         drop(closed);
+        if let Some((socket, asked)) = cancelled {
+            trace::cancelling_all(socket, &asked);
+        }
         left
     }
 }
@@ -451,7 +456,7 @@ struct Core {
     object: ObjectKind,
     addresses: AcceptExAddresses,
     /// Held while accepts are started, so that who stops finds all of them. No value of the
-    /// program's, and no accept, is dropped meanwhile.
+    /// program's, and no accept, is dropped meanwhile, and no subscriber called.
     state: Mutex<State>,
 }
 
@@ -482,6 +487,10 @@ struct Posted {
 }
 
 type Ended = AcceptedInto<Posted>;
+
+/// So many clients that went away are passed over in a row of starts: twice as many as wait in
+/// the backlog of a `TcpListener` that the standard library has bound.
+const MOST_GONE: u32 = 256;
 
 impl Core {
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -520,12 +529,12 @@ impl State {
 
 impl<C: Send + 'static> Shared<C> {
     fn start_missing(self: &Arc<Self>) -> Result<usize> {
-        let mut started = 0;
+        let (mut started, mut gone) = (0, 0);
         loop {
             match self.start() {
                 Ok(true) => started += 1,
                 Ok(false) => return Ok(started),
-                Err(error) if client_went_away(&error) => {}
+                Err(error) if client_went_away(&error) && gone < MOST_GONE => gone += 1,
                 Err(error) => return Err(error),
             }
         }
@@ -553,8 +562,17 @@ impl<C: Send + 'static> Shared<C> {
         let accepted = socket.as_raw_socket();
         state.accepts.push(PostedAccept { number, socket: Some(socket) });
         let keeps = Posted { listener: Arc::clone(self) as Arc<dyn Refill>, number };
-        let started = port.initiate(listener, context, AcceptInto { accepted, output, keeps });
+        let accept = AcceptInto { accepted, output, keeps };
+        let socket = listener.raw();
+        let started = trace::silently(|| port.initiate(listener, context, accept));
+        if started.is_ok() {
+            state.refusal = None;
+        }
         drop(guard);
+        match &started {
+            Ok(accept) => trace::starting(Facts::AcceptEx, socket, accept.address()),
+            Err(_) => trace::rejected(socket, &started),
+        }
         started?;
         Ok(true)
     }

@@ -9,14 +9,35 @@ use crate::error::{Facts, Rejected, Result};
 use crate::operation::CompletionStatus;
 use crate::sys::Handle;
 
+#[cfg(feature = "tracing")]
+thread_local! {
+    /// Whether this thread is in [`silently`].
+    static IS_SILENT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
 /// One event of this crate.
 #[cfg(feature = "tracing")]
 macro_rules! event {
-    ($($event:tt)*) => { ::tracing::trace!(target: "completion_port", $($event)*) };
+    ($($event:tt)*) => {
+        if !IS_SILENT.get() {
+            ::tracing::trace!(target: "completion_port", $($event)*);
+        }
+    };
 }
 #[cfg(not(feature = "tracing"))]
 macro_rules! event {
     ($($event:tt)*) => {};
+}
+
+/// Starts or cancels something with a lock held that a subscriber may want, too: no event is
+/// emitted on this thread meanwhile. It must not panic.
+pub(crate) fn silently<T>(work: impl FnOnce() -> T) -> T {
+    #[cfg(feature = "tracing")]
+    IS_SILENT.set(true);
+    let result = work();
+    #[cfg(feature = "tracing")]
+    IS_SILENT.set(false);
+    result
 }
 
 /// An operation is about to be started.

@@ -559,6 +559,18 @@ fn a_listener_that_gets_some_of_its_accepts_tells_why_not_all() {
 }
 
 #[test]
+fn why_accepts_were_missing_is_forgotten_once_they_could_be_started() {
+    let port = Iocp::builder().max_operations(2).build().unwrap();
+    port.post(1, 0, 0).unwrap();
+    let listener = listen(&port, Options::new().accepts(2));
+    let client = connect(&listener);
+    drop(complete(&port));
+    accept(&port, &listener);
+    assert_eq!((listener.in_flight(), listener.take_error()), (2, None));
+    drop(client);
+}
+
+#[test]
 fn a_listener_that_gets_no_accept_at_first_is_none() {
     let port = Iocp::builder().max_operations(1).build().unwrap();
     port.post(1, 0, 0).unwrap();
@@ -743,6 +755,27 @@ mod exhaustion {
         accept(&port, &listener);
         assert_eq!(listener.in_flight(), 2);
         assert!(listener.take_error().is_none());
+    }
+
+    #[test]
+    fn a_listener_whose_clients_all_go_away_leaves_them_to_the_next_occasion() {
+        const MANY: usize = 1000;
+        let port = port();
+        let listener = listen(&port, Options::new().accepts(2));
+        connect(&listener);
+        {
+            let reset = std::iter::repeat_n(ws::WSAECONNRESET as u32, MANY);
+            let _behaving = behave(|kernel| kernel.refuse.extend(reset));
+            accept(&port, &listener);
+            let mut left = 0;
+            mem::forget(behave(|kernel| left = kernel.refuse.len()));
+            assert!((1..MANY).contains(&left), "{left} are left");
+        }
+        let error = listener.take_error().map(|error| error.kind());
+        assert_eq!((listener.in_flight(), error), (1, Some(ErrorKind::ConnectionReset)));
+        connect(&listener);
+        accept(&port, &listener);
+        assert_eq!((listener.in_flight(), listener.take_error()), (2, None));
     }
 
     #[test]

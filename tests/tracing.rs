@@ -5,8 +5,11 @@ mod support;
 
 use std::fmt::{self, Write as _};
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
 
+use completion_port::Iocp;
+use completion_port::listener::{Listener, Options};
 use support::{complete, port, stream_pair};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -174,4 +177,68 @@ fn a_subscriber_that_panics_does_not_spoil_the_port() {
     client.write_all(b"hello").unwrap();
     port.initiate_read(&server, 4, [0; 5]).unwrap();
     assert_eq!(complete(&port).operation.take_buffer(), Some(*b"hello"));
+}
+
+/// A subscriber that asks a listener of whose operations it hears.
+struct Asks(Arc<OnceLock<Weak<Listener>>>, Log);
+
+impl Subscriber for Asks {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "completion_port"
+    }
+    fn event(&self, event: &Event<'_>) {
+        self.1.event(event);
+        if let Some(listener) = self.0.get().and_then(Weak::upgrade) {
+            assert!(listener.in_flight() <= 3);
+        }
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn a_subscriber_can_ask_the_listener_that_it_hears_of() {
+    let log = Log::default();
+    let work = {
+        let (asked, log) = (Arc::new(OnceLock::new()), log.clone());
+        move || {
+            // The third accept is refused.
+            let port = Iocp::builder().max_operations(2).build().unwrap();
+            let socket = port.add_handle(TcpListener::bind("127.0.0.1:0").unwrap(), 1).unwrap();
+            let asks = Asks(Arc::clone(&asked), log);
+            tracing::subscriber::with_default(asks, || {
+                let listener = Options::new().accepts(3).listen(&port, socket, || 2).unwrap();
+                let listener = Arc::new(listener);
+                asked.set(Arc::downgrade(&listener)).unwrap();
+                let _client = TcpStream::connect(listener.local_addr()).unwrap();
+                drop(listener.accepted(&mut complete(&port)).unwrap());
+                assert_eq!(listener.stop(), 2);
+            });
+        }
+    };
+    // It would wait for itself for ever.
+    let (done, is_done) = mpsc::channel();
+    std::thread::spawn(move || done.send(work()));
+    assert_eq!(is_done.recv_timeout(support::PATIENCE), Ok(()));
+    let text = log.0.lock().unwrap();
+    let events: Vec<_> = text.lines().map(str::to_owned).collect();
+    let starting = ["starting", "call=\"AcceptEx\"", "handle=0x", "operation=0x"];
+    let not_started = ["not started", "handle=0x", "error="];
+    let patterns: [&[&str]; 8] = [
+        &starting,
+        &starting,
+        &not_started,
+        &["completed", "call=\"AcceptEx\"", "operation=0x"],
+        &starting,
+        &not_started,
+        // The connection has ended.
+        &not_started,
+        &["cancel all", "handle=0x", "asked=Ok(true)"],
+    ];
+    assert_events(&events, &patterns);
 }

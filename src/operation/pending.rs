@@ -102,6 +102,11 @@ impl<B, S> Pending<B, S> {
         self.part.cell()
     }
 
+    /// By which the crate `tracing` knows the operation.
+    pub(crate) fn address(&self) -> usize {
+        self.cell().address()
+    }
+
     /// It borrows its memory from a scope.
     #[inline(always)]
     pub(super) fn in_scope<'scope>(self) -> Pending<B, InScope<'scope>> {
