@@ -2048,6 +2048,22 @@ pub const MUTATIONS: &[Mutation] = &[
         why: "addresses are taken for what a client has sent",
         test: integration("listener", "first_data_arrives_with_the_connection"),
     },
+    Mutation {
+        name: "a-listener-tells-of-its-accepts-under-its-lock",
+        file: "src/listener.rs",
+        before: "trace::silently(|| port.initiate(listener, context, accept));",
+        after: "port.initiate(listener, context, accept);",
+        why: "a subscriber that asks the listener waits for itself",
+        test: integration("tracing", "a_subscriber_can_ask_the_listener_that_it_hears_of"),
+    },
+    Mutation {
+        name: "why-accepts-were-missing-is-told-for-ever",
+        file: "src/listener.rs",
+        before: "            state.refusal = None;",
+        after: "",
+        why: "a listener that has all its accepts says that it could not start them",
+        test: integration("listener", "why_accepts_were_missing_is_forgotten_once_they_could_be_started"),
+    },
 
     // Features.
     Mutation {
