@@ -211,6 +211,46 @@ fn a_socket_is_connected_again_only_by_what_its_disconnect_has_returned() {
     nothing_more(&port);
 }
 
+/// It is told by a connect without reuse, which is refused.
+#[test]
+fn a_start_that_was_refused_leaves_the_socket_to_be_reused() {
+    let port = Iocp::builder().max_operations(1).build().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap();
+    let listener = port.add_handle(listener, 7).unwrap();
+    let (client, server) = served(&port);
+    let reusable = disconnect(&port, &server, client);
+    let assert_awaits_reuse = |stream: &Associated<TcpStream>| {
+        let rejected = port.initiate(stream, 2, op::Connect::new(to)).unwrap_err();
+        assert_eq!(rejected.error.kind(), ErrorKind::InvalidInput);
+        assert!(rejected.error.to_string().contains("Connect::reusing"), "{}", rejected.error);
+    };
+    // Nothing has room beside it.
+    port.post(3, 0, 0).unwrap();
+    let connect = op::Connect::new(to).reusing(reusable);
+    let rejected = port.initiate(&server, 2, connect).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::TooManyOperations);
+    let ((), op::Keeps((_, reusable))) = rejected.returned.1;
+    assert_awaits_reuse(&server);
+    let accept = op::Accept::reusing(server, reusable);
+    let rejected = port.initiate(&listener, 2, accept).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::TooManyOperations);
+    let (server, reusable) = rejected.returned.1.0.0.into_parts();
+    assert_awaits_reuse(&server);
+    assert_eq!(complete(&port).context, 3);
+
+    // Neither does a call that fails use it up.
+    #[cfg(simulated_kernel)]
+    let _behaving = simulated_kernel::behave(|kernel| {
+        let unreachable = windows_sys::Win32::Networking::WinSock::WSAENETUNREACH;
+        kernel.refuse.push_back(unreachable as u32);
+    });
+    match port.initiate(&server, 2, op::Connect::new(to).reusing(reusable)) {
+        Ok(_) => assert!(support::is_windows()),
+        Err(_) => assert_awaits_reuse(&server),
+    }
+}
+
 /// To be tried again, it needs nothing more.
 #[test]
 fn a_reused_socket_whose_connect_was_refused_is_tried_again() {

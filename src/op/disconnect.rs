@@ -1,5 +1,7 @@
 //! Stream sockets: `DisconnectEx`.
 
+use windows_sys::Win32::Foundation::ERROR_IO_PENDING;
+
 use super::on::Stream;
 use super::stream::check_stream;
 use super::transfer::parts;
@@ -7,7 +9,7 @@ use super::{Finish, HandleGuard, Keeps, Starter, Submitted};
 use crate::error::{Error, UsageError, refusal};
 use crate::error::{Facts, FactsOn};
 use crate::operation::{Object, Operation};
-use crate::sys::{self, Handle, Provider};
+use crate::sys::{self, Answer, Handle, Provider};
 
 /// Ends a connection in both directions: `DisconnectEx`.
 ///
@@ -45,7 +47,8 @@ pub struct ForReuse(());
 /// A socket that was disconnected for reuse: by an [`Accept`](super::Accept::reusing) or a
 /// [`Connect`](super::Connect::reusing) that it is passed to.
 ///
-/// No other call can use the socket before that. Without this, it can only be closed.
+/// No other call can use the socket before that. Without this, it can only be closed. If the
+/// operation cannot be started, this comes back, and the socket can still be reused.
 #[derive(Debug)]
 pub struct Reusable(HandleGuard);
 
@@ -63,14 +66,33 @@ impl Disconnect {
 }
 
 impl Reusable {
-    /// Refuses any other socket than this, which is used from now on.
-    pub(super) fn check(&self, socket: Handle) -> Result<(), &'static UsageError> {
+    /// Refuses any other socket than this.
+    pub(super) fn check(&self, socket: Handle) -> Result<Reuse, &'static UsageError> {
         if self.0.socket().while_open(|handle| handle == socket) == Ok(true) {
-            self.0.set_awaits_reuse(false);
-            Ok(())
+            Ok(Reuse(self.0.clone()))
         } else {
             Err(&refusal::REUSES_ANOTHER)
         }
+    }
+}
+
+/// The use that is to be made of a [`Reusable`] socket.
+#[derive(Debug)]
+pub struct Reuse(HandleGuard);
+
+impl Reuse {
+    /// Makes the call that uses the socket, if it is to be reused. If the call fails, it still
+    /// is.
+    pub(super) fn by(reuse: Option<Self>, call: impl FnOnce() -> Answer) -> Answer {
+        let Some(Self(socket)) = reuse else { return call() };
+        // Before the call: once that returns, another thread may have dequeued the packet, and
+        // disconnected the socket again.
+        socket.set_awaits_reuse(false);
+        let answer = call();
+        if matches!(answer, Answer::Code(code) if code != ERROR_IO_PENDING) {
+            socket.set_awaits_reuse(true);
+        }
+        answer
     }
 }
 

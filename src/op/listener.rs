@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::os::windows::io::{AsRawSocket, OwnedSocket, RawSocket};
 
+use super::disconnect::Reuse;
 use super::on::Listener;
 use super::{Fills, Finish, HandleGuard, Keeps, Lend, RegionMut, Reusable, Starter, Submitted};
 use crate::error::{Error, Facts, FactsOn, STATUS_CONNECTION_ABORTED};
@@ -64,13 +65,17 @@ fn rest<const SPACE: usize>(on: &Object<'_>) -> Rest<SPACE> {
 
 fn start<'l, O>(
     (accepted, provider): (RawSocket, Provider),
+    reuse: Option<Reuse>,
     output: &RegionMut,
     space: usize,
     starter: Starter<'l, O>,
 ) -> Submitted<'l> {
     match sys::AcceptEx::of(starter.handle(), provider) {
         Ok(accept_ex) => starter.call_with(|listener, overlapped, _| {
-            sys::accept(accept_ex, listener, Handle(accepted as usize), output, space, overlapped)
+            let accepted = Handle(accepted as usize);
+            Reuse::by(reuse, || {
+                sys::accept(accept_ex, listener, accepted, output, space, overlapped)
+            })
         }),
         Err(cause) => starter.refuse(cause),
     }
@@ -127,7 +132,7 @@ macro_rules! into_new_socket {
                 ((), ((), addresses)): <Self::Memory as Lend>::Lent,
                 starter: Starter<'_, Self>,
             ) -> Submitted<'_> {
-                start(accepted, &addresses, $space, starter)
+                start(accepted, None, &addresses, $space, starter)
             }
         }
     };
@@ -146,7 +151,7 @@ impl Operation for Accept<Reusing> {
         Finish::with(|(Keeps(accepted), _): Self::Memory, _| Some(accepted.stream));
     type On = Listener;
     type Memory = (Keeps<Reusing>, Rest);
-    type Arguments = (RawSocket, Provider);
+    type Arguments = ((RawSocket, Provider), Reuse);
     type Output = Associated<TcpStream>;
 
     fn split(
@@ -155,20 +160,21 @@ impl Operation for Accept<Reusing> {
     ) -> Result<(Self::Arguments, Self::Memory), (Error, Self::Memory)> {
         let Self(accepted) = self;
         let checked = accepted.reusable.check(accepted.stream.raw()).map_err(Error::usage);
-        match checked.and_then(|()| on.check_listener()) {
-            Ok(_) => {
-                Ok(((accepted.stream.as_raw_socket(), on.provider()), (Keeps(accepted), rest(on))))
+        match checked.and_then(|reuse| on.check_listener().map(|_| reuse)) {
+            Ok(reuse) => {
+                let socket = (accepted.stream.as_raw_socket(), on.provider());
+                Ok(((socket, reuse), (Keeps(accepted), rest(on))))
             }
             Err(error) => Err((error, (Keeps(accepted), rest(on)))),
         }
     }
 
     fn start(
-        accepted: Self::Arguments,
+        (accepted, reuse): Self::Arguments,
         ((), ((), addresses)): <Self::Memory as Lend>::Lent,
         starter: Starter<'_, Self>,
     ) -> Submitted<'_> {
-        start(accepted, &addresses, sys::ADDRESS_SPACE, starter)
+        start(accepted, Some(reuse), &addresses, sys::ADDRESS_SPACE, starter)
     }
 }
 
@@ -220,6 +226,6 @@ impl<K: Send> Operation for AcceptInto<K> {
         ((), output): ((), RegionMut),
         starter: Starter<'_, Self>,
     ) -> Submitted<'_> {
-        start(accepted, &output, sys::ADDRESS_SPACE, starter)
+        start(accepted, None, &output, sys::ADDRESS_SPACE, starter)
     }
 }

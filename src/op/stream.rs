@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::disconnect::Reuse;
 use super::on::Stream;
 use super::{Beside, Finish, Gone, HandleGuard, Keeps, Lend, Reusable, Sends, Starter, Submitted};
 use crate::buffer::IoBuf;
@@ -129,21 +130,24 @@ pub trait Reuses: sealed::Reuses {}
 impl<R: sealed::Reuses> Reuses for R {}
 
 mod sealed {
-    use super::{Error, HandleGuard, Object, Reusable, refusal};
+    use super::{Error, HandleGuard, Object, Reusable, Reuse, refusal};
+
+    type Checked = Result<Option<Reuse>, Error>;
 
     pub trait Reuses: Send {
-        fn check(&self, on: &Object<'_>, guard: &HandleGuard) -> Result<(), Error>;
+        fn check(&self, on: &Object<'_>, guard: &HandleGuard) -> Checked;
     }
 
     impl Reuses for () {
-        fn check(&self, _: &Object<'_>, guard: &HandleGuard) -> Result<(), Error> {
-            if guard.awaits_reuse() { Err(Error::usage(&refusal::NEEDS_REUSABLE)) } else { Ok(()) }
+        fn check(&self, _: &Object<'_>, guard: &HandleGuard) -> Checked {
+            let awaits_reuse = guard.awaits_reuse();
+            if awaits_reuse { Err(Error::usage(&refusal::NEEDS_REUSABLE)) } else { Ok(None) }
         }
     }
 
     impl Reuses for Reusable {
-        fn check(&self, on: &Object<'_>, _: &HandleGuard) -> Result<(), Error> {
-            self.check(on.handle).map_err(Error::usage)
+        fn check(&self, on: &Object<'_>, _: &HandleGuard) -> Checked {
+            self.check(on.handle).map(Some).map_err(Error::usage)
         }
     }
 }
@@ -166,8 +170,9 @@ impl<D: Beside, R: Reuses> Operation for Connect<D, R> {
     type On = Stream;
     /// What is sent, the socket, and what was said of it.
     type Memory = (D, Keeps<(HandleGuard, R)>);
-    /// From where to whom to connect, and whose `ConnectEx` does it.
-    type Arguments = (Addresses, Provider);
+    /// From where to whom to connect, whose `ConnectEx` does it, and whether the socket is
+    /// reused.
+    type Arguments = (Addresses, Provider, Option<Reuse>);
     type Output = D::Buffer;
 
     fn split(
@@ -180,13 +185,13 @@ impl<D: Beside, R: Reuses> Operation for Connect<D, R> {
         let checked = checked.and_then(|()| reusable.check(on, &guard));
         let memory = (data, Keeps((guard, reusable)));
         match checked {
-            Ok(()) => Ok(((to, on.provider()), memory)),
+            Ok(reuse) => Ok(((to, on.provider(), reuse), memory)),
             Err(error) => Err((error, memory)),
         }
     }
 
     fn start(
-        (Addresses { peer, local }, provider): Self::Arguments,
+        (Addresses { peer, local }, provider, reuse): Self::Arguments,
         (data, ()): <Self::Memory as Lend>::Lent,
         starter: Starter<'_, Self>,
     ) -> Submitted<'_> {
@@ -196,7 +201,9 @@ impl<D: Beside, R: Reuses> Operation for Connect<D, R> {
         let bound = sys::bind(socket, sys::family_of(peer), local);
         match bound.and_then(|()| sys::ConnectEx::of(socket, provider)) {
             Ok(connect_ex) => starter.call_with(|socket, overlapped, _| {
-                sys::connect(connect_ex, socket, peer, data.as_ref(), overlapped)
+                Reuse::by(reuse, || {
+                    sys::connect(connect_ex, socket, peer, data.as_ref(), overlapped)
+                })
             }),
             Err(cause) => starter.refuse(cause),
         }
