@@ -635,6 +635,7 @@ fn a_handle_that_is_dropped_ends_what_has_a_deadline() {
 #[cfg(simulated_kernel)]
 mod told {
     use simulated_kernel::{Chance, FOREVER, behave};
+    use support::{dequeue_raw, post_raw};
 
     use super::*;
 
@@ -652,6 +653,23 @@ mod told {
             contexts.sort_unstable();
             assert_eq!(contexts, [1, 2]);
         }
+    }
+
+    #[test]
+    fn who_dequeues_does_not_wait_for_what_cannot_be_posted() {
+        let port = port();
+        port.after(Duration::ZERO, 1).unwrap();
+        // The clock's.
+        let (bytes, key, overlapped) = dequeue_raw(&port);
+        post_raw(&port, bytes, key, overlapped);
+        let refusing = behave(|kernel| kernel.refuse_posts = 1000);
+        nothing_more(&port);
+        let mut left = 0;
+        std::mem::forget(behave(|kernel| left = kernel.refuse_posts));
+        assert!((1..1000).contains(&left), "{left} are left");
+        drop(refusing);
+        let completion = complete(&port);
+        assert_eq!((completion.context, completion.error_status), (1, Ok(())));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use completion_port::{Batch, ErrorKind, Iocp, OperationKind, Pending};
 use support::ledger::Ledger;
@@ -541,13 +541,81 @@ mod told {
     }
 
     #[test]
-    fn a_cancel_whose_packet_cannot_be_posted_is_told_later() {
+    fn a_wait_whose_cancel_cannot_be_posted_goes_on_and_can_be_cancelled_again() {
+        let port = port();
+        let event = event(true);
+        let pending = [(); 2].map(|()| wait(&port, &event));
+        let _behaving = behave(|kernel| kernel.refuse_posts = 3);
+        for pending in [&pending[0], &pending[0], &pending[1]] {
+            assert_eq!(pending.cancel().unwrap_err().kind(), ErrorKind::ResourceExhausted);
+            assert!(!pending.is_completed());
+        }
+        assert_eq!(pending[0].cancel(), Ok(true));
+        is_cancelled(&port);
+        set(&event);
+        succeeds(&port);
+        nothing_more(&port);
+    }
+
+    #[test]
+    fn a_deadline_that_cannot_be_told_to_a_wait_is_told_later() {
         let port = port();
         let pending = wait(&port, &event(true));
-        let _behaving = behave(|kernel| kernel.refuse_posts = 3);
-        assert_eq!(pending.cancel(), Ok(true));
-        is_cancelled(&port);
+        pending.set_deadline(Instant::now()).unwrap();
+        // The clock's.
+        let (bytes, key, overlapped) = dequeue_raw(&port);
+        post_raw(&port, bytes, key, overlapped);
+        let refusing = behave(|kernel| kernel.refuse_posts = 1000);
         nothing_more(&port);
+        drop(refusing);
+        assert_eq!(complete(&port).error_status.unwrap_err().kind(), ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn who_cancels_does_not_wait_for_a_signal_that_cannot_be_posted() {
+        let _unseen = behave(|kernel| kernel.unseen_signals = Chance::Always);
+        let refused = || {
+            let mut left = 0;
+            std::mem::forget(behave(|kernel| left = kernel.refuse_posts));
+            1000 - left
+        };
+        let port = port();
+        let event = event(false);
+        let pending = wait(&port, &event);
+        std::mem::forget(behave(|kernel| kernel.refuse_posts = 1000));
+        set(&event);
+        eventually("the callback has tried", || refused() > 0);
+        assert_eq!(pending.cancel(), Ok(false));
+        assert!(refused() < 1000);
+        std::mem::forget(behave(|kernel| kernel.refuse_posts = 0));
+        succeeds(&port);
+        nothing_more(&port);
+        eventually("the callback has returned", || pool_waits() == 0);
+    }
+
+    #[test]
+    fn a_scope_cancels_again_what_could_not_be_told() {
+        let port = port();
+        let event = event(true);
+        let _behaving = behave(|kernel| kernel.refuse_posts = 3);
+        port.scope(|scope| drop(scope.initiate_wait(&event, WAIT).unwrap()));
+        nothing_more(&port);
+    }
+
+    #[test]
+    fn a_port_whose_waits_cannot_be_told_of_its_end_leaves_none_in_the_thread_pool() {
+        let _unseen = behave(|kernel| kernel.unseen_signals = Chance::Always);
+        let port = port_of();
+        let ledger = Ledger::new(2);
+        let events = [(); 2].map(|()| event(true));
+        for (i, event) in events.iter().enumerate() {
+            drop(port.initiate_wait(Arc::clone(event), ledger.entry(i)).unwrap());
+        }
+        let _behaving = behave(|kernel| kernel.refuse_posts = u32::MAX);
+        set(&events[0]);
+        drop(port);
+        assert_eq!(pool_waits(), 0);
+        set(&events[1]);
     }
 
     #[test]

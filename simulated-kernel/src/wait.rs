@@ -1,5 +1,6 @@
 //! Events and semaphores, and the waits of the system's thread pool for them.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::thread;
@@ -9,7 +10,9 @@ use windows_sys::Win32::Foundation::{
     WAIT_OBJECT_0, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
-use windows_sys::Win32::System::Threading::{PTP_WAIT, PTP_WAIT_CALLBACK, TP_CALLBACK_ENVIRON_V3};
+use windows_sys::Win32::System::Threading::{
+    PTP_CALLBACK_INSTANCE, PTP_WAIT, PTP_WAIT_CALLBACK, TP_CALLBACK_ENVIRON_V3,
+};
 
 use crate::handle::{fail, truth};
 use crate::kernel::{Id, Kernel, announce, enter, lock, wait};
@@ -126,11 +129,25 @@ impl Kernel {
     }
 }
 
+thread_local! {
+    /// Whether this thread counts as executing a callback.
+    static IS_ASSOCIATED: Cell<bool> = const { Cell::new(false) };
+}
+
 fn call(wait: PTP_WAIT, callback: PTP_WAIT_CALLBACK, context: Lent<u8>, delay: u32) {
     (0..delay).for_each(|_| thread::yield_now());
     let callback = callback.expect("a callback");
+    IS_ASSOCIATED.set(true);
     // SAFETY: As the program promised when it made the wait.
-    unsafe { callback(0, context.start().cast(), wait, WAIT_OBJECT_0) };
+    unsafe { callback(wait, context.start().cast(), wait, WAIT_OBJECT_0) };
+    if IS_ASSOCIATED.get() {
+        DisassociateCurrentThreadFromCallback(wait);
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "system" fn DisassociateCurrentThreadFromCallback(wait: PTP_CALLBACK_INSTANCE) {
+    assert!(IS_ASSOCIATED.replace(false), "not in a callback, or done already");
     let mut kernel = enter();
     kernel.pool_waits.get(wait).calls -= 1;
     kernel.pool_waits.forget_if_idle(wait);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::pool::Pool;
 use crate::error::Result;
-use crate::sys::{Handle, Packet, Port, WaitRecord};
+use crate::sys::{Handle, Port, WaitRecord};
 
 /// The cells of one port, whose operations all have contexts of type `C`.
 #[derive(Debug)]
@@ -59,9 +59,10 @@ impl<C> Cells<C> {
         self.pool().timers.open(port);
     }
 
-    /// From now on, nothing is posted by timers.
+    /// From now on, nothing is posted by timers and waits.
     pub fn close_timers(&self) {
         self.pool().timers.close();
+        self.pool().waits().close();
     }
 
     /// What the packets carry for their `OVERLAPPED` that say that a timer may be due.
@@ -69,10 +70,10 @@ impl<C> Cells<C> {
         self.pool().clock_marker()
     }
 
-    /// Such a packet was dequeued: `post`s those of the timers that are due, and cancels
+    /// Such a packet was dequeued: posts those of the timers that are due, and cancels
     /// what has reached its deadline. `false` if no such packet was to come.
-    pub fn turn_clock(&self, post: impl FnMut(Packet)) -> bool {
-        self.pool().timers.turn(post)
+    pub fn turn_clock(&self) -> bool {
+        self.pool().timers.turn()
     }
 
     /// What a wait on this port has to have in its memory.

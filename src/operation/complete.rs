@@ -99,7 +99,7 @@ impl CellRef {
         match self.handle() {
             // A timer, what was posted, or is over already.
             Handle::NONE => Pool::cancel_timer(self),
-            Handle::WAIT => Ok(Pool::waits_of(self).cancel(self.address())),
+            Handle::WAIT => Pool::waits_of(self).cancel(self.address()),
             handle => sys::cancel(handle, self.address()),
         }
     }

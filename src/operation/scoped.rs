@@ -180,17 +180,22 @@ impl<'scope> Borrowing<'scope, '_> {
         self.first.set(Some(left));
         let mut panic = FirstPanic::none();
         self.release_completed(false, &mut panic);
+        let mut is_refused = false;
         for cell in self.held().filter(|cell| is_in_flight(*cell)) {
             // The scope holds the cell, so no other operation has it. Nothing to cancel,
             // or not possible: the completion decides.
             cell.state.mark_ending();
-            let _ = cell.cancel();
+            is_refused |= cell.cancel().is_err();
         }
         // One way through the list is enough: what is over stays so.
         for cell in self.held() {
             while is_in_flight(cell) {
                 // Drops completions, whose contexts may panic.
                 panic.catch(&wait);
+                // There may have been no memory to say it.
+                if is_refused && is_in_flight(cell) {
+                    let _ = cell.cancel();
+                }
             }
         }
         self.release_completed(true, &mut panic);

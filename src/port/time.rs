@@ -79,7 +79,6 @@ impl<C: Send + 'static> Shared<C> {
     /// Whether a packet says that a timer may be due, which is seen to.
     #[cold]
     pub(super) fn turn_clock(&self, packet: Packet) -> bool {
-        packet.overlapped == self.cells.clock_marker()
-            && self.cells.turn_clock(|packet| self.requeue(packet))
+        packet.overlapped == self.cells.clock_marker() && self.cells.turn_clock()
     }
 }

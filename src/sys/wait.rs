@@ -12,21 +12,29 @@ use std::time::Duration;
 use windows_sys::Win32::Foundation::{
     ERROR_IO_PENDING, FILETIME, STATUS_SUCCESS, WAIT_FAILED, WAIT_OBJECT_0, WAIT_TIMEOUT,
 };
-use windows_sys::Win32::System::IO::{OVERLAPPED, PostQueuedCompletionStatus};
+use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::Win32::System::Threading::{
-    CloseThreadpoolWait, CreateThreadpoolWait, PTP_CALLBACK_INSTANCE, PTP_WAIT, SetThreadpoolWait,
-    WaitForSingleObjectEx, WaitForThreadpoolWaitCallbacks,
+    CloseThreadpoolWait, CreateThreadpoolWait, DisassociateCurrentThreadFromCallback,
+    PTP_CALLBACK_INSTANCE, PTP_WAIT, SetThreadpoolWait, WaitForSingleObjectEx,
+    WaitForThreadpoolWaitCallbacks,
 };
 
-use super::{Answer, Handle, InPlace, LentOverlapped, is_wine, last_error};
-use crate::error::{Cause, Facts, STATUS_CANCELLED};
+use super::{Answer, Handle, InPlace, LentOverlapped, is_wine, last_error, post};
+use crate::error::{Cause, Facts, Result, STATUS_CANCELLED, STATUS_PENDING};
 
 /// The waits of one port that the system's thread pool has.
 ///
 /// Who takes a wait off the list closes it: who dequeues its packet, or who cancels it. The
 /// callback takes no lock, because who cancels waits for it with the list locked.
 #[derive(Debug, Default)]
-pub(crate) struct Waits(Mutex<HashMap<usize, Registration>>);
+pub(crate) struct Waits {
+    list: Mutex<HashMap<usize, Registration>>,
+    /// How many callbacks nobody waits for who cancels, because they found no memory to queue
+    /// their packet, and try again.
+    late: AtomicUsize,
+    /// Whether these give up.
+    ends: AtomicBool,
+}
 
 #[derive(Debug)]
 struct Registration {
@@ -114,14 +122,17 @@ pub(crate) fn finish_wait(WaitRegion(record): WaitRegion, overlapped: LentOverla
     // SAFETY: The record is where it was lent, and nobody else's yet; so is the OVERLAPPED.
     unsafe {
         (*record).overlapped = overlapped.into_raw();
-        finish(record, STATUS_SUCCESS as u32);
+        // The signal could not be given back.
+        while finish(record, STATUS_SUCCESS as u32).is_err() {
+            thread::sleep(PAUSE);
+        }
     }
     Answer::Code(ERROR_IO_PENDING)
 }
 
 impl Waits {
     fn lock(&self) -> MutexGuard<'_, HashMap<usize, Registration>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts to wait for an object, which can be waited for.
@@ -145,11 +156,12 @@ impl Waits {
         Answer::Code(ERROR_IO_PENDING)
     }
 
-    /// Cancels a wait; `false` if it has taken its signal, or is over.
-    pub fn cancel(&self, overlapped: usize) -> bool {
+    /// Cancels a wait; `false` if it has taken its signal, or is over. If its packet cannot be
+    /// queued, the wait goes on.
+    pub fn cancel(&self, overlapped: usize) -> Result<bool> {
         let mut list = self.lock();
-        let Some(Registration { wait, object, record }) = list.remove(&overlapped) else {
-            return false;
+        let Some(&Registration { wait, object, record }) = list.get(&overlapped) else {
+            return Ok(false);
         };
         // SAFETY: The wait was on the list, so it is not over, and will not be before that is
         // unlocked: until then the record is lent.
@@ -162,14 +174,39 @@ impl Waits {
             // (https://learn.microsoft.com/windows/win32/api/threadpoolapiset/nf-threadpoolapiset-setthreadpoolwait).
             SetThreadpoolWait(wait, ptr::null_mut(), ptr::null());
             WaitForThreadpoolWaitCallbacks(wait, 0);
-            CloseThreadpoolWait(wait);
             (*record).has_signal.load(Ordering::Acquire)
         };
         if !has_signal {
-            // SAFETY: The same, and the callback will not be called any more.
-            unsafe { finish(record, STATUS_CANCELLED) };
+            // SAFETY: The same, and the callback will not be called any more, unless the wait
+            // is set again.
+            unsafe {
+                if let Err(error) = finish(record, STATUS_CANCELLED) {
+                    (*record).has_timed_out.store(false, Ordering::Relaxed);
+                    SetThreadpoolWait(wait, object.raw(), ptr::null());
+                    return Err(error);
+                }
+            }
         }
-        !has_signal
+        list.remove(&overlapped);
+        // SAFETY: It was on the list, and this is the last use of it.
+        unsafe { CloseThreadpoolWait(wait) };
+        Ok(!has_signal)
+    }
+
+    /// From now on, nothing is queued any more: what is not over stays so.
+    pub fn close(&self) {
+        self.ends.store(true, Ordering::Relaxed);
+        for (_, Registration { wait, .. }) in self.lock().drain() {
+            // SAFETY: It was on the list, and this is the last use of it.
+            unsafe {
+                SetThreadpoolWait(wait, ptr::null_mut(), ptr::null());
+                WaitForThreadpoolWaitCallbacks(wait, 0);
+                CloseThreadpoolWait(wait);
+            }
+        }
+        while self.late.load(Ordering::Acquire) > 0 {
+            thread::sleep(PAUSE);
+        }
     }
 }
 
@@ -205,7 +242,7 @@ unsafe fn settle(wait: PTP_WAIT, object: Handle, record: *const WaitRecord) {
 ///
 /// For the thread pool alone: the record is that of a wait whose packet is not queued.
 unsafe extern "system" fn called(
-    _: PTP_CALLBACK_INSTANCE,
+    instance: PTP_CALLBACK_INSTANCE,
     record: *mut c_void,
     _: PTP_WAIT,
     result: u32,
@@ -216,36 +253,70 @@ unsafe extern "system" fn called(
     unsafe {
         if result == WAIT_OBJECT_0 {
             (*record).has_signal.store(true, Ordering::Release);
-            finish(record, STATUS_SUCCESS as u32);
+            if finish(record, STATUS_SUCCESS as u32).is_err() {
+                finish_late(instance, record);
+            }
         } else {
             (*record).has_timed_out.store(true, Ordering::Release);
         }
     }
 }
 
-/// Does what the system does at the end of an operation: writes its result and queues its
-/// packet.
+/// Tries to queue the packet of a wait that has its signal until there is memory for it.
+/// Nobody waits for that but the end of the port.
 ///
 /// # Safety
 ///
-/// The record and its OVERLAPPED are lent, and it is called once. Another thread may have
-/// dropped both before it returns.
-unsafe fn finish(record: *const WaitRecord, status: u32) {
+/// As [`called`], which this is the rest of.
+#[cold]
+unsafe fn finish_late(instance: PTP_CALLBACK_INSTANCE, record: *const WaitRecord) {
+    // SAFETY: By the caller's promise. "The current thread will no longer count as executing a
+    // callback on behalf of the object"
+    // (https://learn.microsoft.com/windows/win32/api/threadpoolapiset/nf-threadpoolapiset-disassociatecurrentthreadfromcallback),
+    // so that who cancels the wait does not wait for this.
+    unsafe {
+        let waits = Arc::clone(&(*record).waits);
+        waits.late.fetch_add(1, Ordering::Relaxed);
+        DisassociateCurrentThreadFromCallback(instance);
+        while !waits.ends.load(Ordering::Relaxed) && finish(record, STATUS_SUCCESS as u32).is_err()
+        {
+            thread::sleep(PAUSE);
+        }
+        waits.late.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// Every packet takes a little of the non-paged pool. Where there is none left, others give
+/// some back sooner or later.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Does what the system does at the end of an operation: writes its result and queues its
+/// packet. If it cannot, the operation goes on.
+///
+/// # Safety
+///
+/// The record and its OVERLAPPED are lent, and it is not called again once it has succeeded.
+/// Another thread may have dropped both before it returns then.
+unsafe fn finish(record: *const WaitRecord, status: u32) -> Result<()> {
+    const PENDING: usize = STATUS_PENDING as usize;
+    let status = status as usize;
     // SAFETY: By the caller's promise.
     let (port, overlapped) = unsafe {
         let WaitRecord { port, overlapped, .. } = *record;
         (&raw mut (*overlapped).InternalHigh).write(0);
-        let word = AtomicUsize::from_ptr(&raw mut (*overlapped).Internal);
-        word.store(status as usize, Ordering::Release);
+        AtomicUsize::from_ptr(&raw mut (*overlapped).Internal).store(status, Ordering::Release);
         (port, overlapped)
     };
-    // SAFETY: "The system does not use or validate these values"
-    // (https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus).
-    while unsafe { PostQueuedCompletionStatus(port.raw(), 0, 0, overlapped) } == 0 {
-        // Every packet takes a little of the non-paged pool. Where there is none left, others
-        // give some back sooner or later.
-        thread::sleep(Duration::from_millis(1));
-    }
+    post(port, 0, 0, overlapped.addr()).or_else(|error| {
+        // SAFETY: No packet is queued, so nobody ends the operation, unless by a forged one.
+        // Then the memory of the OVERLAPPED, the port's, is still there, and the word is not
+        // this status.
+        let word = unsafe { AtomicUsize::from_ptr(&raw mut (*overlapped).Internal) };
+        match word.compare_exchange(status, PENDING, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Err(error),
+            Err(_) => Ok(()),
+        }
+    })
 }
 
 #[cold]

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use super::Pool;
 use super::heap::{Entry, Heap, NEVER};
-use crate::error::{Error, Result, STATUS_CANCELLED, STATUS_TIMEOUT, refusal};
+use crate::error::{Error, ErrorKind, Result, STATUS_CANCELLED, STATUS_TIMEOUT, refusal};
 use crate::operation::cell::CellRef;
-use crate::sys::{Clock, Handle, Packet, Port, post};
+use crate::sys::{Clock, Handle, Port, post};
 
 /// Empty until the first is set.
 #[derive(Debug, Default)]
@@ -73,24 +73,21 @@ impl Timers {
         }
     }
 
-    /// The clock has posted its packet: `post`s those of the timers that are due, and
+    /// The clock has posted its packet: posts those of the timers that are due, and
     /// cancels what has reached its deadline. `false` if there is no clock.
-    pub fn turn(&self, mut post: impl FnMut(Packet)) -> bool {
+    pub fn turn(&self) -> bool {
+        // Asked once, so that what is put off is not due again.
+        let time = Instant::now();
         loop {
-            let turned = self.with_used(|timers| {
+            let goes_on = self.with_used(|timers| {
                 // Whichever packet of the clock this is, others may be lost.
                 timers.set_to = NEVER;
-                Some(timers.turn())
+                Some(timers.turn(time))
             });
-            match turned {
+            match goes_on {
                 None => return false,
-                Some(Turned::All) => return true,
-                Some(Turned::Expired) => {}
-                Some(Turned::Fired { cell, status }) => {
-                    // It is the system's, for which this thread stands in.
-                    cell.status_word().write(status);
-                    post(Packet::posted(cell.address()));
-                }
+                Some(false) => return true,
+                Some(true) => {}
             }
         }
     }
@@ -133,38 +130,51 @@ impl Ticks {
     }
 }
 
-/// What has become of an entry that was due.
-enum Turned {
-    /// There was none.
-    All,
-    Fired {
-        cell: CellRef,
-        status: u32,
-    },
-    Expired,
-}
-
 impl Used {
-    fn turn(&mut self) -> Turned {
-        let now = self.ticks.not_after(Instant::now());
+    /// Sees to what is due first; `false` if nothing is, at this time. What would take memory
+    /// that the system has not is put off: the clock rings again a millisecond later.
+    fn turn(&mut self, time: Instant) -> bool {
+        let now = self.ticks.not_after(time);
         match self.heap.first() {
             Some(Entry { due, .. }) if due <= now => {}
             _ => {
                 self.set_clock();
-                return Turned::All;
+                return false;
             }
         }
         let Entry { fires, cell, .. } = self.heap.remove(0);
+        let put_off = Entry { due: now + 1, fires, cell };
         if fires == NEVER {
             // It is not over, or who has ended it waits for the lock.
             let was_expired = cell.state.is_expired();
-            if cell.state.expire() && cell.cancel() != Ok(true) && !was_expired {
-                cell.state.unexpire();
+            if cell.state.expire() {
+                let cancelled = cell.cancel();
+                if cancelled != Ok(true) && !was_expired {
+                    cell.state.unexpire();
+                }
+                if cancelled.is_err_and(|error| error.kind() == ErrorKind::ResourceExhausted) {
+                    self.heap.push(put_off);
+                }
             }
-            return Turned::Expired;
+        } else {
+            let _ = self.end(put_off, if fires <= now { 0 } else { STATUS_TIMEOUT });
         }
-        // The entry was all that anybody else could end it by.
-        Turned::Fired { cell, status: if fires <= now { 0 } else { STATUS_TIMEOUT } }
+        true
+    }
+
+    /// Ends a timer, whose entry was all that anybody else could end it by: the caller stands
+    /// in for the system. If its packet cannot be posted, the entry is put back.
+    fn end(&mut self, entry: Entry, status: u32) -> Result<()> {
+        let Entry { cell, .. } = entry;
+        let word = cell.status_word();
+        word.write(status);
+        // With the lock held, under which the port is open.
+        let posted = post(self.port, 0, 0, cell.address());
+        if posted.is_err() && word.take_for_certain(|| cell.state.is_in_flight()).is_some() {
+            word.reset();
+            self.heap.push(entry);
+        }
+        posted
     }
 
     /// Has the clock post its packet when the first is due.
@@ -205,15 +215,7 @@ impl Used {
     fn cancel_timer(&mut self, cell: CellRef) -> Result<bool> {
         let Some(place) = self.heap.find(cell) else { return Ok(false) };
         let entry = self.heap.remove(place);
-        let word = cell.status_word();
-        word.write(STATUS_CANCELLED);
-        // With the lock held, under which the port is open.
-        let posted = post(self.port, 0, 0, cell.address());
-        if posted.is_err() && word.take_for_certain(|| cell.state.is_in_flight()).is_some() {
-            word.reset();
-            self.heap.push(entry);
-        }
-        posted.map(|()| true)
+        self.end(entry, STATUS_CANCELLED).map(|()| true)
     }
 }
 

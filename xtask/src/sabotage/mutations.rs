@@ -898,8 +898,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a-scope-does-not-cancel",
         file: "src/operation/scoped.rs",
-        before: "let _ = cell.cancel();",
-        after: "let _ = cell;",
+        before: "is_refused |= cell.cancel().is_err();",
+        after: "",
         why: "a scope whose operations never complete never ends",
         test: integration("scope", "what_is_in_flight_at_the_end_of_the_scope_is_cancelled_and_touches_the_buffer_no_more"),
     },
