@@ -635,6 +635,25 @@ fn a_future_has_its_operations_until_the_patience_ends() {
 }
 
 #[test]
+fn a_close_tells_the_others_at_once_though_somebody_shuts_down_the_port() {
+    let (port, (mut client, server)) = (port(), stream_pair());
+    let server = port.add_handle(server, 1).unwrap();
+    port.initiate_read(&server, 2, [0; 5]).unwrap();
+    thread::scope(|scope| {
+        let shutting_down = scope.spawn(|| port.shut_down(PATIENCE));
+        eventually("it shuts down", || port.is_closed());
+        let waiting = scope.spawn(|| port.get_completion().map(drop));
+        port.close();
+        assert_eq!(waiting.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
+        assert_eq!(port.in_flight(), 1, "it is told only now");
+        client.write_all(b"hello").unwrap();
+        assert_eq!(shutting_down.join().unwrap(), 0);
+    });
+    // Once is enough.
+    assert_eq!(port.get_completion().unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[test]
 fn shutting_down_tells_the_others_though_a_completion_panics() {
     let port = port();
     let other = {

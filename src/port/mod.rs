@@ -210,7 +210,8 @@ impl<C: Send + 'static> Iocp<C> {
     /// longer waited for. A future that awaits one may wait for ever, unless a thread is in
     /// [`run`](Self::run) or [`block_on`](Iocp::block_on), or a [`Driver`](crate::Driver)
     /// runs: these cancel and dequeue what is in flight. To let operations complete first,
-    /// [shut down](Self::shut_down).
+    /// [shut down](Self::shut_down). If another thread is doing that, it goes on, but those
+    /// that wait are told at once.
     ///
     /// ```
     /// # let port = completion_port::Iocp::new()?;
@@ -223,9 +224,8 @@ impl<C: Send + 'static> Iocp<C> {
     /// ```
     pub fn close(&self) {
         let shared = self.shared();
-        if shared.state.close() {
-            shared.post_close_marker();
-        }
+        shared.state.close();
+        shared.tell_of_close();
     }
 
     /// Returns `true` if [`close`](Self::close) has been called, on any clone.
@@ -261,6 +261,13 @@ impl<C: Send + 'static> Iocp<C> {
 }
 
 impl<C: Send + 'static> Shared<C> {
+    /// Tells the threads that wait that the port is closed, unless they have been told.
+    fn tell_of_close(&self) {
+        if self.state.tells() {
+            self.post_close_marker();
+        }
+    }
+
     /// Queues the packet that wakes a thread to tell it that the port is
     /// closed. Each thread that takes it queues it again for the next.
     fn post_close_marker(&self) {

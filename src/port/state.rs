@@ -1,6 +1,6 @@
 //! Whether an operation may be started on a port.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::{UsageError, refusal};
 
@@ -18,13 +18,16 @@ pub(crate) struct PortState {
     /// Whom to let in.
     open_to: AtomicU64,
     identity: Identity,
+    /// Whether the threads that wait have been told that it is closed.
+    is_told: AtomicBool,
 }
 
 impl PortState {
     pub fn new() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(NOBODY);
         let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { open_to: AtomicU64::new(number), identity: Identity(number) }
+        let (open_to, is_told) = (AtomicU64::new(number), AtomicBool::new(false));
+        Self { open_to, identity: Identity(number), is_told }
     }
 
     pub fn identity(&self) -> Identity {
@@ -58,5 +61,10 @@ impl PortState {
     /// Closes the port; `false` if it was closed already.
     pub fn close(&self) -> bool {
         self.open_to.swap(NOBODY, Ordering::SeqCst) != NOBODY
+    }
+
+    /// Whether the caller is the one who tells the threads that wait.
+    pub fn tells(&self) -> bool {
+        !self.is_told.swap(true, Ordering::SeqCst)
     }
 }

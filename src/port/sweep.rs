@@ -10,6 +10,9 @@ use crate::operation::{CompletionStatus, Taken};
 use crate::panics::FirstPanic;
 use crate::trace;
 
+/// So many packets that complete nothing are taken at a time.
+const MOST_OTHERS: usize = 1024;
+
 /// The end of a [`shut_down`](crate::Iocp::shut_down), whatever panics.
 pub(crate) struct EndOfShutDown<'a, C: Send + 'static> {
     shared: &'a Shared<C>,
@@ -19,7 +22,7 @@ pub(crate) struct EndOfShutDown<'a, C: Send + 'static> {
 impl<C: Send + 'static> Drop for EndOfShutDown<'_, C> {
     fn drop(&mut self) {
         if self.closes {
-            self.shared.post_close_marker();
+            self.shared.tell_of_close();
         }
         self.shared.shutting_down.fetch_sub(1, Ordering::SeqCst);
     }
@@ -43,7 +46,7 @@ impl<C: Send + 'static> Shared<C> {
         cancels: bool,
         each: &mut impl FnMut(CompletionStatus<C>),
     ) -> (usize, usize) {
-        let mut taken = 0;
+        let (mut taken, mut others) = (0, 0);
         let mut is_marked = false;
         while let Ok(packet) = self.port.dequeue(0) {
             if let Some((operation, waker)) = self.cells.try_complete(packet, Taken::NONE) {
@@ -67,7 +70,33 @@ impl<C: Send + 'static> Shared<C> {
                 }
                 Other::Foreign(_) | Other::Stray => {}
             }
+            // Others may post for ever, but the caller does not wait for ever.
+            others += 1;
+            if others == MOST_OTHERS {
+                break;
+            }
         }
         (taken, if cancels { self.cells.cancel_all() } else { self.cells.in_flight() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Iocp;
+
+    #[test]
+    fn who_looks_at_a_closed_port_goes_away_from_packets_of_others() {
+        let port = Iocp::new().unwrap();
+        for key in 0..2 * MOST_OTHERS {
+            port.shared().port.post(key, 0, 0).unwrap();
+        }
+        port.post(7, 0, 0).unwrap();
+        port.shared().state.close();
+        let mut contexts = Vec::new();
+        let mut sweep =
+            || port.shared().sweep(false, &mut |completion| contexts.push(completion.context));
+        assert_eq!([sweep(), sweep(), sweep()], [(0, 1), (0, 1), (1, 0)]);
+        assert_eq!(contexts, [7]);
     }
 }
