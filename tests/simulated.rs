@@ -2150,6 +2150,36 @@ fn each_provider_has_its_own_functions() {
 }
 
 #[test]
+fn what_the_program_has_cancelled_before_its_deadline_has_not_timed_out() {
+    let port = port();
+    let (_client, server) = served(&port);
+    for asks in [true, false] {
+        let behaving = behave(|kernel| kernel.slow_cancels = 1);
+        let read = port.initiate_read(&server, READ, Vec::with_capacity(64)).unwrap();
+        read.set_deadline(Instant::now() + Duration::from_millis(1)).unwrap();
+        if asks {
+            assert_eq!(read.cancel(), Ok(true));
+        }
+        // Behind its deadline, at which it is cancelled for the second time, or first.
+        port.after(Duration::from_millis(2), 7).unwrap();
+        let first = complete(&port);
+        if asks {
+            assert_eq!(first.error_status.unwrap_err().kind(), ErrorKind::Cancelled);
+        } else {
+            assert_eq!(first.context, 7);
+            assert_eq!(read.cancel(), Ok(true));
+        }
+        let second = complete(&port);
+        if asks {
+            assert_eq!(second.context, 7);
+        } else {
+            assert_eq!(second.error_status.unwrap_err().kind(), ErrorKind::TimedOut);
+        }
+        drop(behaving);
+    }
+}
+
+#[test]
 fn data_that_comes_before_the_cancel_of_a_deadline_takes_effect_is_delivered() {
     let port = port();
     let (mut client, server) = served(&port);

@@ -104,6 +104,18 @@ impl CellRef {
         }
     }
 
+    /// [Cancels](Self::cancel) for the program: what ends for that says so, even if its deadline passes
+    /// meanwhile.
+    #[inline]
+    pub fn cancel_for_program(self) -> Result<bool> {
+        let is_noted = self.state.is_timed() && self.state.ask();
+        let asked = self.cancel();
+        if is_noted && asked != Ok(true) {
+            self.state.unask();
+        }
+        asked
+    }
+
     /// Lets the payload see that the operation is over with this result, which
     /// may turn a success into an error, and notes the result.
     ///

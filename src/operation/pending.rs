@@ -164,7 +164,7 @@ impl<B, S> Pending<B, S> {
         if self.is_completed() {
             return Ok(false);
         }
-        let asked = match self.cell().cancel() {
+        let asked = match self.cell().cancel_for_program() {
             // The handle is closed. That has cancelled the operation, unless a
             // duplicate is open: then nothing is left to cancel it with.
             Err(error) if error.kind() == ErrorKind::InvalidHandle => Ok(false),

@@ -55,6 +55,8 @@ const AWAITS_LATE_PACKET: u32 = 1024;
 const TIMED: u32 = 2048;
 /// Its deadline has passed, and it is being cancelled for that.
 const EXPIRED: u32 = 4096;
+/// The program has asked for it to be cancelled, before its deadline has passed.
+const ASKED: u32 = 8192;
 
 /// What a timer is begun with, in the place of [`note_timed`](State::note_timed).
 pub(crate) const IS_TIMED: u32 = TIMED | SLOW_PATH;
@@ -143,7 +145,7 @@ impl State {
     /// if the operation is over: then nobody looks for the entry.
     #[must_use]
     pub fn note_timed(&self) -> bool {
-        self.set_in_flight(IS_TIMED)
+        self.set_in_flight(|_| IS_TIMED)
     }
 
     /// Whether the port's timers may have an entry of the cell. Of an operation that is
@@ -152,10 +154,24 @@ impl State {
         self.0.load(Ordering::Acquire) & TIMED != 0
     }
 
-    /// The deadline has passed. `false` if the operation is over.
+    /// The program asks for the operation to be cancelled. Whether it is in flight, and has
+    /// not been asked for.
+    #[must_use]
+    pub fn ask(&self) -> bool {
+        let state = self.0.load(Ordering::Relaxed);
+        state & ASKED == 0 && self.set_in_flight(|_| ASKED)
+    }
+
+    /// The program has asked in vain: nothing could be cancelled.
+    pub fn unask(&self) {
+        self.0.fetch_and(!ASKED, Ordering::Relaxed);
+    }
+
+    /// The deadline has passed, which is why the operation is being cancelled, unless the
+    /// program has asked for that. `false` if it is over.
     #[must_use]
     pub fn expire(&self) -> bool {
-        self.set_in_flight(EXPIRED)
+        self.set_in_flight(|state| if state & ASKED == 0 { EXPIRED } else { 0 })
     }
 
     /// The deadline has passed in vain: nothing could be cancelled.
@@ -170,10 +186,10 @@ impl State {
     }
 
     #[inline]
-    fn set_in_flight(&self, bits: u32) -> bool {
+    fn set_in_flight(&self, bits: impl Fn(u32) -> u32) -> bool {
         let mut state = self.0.load(Ordering::Acquire);
         while state & KERNEL != 0 {
-            let set = state | bits;
+            let set = state | bits(state);
             match self.0.compare_exchange(state, set, Ordering::Release, Ordering::Acquire) {
                 Ok(_) => return true,
                 Err(now) => state = now,
@@ -187,7 +203,7 @@ impl State {
     #[inline]
     #[must_use]
     pub fn offer_waker(&self) -> bool {
-        self.set_in_flight(WAKER)
+        self.set_in_flight(|_| WAKER)
     }
 
     /// Takes the place for a waker, for the one who has the `Pending`: whether one is in

@@ -573,7 +573,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the-port-cancels-nothing",
         file: "src/operation/cells.rs",
-        before: "let _ = cell.cancel();",
+        before: "let _ = cell.cancel_for_program();",
         after: "let _ = cell;",
         why: "what is in flight when a port is dropped stays so",
         test: integration("context", "contexts_in_flight_are_dropped_with_the_port"),
@@ -745,8 +745,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "cancelling-frees-the-cell",
         file: "src/operation/pending.rs",
-        before: "match self.cell().cancel() {",
-        after: "match self.cell().cancel().inspect(|_| super::pool::Pool::free(unsafe { super::cell::EmptyCell::new(self.cell()) })) {",
+        before: "match self.cell().cancel_for_program() {",
+        after: "match self.cell().cancel_for_program().inspect(|_| super::pool::Pool::free(unsafe { super::cell::EmptyCell::new(self.cell()) })) {",
         why: "a cancelled operation is in flight until its packet is dequeued",
         test: integration("cancel", "a_cancelled_read_completes_as_cancelled_with_its_buffer"),
     },
@@ -2049,6 +2049,22 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("listener", "a_stopped_listener_tells_what_it_owes_and_refuses_clients"),
     },
     Mutation {
+        name: "a-listener-tells-of-its-accepts-under-its-lock",
+        file: "src/listener.rs",
+        before: "trace::silently(|| port.initiate(listener, context, accept));",
+        after: "port.initiate(listener, context, accept);",
+        why: "a subscriber that asks the listener waits for itself",
+        test: integration("tracing", "a_subscriber_can_ask_the_listener_that_it_hears_of"),
+    },
+    Mutation {
+        name: "why-accepts-were-missing-is-told-for-ever",
+        file: "src/listener.rs",
+        before: "            state.refusal = None;",
+        after: "",
+        why: "a listener that has all its accepts says that it could not start them",
+        test: integration("listener", "why_accepts_were_missing_is_forgotten_once_they_could_be_started"),
+    },
+    Mutation {
         name: "a-silent-client-costs-an-accept",
         file: "src/listener.rs",
         before: "ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::TimedOut",
@@ -2071,22 +2087,6 @@ pub const MUTATIONS: &[Mutation] = &[
         after: "let _ = bytes;",
         why: "addresses are taken for what a client has sent",
         test: integration("listener", "first_data_arrives_with_the_connection"),
-    },
-    Mutation {
-        name: "a-listener-tells-of-its-accepts-under-its-lock",
-        file: "src/listener.rs",
-        before: "trace::silently(|| port.initiate(listener, context, accept));",
-        after: "port.initiate(listener, context, accept);",
-        why: "a subscriber that asks the listener waits for itself",
-        test: integration("tracing", "a_subscriber_can_ask_the_listener_that_it_hears_of"),
-    },
-    Mutation {
-        name: "why-accepts-were-missing-is-told-for-ever",
-        file: "src/listener.rs",
-        before: "            state.refusal = None;",
-        after: "",
-        why: "a listener that has all its accepts says that it could not start them",
-        test: integration("listener", "why_accepts_were_missing_is_forgotten_once_they_could_be_started"),
     },
 
     // Features.
@@ -2217,8 +2217,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "deadlines-are-set-for-what-is-over",
         file: "src/operation/cell/state.rs",
-        before: "while state & KERNEL != 0 {\n            let set = state | bits;",
-        after: "while state | KERNEL != 0 {\n            let set = state | bits;",
+        before: "while state & KERNEL != 0 {\n            let set = state | bits(state);",
+        after: "while state | KERNEL != 0 {\n            let set = state | bits(state);",
         why: "a deadline is left that cancels the next operation of the cell",
         test: loom("deadlines::a_deadline_that_is_set_while_its_operation_ends_is_left_to_nobody"),
     },
@@ -2237,6 +2237,14 @@ pub const MUTATIONS: &[Mutation] = &[
         after: "_ if self.state.is_expired() => (STATUS_TIMEOUT, 0),",
         why: "data that was faster than a cancel is lost",
         test: simulated("data_that_comes_before_the_cancel_of_a_deadline_takes_effect_is_delivered"),
+    },
+    Mutation {
+        name: "a-deadline-takes-a-cancel-for-its-own",
+        file: "src/operation/cell/state.rs",
+        before: "if state & ASKED == 0 { EXPIRED } else { 0 }",
+        after: "if state & ASKED == 0 { EXPIRED } else { EXPIRED }",
+        why: "what the program has cancelled says that it has timed out",
+        test: simulated("what_the_program_has_cancelled_before_its_deadline_has_not_timed_out"),
     },
     Mutation {
         name: "what-could-not-be-cancelled-has-timed-out",
