@@ -131,7 +131,10 @@ fn a_pipe_server_serves_a_client_that_comes_later_or_was_faster() {
         // What a driver is asked: how much is there to read.
         client.write_all(b"world!").unwrap();
         let peek = op::DeviceControl::new(PEEK, [0_u8; 0], [0_u8; 64]);
-        port.initiate(&server, 4, peek).unwrap();
+        if let Err(rejected) = port.initiate(&server, 4, peek) {
+            assert_peek_is_not_for_device_io_control(&rejected.error);
+            continue;
+        }
         let ((_, output), bytes) = output::<([u8; 0], [u8; 64])>(complete(&port));
         assert_eq!(bytes, 16 + 6);
         assert_eq!(u32::from_ne_bytes(output[4..8].try_into().unwrap()), 6);
@@ -147,7 +150,10 @@ fn output_that_has_no_room_is_cut_and_has_its_packet() {
     let (server, client) = support::pipe_pair(false);
     let server = port.add_handle(server, 1).unwrap();
     BlockingPipe::from(client).write_all(b"world!").unwrap();
-    port.initiate(&server, 4, op::DeviceControl::new(PEEK, [0_u8; 0], [0_u8; 20])).unwrap();
+    let peek = op::DeviceControl::new(PEEK, [0_u8; 0], [0_u8; 20]);
+    if let Err(rejected) = port.initiate(&server, 4, peek) {
+        return assert_peek_is_not_for_device_io_control(&rejected.error);
+    }
     let mut completion = complete(&port);
     if let Err(error) = completion.error_status {
         assert_eq!(error.kind(), ErrorKind::MoreData);
@@ -173,6 +179,34 @@ fn what_makes_no_sense_is_refused_at_run_time_where_the_type_does_not_tell() {
     assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);
     assert_eq!(rejected.returned.1.0, Fills(vec![1, 2, 3]));
     let _ = server;
+}
+
+#[test]
+#[cfg(not(simulated_kernel))] // its files know no codes
+fn a_file_system_is_sent_codes_with_input_and_output() {
+    // SAFETY: These use no memory but their input and output, and change no data.
+    let [set_sparse, get_id, create_or_get_id] =
+        [0x0009_00C4, 0x0009_009C, 0x0009_00C0].map(|code| unsafe { op::ControlCode::new(code) });
+    let port = port();
+    let file = support::temp_file("codes", "hello");
+    let file = port.add_handle(support::overlapped_file(file.path(), true, true), 1).unwrap();
+    let sparse = op::DeviceControl::new(set_sparse, [1_u8], [0_u8; 0]);
+    port.initiate(&file, 2, sparse).unwrap();
+    let ((input, _), bytes) = output::<([u8; 1], [u8; 0])>(complete(&port));
+    assert_eq!((input, bytes), ([1], 0));
+    // Wine makes none, but says one.
+    let code = if support::is_windows() { create_or_get_id } else { get_id };
+    port.initiate(&file, 3, op::DeviceControl::new(code, [0_u8; 0], [0_u8; 80])).unwrap();
+    let ((_, id), bytes) = output::<([u8; 0], [u8; 80])>(complete(&port));
+    assert_eq!((bytes, &id[64..]), (64, &[0; 16][..]));
+    nothing_more(&port);
+}
+
+/// The driver of pipes need not take its codes from `DeviceIoControl`, and this is not
+/// documented for that function.
+#[track_caller]
+fn assert_peek_is_not_for_device_io_control(error: &completion_port::Error) {
+    assert!(support::is_windows(), "{error}");
 }
 
 /// `FSCTL_PIPE_PEEK`.

@@ -204,6 +204,7 @@ impl Subscriber for Asks {
 #[test]
 fn a_subscriber_can_ask_the_listener_that_it_hears_of() {
     let log = Log::default();
+    let (done, is_done) = mpsc::channel();
     let work = {
         let (asked, log) = (Arc::new(OnceLock::new()), log.clone());
         move || {
@@ -219,11 +220,11 @@ fn a_subscriber_can_ask_the_listener_that_it_hears_of() {
                 drop(listener.accepted(&mut complete(&port)).unwrap());
                 assert_eq!(listener.stop(), 2);
             });
+            done.send(()).unwrap();
         }
     };
     // It would wait for itself for ever.
-    let (done, is_done) = mpsc::channel();
-    std::thread::spawn(move || done.send(work()));
+    std::thread::spawn(work);
     assert_eq!(is_done.recv_timeout(support::PATIENCE), Ok(()));
     let text = log.0.lock().unwrap();
     let events: Vec<_> = text.lines().map(str::to_owned).collect();

@@ -8,7 +8,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use completion_port::{Batch, ErrorKind, Iocp, OperationKind, Pending};
 use support::ledger::Ledger;
@@ -483,6 +483,8 @@ mod of_the_system {
 
 #[cfg(simulated_kernel)] // other kernels cannot be told
 mod told {
+    use std::time::Instant;
+
     use simulated_kernel::{Chance, behave, pool_waits};
 
     use super::*;

@@ -14,25 +14,39 @@ use crate::sys;
 /// them there are; output that has no room is cut, with
 /// [`MoreData`](crate::ErrorKind::MoreData).
 ///
+/// It can be sent what is documented for `DeviceIoControl`: drivers may take other codes, such
+/// as those of pipes, by other functions only.
+///
 /// # Errors
 ///
 /// The operation is refused with [`Unsupported`](crate::ErrorKind::Unsupported) on
 /// sockets, and on handles that [skip the port](crate::Associated::skip_on_success).
 ///
 /// ```
+/// use completion_port::fs::OpenOverlapped;
 /// use completion_port::{Associated, Iocp, op};
-/// use std::os::windows::io::OwnedHandle;
+/// use std::fs::{File, OpenOptions};
 ///
-/// /// `FSCTL_PIPE_PEEK`: what is there to be read from a pipe.
-/// // SAFETY: It uses no memory but its output, and changes nothing.
-/// const PEEK: op::ControlCode = unsafe { op::ControlCode::new(0x0011_400C) };
+/// /// `FSCTL_SET_SPARSE`: what is zero in a file need not take room on the disk.
+/// // SAFETY: It uses no memory but its input, and no data changes.
+/// const SET_SPARSE: op::ControlCode = unsafe { op::ControlCode::new(0x0009_00C4) };
 ///
-/// fn available(port: &Iocp, pipe: &Associated<OwnedHandle>) -> completion_port::Result<u32> {
-///     port.initiate(pipe, 1, op::DeviceControl::new(PEEK, [0; 0], [0; 16]))?;
-///     let mut completion = port.get_completion()?;
-///     let (_, output) = completion.operation.output::<([u8; 0], [u8; 16])>()?;
-///     Ok(u32::from_ne_bytes([output[4], output[5], output[6], output[7]]))
+/// fn set_sparse(port: &Iocp, file: &Associated<File>) -> completion_port::Result<()> {
+///     let input = [1_u8]; // a `FILE_SET_SPARSE_BUFFER`
+///     port.initiate(file, 2, op::DeviceControl::new(SET_SPARSE, input, [0_u8; 0]))?;
+///     port.get_completion()?.error_status
 /// }
+///
+/// # let path = std::env::temp_dir().join(format!("completion-port-sparse-{}", std::process::id()));
+/// let port = Iocp::new()?;
+/// let file = OpenOptions::new().write(true).create(true).open_overlapped(&path)?;
+/// let file = port.add_handle(file, 1)?;
+/// if let Err(error) = set_sparse(&port, &file) {
+///     println!("this file system cannot do that: {error}");
+/// }
+/// # drop(file);
+/// # std::fs::remove_file(path)?;
+/// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]

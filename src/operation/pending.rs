@@ -149,12 +149,23 @@ impl<B, S> Pending<B, S> {
     /// completes, either as [cancelled](crate::Error::is_cancelled) or normally if it
     /// finished first.
     ///
-    /// Once the handle has been closed, the request is made all the same, on
-    /// its value: there, it finds nothing. In a process with strict handle
-    /// checks (`PROCESS_MITIGATION_STRICT_HANDLE_CHECK_POLICY`) the system
-    /// raises an exception for a value that stands for nothing. So do not ask
-    /// there for what was in flight on a handle that is closed, and dequeue its
-    /// completion before you drop the port, which asks for all.
+    /// # Strict handle checks
+    ///
+    /// Once the handle has been closed, the request is made all the same, on its value: there,
+    /// it finds nothing. But a process can have [strict handle checks] (by
+    /// `SetProcessMitigationPolicy`, or from a tool such as Application Verifier): then "an
+    /// exception is raised if an invalid handle to a kernel object is used", which ends the
+    /// process unless it is handled. In such a process, between the close of a handle and the
+    /// dequeue of the completions of what was in flight on it,
+    /// - do not cancel these operations, and do not drop futures that were made of their
+    ///   `Pending`s by value, which does;
+    /// - let none of them have a [deadline](Self::set_deadline);
+    /// - neither [shut down](crate::Iocp::shut_down) nor drop the port, and end no scope that
+    ///   they are of: all of these cancel what is in flight.
+    ///
+    /// So cancel first, dequeue, and close the handle last.
+    ///
+    /// [strict handle checks]: https://learn.microsoft.com/windows/win32/api/winnt/ns-winnt-process_mitigation_strict_handle_check_policy
     ///
     /// # Errors
     ///
