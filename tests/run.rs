@@ -4,7 +4,7 @@
 mod support;
 
 use std::future::{Future, IntoFuture, poll_fn};
-use std::io::Write;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -134,6 +134,32 @@ fn completions_end_with_the_port_and_go_on_after_a_foreign_packet() {
     assert_eq!(results, [1, 4, 5]);
     assert!(completions.next().is_none());
     assert_eq!(port.run(|_| unreachable!()), Ok(()), "nothing is left");
+}
+
+#[test]
+fn what_fails_ends_a_run_unless_the_port_is_closed() {
+    let (port, (_client, server)) = (port(), stream_pair());
+    let server = port.add_handle(server, 1).unwrap();
+    port.initiate_read(&server, 9, Vec::with_capacity(4)).unwrap();
+    post_raw(&port, 2, 3, 4);
+    (1..=3).for_each(|number| port.post(number, 0, 0).unwrap());
+    let mut seen = Vec::new();
+    let mut look = |closing| {
+        port.try_run(|completion| {
+            seen.push(completion.context);
+            if completion.context == closing {
+                port.close();
+            }
+            if completion.context == 1 {
+                Ok(())
+            } else {
+                Err(io::Error::from(io::ErrorKind::Other))
+            }
+        })
+    };
+    assert_eq!(look(3).unwrap_err().kind(), io::ErrorKind::Other);
+    assert!(look(3).is_ok());
+    assert_eq!((seen, port.in_flight()), (vec![1, 2, 3, 9], 0));
 }
 
 #[test]

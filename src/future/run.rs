@@ -4,7 +4,7 @@ use std::iter::FusedIterator;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::operation::CompletionStatus;
 use crate::port::Iocp;
 
@@ -86,14 +86,51 @@ impl<C: Send + 'static> Iocp<C> {
     /// # Ok::<(), completion_port::Error>(())
     /// ```
     pub fn run(&self, mut each: impl FnMut(CompletionStatus<C>)) -> Result<()> {
+        self.try_run(|completion| {
+            each(completion);
+            Ok(())
+        })
+    }
+
+    /// Dequeues completions like [`run`](Self::run), until `each` fails or the port is closed.
+    ///
+    /// Once the port is closed, `each` gets the completions that are left, and its errors are
+    /// dropped: what it would start next is refused.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `each` before the port is closed; what is in flight then stays so.
+    /// Those of [`run`](Self::run).
+    ///
+    /// ```
+    /// # let port = completion_port::Iocp::<u32>::typed()?;
+    /// port.post(1, 0, 0)?;
+    /// port.post(2, 0, 0)?;
+    /// let ended: std::io::Result<()> = port.try_run(|completion| {
+    ///     completion.error_status?;
+    ///     match completion.context {
+    ///         2 => Err(std::io::ErrorKind::InvalidData.into()),
+    ///         number => port.post(number + 2, 0, 0).map_err(Into::into),
+    ///     }
+    /// });
+    /// assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::InvalidData);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_run<E: From<Error>>(
+        &self,
+        mut each: impl FnMut(CompletionStatus<C>) -> Result<(), E>,
+    ) -> Result<(), E> {
         for completion in self.completions() {
             match completion {
-                Ok(completion) => each(completion),
+                Ok(completion) => match each(completion) {
+                    Err(error) if !self.shared().state.is_closed() => return Err(error),
+                    _ => {}
+                },
                 Err(error) if error.foreign_packet().is_some() => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
-        self.collect_rest(&mut each, || false);
+        self.collect_rest(&mut |completion| _ = each(completion), || false);
         Ok(())
     }
 

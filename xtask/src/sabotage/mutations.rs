@@ -1979,10 +1979,18 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "running-leaves-what-is-in-flight",
         file: "src/future/run.rs",
-        before: "        self.collect_rest(&mut each, || false);\n        Ok(())",
-        after: "        let _ = &mut each;\n        Ok(())",
+        before: "self.collect_rest(&mut |completion| _ = each(completion), || false);",
+        after: "let _ = &mut each;",
         why: "a port that is closed keeps those waiting who await",
         test: integration("run", "a_port_that_is_closed_keeps_nobody_waiting_who_awaits"),
+    },
+    Mutation {
+        name: "an-error-after-the-end-ends-a-run",
+        file: "src/future/run.rs",
+        before: "Err(error) if !self.shared().state.is_closed() => return Err(error),",
+        after: "Err(error) => return Err(error),",
+        why: "a port that is closed in the middle of something is left with operations in flight",
+        test: integration("run", "what_fails_ends_a_run_unless_the_port_is_closed"),
     },
     Mutation {
         name: "shutting-down-has-no-patience",
