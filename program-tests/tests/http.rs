@@ -44,9 +44,14 @@ impl Site {
         text(&curl.output().unwrap()).lines().map(str::to_owned).collect()
     }
 
-    /// What Python sees, whose script gets host and port.
     fn python(&self, script: &str) -> Option<String> {
-        const COMMON: &str = "
+        look(&self.address, script)
+    }
+}
+
+/// What Python sees, whose script gets host and port.
+fn look(address: &str, script: &str) -> Option<String> {
+    const COMMON: &str = "
 import socket, struct, sys
 def connect():
     return socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=20)
@@ -62,9 +67,8 @@ def reset(s):
     s.close()
 GET = b'GET /file HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'
 ";
-        let (host, port) = self.address.rsplit_once(':').expect("a port");
-        python(&[COMMON, script].concat(), [host, port])
-    }
+    let (host, port) = address.rsplit_once(':').expect("a port");
+    python(&[COMMON, script].concat(), [host, port])
 }
 
 #[test]
@@ -383,6 +387,42 @@ fn ctrl_c_ends_it_and_it_says_what_it_did() {
     let lines = site.server.interrupt();
     assert!(lines[0].ends_with(" GET /missing: 404"), "{lines:?}");
     assert_eq!(lines[1], "1 requests in 1 connections");
+}
+
+#[cfg(unix)]
+#[test]
+fn who_is_being_served_at_the_end_is_served() {
+    const LENGTH: usize = 10_000_000;
+    let site = serve(&[]);
+    write_pattern(&site.path().join("file"), LENGTH);
+    let begun = site.path().join("begun");
+    let script = format!(
+        r"
+import pathlib
+idle, s = connect(), connect()
+s.sendall(GET)
+received = s.recv(1000)
+pathlib.Path({begun:?}).touch()
+try:
+    while True: connect().close()
+except OSError: pass
+assert end(idle) == b''
+print(len(received + end(s)) > {LENGTH})
+"
+    );
+    if program_tests::tool(&["python3", "python"]).is_none() {
+        return;
+    }
+    let Site { server, address, folder } = site;
+    let said = std::thread::scope(|scope| {
+        let client = scope.spawn(|| look(&address, &script));
+        eventually("it is being served", || begun.exists());
+        let lines = server.interrupt();
+        assert!(lines[0].starts_with("1 requests in "), "{lines:?}");
+        client.join().unwrap()
+    });
+    drop(folder);
+    assert_eq!(said.unwrap().trim(), "True");
 }
 
 #[test]

@@ -46,8 +46,8 @@ impl Drop for Target {
     }
 }
 
-fn through(target: &str, options: &[&str]) -> (Program, String) {
-    let args = [&[target, "--listen", "127.0.0.1:0"], options].concat();
+fn through(targets: &[&str], options: &[&str]) -> (Program, String) {
+    let args = [targets, &["--listen", "127.0.0.1:0"], options].concat();
     let mut proxy = Program::start("proxy", args);
     let address = proxy.address();
     (proxy, address)
@@ -75,7 +75,7 @@ def say(s, data):
 #[test]
 fn who_has_ended_its_stream_still_gets_the_answer() {
     let Some(target) = target() else { return };
-    let (proxy, address) = through(&target.address, &[]);
+    let (proxy, address) = through(&[&target.address], &[]);
     let script = r"
 for length in [0, 1, 65_536, 500_001]:
     say(connect(), bytes(i * 7 % 251 for i in range(length)))
@@ -96,7 +96,7 @@ print('all')
 #[test]
 fn resets_do_no_harm_and_leave_no_handle_open() {
     let Some(target) = target() else { return };
-    let (proxy, address) = through(&target.address, &["--connections", "10"]);
+    let (proxy, address) = through(&[&target.address], &["--connections", "10"]);
     let before = proxy.open_handles();
     let script = r"
 for number in range(100):
@@ -111,11 +111,26 @@ print('all')
     eventually("the handles are closed", || proxy.open_handles() < before + 80);
 }
 
+/// An address at which nobody listens any more.
+fn nobody() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn the_first_target_that_can_be_reached_is_taken() {
+    let Some(target) = target() else { return };
+    let nobody = nobody();
+    let (mut proxy, address) = through(&[&nobody, &target.address, &nobody], &[]);
+    let said = client(&address, "say(connect(), b'hello')\nprint('passed on')").unwrap();
+    assert_eq!(said.trim(), "passed on");
+    let line = proxy.line();
+    assert!(line.starts_with(&format!("cannot reach {nobody}: ")), "{line}");
+}
+
 #[test]
 fn a_target_that_is_not_there_ends_the_connection() {
-    // The port is nobody's: its listener does not listen any more.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let (mut proxy, address) = through(&nobody, &[]);
+    let nobody = nobody();
+    let (mut proxy, address) = through(&[&nobody], &[]);
     let script = "
 try: assert end(connect()) == b''
 except ConnectionResetError: pass

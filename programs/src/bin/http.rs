@@ -2,10 +2,13 @@
 //!
 //! One thread, one port. Each connection has one operation in flight at a time, whose
 //! context is the connection's number. To end a connection is to drop it: that closes the
-//! socket and cancels the operation, whose completion then finds nobody.
+//! socket and cancels the operation, whose completion then finds nobody. Each operation
+//! has a deadline, so that a client that is too slow is ended as one that has failed.
 //!
-//! The system sends the files itself, in pieces, so that a connection that makes no
-//! progress is noticed.
+//! The system sends the files itself, in pieces, each with a deadline of its own.
+//!
+//! Ctrl-C stops the listener. What was accepted is served, and the program ends when the
+//! last connection does.
 #![cfg(windows)]
 #![forbid(unsafe_code)]
 
@@ -14,16 +17,17 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
 use std::mem;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::Shutdown;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, value_parser};
-use completion_port::{Associated, Batch, CompletionStatus, Error, Iocp, Rejected, op};
+use completion_port::listener::{self, Listener};
+use completion_port::{CompletionStatus, Iocp, op};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use programs::{Listener, close_on_ctrl_c, say};
+use programs::{listen, on_ctrl_c, refill, say};
 
 /// Serve a folder over HTTP
 #[derive(Parser)]
@@ -52,14 +56,18 @@ const PIECE: u64 = 256 * 1024;
 const MAX_HEAD: usize = 16 * 1024;
 /// How many headers it may have.
 const MAX_HEADERS: usize = 64;
-/// How often to look for connections that take too long.
-const TICK: Duration = Duration::from_millis(250);
 /// How long to wait, after the last response, for the client to end the connection.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long to go on serving after Ctrl-C.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What an operation was for, and of which connection.
 enum Event {
     Accepted,
+    /// It is time to start the accepts that are missing.
+    Refill,
+    /// Ctrl-C was pressed, or has been for long enough.
+    Stop,
     Received(u64),
     Sent(u64),
     Transmitted(u64),
@@ -72,30 +80,32 @@ fn main() -> Result<()> {
         .with_context(|| format!("cannot serve the folder {folder}"))?;
     ensure!(root.is_dir(), "cannot serve {folder}: it is not a folder");
 
-    let port: Iocp<Event> = Iocp::builder().build()?;
-    close_on_ctrl_c(&port)?;
+    let port = Iocp::<Event>::typed()?;
+    on_ctrl_c(&port, |port| drop(port.post(Event::Stop, 0, 0)))?;
+    let timeout = Duration::from_secs(arguments.timeout);
     let mut server = Server {
-        listener: Listener::bind(&port, &arguments.listen)?,
-        site: Site { root, timeout: Duration::from_secs(arguments.timeout) },
+        listener: listen(&port, &arguments.listen, arguments.connections, || Event::Accepted)?,
+        site: Site { root, timeout, is_closing: false },
         connections: HashMap::new(),
         accepted: 0,
         requests: 0,
-        arguments,
-        port,
+        is_verbose: arguments.verbose,
+        port: port.clone(),
     };
-    server.run()?;
+    refill(&port, &server.listener, Event::Refill);
+    port.run(|completion| server.complete(completion))?;
     say(format_args!("{} requests in {} connections", server.requests, server.accepted));
     Ok(())
 }
 
 struct Server {
-    arguments: Arguments,
     port: Iocp<Event>,
-    listener: Listener,
+    listener: Listener<Event>,
     site: Site,
     connections: HashMap<u64, Connection>,
     accepted: u64,
     requests: u64,
+    is_verbose: bool,
 }
 
 /// What all connections know.
@@ -103,12 +113,13 @@ struct Site {
     /// The folder, in the form in which the system takes all names literally (`\\?\`).
     root: PathBuf,
     timeout: Duration,
+    /// Whether each response is the last of its connection.
+    is_closing: bool,
 }
 
 struct Connection {
     number: u64,
-    peer: SocketAddr,
-    stream: Associated<TcpStream>,
+    client: listener::Connection,
     /// When the connection is ended, unless it has got further.
     deadline: Instant,
     /// What was received, and not been answered yet. It is empty while a read has it.
@@ -126,84 +137,70 @@ enum State {
     Ending,
 }
 
-/// The connection is over.
-struct Over;
-
-impl From<Error> for Over {
-    fn from(_: Error) -> Self {
-        Self
-    }
-}
-
-impl<T> From<Rejected<T>> for Over {
-    fn from(_: Rejected<T>) -> Self {
-        Self
-    }
-}
-
 impl Server {
-    fn run(&mut self) -> Result<()> {
-        let mut batch = Batch::with_capacity(64);
-        let mut tick = Instant::now() + TICK;
-        loop {
-            let left = (self.arguments.connections as usize).saturating_sub(self.connections.len());
-            self.listener.keep_accepting(&self.port, left, || Event::Accepted);
-            match self.port.get_completions(&mut batch, Some(TICK)) {
-                Ok(_) => {}
-                Err(error) if error.is_closed() => return Ok(()),
-                Err(error) => return Err(error.into()),
+    fn complete(&mut self, mut completion: CompletionStatus<Event>) {
+        match completion.context {
+            Event::Accepted => self.accepted(&mut completion),
+            Event::Refill => refill(&self.port, &self.listener, Event::Refill),
+            Event::Stop => self.stop(),
+            Event::Received(number) | Event::Sent(number) | Event::Transmitted(number) => {
+                self.go_on(number, completion);
             }
-            for completion in &mut batch {
-                match completion {
-                    Ok(completion) => self.complete(completion),
-                    Err(foreign) => say(foreign),
-                }
-            }
-            let now = Instant::now();
-            if now >= tick {
-                tick = now + TICK;
-                self.connections.retain(|_, connection| connection.deadline > now);
-            }
+        }
+        if self.site.is_closing && self.connections.is_empty() && self.listener.in_flight() == 0 {
+            self.port.close();
         }
     }
 
-    fn complete(&mut self, mut completion: CompletionStatus<Event>) {
-        let number = match completion.context {
-            Event::Accepted => return self.accepted(&mut completion),
-            Event::Received(number) | Event::Sent(number) | Event::Transmitted(number) => number,
-        };
+    fn go_on(&mut self, number: u64, completion: CompletionStatus<Event>) {
         // It may have been ended meanwhile.
         let Some(connection) = self.connections.get_mut(&number) else { return };
-        let goes_on = connection.complete(&self.port, &self.site, completion);
-        match goes_on {
+        match connection.complete(&self.port, &self.site, completion) {
             Ok(None) => {}
             Ok(Some(log)) => {
                 self.requests += 1;
-                if self.arguments.verbose {
-                    say(format_args!("{} {log}", connection.peer));
+                if self.is_verbose {
+                    say(format_args!("{} {log}", connection.client.peer));
                 }
             }
-            Err(Over) => drop(self.connections.remove(&number)),
+            Err(_) => drop(self.connections.remove(&number)),
         }
     }
 
     fn accepted(&mut self, completion: &mut CompletionStatus<Event>) {
-        let Some((stream, peer)) = self.listener.accepted(completion) else { return };
+        // The client may have gone already; what else there is, `refill` says.
+        let Ok(accepted) = self.listener.accepted(completion) else { return };
         // The end of a piece does not wait for what comes before to be acknowledged. Where
         // that cannot be asked for, it only takes longer.
-        let _ = stream.set_nodelay(true);
-        let Ok(stream) = self.port.add_handle(stream, 0) else { return };
+        let _ = accepted.get_ref().set_nodelay(true);
+        let Ok(client) = accepted.associate(&self.port, 0) else { return };
         self.accepted += 1;
         let mut connection = Connection {
             number: self.accepted,
-            peer,
-            stream,
+            client,
             deadline: Instant::now() + self.site.timeout,
             received: Vec::new(),
             state: State::Receiving,
         };
         if connection.receive(&self.port).is_ok() {
             self.connections.insert(connection.number, connection);
+        }
+    }
+
+    /// Ends the program when what was accepted has been served, or after a while, or at once
+    /// if it is told so again.
+    fn stop(&mut self) {
+        let waits = !mem::replace(&mut self.site.is_closing, true)
+            && self.port.after(PATIENCE, Event::Stop).is_ok();
+        if !waits {
+            return self.port.close();
+        }
+        self.listener.stop();
+        for connection in self.connections.values() {
+            if matches!(connection.state, State::Receiving) {
+                // A request that was faster is answered.
+                let _ = connection.client.stream.cancel_all();
+            }
         }
     }
 }
@@ -216,21 +213,21 @@ impl Connection {
         port: &Iocp<Event>,
         site: &Site,
         mut completion: CompletionStatus<Event>,
-    ) -> Result<Option<String>, Over> {
+    ) -> io::Result<Option<String>> {
         completion.error_status?;
         match completion.context {
-            Event::Accepted => Ok(None),
-            Event::Received(_) if completion.bytes_transferred == 0 => Err(Over),
+            Event::Received(_) if completion.bytes_transferred == 0 => {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
             Event::Received(_) => {
                 self.received = completion.operation.output()?;
                 self.answer(port, site)
             }
-            Event::Sent(_) => self.sent(port, site),
             Event::Transmitted(_) => {
                 let sent: op::Transmitted<File, Vec<u8>> = completion.operation.output()?;
                 match &self.state {
                     // The file has become shorter than was said.
-                    _ if sent.missing > 0 => Err(Over),
+                    _ if sent.missing > 0 => Err(io::ErrorKind::UnexpectedEof.into()),
                     State::Sending { left, .. } if !left.is_empty() => {
                         self.deadline = Instant::now() + site.timeout;
                         self.transmit(port, sent.file, Vec::new()).map(|()| None)
@@ -238,19 +235,20 @@ impl Connection {
                     _ => self.sent(port, site),
                 }
             }
+            _ => self.sent(port, site),
         }
     }
 
     /// Reads behind what was received already.
-    fn receive(&mut self, port: &Iocp<Event>) -> Result<(), Over> {
+    fn receive(&mut self, port: &Iocp<Event>) -> io::Result<()> {
         let mut buffer = mem::take(&mut self.received);
         buffer.reserve(1024);
-        port.initiate_read(&self.stream, Event::Received(self.number), buffer)?;
-        Ok(())
+        let read = port.initiate_read(&self.client.stream, Event::Received(self.number), buffer)?;
+        Ok(read.set_deadline(self.deadline)?)
     }
 
     /// Answers the request that was received, or receives the rest of it.
-    fn answer(&mut self, port: &Iocp<Event>, site: &Site) -> Result<Option<String>, Over> {
+    fn answer(&mut self, port: &Iocp<Event>, site: &Site) -> io::Result<Option<String>> {
         if matches!(self.state, State::Ending) {
             self.received.clear();
             return self.receive(port).map(|()| None);
@@ -280,7 +278,7 @@ impl Connection {
         Ok(Some(log))
     }
 
-    fn send(&mut self, port: &Iocp<Event>, site: &Site, response: Response) -> Result<(), Over> {
+    fn send(&mut self, port: &Iocp<Event>, site: &Site, response: Response) -> io::Result<()> {
         let Response { keeps_alive, body, .. } = &response;
         let (head, keeps_alive) = (response.head(), *keeps_alive);
         self.deadline = Instant::now() + site.timeout;
@@ -293,34 +291,34 @@ impl Connection {
         match response.body {
             Body::File(file, _) if !is_empty => self.transmit(port, file, head),
             Body::Text(text) if !response.is_head => {
-                let message = [head, text.into_bytes()].concat();
-                port.initiate_write(&self.stream, Event::Sent(self.number), message)?;
-                Ok(())
+                self.write(port, [head, text.into_bytes()].concat())
             }
-            _ => {
-                port.initiate_write(&self.stream, Event::Sent(self.number), head)?;
-                Ok(())
-            }
+            _ => self.write(port, head),
         }
     }
 
+    fn write(&self, port: &Iocp<Event>, message: Vec<u8>) -> io::Result<()> {
+        let write = port.initiate_write(&self.client.stream, Event::Sent(self.number), message)?;
+        Ok(write.set_deadline(self.deadline)?)
+    }
+
     /// Sends the next piece of a file, behind the head of its response if it is the first.
-    fn transmit(&mut self, port: &Iocp<Event>, file: File, head: Vec<u8>) -> Result<(), Over> {
-        let State::Sending { left, .. } = &mut self.state else { return Err(Over) };
+    fn transmit(&mut self, port: &Iocp<Event>, file: File, head: Vec<u8>) -> io::Result<()> {
+        let State::Sending { left, .. } = &mut self.state else { return Ok(()) };
         let (start, length) = (left.start, PIECE.min(left.end - left.start));
         left.start += length;
         let piece = op::TransmitFile::new(file, start, length).head(head);
-        port.initiate(&self.stream, Event::Transmitted(self.number), piece)?;
-        Ok(())
+        let sent = port.initiate(&self.client.stream, Event::Transmitted(self.number), piece)?;
+        Ok(sent.set_deadline(self.deadline)?)
     }
 
     /// A response was sent: the next request may have come already.
-    fn sent(&mut self, port: &Iocp<Event>, site: &Site) -> Result<Option<String>, Over> {
-        if matches!(self.state, State::Sending { keeps_alive: true, .. }) {
+    fn sent(&mut self, port: &Iocp<Event>, site: &Site) -> io::Result<Option<String>> {
+        if !site.is_closing && matches!(self.state, State::Sending { keeps_alive: true, .. }) {
             self.state = State::Receiving;
             self.deadline = Instant::now() + site.timeout;
         } else {
-            self.stream.shutdown(Shutdown::Write).map_err(|_| Over)?;
+            self.client.stream.shutdown(Shutdown::Write)?;
             self.state = State::Ending;
             self.deadline = Instant::now() + FAREWELL;
         }
@@ -378,7 +376,7 @@ impl Response {
             }
         };
         // A body that is not read would be taken for the next request.
-        let can_go_on = response.keeps_alive && !has_body;
+        let can_go_on = response.keeps_alive && !has_body && !site.is_closing;
         let keeps_alive = can_go_on && if is_old { wants("keep-alive") } else { !wants("close") };
         Self { is_head, keeps_alive, ..response }
     }

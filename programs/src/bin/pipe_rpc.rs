@@ -8,13 +8,12 @@
 #![forbid(unsafe_code)]
 
 use std::os::windows::io::OwnedHandle;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, value_parser};
 use completion_port::{Associated, CompletionStatus, Error, ErrorKind, Iocp, op, pipe};
-use programs::{close_on_ctrl_c, say};
+use programs::{on_ctrl_c, say};
 
 /// Serve or call procedures over a named pipe
 #[derive(Parser)]
@@ -81,53 +80,34 @@ struct Server {
 }
 
 fn serve(name: &str, instances: u8) -> Result<()> {
-    let port: Iocp<Event> = Iocp::builder().build()?;
-    close_on_ctrl_c(&port)?;
-    let mut server = Server { port, instances: Vec::new(), answered: 0 };
+    let port = Iocp::<Event>::typed()?;
+    on_ctrl_c(&port, Iocp::close)?;
+    let mut server = Server { port: port.clone(), instances: Vec::new(), answered: 0 };
     let options = pipe::ServerOptions::new().messages(true).max_instances(instances);
     for index in 0..instances {
         let create = if index == 0 { options.create(name) } else { options.create_next(name) };
         let instance = create.with_context(|| format!("cannot serve {name}"))?;
-        server.instances.push(server.port.add_handle(instance, 0)?);
+        server.instances.push(port.add_handle(instance, 0)?);
     }
     for index in 0..server.instances.len() {
         server.wait_for_client(index)?;
     }
     say(format_args!("serving {name}"));
-    server.run()?;
+    port.try_run(|completion| server.complete(completion))?;
     say(format_args!("{} requests answered", server.answered));
     Ok(())
 }
 
 impl Server {
-    fn run(&mut self) -> Result<()> {
-        loop {
-            let completed = match self.port.get_completion() {
-                Ok(completion) => self.complete(completion),
-                Err(error) if error.foreign_packet().is_some() => continue,
-                Err(error) => Err(error),
-            };
-            match completed {
-                Ok(()) => {}
-                Err(error) if error.is_closed() => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
     /// Takes an instance a step further. An error of the client's ends the connection, and
     /// the next client can come.
     fn complete(&mut self, completion: CompletionStatus<Event>) -> Result<(), Error> {
         let (Event::Connected(index) | Event::Read(index) | Event::Wrote(index)) =
             completion.context;
-        match self.advance(index, completion) {
-            Ok(()) => Ok(()),
-            Err(error) if error.is_closed() => Err(error),
-            Err(_) => {
-                pipe::disconnect(&self.instances[index])?;
-                self.wait_for_client(index)
-            }
-        }
+        self.advance(index, completion).or_else(|_| {
+            pipe::disconnect(&self.instances[index])?;
+            self.wait_for_client(index)
+        })
     }
 
     fn advance(
@@ -194,8 +174,9 @@ fn answer(request: &str) -> String {
 }
 
 fn call(name: &str, requests: Vec<String>, patience: Duration) -> Result<()> {
-    let port: Iocp<()> = Iocp::builder().build()?;
-    let pipe = port.add_handle(connect(name, patience)?, 0)?;
+    let port = Iocp::<()>::typed()?;
+    let pipe = port.block_on(connect(&port, name, patience))??;
+    let pipe = port.add_handle(pipe, 0)?;
     for request in requests {
         let answer = port.block_on(ask(&port, &pipe, request))?;
         say(String::from_utf8_lossy(&answer.context("the server has not answered")?));
@@ -204,17 +185,17 @@ fn call(name: &str, requests: Vec<String>, patience: Duration) -> Result<()> {
 }
 
 /// Opens the pipe once the server has an instance free.
-fn connect(name: &str, patience: Duration) -> Result<OwnedHandle> {
+async fn connect(port: &Iocp<()>, name: &str, patience: Duration) -> Result<OwnedHandle> {
     let deadline = Instant::now() + patience;
+    let pipes = port.add_handle(pipe::file_system()?, 0)?;
     loop {
         match pipe::ClientOptions::new().messages(true).open(name) {
-            Err(error) if error.kind() == ErrorKind::Busy && Instant::now() < deadline => {
-                thread::sleep(Duration::from_millis(20));
-            }
             Err(error) if error.kind() == ErrorKind::Busy => {
-                bail!("{name} has no time for another client")
+                let wait = port.initiate(&pipes, (), op::WaitForPipe::new(name)?)?;
+                wait.set_deadline(deadline)?;
+                wait.await.with_context(|| format!("{name} has no time for another client"))?;
             }
-            result => return result.with_context(|| format!("cannot open {name}")),
+            opened => return opened.with_context(|| format!("cannot open {name}")),
         }
     }
 }
@@ -226,23 +207,20 @@ async fn ask(
     request: String,
 ) -> Result<Vec<u8>, Error> {
     let transact = op::Transact::new(request, Vec::with_capacity(BUFFER));
-    let mut answer: Vec<u8> = match port.initiate(pipe, (), transact)?.await {
+    let mut read = match port.initiate(pipe, (), transact)?.await {
         Ok((_, (_, answer))) => return Ok(answer),
-        Err(failed) if failed.error.kind() == ErrorKind::MoreData => match failed.returned {
-            Some((_, answer)) => answer,
-            None => return Err(failed.error),
-        },
-        Err(failed) => return Err(failed.error),
+        Err(failed) => (failed.error, failed.returned.map(|(_, answer)| answer)),
     };
-    loop {
+    // The rest of the message is behind what has come of it.
+    while let (error, Some(mut answer)) = read {
+        if error.kind() != ErrorKind::MoreData {
+            return Err(error);
+        }
         answer.reserve(answer.len());
         match port.initiate_read(pipe, (), answer)?.await {
             Ok((_, answer)) => return Ok(answer),
-            Err(failed) if failed.error.kind() == ErrorKind::MoreData => match failed.returned {
-                Some(more) => answer = more,
-                None => return Err(failed.error),
-            },
-            Err(failed) => return Err(failed.error),
+            Err(failed) => read = (failed.error, failed.returned),
         }
     }
+    Err(read.0)
 }

@@ -4,25 +4,29 @@
 //! the write of what was read to the other. So a side that reads slowly slows the other
 //! down, and no more than a buffer is in between. When one side has ended its stream, the
 //! other is told so, and may still answer.
+//!
+//! A target may have several addresses, and there may be several targets. The first address
+//! that can be reached is taken.
 #![cfg(windows)]
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::{Parser, value_parser};
-use completion_port::{
-    Associated, Batch, CompletionStatus, Error, Iocp, Rejected, unconnected_stream,
-};
-use programs::{Listener, close_on_ctrl_c, say};
+use completion_port::listener::{Connection, Listener};
+use completion_port::{Associated, CompletionStatus, Error, Iocp, unconnected_stream};
+use programs::{listen, on_ctrl_c, refill, say};
 
 /// Pass TCP connections on to another address
 #[derive(Parser)]
 struct Arguments {
-    /// Where the connections go, such as example.com:80
-    target: String,
+    /// Where the connections go, such as example.com:80: to the first that can be reached
+    #[arg(value_name = "TARGET", required = true)]
+    targets: Vec<String>,
     /// Where to listen; port 0 is one of the system's choice
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     listen: String,
@@ -34,13 +38,16 @@ struct Arguments {
 
 /// How much is read at a time, in bytes.
 const BUFFER: usize = 64 * 1024;
-/// How often to look whether accepts can be started that were refused.
-const TICK: Duration = Duration::from_millis(250);
+/// How long to try each address of the target.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What an operation was for, and of which connection.
 enum Event {
     Accepted,
-    Connected(u64),
+    /// It is time to start the accepts that are missing.
+    Refill,
+    /// Or not, to the target's address of this index.
+    Connected(u64, usize),
     Read(u64, From),
     Wrote(u64, From),
 }
@@ -54,115 +61,101 @@ enum From {
 
 struct Link {
     number: u64,
-    client: Associated<TcpStream>,
+    client: Connection,
     target: Associated<TcpStream>,
     /// How many of the two have ended their stream.
     ended: u32,
 }
 
-/// The connection is over.
-struct Over;
-
-impl std::convert::From<Error> for Over {
-    fn from(_: Error) -> Self {
-        Self
-    }
-}
-
-impl<T> std::convert::From<Rejected<T>> for Over {
-    fn from(_: Rejected<T>) -> Self {
-        Self
-    }
-}
-
 struct Proxy {
     port: Iocp<Event>,
-    listener: Listener,
-    target: SocketAddr,
-    most: usize,
+    listener: Listener<Event>,
+    /// The addresses of all targets.
+    targets: Vec<SocketAddr>,
     links: HashMap<u64, Link>,
     accepted: u64,
     bytes: u64,
 }
 
 fn main() -> Result<()> {
-    let Arguments { target, listen, connections } = Arguments::parse();
-    let addresses = target.to_socket_addrs();
-    let mut addresses = addresses.with_context(|| format!("cannot find the target {target}"))?;
-    let port: Iocp<Event> = Iocp::builder().build()?;
-    close_on_ctrl_c(&port)?;
+    let arguments = Arguments::parse();
+    let mut targets = Vec::new();
+    for target in &arguments.targets {
+        let addresses = target.to_socket_addrs();
+        targets.extend(addresses.with_context(|| format!("cannot find the target {target}"))?);
+    }
+    let port = Iocp::<Event>::typed()?;
+    on_ctrl_c(&port, Iocp::close)?;
     let mut proxy = Proxy {
-        listener: Listener::bind(&port, &listen)?,
-        target: addresses.next().with_context(|| format!("{target} has no address"))?,
-        most: connections as usize,
+        listener: listen(&port, &arguments.listen, arguments.connections, || Event::Accepted)?,
+        targets,
         links: HashMap::new(),
         accepted: 0,
         bytes: 0,
-        port,
+        port: port.clone(),
     };
-    proxy.run()?;
+    refill(&port, &proxy.listener, Event::Refill);
+    port.run(|completion| proxy.complete(completion))?;
     say(format_args!("{} connections, {} bytes", proxy.accepted, proxy.bytes));
     Ok(())
 }
 
 impl Proxy {
-    fn run(&mut self) -> Result<()> {
-        let mut batch = Batch::with_capacity(64);
-        loop {
-            let left = self.most.saturating_sub(self.links.len());
-            self.listener.keep_accepting(&self.port, left, || Event::Accepted);
-            match self.port.get_completions(&mut batch, Some(TICK)) {
-                Ok(_) => {}
-                Err(error) if error.is_closed() => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-            for completion in &mut batch {
-                match completion {
-                    Ok(completion) => self.complete(completion),
-                    Err(foreign) => say(foreign),
-                }
-            }
-        }
-    }
-
     fn complete(&mut self, mut completion: CompletionStatus<Event>) {
         let number = match completion.context {
             Event::Accepted => return self.accepted(&mut completion),
-            Event::Connected(number) | Event::Read(number, _) | Event::Wrote(number, _) => number,
+            Event::Refill => return refill(&self.port, &self.listener, Event::Refill),
+            Event::Connected(number, _) | Event::Read(number, _) | Event::Wrote(number, _) => {
+                number
+            }
         };
-        if let (Event::Wrote(..), Ok(())) = (&completion.context, &completion.error_status) {
+        if let Event::Wrote(..) = completion.context {
             self.bytes += u64::from(completion.bytes_transferred);
         }
         // It may have been ended meanwhile.
-        let Some(link) = self.links.get_mut(&number) else { return };
-        if let (Event::Connected(_), Err(error)) = (&completion.context, &completion.error_status) {
-            say(format_args!("cannot reach {}: {error}", self.target));
-        }
-        if link.complete(&self.port, completion).is_err() {
-            // Closes both sockets, and cancels what is in flight on them.
-            self.links.remove(&number);
+        let Some(mut link) = self.links.remove(&number) else { return };
+        let goes_on = match (&completion.context, &completion.error_status) {
+            (&Event::Connected(_, index), Err(error)) if !error.is_cancelled() => {
+                say(format_args!("cannot reach {}: {error}", self.targets[index]));
+                self.connect(number, index + 1).map(|next| link.target = next).is_some()
+            }
+            _ => link.complete(&self.port, completion).is_ok(),
+        };
+        // Otherwise both sockets are closed, which cancels what is in flight on them.
+        if goes_on {
+            self.links.insert(number, link);
         }
     }
 
     /// Connects to the target for a client.
     fn accepted(&mut self, completion: &mut CompletionStatus<Event>) {
-        let Some((client, _)) = self.listener.accepted(completion) else { return };
+        // The client may have gone already; what else there is, `refill` says.
+        let Ok(accepted) = self.listener.accepted(completion) else { return };
+        let Ok(client) = accepted.associate(&self.port, 0) else { return };
         self.accepted += 1;
         let number = self.accepted;
-        let link = self.link(number, client);
-        let link = link.and_then(|link| {
-            self.port.initiate_connect(&link.target, Event::Connected(number), self.target)?;
-            Ok(link)
-        });
-        match link {
-            Ok(link) => drop(self.links.insert(number, link)),
-            Err(error) => say(format_args!("cannot reach {}: {error}", self.target)),
+        if let Some(target) = self.connect(number, 0) {
+            self.links.insert(number, Link { number, client, target, ended: 0 });
         }
     }
 
-    fn link(&self, number: u64, client: TcpStream) -> Result<Link, Error> {
-        let target = self.port.add_handle(unconnected_stream(self.target)?, 0)?;
-        Ok(Link { number, client: self.port.add_handle(client, 0)?, target, ended: 0 })
+    /// Starts to connect to one of the target's addresses: this, or one behind it if that
+    /// cannot be tried.
+    fn connect(&self, number: u64, first: usize) -> Option<Associated<TcpStream>> {
+        let start = |index, address| -> Result<_, Error> {
+            let stream = self.port.add_handle(unconnected_stream(address)?, 0)?;
+            let connected = Event::Connected(number, index);
+            let connect = self.port.initiate_connect(&stream, connected, address)?;
+            connect.set_deadline(Instant::now() + PATIENCE)?;
+            Ok(stream)
+        };
+        for (index, &address) in self.targets.iter().enumerate().skip(first) {
+            match start(index, address) {
+                Ok(stream) => return Some(stream),
+                Err(error) => say(format_args!("cannot reach {address}: {error}")),
+            }
+        }
+        None
     }
 }
 
@@ -172,12 +165,12 @@ impl Link {
         &mut self,
         port: &Iocp<Event>,
         mut completion: CompletionStatus<Event>,
-    ) -> Result<(), Over> {
+    ) -> io::Result<()> {
         completion.error_status?;
         match completion.context {
-            Event::Accepted => Ok(()),
-            Event::Connected(_) => {
-                for stream in [&self.client, &self.target] {
+            Event::Accepted | Event::Refill => Ok(()),
+            Event::Connected(..) => {
+                for stream in [&self.client.stream, &self.target] {
                     // What comes in small pieces is passed on in small pieces. Where that
                     // cannot be asked for, it only takes longer.
                     let _ = stream.get_ref().set_nodelay(true);
@@ -188,8 +181,8 @@ impl Link {
             Event::Read(_, from) if completion.bytes_transferred == 0 => {
                 self.ended += 1;
                 let (_, to) = self.sides(from);
-                to.shutdown(Shutdown::Write).map_err(|_| Over)?;
-                if self.ended == 2 { Err(Over) } else { Ok(()) }
+                to.shutdown(Shutdown::Write)?;
+                if self.ended == 2 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
             }
             Event::Read(number, from) => {
                 let buffer: Vec<u8> = completion.operation.output()?;
@@ -205,7 +198,7 @@ impl Link {
         }
     }
 
-    fn read(&self, port: &Iocp<Event>, from: From, buffer: Vec<u8>) -> Result<(), Over> {
+    fn read(&self, port: &Iocp<Event>, from: From, buffer: Vec<u8>) -> io::Result<()> {
         let (stream, _) = self.sides(from);
         port.initiate_read(stream, Event::Read(self.number, from), buffer)?;
         Ok(())
@@ -214,8 +207,8 @@ impl Link {
     /// Whom to read from, and whom to write to.
     fn sides(&self, from: From) -> (&Associated<TcpStream>, &Associated<TcpStream>) {
         match from {
-            From::Client => (&self.client, &self.target),
-            From::Target => (&self.target, &self.client),
+            From::Client => (&self.client.stream, &self.target),
+            From::Target => (&self.target, &self.client.stream),
         }
     }
 }

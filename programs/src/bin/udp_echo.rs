@@ -6,12 +6,12 @@
 #![cfg(windows)]
 #![forbid(unsafe_code)]
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 
 use anyhow::{Context, Result};
 use clap::{Parser, value_parser};
 use completion_port::{Associated, CompletionStatus, Error, Iocp, op};
-use programs::{close_on_ctrl_c, say};
+use programs::{on_ctrl_c, say};
 
 /// Echo UDP datagrams
 #[derive(Parser)]
@@ -42,67 +42,56 @@ struct Server {
 
 fn main() -> Result<()> {
     let Arguments { listen, depth } = Arguments::parse();
-    let port: Iocp<Event> = Iocp::builder().build()?;
-    close_on_ctrl_c(&port)?;
+    let port = Iocp::<Event>::typed()?;
+    on_ctrl_c(&port, Iocp::close)?;
     let socket = UdpSocket::bind(&listen).with_context(|| format!("cannot listen on {listen}"))?;
     say(format_args!("listening on {}", socket.local_addr()?));
     let socket = port.add_handle(socket, 0)?;
     // That one client has gone is no reason to fail for the others.
     socket.ignore_unreachable()?;
 
-    let mut server = Server { port, socket, echoed: 0 };
+    let mut server = Server { port: port.clone(), socket, echoed: 0 };
     for _ in 0..depth {
         server.receive(Vec::with_capacity(LONGEST))?;
     }
-    server.run()?;
+    port.try_run(|completion| server.complete(completion))?;
     say(format_args!("{} datagrams echoed", server.echoed));
     Ok(())
 }
 
 impl Server {
-    fn run(&mut self) -> Result<()> {
-        loop {
-            let completed = match self.port.get_completion() {
-                Ok(completion) => self.complete(completion),
-                Err(error) if error.foreign_packet().is_some() => continue,
-                Err(error) => Err(error),
-            };
-            match completed {
-                Ok(()) => {}
-                Err(error) if error.is_closed() => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
     /// Starts what follows the end of an operation.
     fn complete(&mut self, mut completion: CompletionStatus<Event>) -> Result<(), Error> {
+        if self.port.is_closed() {
+            return Ok(());
+        }
         if let Err(error) = &completion.error_status {
             // It concerns one datagram; the next may be better.
             say(error);
         }
+        let succeeded = completion.error_status.is_ok();
         match completion.context {
             Event::Receives => {
-                let received: op::Datagram<Vec<u8>> = completion.operation.output()?;
-                match received.from {
-                    Some(from) if completion.error_status.is_ok() => {
-                        let echo = op::SendTo::new(received.buffer, from);
-                        match self.port.initiate(&self.socket, Event::Sends, echo) {
-                            Ok(_) => Ok(()),
-                            Err(rejected) if rejected.error.is_closed() => Err(rejected.error),
-                            Err(rejected) => {
-                                say(&rejected.error);
-                                let (_, op::Sends(buffer)) = rejected.returned;
-                                self.receive(buffer)
-                            }
-                        }
-                    }
-                    _ => self.receive(received.buffer),
+                let op::Datagram { buffer, from, .. } = completion.operation.output()?;
+                match from {
+                    Some(from) if succeeded => self.send(buffer, from),
+                    _ => self.receive(buffer),
                 }
             }
             Event::Sends => {
-                self.echoed += u64::from(completion.error_status.is_ok());
+                self.echoed += u64::from(succeeded);
                 self.receive(completion.operation.output()?)
+            }
+        }
+    }
+
+    fn send(&self, buffer: Vec<u8>, to: SocketAddr) -> Result<(), Error> {
+        match self.port.initiate(&self.socket, Event::Sends, op::SendTo::new(buffer, to)) {
+            Ok(_) => Ok(()),
+            Err(rejected) => {
+                say(&rejected.error);
+                let (_, op::Sends(buffer)) = rejected.returned;
+                self.receive(buffer)
             }
         }
     }

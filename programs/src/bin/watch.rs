@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Parser, value_parser};
-use completion_port::{Associated, Error, ErrorKind, Iocp, op};
-use programs::{close_on_ctrl_c, say};
+use completion_port::{Associated, CompletionStatus, Error, ErrorKind, Iocp, op};
+use programs::{on_ctrl_c, say};
 
 /// Print what changes in a folder
 #[derive(Parser)]
@@ -43,15 +43,16 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let folder = arguments.folder.display();
     let port = Iocp::new()?;
-    close_on_ctrl_c(&port)?;
+    on_ctrl_c(&port, Iocp::close)?;
     let directory = completion_port::fs::open_directory(&arguments.folder)
         .with_context(|| format!("cannot open the folder {folder}"))?;
     let directory = port.add_handle(directory, 0)?;
     let changes = op::Changes::with_capacity(arguments.buffer as usize);
-    let mut watch = Watch { renames: op::Renames::new(), port, folder: directory, arguments };
+    let renames = op::Renames::new();
+    let mut watch = Watch { renames, port: port.clone(), folder: directory, arguments };
     watch.start(changes)?;
     say(format_args!("watching {}", watch.arguments.folder.display()));
-    watch.run()
+    port.try_run(|completion| watch.complete(completion))
 }
 
 impl Watch {
@@ -65,29 +66,18 @@ impl Watch {
         Ok(())
     }
 
-    fn run(&mut self) -> Result<()> {
-        loop {
-            let mut completion = match self.port.get_completion() {
-                Ok(completion) => completion,
-                Err(error) if error.is_closed() => return Ok(()),
-                Err(error) => return Err(error.into()),
-            };
-            match completion.error_status {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                    say("the folder is deleted");
-                    return Ok(());
-                }
-                Err(error) => return Err(error.into()),
+    fn complete(&mut self, mut completion: CompletionStatus) -> Result<()> {
+        match completion.error_status {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                say("the folder is deleted");
+                self.port.close();
+                return Ok(());
             }
-            let changes: op::Changes = completion.operation.output()?;
-            self.print(&changes)?;
-            match self.start(changes) {
-                Ok(()) => {}
-                Err(error) if error.is_closed() => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
+            result => result?,
         }
+        let changes: op::Changes = completion.operation.output()?;
+        self.print(&changes)?;
+        Ok(self.start(changes)?)
     }
 
     fn print(&mut self, changes: &op::Changes) -> Result<()> {
