@@ -45,7 +45,7 @@ impl Program {
     /// Starts a program.
     pub fn start<A: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = A>) -> Self {
         let mut command = program(name);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let (sender, lines) = mpsc::channel();
@@ -101,10 +101,21 @@ impl Program {
     /// Ends it as Ctrl-C does, and returns the lines that it has printed at last. (On
     /// Windows, nobody can press Ctrl-C for another process alone.)
     #[cfg(unix)]
-    pub fn interrupt(mut self) -> Vec<String> {
+    pub fn interrupt(self) -> Vec<String> {
         use nix::sys::signal::{Signal, kill};
         let id = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a process"));
         kill(id, Signal::SIGINT).expect("it is running");
+        self.end()
+    }
+
+    /// Ends its standard input, and returns the lines that it has printed at last.
+    pub fn end_input(mut self) -> Vec<String> {
+        drop(self.child.stdin.take());
+        self.end()
+    }
+
+    /// Waits for its end, and returns the lines that it has printed at last.
+    pub fn end(mut self) -> Vec<String> {
         let start = Instant::now();
         let status = loop {
             match self.child.try_wait().expect("it can be asked") {
