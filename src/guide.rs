@@ -415,9 +415,51 @@
 //!
 //! [`pipe`](crate::pipe) creates servers and opens clients, and has an example.
 //! [`ConnectPipe`](crate::op::ConnectPipe) waits for a client. A pipe of bytes is read like a
-//! stream. On a pipe of messages each write is one, and
-//! [`MoreData`](crate::ErrorKind::MoreData) says that the next read has the rest of it. A
-//! server creates its next instance before it serves a client, so that others find one.
+//! stream. A server creates its next instance before it serves a client, so that others find
+//! one.
+//!
+//! On a pipe of messages each write is one, and
+//! [`MoreData`](crate::ErrorKind::MoreData) says that the next read has the rest of it. Reads
+//! append to a `Vec`, so make room behind what has come, and read on. A message may be empty:
+//! [`is_at_end`](crate::Finished::is_at_end) tells it from the end.
+//!
+//! ```
+//! use std::os::windows::io::OwnedHandle;
+//!
+//! use completion_port::{Associated, ErrorKind, Iocp, Result, op, pipe};
+//!
+//! /// The next message, however long it is; `None` at the end.
+//! fn message(port: &Iocp, pipe: &Associated<OwnedHandle>) -> Result<Option<Vec<u8>>> {
+//!     let mut message = Vec::with_capacity(64);
+//!     loop {
+//!         port.initiate_read(pipe, 2, message)?;
+//!         let mut completion = port.get_completion()?;
+//!         message = completion.operation.output()?;
+//!         match completion.error_status {
+//!             Ok(()) if completion.operation.is_at_end() => return Ok(None),
+//!             Ok(()) => return Ok(Some(message)),
+//!             Err(error) if error.kind() == ErrorKind::MoreData => message.reserve(message.len()),
+//!             Err(error) => return Err(error),
+//!         }
+//!     }
+//! }
+//!
+//! # let name = format!(r"\\.\pipe\completion-port-guide-{}", std::process::id());
+//! let port = Iocp::new()?;
+//! # let server = pipe::ServerOptions::new().messages(true).create(&name)?;
+//! # let server = port.add_handle(server, 1)?;
+//! # port.initiate(&server, 2, op::ConnectPipe::new())?;
+//! # let client = port.add_handle(pipe::ClientOptions::new().messages(true).open(&name)?, 3)?;
+//! # port.get_completion()?;
+//! for length in [10, 0, 1000] {
+//!     port.initiate_write(&client, 4, vec![7; length])?;
+//! #   port.get_completion()?;
+//!     assert_eq!(message(&port, &server)?.unwrap(), vec![7; length]);
+//! }
+//! drop(client);
+//! assert!(message(&port, &server)?.is_none());
+//! # Ok::<(), completion_port::Error>(())
+//! ```
 //!
 //! # Datagrams
 //!

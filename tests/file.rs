@@ -147,6 +147,7 @@ fn a_read_at_the_end_of_the_file_succeeds_with_no_bytes() {
     let completion = complete(&port);
     assert_eq!(completion.error_status, Ok(()));
     assert_eq!(completion.bytes_transferred, 0);
+    assert!(completion.operation.is_at_end());
     assert_eq!(pending.result(), Some(Ok(0)));
     assert_eq!(pending.take_buffer().unwrap(), b"");
     nothing_more(&port);

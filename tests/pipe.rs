@@ -296,6 +296,33 @@ fn an_empty_message_completes_a_read_that_waits() {
     nothing_more(&port);
 }
 
+#[test]
+fn an_empty_message_is_told_from_the_end() {
+    for waits in [false, true] {
+        let port = port();
+        let (server, client) = pair(&port, MESSAGES);
+        let mut client = Some(client);
+        for ends in [false, true] {
+            let mut act = || match client.take_if(|_| ends) {
+                Some(client) => drop(client),
+                None => _ = port.initiate_write(client.as_ref().unwrap(), WRITE, "").unwrap(),
+            };
+            if !waits {
+                act();
+            }
+            let read = port.initiate_read(&server, READ, Vec::with_capacity(64)).unwrap();
+            if waits {
+                assert!(!read.is_at_end());
+                act();
+            }
+            let completions = complete_all(&port, if ends { 1 } else { 2 });
+            let completion = completions.iter().find(|it| it.context == READ).unwrap();
+            assert_eq!(completion.result(), Ok(0));
+            assert_eq!([completion.operation.is_at_end(), read.is_at_end()], [ends; 2]);
+        }
+    }
+}
+
 /// On Windows it may end a read: "If the `lpNumberOfBytesRead` parameter is zero
 /// when `ReadFile` returns TRUE on a pipe, the other end of the pipe called the
 /// `WriteFile` function with `nNumberOfBytesToWrite` set to zero"

@@ -289,6 +289,7 @@ mod told {
                 change(&directory, if round % 2 == 0 { None } else { Some(&too_long) });
                 watch(&port, &directory, changes);
                 let mut completion = complete(&port);
+                assert!(!completion.operation.is_at_end());
                 assert_eq!((completion.error_status, completion.bytes_transferred), (Ok(()), 0));
                 changes = completion.operation.output().unwrap();
                 assert!(changes.overflowed());

@@ -19,10 +19,11 @@ fn call(name: &str, requests: &[&str]) -> Output {
 #[test]
 fn requests_are_answered_in_order() {
     let (_server, name) = serve("order", &[]);
-    let requests = ["echo hello", "upper hello", "sum 1 -2 43", "sum one", "fly"];
+    let requests = ["echo hello", "upper hello", "sum 1 -2 43", "sum one", "", "fly"];
     assert_eq!(
         text(&call(&name, &requests)),
-        "hello\nHELLO\n42\nerror: sum wants whole numbers\nerror: there is no procedure \"fly\"\n"
+        "hello\nHELLO\n42\nerror: sum wants whole numbers\n\
+         error: there is no procedure \"\"\nerror: there is no procedure \"fly\"\n"
     );
 }
 

@@ -18,7 +18,7 @@ pub(crate) use failed::ended;
 pub(crate) use status::{
     STATUS_BUFFER_OVERFLOW, STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_END_OF_FILE,
     STATUS_NOTIFY_ENUM_DIR, STATUS_PENDING, STATUS_PIPE_BROKEN, STATUS_TIMEOUT, completion_error,
-    is_error, is_failure, is_warning, win32_code,
+    is_end, is_error, is_failure, is_warning, win32_code,
 };
 
 /// A `Result` whose error is this crate's [`Error`].

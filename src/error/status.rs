@@ -98,6 +98,12 @@ pub(super) fn code_of(status: u32, facts: &'static Facts) -> Option<u32> {
     })
 }
 
+/// Whether an operation that succeeds with this status has found the end of what it reads.
+/// The other statuses that such a call succeeds with are no errors.
+pub(crate) fn is_end(status: u32, facts: &'static Facts) -> bool {
+    is_error(status) && facts.ends.contains(&status)
+}
+
 /// The Winsock code of a status that has one.
 fn winsock_code(status: u32) -> Option<u32> {
     let code = match status {

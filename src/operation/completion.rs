@@ -16,7 +16,7 @@ use super::cells::Cells;
 use super::complete::CompletionPart;
 use super::layout::take_context;
 use super::lend::Lend;
-use crate::error::{Error, OperationKind, Result, STATUS_CANCELLED, completion_error};
+use crate::error::{Error, OperationKind, Result, STATUS_CANCELLED, completion_error, is_end};
 use crate::panics::FirstPanic;
 use crate::sys::{Entry, Packet, RawDequeue, Transferred};
 
@@ -52,7 +52,8 @@ pub struct CompletionStatus<C = usize> {
     pub handle_context: usize,
     /// The number of bytes that were read or written, and are valid, whatever `error_status`
     /// says. A successful read of 0 bytes means the end of the file, stream or pipe (or that
-    /// a serial port, set to return at once, has received nothing).
+    /// a serial port, set to return at once, has received nothing); where messages may be
+    /// empty, [`is_at_end`](Finished::is_at_end) tells.
     pub bytes_transferred: u32,
     /// Whether the operation succeeded.
     ///
@@ -93,6 +94,7 @@ pub struct Finished {
     vtable: &'static VTable,
     /// How many bytes a read has put into the buffer.
     bytes: u32,
+    status: u32,
 }
 
 // SAFETY: Rule 9.
@@ -105,6 +107,37 @@ impl Finished {
     #[must_use]
     pub fn kind(&self) -> OperationKind {
         self.vtable.facts.kind
+    }
+
+    /// Whether a read of a file or a pipe has found the end, where it transfers 0 bytes. An
+    /// empty message of a pipe has 0 bytes, too, and is none.
+    ///
+    /// Of a socket it says nothing: there, 0 bytes are the end of a stream, or an empty
+    /// datagram.
+    ///
+    /// ```
+    /// # use completion_port::{Iocp, op, pipe};
+    /// # let name = format!(r"\\.\pipe\completion-port-end-doc-{}", std::process::id());
+    /// # let port = Iocp::new()?;
+    /// # let server = pipe::ServerOptions::new().messages(true).create(&name)?;
+    /// # let server = port.add_handle(server, 1)?;
+    /// # port.initiate(&server, 2, op::ConnectPipe::new())?;
+    /// # let client = port.add_handle(pipe::ClientOptions::new().open(&name)?, 3)?;
+    /// # port.get_completion()?;
+    /// port.initiate_write(&client, 4, "")?;
+    /// # port.get_completion()?;
+    /// port.initiate_read(&server, 5, Vec::with_capacity(64))?;
+    /// let completion = port.get_completion()?;
+    /// assert_eq!(completion.bytes_transferred, 0);
+    /// assert!(!completion.operation.is_at_end());
+    /// drop(client);
+    /// port.initiate_read(&server, 5, Vec::with_capacity(64))?;
+    /// assert!(port.get_completion()?.operation.is_at_end());
+    /// # Ok::<(), completion_port::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        is_end(self.status, self.vtable.facts)
     }
 
     /// Whether somebody else can take the output: a [`Pending`](crate::Pending), or a
@@ -365,7 +398,7 @@ impl<C> Dequeued<C> {
             handle_context: key,
             bytes_transferred: bytes,
             error_status: completion_error(status, bytes, vtable.facts),
-            operation: Finished { part: Some(part), vtable, bytes },
+            operation: Finished { part: Some(part), vtable, bytes, status },
         }
     }
 }

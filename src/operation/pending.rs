@@ -8,7 +8,7 @@ use super::cell::CellRef;
 use super::complete::PendingPart;
 use super::completion::{CompletionStatus, result_of};
 use super::layout::take_output;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, is_end};
 use crate::trace;
 
 /// An operation in flight, which returns a `B`, most often its buffer.
@@ -124,6 +124,13 @@ impl<B, S> Pending<B, S> {
     #[must_use]
     pub fn result(&self) -> Option<Result<u32>> {
         self.is_completed().then(|| result_of(self.cell()))
+    }
+
+    /// Whether a read of a file or a pipe is over, and has found the end: see
+    /// [`Finished::is_at_end`](crate::Finished::is_at_end).
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.is_completed() && is_end(self.cell().result().0, self.cell().vtable().facts)
     }
 
     /// Takes the buffer, with what was read into it; `None` while the operation is in flight,

@@ -129,12 +129,11 @@ impl Server {
                 self.read(index, request)
             }
             (Event::Read(_), Ok(())) => {
-                let request: Vec<u8> = completion.operation.output()?;
-                // A message may have no bytes; but then, so does the end.
-                if request.is_empty() {
+                if completion.operation.is_at_end() {
                     pipe::disconnect(&self.instances[index])?;
                     return self.wait_for_client(index);
                 }
+                let request: Vec<u8> = completion.operation.output()?;
                 self.answered += 1;
                 let answer = answer(&String::from_utf8_lossy(&request));
                 let instance = &self.instances[index];

@@ -1985,6 +1985,14 @@ pub const MUTATIONS: &[Mutation] = &[
         test: integration("run", "a_port_that_is_closed_keeps_nobody_waiting_who_awaits"),
     },
     Mutation {
+        name: "an-empty-message-is-an-end",
+        file: "src/error/status.rs",
+        before: "is_error(status) && facts.ends.contains(&status)",
+        after: "status == 0 || is_error(status) && facts.ends.contains(&status)",
+        why: "who sends an empty message is taken for gone",
+        test: integration("pipe", "an_empty_message_is_told_from_the_end"),
+    },
+    Mutation {
         name: "an-error-after-the-end-ends-a-run",
         file: "src/future/run.rs",
         before: "Err(error) if !self.shared().state.is_closed() => return Err(error),",
