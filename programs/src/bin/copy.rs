@@ -53,7 +53,7 @@ fn main() -> Result<()> {
     partial.push(".partial");
     let partial = PathBuf::from(partial);
 
-    let port: Iocp<()> = Iocp::builder().build()?;
+    let port = Iocp::<()>::typed()?;
     let source = OpenOptions::new().read(true).open_overlapped(source);
     let source = source.with_context(|| format!("cannot open {from}"))?;
     let target = open_target(&partial, arguments.resume)
@@ -123,13 +123,9 @@ impl Copy {
             }
             offset += bytes;
             bar.set_position(offset);
-            if writes.len() == self.depth {
-                finish(&mut writes).await?;
-            }
+            finish(&mut writes, self.depth - 1).await?;
         }
-        while !writes.is_empty() {
-            finish(&mut writes).await?;
-        }
+        finish(&mut writes, 0).await?;
         ensure!(offset == length, "the source has changed: {offset} bytes, not {length}");
         Ok((written, hash.finalize()))
     }
@@ -149,9 +145,10 @@ impl Copy {
     }
 }
 
-/// Waits for the first of the writes.
-async fn finish(writes: &mut VecDeque<Pending<Vec<u8>>>) -> Result<()> {
-    if let Some(write) = writes.pop_front() {
+/// Waits for the first of the writes, until at most so many are left.
+async fn finish(writes: &mut VecDeque<Pending<Vec<u8>>>, left: usize) -> Result<()> {
+    let over = writes.len().saturating_sub(left);
+    for write in writes.drain(..over) {
         write.await.context("cannot write to the copy")?;
     }
     Ok(())
