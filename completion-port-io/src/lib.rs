@@ -55,6 +55,13 @@ assert_eq!(text, "hello");
 //!
 //! None is on unless it is asked for.
 //! - `tokio`: `tokio::io::AsyncRead` and `AsyncWrite`.
+//! - `futures-io`: `futures_io::AsyncRead` and `AsyncWrite`, which the crates futures and
+//!   smol use.
+//! - `hyper`: `hyper::rt::Read` and `Write`, an [`Executor`](hyper::Executor) whose threads park
+//!   in the port, and a [`Timer`](hyper::Timer). It includes `tokio`, but nothing of its
+//!   runtime.
+//!
+//! The traits have methods of equal names: import those of one crate.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -69,10 +76,14 @@ compile_error!(
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(all(windows, feature = "futures-io"))]
+mod futures_io;
+#[cfg(all(windows, feature = "hyper"))]
+pub mod hyper;
 #[cfg(windows)]
 mod stream;
 #[cfg(all(windows, feature = "tokio"))]
-mod tokio_io;
+mod tokio;
 #[cfg(windows)]
 mod transport;
 
