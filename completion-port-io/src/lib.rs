@@ -57,8 +57,9 @@ assert_eq!(text, "hello");
 //! - `tokio`: `tokio::io::AsyncRead` and `AsyncWrite`.
 //! - `futures-io`: `futures_io::AsyncRead` and `AsyncWrite`, which the crates futures and
 //!   smol use.
-//! - `hyper`: `hyper::rt::Read` and `Write`, an [`Executor`](hyper::Executor) whose threads park
-//!   in the port, and a [`Timer`](hyper::Timer). It includes `tokio`, but nothing of its
+//! - `executor`: an [`Executor`] whose threads park in the port.
+//! - `hyper`: `hyper::rt::Read` and `Write`, `hyper::rt::Executor` for the executor, and a
+//!   [`Timer`](hyper::Timer). It includes `executor` and `tokio`, but nothing of tokio's
 //!   runtime.
 //!
 //! The traits have methods of equal names: import those of one crate.
@@ -76,6 +77,8 @@ compile_error!(
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(all(windows, feature = "executor"))]
+mod executor;
 #[cfg(all(windows, feature = "futures-io"))]
 mod futures_io;
 #[cfg(all(windows, feature = "hyper"))]
@@ -87,6 +90,11 @@ mod tokio;
 #[cfg(windows)]
 mod transport;
 
+/// A task of an [`Executor`].
+#[cfg(all(windows, feature = "executor"))]
+pub use async_executor::Task;
+#[cfg(all(windows, feature = "executor"))]
+pub use executor::Executor;
 #[cfg(windows)]
 pub use stream::Stream;
 #[cfg(windows)]

@@ -14,8 +14,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use completion_port::Iocp;
-use completion_port_io::Stream;
-use completion_port_io::hyper::{Executor, Timer};
+use completion_port_io::hyper::Timer;
+use completion_port_io::{Executor, Stream};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::rt::{Executor as _, Timer as _};
