@@ -96,7 +96,7 @@ fn finish(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Builds the library with the oldest Rust that it is for, where rustup can install that.
+/// Builds the libraries with the oldest Rust that it is for, where rustup can install that.
 fn check_oldest_rust() -> Result<()> {
     let version = oldest_rust()?;
     if !install_rust(&version) {
@@ -110,7 +110,8 @@ fn check_oldest_rust() -> Result<()> {
         check(&format!("Rust {version}, {features}"), || {
             let mut command = Command::new("rustup");
             command.args(["run", &version, "cargo", "check", "--lib", "--target", WINDOWS_GNU]);
-            finish(command.args(["--package", "completion-port", features]))
+            command.args(["--package", "completion-port", "--package", "completion-port-io"]);
+            finish(command.arg(features))
         })?;
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! `cargo xtask programs`: the programs in `programs/`, driven by tools that others
-//! wrote.
+//! `cargo xtask programs`: the programs in `programs/`, and the examples of
+//! `completion-port-io`, driven by tools that others wrote.
 //!
 //! The tools are this machine's, so the tests run where they are built, and start the
 //! programs on Windows as they are and on Linux under Wine.
@@ -29,8 +29,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// Builds the programs; the call of cargo that runs their tests.
 pub fn test(runtime: &Runtime) -> Result<Command> {
     let mut build = runtime.cargo("build");
-    let programs = cargo::executables(build.args(["--package", "programs", "--bins"]))?;
-    let program = programs.into_values().next().context("cargo has built nothing")?;
+    build.args(["--package", "programs", "--bins"]);
+    build.args(["--package", "completion-port-io", "--examples", "--all-features"]);
+    let mut programs = cargo::executables(&mut build)?;
+    let program = programs.remove("http").context("cargo has not built the programs")?;
     let mut cargo = runtime.native_cargo("test");
     cargo
         .args(["--package", "program-tests"])
