@@ -104,8 +104,8 @@ impl CellRef {
         }
     }
 
-    /// [Cancels](Self::cancel) for the program: what ends for that says so, even if its deadline passes
-    /// meanwhile.
+    /// [Cancels](Self::cancel) for the program: what ends for that says so, even if its
+    /// deadline passes meanwhile.
     #[inline]
     pub fn cancel_for_program(self) -> Result<bool> {
         let is_noted = self.state.is_timed() && self.state.ask();
