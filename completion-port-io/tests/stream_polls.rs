@@ -109,6 +109,26 @@ fn a_read_fills_no_more_than_its_buffer_and_the_rest_comes_next() {
 }
 
 #[test]
+fn a_message_that_is_longer_than_what_is_read_ahead_arrives_whole() {
+    on_port(|port| async move {
+        let name = format!(r"\\.\pipe\completion-port-io-messages-{}", std::process::id());
+        let writer = pipe::ServerOptions::new().messages(true).create(&name)?;
+        let reader = pipe::ClientOptions::new().messages(true).open(&name)?;
+        let (mut reader, mut writer) = (Stream::new(&port, reader)?, Stream::new(&port, writer)?);
+        let message = pattern(50_000);
+        assert_eq!(write(&mut writer, &message).await?, 50_000);
+        let (mut all, mut buffer) = (Vec::new(), vec![0; 50_000]);
+        while all.len() < message.len() {
+            let bytes = read(&mut reader, &mut buffer).await?;
+            assert_ne!(bytes, 0, "the end");
+            all.extend_from_slice(&buffer[..bytes]);
+        }
+        assert!(all == message, "other bytes");
+        Ok(())
+    });
+}
+
+#[test]
 fn the_reader_of_a_pipe_sees_the_end_when_the_writer_is_dropped() {
     on_port(|port| async move {
         let (reader, writer) = pipe::pair()?;
@@ -148,7 +168,7 @@ fn a_shutdown_comes_after_what_the_stream_has_buffered() {
     on_port(|port| async move {
         let (client, mut peer) = connection();
         let mut client = Stream::new(&port, client)?;
-        let source = pattern(64 << 20);
+        let source = pattern(16 << 20);
         let sent = fill(&mut client, &source);
         let reader = thread::spawn(move || {
             let mut all = Vec::new();
@@ -165,7 +185,7 @@ fn writes_wait_for_a_peer_that_does_not_read() {
     on_port(|port| async move {
         let (client, mut peer) = connection();
         let mut client = Stream::new(&port, client)?;
-        let source = pattern(64 << 20);
+        let source = pattern(16 << 20);
         let sent = fill(&mut client, &source);
         let mut context = Context::from_waker(Waker::noop());
         assert!(client.poll_flush(&mut context).is_pending());
@@ -247,7 +267,7 @@ fn the_error_of_an_earlier_write_is_told_once_by_the_next_call() {
         let name = format!(r"\\.\pipe\completion-port-io-{}", std::process::id());
         let reader = pipe::ServerOptions::new().buffer_sizes(512, 512).create(&name)?;
         let mut writer = Stream::new(&port, pipe::ClientOptions::new().open(&name)?)?;
-        write(&mut writer, &pattern(64 << 10)).await?;
+        write(&mut writer, &pattern(BUFFER)).await?;
         drop(reader);
         assert_eq!(flush(&mut writer).await.unwrap_err().kind(), ErrorKind::BrokenPipe);
         flush(&mut writer).await?;
@@ -284,7 +304,7 @@ fn dropping_a_stream_cancels_what_it_has_in_flight() {
     let port = Iocp::<()>::typed().unwrap();
     let (client, peer) = connection();
     let mut client = Stream::new(&port, client).unwrap();
-    let source = pattern(64 << 20);
+    let source = pattern(16 << 20);
     fill(&mut client, &source);
     let mut context = Context::from_waker(Waker::noop());
     assert!(client.poll_read(&mut context, &mut [0; 64]).is_pending());

@@ -27,6 +27,8 @@ pub enum Program {
     Integration(&'static str),
     /// `tests/simulated.rs`, on the simulated kernel.
     Simulated,
+    /// A file in `completion-port-io/tests`.
+    Streams(&'static str),
 }
 
 const fn unit(name: &'static str) -> Test {
@@ -45,6 +47,10 @@ const fn simulated(name: &'static str) -> Test {
     Test(Program::Simulated, name)
 }
 
+const fn streams(file: &'static str, name: &'static str) -> Test {
+    Test(Program::Streams(file), name)
+}
+
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -52,6 +58,7 @@ impl fmt::Display for Program {
             Self::Loom => f.write_str("loom-tests"),
             Self::Integration(file) => write!(f, "tests/{file}.rs"),
             Self::Simulated => f.write_str("tests/simulated.rs"),
+            Self::Streams(file) => write!(f, "completion-port-io/tests/{file}.rs"),
         }
     }
 }
@@ -2293,5 +2300,30 @@ pub const MUTATIONS: &[Mutation] = &[
         after: "break;",
         why: "timers go off in no order",
         test: integration("timer", "timers_go_off_in_the_order_of_their_times"),
+    },
+    // Streams with the traits of others.
+    Mutation {
+        name: "streams-take-over-all-that-does-not-fit",
+        file: "completion-port-io/src/stream.rs",
+        before: "let room = Self::BUFFER - taken.len();",
+        after: "let room = usize::MAX;",
+        why: "a writer fills the memory, however slow its reader is",
+        test: streams("stream_polls", "a_pipe_takes_one_buffer_until_it_is_written"),
+    },
+    Mutation {
+        name: "streams-send-all-at-once",
+        file: "completion-port-io/src/stream.rs",
+        before: "if buffer.len() > Self::BUFFER - bytes {",
+        after: "if bytes > usize::MAX - buffer.len() {",
+        why: "Winsock takes over a send of any size, and nothing is too much for a slow peer",
+        test: streams("stream_polls", "writes_wait_for_a_peer_that_does_not_read"),
+    },
+    Mutation {
+        name: "streams-that-let-others-run-are-forgotten",
+        file: "completion-port-io/src/stream.rs",
+        before: "context.waker().wake_by_ref();",
+        after: "",
+        why: "a task whose stream is always ready waits for ever",
+        test: streams("stream_polls", "streams_that_are_always_ready_let_others_run"),
     },
 ];

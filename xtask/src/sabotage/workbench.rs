@@ -142,6 +142,12 @@ impl Workbench {
                 cargo.args(["--package", "completion-port", "--all-features", "--test", file]);
                 cargo
             }
+            Program::Streams(file) => {
+                let mut cargo = self.runtime.cargo("test");
+                cargo.args(["--package", "completion-port-io", "--features", "tokio"]);
+                cargo.args(["--test", file]);
+                cargo
+            }
             Program::Simulated => {
                 let mut cargo = cargo::on_simulated_kernel(self.runtime.cargo("test"));
                 cargo.args(["--package", "completion-port", "--test", "simulated"]);
