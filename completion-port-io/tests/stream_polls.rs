@@ -170,6 +170,8 @@ fn a_shutdown_comes_after_what_the_stream_has_buffered() {
         let mut client = Stream::new(&port, client)?;
         let source = pattern(16 << 20);
         let sent = fill(&mut client, &source);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(client.poll_shutdown(&mut context).is_pending());
         let reader = thread::spawn(move || {
             let mut all = Vec::new();
             peer.read_to_end(&mut all).map(|_| all)
