@@ -100,7 +100,9 @@ impl<C> Cells<C> {
                 // The handle may be closed, even be another object's by now: then no
                 // operation with this OVERLAPPED is found there.
                 // A failure leaves the operation as it is.
-                let _ = cell.cancel_for_program();
+                if cell.state.admits_cancel() {
+                    let _ = cell.cancel();
+                }
             })
             .count()
     }

@@ -99,21 +99,9 @@ impl CellRef {
         match self.handle() {
             // A timer, what was posted, or is over already.
             Handle::NONE => Pool::cancel_timer(self),
-            Handle::WAIT => Pool::waits_of(self).cancel(self.address()),
+            Handle::WAIT => Pool::cancel_wait(self),
             handle => sys::cancel(handle, self.address()),
         }
-    }
-
-    /// [Cancels](Self::cancel) for the program: what ends for that says so, even if its
-    /// deadline passes meanwhile.
-    #[inline]
-    pub fn cancel_for_program(self) -> Result<bool> {
-        let is_noted = self.state.is_timed() && self.state.ask();
-        let asked = self.cancel();
-        if is_noted && asked != Ok(true) {
-            self.state.unask();
-        }
-        asked
     }
 
     /// Lets the payload see that the operation is over with this result, which

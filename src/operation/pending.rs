@@ -179,10 +179,10 @@ impl<B, S> Pending<B, S> {
     /// Returns the error of `CancelIoEx`, except `ERROR_NOT_FOUND`, which is `Ok(false)`.
     #[inline]
     pub fn cancel(&self) -> Result<bool> {
-        if self.is_completed() {
+        if !self.cell().state.admits_cancel() {
             return Ok(false);
         }
-        let asked = match self.cell().cancel_for_program() {
+        let asked = match self.cell().cancel() {
             // The handle is closed. That has cancelled the operation, unless a
             // duplicate is open: then nothing is left to cancel it with.
             Err(error) if error.kind() == ErrorKind::InvalidHandle => Ok(false),

@@ -154,17 +154,19 @@ impl State {
         self.0.load(Ordering::Acquire) & TIMED != 0
     }
 
-    /// The program asks for the operation to be cancelled. Whether it is in flight, and has
-    /// not been asked for.
+    /// The program asks for the operation to be cancelled, which is remembered if it has a
+    /// deadline. `false` if it is over.
+    #[inline]
     #[must_use]
-    pub fn ask(&self) -> bool {
-        let state = self.0.load(Ordering::Relaxed);
-        state & ASKED == 0 && self.set_in_flight(|_| ASKED)
+    pub fn admits_cancel(&self) -> bool {
+        let is_untimed = self.0.load(Ordering::Acquire) & (KERNEL | TIMED) == KERNEL;
+        is_untimed || self.ask()
     }
 
-    /// The program has asked in vain: nothing could be cancelled.
-    pub fn unask(&self) {
-        self.0.fetch_and(!ASKED, Ordering::Relaxed);
+    #[cold]
+    #[inline(never)]
+    fn ask(&self) -> bool {
+        self.set_in_flight(|_| ASKED)
     }
 
     /// The deadline has passed, which is why the operation is being cancelled, unless the

@@ -383,6 +383,12 @@ impl Pool {
         Arc::clone(unsafe { &(*Self::of(cell)).waits })
     }
 
+    /// Cancels a wait, if it is not over; whether it does so.
+    #[cold]
+    pub fn cancel_wait(cell: CellRef) -> Result<bool> {
+        Self::waits_of(cell).cancel(cell.address())
+    }
+
     /// The address that the packets carry which wake threads from a port that
     /// is being closed.
     pub fn close_marker(&self) -> usize {

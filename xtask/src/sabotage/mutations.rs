@@ -580,7 +580,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the-port-cancels-nothing",
         file: "src/operation/cells.rs",
-        before: "let _ = cell.cancel_for_program();",
+        before: "let _ = cell.cancel();",
         after: "let _ = cell;",
         why: "what is in flight when a port is dropped stays so",
         test: integration("context", "contexts_in_flight_are_dropped_with_the_port"),
@@ -752,8 +752,8 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "cancelling-frees-the-cell",
         file: "src/operation/pending.rs",
-        before: "match self.cell().cancel_for_program() {",
-        after: "match self.cell().cancel_for_program().inspect(|_| super::pool::Pool::free(unsafe { super::cell::EmptyCell::new(self.cell()) })) {",
+        before: "match self.cell().cancel() {",
+        after: "match self.cell().cancel().inspect(|_| super::pool::Pool::free(unsafe { super::cell::EmptyCell::new(self.cell()) })) {",
         why: "a cancelled operation is in flight until its packet is dequeued",
         test: integration("cancel", "a_cancelled_read_completes_as_cancelled_with_its_buffer"),
     },
