@@ -21,7 +21,7 @@ impl<B, S> Pending<B, S> {
     /// It is kept as a [timer](crate::Iocp::after) is: to the millisecond where the system
     /// can do that, not early, later by what the machine sleeps meanwhile, and only if
     /// somebody dequeues from the port. That thread cancels, as [`cancel`](Self::cancel) does,
-    /// so mind [strict handle checks](Self::cancel#strict-handle-checks). What cannot be
+    /// so mind [strict handle checks](Self::cancel). What cannot be
     /// cancelled goes on, without a deadline; where the system has no memory to cancel it just
     /// then, that is done a little later.
     ///
