@@ -63,4 +63,4 @@ pub(crate) fn sleep_alertable(milliseconds: u32) -> bool {
     unsafe { SleepEx(milliseconds, 1) == WAIT_IO_COMPLETION }
 }
 
-unsafe extern "system" fn nothing(_: usize) {}
+extern "system" fn nothing(_: usize) {}
