@@ -7,6 +7,7 @@
 //! - [Complete and partial transfers](#complete-and-partial-transfers)
 //! - [Back-pressure](#back-pressure)
 //! - [Closing a connection and freeing its state](#closing-a-connection-and-freeing-its-state)
+//! - [Time](#time)
 //! - [Ending a server](#ending-a-server)
 //! - [Files](#files), [pipes](#pipes), [datagrams](#datagrams), [directories](#directories)
 //! - [Borrowed buffers](#borrowed-buffers), and the compiler's answer to them
@@ -83,7 +84,8 @@
 //! ```
 //!
 //! The example `echo_server` accepts its connections through the port, too, and lets the
-//! contexts own them.
+//! contexts own them. With several threads, let a [`Listener`](crate::listener::Listener)
+//! accept: it keeps its accepts in flight itself.
 //!
 //! # Which thread does what
 //!
@@ -177,8 +179,10 @@
 //!
 //! # Complete and partial transfers
 //!
-//! - A write to a stream or a pipe that has succeeded has taken the whole buffer.
-//! - A read of a stream or a pipe returns what is there: at least a byte, or 0 at the end.
+//! - A write to a stream, a pipe or a file that has succeeded has taken the whole buffer.
+//! - A read of a stream returns what is there: at least a byte, or 0 at the end.
+//! - A read of a pipe does so, too, but 0 bytes may also be an empty write of the other side:
+//!   ask [`is_at_end`](crate::Finished::is_at_end).
 //! - A read of a file is short only at the end of the file.
 //! - A message that does not fit arrives cut, with [`MoreData`](crate::ErrorKind::MoreData)
 //!   or [`MessageTruncated`](crate::ErrorKind::MessageTruncated).
@@ -285,8 +289,8 @@
 //! Dropping an [`Associated`](crate::Associated) cancels what is in flight on it and closes
 //! the handle. Each operation still completes: as [cancelled](crate::Error::is_cancelled),
 //! with another error, or with its data if it was faster. So what belongs to a connection is
-//! free when its last completion has come. Where contexts share the connection, that is by
-//! itself:
+//! free when its last completion has come. Where contexts share the connection in an `Arc`,
+//! this happens by itself:
 //!
 //! ```
 //! # use std::net::TcpStream;
@@ -326,8 +330,8 @@
 //! A timer is an operation that completes [after](crate::Iocp::after) a while, or
 //! [at](crate::Iocp::at) some time, with its context. Any operation in flight can have a
 //! [deadline](crate::Pending::set_deadline), which cancels it: its completion says
-//! [`TimedOut`](crate::ErrorKind::TimedOut), unless it was faster. Who awaits it can say so
-//! in the same place: `read.timeout(duration).await`.
+//! [`TimedOut`](crate::ErrorKind::TimedOut), unless it was faster. When awaiting, write
+//! `read.timeout(duration).await`.
 //!
 //! ```
 //! # use completion_port::{ErrorKind, Iocp};
@@ -406,8 +410,15 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! For blocks of an exact length use a `Box<[u8]>`: a `Vec` may have more room than it was asked
+//! for, and a read fills all of it. `buffer.slice(..length)` writes a part of a buffer (see
+//! [`IoBuf::slice`](crate::IoBuf::slice)).
+//!
 //! A read that finds its data in the system's cache may complete within the call; opening,
-//! metadata and flushing always block. [`Write::append`](crate::op::Write::append) writes at
+//! metadata and flushing always block. So do writes that [extend a file, and all to files that
+//! are compressed or encrypted](https://devblogs.microsoft.com/oldnewthing/20180725-00/?p=99335):
+//! they are done when the call returns, however long that takes, and their completion comes all
+//! the same. [`Write::append`](crate::op::Write::append) writes at
 //! the end, [`Lock`](crate::op::Lock) waits for a range, and [`Pages`](crate::Pages) are
 //! buffers for files without caching.
 //!
@@ -504,9 +515,8 @@
 //! let mut changes = op::Changes::with_capacity(65_536);
 //! let mut renames = op::Renames::new();
 //! # for _ in 0..1 {
-//! # let path = path.clone();
-//! # std::thread::spawn(move || { std::thread::yield_now(); std::fs::write(path.join("new"), "") });
 //! port.initiate(&directory, 2, op::WatchDirectory::new(changes))?;
+//! # std::fs::write(path.join("new"), "")?;
 //! let mut completion = port.get_completion()?;
 //! completion.error_status?;
 //! changes = completion.operation.output()?;
@@ -651,6 +661,41 @@
 //! goes on, and no byte is lost. A future that owns its operation cancels it when it is
 //! dropped.
 //!
+//! Beside tokio, a driver dequeues. Stopping or dropping it waits for its thread, so do that
+//! outside of the runtime's tasks, or in `spawn_blocking`.
+//!
+//! ```
+//! # #[cfg(not(simulated_kernel))] {
+//! use std::time::Duration;
+//!
+//! use completion_port::{Driver, Iocp};
+//!
+//! # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! # let mut client = std::net::TcpStream::connect(listener.local_addr()?)?;
+//! # let (stream, _) = listener.accept()?;
+//! let port = Iocp::<()>::typed()?;
+//! let driver = Driver::spawn(&port)?;
+//! let stream = port.add_handle(stream, 0)?;
+//! let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+//! runtime.block_on(async {
+//!     let mut read = port.initiate_read(&stream, (), Vec::with_capacity(64))?;
+//!     // By reference, so that nothing is lost if the time is over first.
+//!     let waited = tokio::time::timeout(Duration::from_millis(5), &mut read).await;
+//!     assert!(waited.is_err());
+//!     # std::io::Write::write_all(&mut client, b"hello")?;
+//!     let (length, buffer) = read.await?;
+//!     assert_eq!((length, buffer), (5, b"hello".to_vec()));
+//!     Ok::<_, std::io::Error>(())
+//! })?;
+//! drop(driver);
+//! # }
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! A future is asked for by name in `tokio::spawn` or a `JoinSet`: pass
+//! `pending.into_future()` there. The crate `completion-port-io` has streams with the traits
+//! of tokio, futures-io and hyper.
+//!
 //! # What allocates
 //!
 //! An operation allocates nothing once the port has had as many in flight before, as long as
@@ -689,7 +734,7 @@
 //! | **tokio** `stream.read(&mut buffer).await` | `port.initiate_read(&stream, (), buffer)?.await?`, which returns the buffer |
 //! | `#[tokio::main]`, `block_on` | [`block_on`](crate::Iocp::block_on), or tokio itself beside a [`Driver`](crate::Driver) |
 //! | `select!` over a read | over `&mut pending`, which loses no data |
-//! | `TcpListener::accept().await` | `port.initiate_accept(&listener, ())?.await?` |
+//! | `TcpListener::accept().await` | `let (_, stream) = port.initiate_accept(&listener, ())?.await?` |
 //! | **compio** `BufResult(result, buffer)` | `Result<(u32, B), `[`Failed<B>`](crate::Failed)`>` |
 //! | `IoBuf`, `IoBufMut`, `buffer.slice(..)` | [`IoBuf`](crate::IoBuf), [`IoBufMut`](crate::IoBufMut), [`slice`](crate::IoBuf::slice) |
 //! | `Proactor::push(op)`, `poll` | [`initiate`](crate::Iocp::initiate), [`get_completions`](crate::Iocp::get_completions) |

@@ -37,6 +37,15 @@
 //! - [`get_completion`](Iocp::get_completion) returns a [`CompletionStatus`]:
 //!   context, bytes, error, buffer. A [`Batch`] takes many at a time.
 //! - [`scope`](Iocp::scope) is for buffers that are only borrowed.
+//! - Any operation can be awaited: `read.await?`, `read.timeout(duration).await`. A
+//!   [`Driver`] dequeues beside tokio or any other runtime, and
+//!   [`block_on`](Iocp::block_on) needs none.
+//! - [`after`](Iocp::after) starts a timer, and [`set_deadline`](Pending::set_deadline) gives
+//!   an operation a deadline.
+//! - [`run`](Iocp::run) is the loop of a thread that dequeues, and
+//!   [`shut_down`](Iocp::shut_down) ends a port.
+//!
+//! **Start with the [`guide`]**, which shows how programs are built of these.
 //!
 //! Contexts are `usize` unless the port is [made](Iocp::typed) for another
 //! type. No value of this crate, dropped, leaked or kept, at whatever time and

@@ -349,8 +349,8 @@ pub struct Accepted {
     pub local: SocketAddr,
     /// The client's address.
     pub peer: SocketAddr,
-    /// What the client has sent [first](Options::first_data). If that is nothing although the
-    /// listener waits for it, the client will send no more.
+    /// What the client has sent [first](Options::first_data). If it is empty on a listener that
+    /// waits for it, the client has ended its side without sending anything.
     pub data: Vec<u8>,
     /// Counts it among the listener's open connections.
     pub permit: Permit,
@@ -395,8 +395,8 @@ pub struct Connection {
     pub local: SocketAddr,
     /// The client's address.
     pub peer: SocketAddr,
-    /// What the client has sent [first](Options::first_data). If that is nothing although the
-    /// listener waits for it, the client will send no more.
+    /// What the client has sent [first](Options::first_data). If it is empty on a listener that
+    /// waits for it, the client has ended its side without sending anything.
     pub data: Vec<u8>,
     /// Counts it among the listener's open connections. Who takes a connection apart keeps
     /// this with the socket.

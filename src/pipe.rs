@@ -207,7 +207,7 @@ pub struct ClientOptions {
 pub enum Impersonation {
     /// Nothing: it is not even told who the client is.
     Anonymous,
-    /// See who the client is, and what that may do.
+    /// Identify the client, and check its rights.
     #[default]
     Identification,
     /// Whatever the client may do on this machine.

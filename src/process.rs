@@ -4,8 +4,8 @@
 //! [`Iocp::initiate_wait`] waits for to get the exit status.
 //!
 //! The exit and the end of each stream are completions of their own, and come in any order.
-//! What a child has written last may still be in the pipe when its exit is known: read until a
-//! read returns 0 bytes. That is later than the exit where the child has left a process behind
+//! What a child has written last may still be in the pipe when its exit is known: read until
+//! a read says that it is [at the end](crate::Finished::is_at_end). That is later than the exit where the child has left a process behind
 //! that has the other end of the pipe. To wait no longer than you like for that,
 //! [cancel](crate::Pending::cancel) the read; what was faster is in its buffer.
 //!
@@ -32,7 +32,7 @@
 //!     }
 //!     let mut buffer: Vec<u8> = completion.operation.output()?;
 //!     output.append(&mut buffer);
-//!     is_at_end = completion.bytes_transferred == 0;
+//!     is_at_end = completion.operation.is_at_end();
 //!     if !is_at_end {
 //!         port.initiate_read(&stdout, 0, buffer)?;
 //!     }
@@ -77,7 +77,7 @@ pub struct Child {
     pub stdin: Option<Associated<OwnedHandle>>,
     /// What the child writes, is read here.
     pub stdout: Option<Associated<OwnedHandle>>,
-    /// The same of its errors.
+    /// What the child writes to its standard error, is read here.
     pub stderr: Option<Associated<OwnedHandle>>,
     /// The process itself.
     pub process: process::Child,

@@ -40,7 +40,7 @@ pub(crate) fn silently<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// An operation is about to be started.
+/// An operation is about to be started (a listener tells it afterwards).
 #[inline(always)]
 pub(crate) fn starting(facts: &Facts, handle: Handle, operation: usize) {
     event!(call = facts.name, ?handle, operation = format_args!("{operation:#x}"), "starting");

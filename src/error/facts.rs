@@ -327,6 +327,7 @@ facts! {
     NtResumeProcess = "NtResumeProcess" Win32;
     OpenThread = "OpenThread" Win32;
     QueryInformationJobObject = "QueryInformationJobObject" Win32;
+    QueueUserAPC = "QueueUserAPC" Win32;
     SetFileCompletionNotificationModes = "SetFileCompletionNotificationModes" Win32;
     SetInformationJobObject = "SetInformationJobObject" Win32;
     SetNamedPipeHandleState = "SetNamedPipeHandleState" Win32;

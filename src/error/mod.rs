@@ -158,8 +158,8 @@ pub enum ErrorKind {
     NetworkUnreachable,
     /// There is no route to the host.
     HostUnreachable,
-    /// The operation took longer than the system, the device or the peer
-    /// allows.
+    /// A [deadline](crate::Pending::set_deadline) has passed, or the operation took longer
+    /// than the system, the device or the peer allows.
     TimedOut,
     /// The file, pipe or object does not exist.
     NotFound,
@@ -260,7 +260,8 @@ impl Error {
     /// Returns `true` if the operation was cancelled: by
     /// [`Pending::cancel`](crate::Pending::cancel), by
     /// [`Associated::cancel_all`](crate::Associated::cancel_all), at the end of a
-    /// [scope](crate::Iocp::scope), or because its handle was closed.
+    /// [scope](crate::Iocp::scope), because its handle was closed, its future dropped, or its
+    /// port [shut down](crate::Iocp::shut_down), closed or dropped.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.kind() == ErrorKind::Cancelled

@@ -54,13 +54,13 @@ pub struct Driver {
 type Panic = Box<dyn Any + Send>;
 
 impl Driver {
-    /// Starts a thread that dequeues and drops the completions, of which those who await
-    /// their operations have the buffers. What else they have is lost: see
+    /// Starts a thread that dequeues and drops the completions. Those who await get their
+    /// buffers; contexts, and buffers that nobody awaits, are dropped. To keep them, see
     /// [`spawn_with`](Self::spawn_with).
     ///
     /// # Errors
     ///
-    /// If the system has no more threads.
+    /// If the system has no more threads, or no handle for a [parker](crate::Iocp::parker).
     pub fn spawn<C: Send + 'static>(port: &Iocp<C>) -> io::Result<Self> {
         Self::spawn_with(port, drop)
     }
@@ -73,7 +73,7 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// If the system has no more threads.
+    /// If the system has no more threads, or no handle for a [parker](crate::Iocp::parker).
     ///
     /// ```
     /// use completion_port::{Driver, Iocp};
@@ -105,7 +105,8 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// If the system has no more threads; or `threads` is 0.
+    /// If the system has no more threads, or no handle for a [parker](crate::Iocp::parker); or
+    /// `threads` is 0.
     ///
     /// ```
     /// use completion_port::{CompletionStatus, Driver, Iocp};

@@ -13,7 +13,7 @@ use crate::sys::{self, Alerts, INFINITE};
 
 /// Parks a thread of an executor in a port, where it dequeues while it is idle.
 ///
-/// It is [`std::thread::park`] with completions: see [`Iocp::parker`].
+/// It is [`std::thread::park`] with completions: see [`Iocp::parker`]. It stays on its thread.
 pub struct Parker<'p, C: Send + 'static = usize> {
     port: &'p Iocp<C>,
     parking: Arc<Parking>,
@@ -23,7 +23,9 @@ pub struct Parker<'p, C: Send + 'static = usize> {
 
 /// Wakes a thread that is parked in a port; see [`Iocp::parker`].
 ///
-/// It converts into a [`Waker`]. It does not keep the port open.
+/// An executor calls it from its tasks' wakers, once the task is in the executor's queue. Where
+/// the thread runs one future, it converts into the [`Waker`] of that. It does not keep the
+/// port open.
 #[derive(Clone)]
 pub struct Unparker(Arc<Parking>);
 
@@ -39,7 +41,8 @@ impl<C: Send + 'static> Iocp<C> {
     /// Any number of threads may park in one port. To wake one, another thread queues a
     /// procedure call (APC) for it, which nobody else can get, and which takes no place in the
     /// port. So the parked thread's wait is alertable: calls that other code has queued for it
-    /// are made, too, and end the wait.
+    /// are made, too, and end the wait. And while the parker is there, one of its calls may end
+    /// an alertable wait of other code on this thread.
     ///
     /// # Errors
     ///
@@ -70,11 +73,15 @@ impl<C: Send + 'static> Parker<'_, C> {
     /// [`get_completions`](crate::Iocp::get_completions).
     ///
     /// If the thread has been unparked since it last parked, this does not wait, but takes
-    /// what is queued. It may also return for no reason.
+    /// what is queued. It may also return for no reason. Those who await what has completed are
+    /// woken before it returns. Take the completions out of the batch before the next call,
+    /// which would not wait for those that are left.
     ///
     /// # Errors
     ///
-    /// Those of [`get_completions`](crate::Iocp::get_completions).
+    /// Those of [`get_completions`](crate::Iocp::get_completions). At
+    /// [`Closed`](crate::ErrorKind::Closed), call [`shut_down`](crate::Iocp::shut_down), so that
+    /// nobody awaits for ever what is still in flight.
     pub fn park(&mut self, batch: &mut Batch<C>, timeout: Option<Duration>) -> Result<usize> {
         let end = End(&self.parking.state);
         let timeout = if self.parking.waits() { timeout } else { Some(Duration::ZERO) };
@@ -95,8 +102,10 @@ impl<C: Send + 'static> Parker<'_, C> {
     pub(super) fn park_outside(&mut self, timeout: Option<Duration>) {
         let _end = End(&self.parking.state);
         if self.parking.waits() {
-            sys::sleep_alertable(timeout.map_or(INFINITE, milliseconds));
-            self.parking.state.drained();
+            let milliseconds = timeout.map_or(INFINITE, milliseconds);
+            if sys::sleep_alertable(milliseconds) {
+                self.parking.state.drained();
+            }
         }
     }
 
@@ -130,7 +139,7 @@ impl Parking {
     }
 }
 
-/// A waker may panic.
+/// Ends to park, whatever happens.
 struct End<'a>(&'a ParkState);
 
 impl Drop for End<'_> {

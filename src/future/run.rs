@@ -126,6 +126,8 @@ impl<C: Send + 'static> Iocp<C> {
                     Err(error) if !self.shared().state.is_closed() => return Err(error),
                     _ => {}
                 },
+                // Others may post for ever.
+                Err(error) if error.foreign_packet().is_some() && self.is_closed() => break,
                 Err(error) if error.foreign_packet().is_some() => {}
                 Err(error) => return Err(error.into()),
             }
@@ -165,6 +167,10 @@ impl<C: Send + 'static> Iocp<C> {
 
     /// Lets what is in flight complete, cancels the rest after `patience`, and closes the
     /// port. Returns the number of operations that are left, most often 0.
+    ///
+    /// A read that waits for a silent peer is in flight, too, and so are accepts and timers: as
+    /// long as there is one, this takes the whole of `patience`. So
+    /// [stop](crate::listener::Listener::stop) listeners and cancel such reads before.
     ///
     /// From now on nothing can be started. When all operations are over, every thread that
     /// waits in the port gets [`Closed`](crate::ErrorKind::Closed). After the cancel, it

@@ -111,13 +111,12 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// ```
     /// use std::fs::OpenOptions;
-    /// use std::os::windows::fs::OpenOptionsExt;
     /// use completion_port::Iocp;
+    /// use completion_port::fs::OpenOverlapped;
     ///
-    /// const FILE_FLAG_OVERLAPPED: u32 = 0x4000_0000;
     /// # let path = std::env::temp_dir().join(format!("read-at-doc-{}", std::process::id()));
     /// # std::fs::write(&path, "hello world")?;
-    /// let file = OpenOptions::new().read(true).custom_flags(FILE_FLAG_OVERLAPPED).open(&path)?;
+    /// let file = OpenOptions::new().read(true).open_overlapped(&path)?;
     /// let port = Iocp::new()?;
     /// let file = port.add_handle(file, 1)?;
     /// port.initiate_read_at(&file, 2, Vec::with_capacity(512), 6)?;
@@ -206,8 +205,8 @@ impl<C: Send + 'static> Iocp<C> {
     /// # Errors
     ///
     /// The context comes back if the accept could not be started. A server has
-    /// one accept fewer in flight then, and with none it is deaf, so what it
-    /// does depends on the kind:
+    /// one accept fewer in flight then, and with none it accepts nobody, so what
+    /// it does depends on the kind:
     /// - [`ConnectionReset`](crate::ErrorKind::ConnectionReset),
     ///   [`ConnectionAborted`](crate::ErrorKind::ConnectionAborted): one client
     ///   went away. Start the accept again, at once;
@@ -219,7 +218,7 @@ impl<C: Send + 'static> Iocp<C> {
     /// - [`Unsupported`](crate::ErrorKind::Unsupported) on what is no socket,
     ///   [`InvalidInput`](crate::ErrorKind::InvalidInput) on one that does not
     ///   listen, and the others of [`initiate_read`](Self::initiate_read):
-    ///   nothing that time would mend.
+    ///   trying again does not help.
     ///
     /// ```
     /// use std::net::{TcpListener, TcpStream};

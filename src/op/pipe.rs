@@ -57,8 +57,9 @@ impl Operation for ConnectPipe {
 
 /// Sends a message and receives the answer in one call: `TransactNamedPipe`.
 ///
-/// Returns both buffers. The completion has the byte count of the answer. An answer that is
-/// longer than its buffer is cut, with [`MoreData`](crate::ErrorKind::MoreData), and the next
+/// Returns both buffers. The completion has the byte count of the answer. After a cancel or a
+/// deadline the request may have been sent, and its answer still come: close the pipe. An
+/// answer that is longer than its buffer is cut, with [`MoreData`](crate::ErrorKind::MoreData), and the next
 /// read gets the rest of it.
 ///
 /// # Errors

@@ -15,13 +15,13 @@ use crate::sys::{self};
 /// operation, says more about reads.
 ///
 /// ```
-/// # use completion_port::{Iocp, op};
-/// # use std::{fs::OpenOptions, os::windows::fs::OpenOptionsExt};
+/// # use completion_port::{Iocp, fs::OpenOverlapped, op};
+/// # use std::fs::OpenOptions;
 /// # let path = std::env::temp_dir().join(format!("op-read-{}", std::process::id()));
 /// # std::fs::write(&path, "hello world")?;
-/// # let file = OpenOptions::new().read(true).custom_flags(0x4000_0000).open(&path)?;
 /// let port = Iocp::new()?;
-/// let file = port.add_handle(file, 1)?; // opened with FILE_FLAG_OVERLAPPED
+/// let file = OpenOptions::new().read(true).open_overlapped(&path)?;
+/// let file = port.add_handle(file, 1)?;
 /// port.initiate(&file, 2, op::Read::new(Vec::with_capacity(512)).at(6))?;
 /// let mut completion = port.get_completion()?;
 /// completion.error_status?;

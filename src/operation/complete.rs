@@ -49,7 +49,9 @@ impl CellRef {
             return None;
         };
         let (status, bytes) = match status {
-            STATUS_CANCELLED if self.state.is_expired() => (STATUS_TIMEOUT, 0),
+            STATUS_CANCELLED if self.state.is_expired() && self.has_timed_out() => {
+                (STATUS_TIMEOUT, 0)
+            }
             _ => (status, bytes),
         };
         // SAFETY: Rule 3.
@@ -68,6 +70,14 @@ impl CellRef {
             Pool::forget_deadline(self);
         }
         waker
+    }
+
+    /// Whether an operation that was cancelled was so by its deadline. Who is at it knows
+    /// afterwards whether it was too late for that.
+    #[cold]
+    fn has_timed_out(self) -> bool {
+        Pool::forget_deadline(self);
+        self.state.is_expired()
     }
 
     /// Whether a packet without a status, and of no bytes, may be the operation's all

@@ -109,8 +109,8 @@ impl Finished {
         self.vtable.facts.kind
     }
 
-    /// Whether a read of a file or a pipe has found the end, where it transfers 0 bytes. An
-    /// empty message of a pipe has 0 bytes, too, and is none.
+    /// Whether a read of a file or a pipe has found the end, where it transfers 0 bytes. A
+    /// message of a pipe may be empty: it has 0 bytes, too, and is not the end.
     ///
     /// Of a socket it says nothing: there, 0 bytes are the end of a stream, or an empty
     /// datagram.

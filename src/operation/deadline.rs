@@ -10,8 +10,9 @@ impl<B, S> Pending<B, S> {
     /// Sets when the operation is to be cancelled, or that it is not. If it is in flight
     /// then, it is cancelled, and its completion says
     /// [`TimedOut`](crate::ErrorKind::TimedOut), unless the program has asked for that
-    /// [before](Self::cancel): then it says [`Cancelled`](crate::ErrorKind::Cancelled). If it
-    /// is faster, it is a success, and has its data.
+    /// [before](Self::cancel), while there was a deadline: then it says
+    /// [`Cancelled`](crate::ErrorKind::Cancelled). If it is faster, it is a success, and has
+    /// its data.
     ///
     /// The deadline is the operation's: it stays when the `Pending` is dropped, and ends
     /// with the operation. Setting another, or `None`, takes the place of the one before; a
@@ -19,11 +20,11 @@ impl<B, S> Pending<B, S> {
     /// is over, this does nothing.
     ///
     /// It is kept as a [timer](crate::Iocp::after) is: to the millisecond where the system
-    /// can do that, not early, later by what the machine sleeps meanwhile, and only if
+    /// can do that, not early, late by the time that the machine sleeps meanwhile, and only if
     /// somebody dequeues from the port. That thread cancels, as [`cancel`](Self::cancel) does,
-    /// so mind [strict handle checks](Self::cancel). What cannot be
-    /// cancelled goes on, without a deadline; where the system has no memory to cancel it just
-    /// then, that is done a little later.
+    /// which says what strict handle checks make of that. What cannot be cancelled goes on,
+    /// without a deadline; where the system has no memory to cancel it just then, that is done
+    /// a little later.
     ///
     /// A [timer](crate::Iocp::after) can have a deadline, too.
     ///

@@ -18,10 +18,11 @@
 //! | `SCOPE` | a scope holds the cell | before the call | by the scope, once the operation is over |
 //! | `TAKEN` | the payload was claimed | by the first who claims it, if others hold the cell | when the cell is begun again |
 //! | `DROPS` | the payload has a destructor, or is to be moved out | before the call | when the cell is begun again |
-//! | `SLOW_PATH` | the payload wants to see the end, or the overflow block is large | before the call | when the cell is begun again |
+//! | `SLOW_PATH` | the payload wants to see the end, or the overflow block is large | before the call, and with `TIMED` | when the cell is begun again |
 //! | `ENDING` | its scope is waiting for the operation | by the scope | when the cell is begun again |
 //! | `WAKER` | a waker is in the cell, of who waits for the operation | by the `Pending`'s side, while it is in flight | by who ends the operation, in the same step, or by the `Pending`'s side; who clears it has the waker |
 //! | `TIMED` | the port's timers may have an entry of the cell | by who sets one, while the operation is in flight | when the cell is begun again |
+//! | `ASKED` | the program has asked for the operation to be cancelled, which has a deadline | by who asks, while the operation is in flight | when the cell is begun again |
 //! | `EXPIRED` | the deadline has passed, and the operation is being cancelled for that | by who finds it due, while the operation is in flight | by that one if nothing could be cancelled, or when the cell is begun again |
 //! | `AWAITS_LATE_PACKET` | the call failed, and a packet may come all the same | by the thread that made the call | by who dequeues the marker behind that packet, by that thread, or at the end of the port |
 //! | `NOT_EMPTIED` | `AWAITS_LATE_PACKET`, and the cell is still filled | with it | by the thread that made the call |

@@ -1,6 +1,8 @@
 //! Operations in flight, as their starter sees them.
 
 use std::fmt;
+#[cfg(doc)]
+use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::net::TcpStream;
 
@@ -16,6 +18,10 @@ use crate::trace;
 /// Dropping it lets the operation go on: its completion arrives all the same,
 /// and has the buffer. Keep it to [cancel](Self::cancel) the operation, or to
 /// take the buffer with its type known.
+///
+/// Await it, with a [time-out](Self::timeout) or without: that returns the number of bytes and
+/// the output, or a [`Failed`](crate::Failed), which has the output, too. It is an
+/// [`IntoFuture`]; where a [`Future`] is asked for, pass `pending.into_future()`.
 ///
 /// The operation is over once its packet has been dequeued, by any thread, from
 /// the port it was started on.

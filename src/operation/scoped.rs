@@ -185,7 +185,7 @@ impl<'scope> Borrowing<'scope, '_> {
             // The scope holds the cell, so no other operation has it. Nothing to cancel,
             // or not possible: the completion decides.
             cell.state.mark_ending();
-            is_refused |= cell.cancel().is_err();
+            is_refused |= cell.state.admits_cancel() && cell.cancel().is_err();
         }
         // One way through the list is enough: what is over stays so.
         for cell in self.held() {

@@ -6,7 +6,8 @@ use crate::operation::DEFAULT_OPERATIONS;
 
 impl Iocp {
     /// Creates a port that lets one thread run for each processor, with contexts of
-    /// type `usize`.
+    /// type `usize`. For contexts of another type, or to await without contexts, see
+    /// [`typed`](Self::typed): `Iocp::<()>::typed()`.
     ///
     /// # Errors
     ///
@@ -17,7 +18,8 @@ impl Iocp {
 
     /// Creates a port that lets `threads` threads run at a time; further ones wait in
     /// [`get_completion`](Self::get_completion) until one of those blocks or
-    /// comes back for more.
+    /// comes back for more. For contexts of another type as well, see
+    /// [`builder`](Self::builder).
     ///
     /// # Errors
     ///
@@ -41,7 +43,8 @@ impl Iocp {
 }
 
 impl<C: Send + 'static> Iocp<C> {
-    /// Creates a port like [`new`](Iocp::new), with contexts of any type.
+    /// Creates a port like [`new`](Iocp::new), with contexts of any type. For another
+    /// concurrency as well, see [`builder`](Iocp::builder).
     ///
     /// # Errors
     ///

@@ -50,7 +50,7 @@ impl<C: Send + 'static> Iocp<C> {
     ///
     /// # Panics
     ///
-    /// If the waker of who awaits the operation does. Then the completion is dropped; a
+    /// If the waker of a task that awaits the operation panics. Then the completion is dropped; a
     /// [batch](Self::get_completions) keeps it.
     ///
     /// ```

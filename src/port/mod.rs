@@ -29,10 +29,13 @@ use crate::sys::{self, Packet};
 ///
 /// Cloning is cheap, and every clone is the same port: give one to each thread that starts
 /// operations or dequeues completions. Dropping the last clone cancels what is in flight,
-/// collects the completions, and closes the port. (A context or a waker that contains a clone
-/// of its own port keeps the port open for ever: let it contain a [`WeakIocp`].) If
-/// destructors of contexts or buffers panic meanwhile, the first panic continues when all are
-/// dropped. That is so for a [`Batch`], too.
+/// collects the completions, and closes the port. If destructors of contexts or buffers panic
+/// meanwhile, all are dropped first, and then the first panic is resumed. A [`Batch`] does so,
+/// too.
+///
+/// What is in a port keeps it open if it owns a clone of it: let contexts have a [`WeakIocp`].
+/// A task that awaits is in the port, too, by its waker: if it owns a clone, neither is freed
+/// until the operation is over or the executor drops the task.
 ///
 /// `C` is the type of the operations' contexts: `usize`, or any `Send` type that the port
 /// is [made for](Iocp::typed), which moves in with an operation and back out with its

@@ -18,10 +18,10 @@ impl<C: Send + 'static> Iocp<C> {
     /// [deadline](Pending::set_deadline) of a port has the system make a timer object, for
     /// which a thread of its thread pool waits.
     ///
-    /// No timer wakes a machine that sleeps, and what is left of its time may only go on
-    /// when the machine has woken: the timers of the system that this uses are relative, and
-    /// such a one, from Windows 8 on, "[does not include time spent in low-power states]",
-    /// though an [`Instant`] may go on meanwhile. A change of the date or of the time of the
+    /// Timers do not wake a machine that sleeps, and may not count the time that it sleeps:
+    /// those of the system that this uses are relative, and from Windows 8 on such a timer
+    /// "[does not include time spent in low-power states]", though an [`Instant`] may go on
+    /// meanwhile. A change of the date or of the time of the
     /// day changes nothing.
     ///
     /// [does not include time spent in low-power states]: https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-setwaitabletimer

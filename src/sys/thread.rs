@@ -3,16 +3,13 @@
 use std::thread;
 use std::time::Duration;
 
-use windows_sys::Win32::Foundation::{
-    CloseHandle, ERROR_COMMITMENT_LIMIT, ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY,
-    WAIT_IO_COMPLETION,
-};
+use windows_sys::Win32::Foundation::{CloseHandle, WAIT_IO_COMPLETION};
 use windows_sys::Win32::System::Threading::{
     OpenThread, QueueUserAPC, SleepEx, THREAD_SET_CONTEXT,
 };
 
 use super::{Handle, current_thread, last_error};
-use crate::error::{Error, Facts, Result};
+use crate::error::{Error, ErrorKind, Facts, Result};
 
 /// A thread whose waits can be ended.
 #[derive(Debug)]
@@ -38,13 +35,12 @@ impl Alerts {
             if unsafe { QueueUserAPC(Some(nothing), self.0.raw(), 0) } != 0 {
                 return;
             }
-            match last_error() {
-                // Others give memory back sooner or later.
-                ERROR_NOT_ENOUGH_MEMORY | ERROR_NO_SYSTEM_RESOURCES | ERROR_COMMITMENT_LIMIT => {
-                    thread::sleep(Duration::from_millis(1));
-                }
-                _ => return,
+            let error = Error::os(Facts::QueueUserAPC, last_error());
+            if error.kind() != ErrorKind::ResourceExhausted {
+                return;
             }
+            // Others give memory back sooner or later.
+            thread::sleep(Duration::from_millis(1));
         }
     }
 }
