@@ -85,7 +85,7 @@
 //!
 //! The example `echo_server` accepts its connections through the port, too, and lets the
 //! contexts own them. With several threads, let a [`Listener`](crate::listener::Listener)
-//! accept: it keeps its accepts in flight itself.
+//! accept, which keeps its accepts in flight itself: the example `threaded_server` does.
 //!
 //! # Which thread does what
 //!

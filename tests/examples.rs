@@ -98,6 +98,39 @@ fn the_readme_shows_the_echo_server_as_it_is() {
 }
 
 #[test]
+fn the_threaded_server_ends_with_its_input_though_clients_are_connected() {
+    let mut server = example("threaded_server")
+        .arg("127.0.0.1:0")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stdout = BufReader::new(server.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("text");
+    let address = line.trim_end().strip_prefix("listening on ").expect("an address");
+    let clients: Vec<TcpStream> = (0..40)
+        .map(|index| {
+            let mut client = TcpStream::connect(address).expect("it listens");
+            let message = support::pattern(1_000 + index);
+            client.write_all(&message).expect("it reads");
+            let mut echoed = vec![0; message.len()];
+            client.read_exact(&mut echoed).expect("it echoes");
+            assert!(echoed == message);
+            client
+        })
+        .collect();
+    drop(server.stdin.take());
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).expect("text");
+    assert_eq!(rest.trim_end(), "ended, with 0 operations in flight");
+    assert!(server.wait().expect("it ends").success());
+    for mut client in clients {
+        assert_eq!(client.read(&mut [0]).expect("the end"), 0);
+    }
+}
+
+#[test]
 fn the_demo_verifies_every_byte() {
     for size in ["1", "64", "65536"] {
         let output = example("echo_demo")
