@@ -126,7 +126,9 @@ pub use buffer::{IoBuf, IoBufMut, PageList, Pages, Slice};
 #[cfg(windows)]
 pub use error::{Error, ErrorKind, Failed, ForeignPacket, OperationKind, Rejected, Result};
 #[cfg(windows)]
-pub use future::{Awaited, AwaitedMut, AwaitedStarted, Completions, Driver, Parker, Unparker};
+pub use future::{
+    Awaited, AwaitedMut, AwaitedStarted, Completions, Driver, NoContext, Parker, Unparker,
+};
 #[cfg(windows)]
 pub use handle::{Adoptable, Associated, Inline, Mode, Queued, RawOverlapped, RawValue, Socket};
 #[cfg(windows)]

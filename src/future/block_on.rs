@@ -12,7 +12,23 @@ use crate::port::{Batch, Iocp};
 /// How many completions are dequeued between two polls.
 const BATCH: usize = 64;
 
-impl Iocp<()> {
+/// A context that says nothing, so that no completion is missed: `()`.
+#[diagnostic::on_unimplemented(
+    message = "`block_on` would drop completions with contexts of type `{Self}`",
+    note = "use `block_on_with`, which passes them on, or a port without contexts, made by \
+            `Iocp::<()>::typed()`"
+)]
+pub trait NoContext: sealed::NoContext {}
+
+impl NoContext for () {}
+
+mod sealed {
+    pub trait NoContext: Send + 'static {}
+
+    impl NoContext for () {}
+}
+
+impl<C: Send + 'static> Iocp<C> {
     /// Runs a future to completion on this thread, which dequeues while it waits. No other
     /// thread is needed, and none is woken.
     ///
@@ -46,12 +62,20 @@ impl Iocp<()> {
     /// })??;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn block_on<F: IntoFuture>(&self, future: F) -> Result<F::Output> {
+    ///
+    /// On a port that has contexts it does not compile:
+    ///
+    /// ```compile_fail,E0277
+    /// let port = completion_port::Iocp::new().unwrap(); // contexts are `usize`
+    /// port.block_on(async {});
+    /// ```
+    pub fn block_on<F: IntoFuture>(&self, future: F) -> Result<F::Output>
+    where
+        C: NoContext,
+    {
         self.block_on_with(future, drop)
     }
-}
 
-impl<C: Send + 'static> Iocp<C> {
     /// Runs a future to completion, like [`block_on`](Iocp::block_on), and passes each
     /// completion to `each`.
     ///

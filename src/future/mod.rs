@@ -11,6 +11,7 @@ mod run;
 use std::sync::atomic;
 
 pub use awaited::{Awaited, AwaitedMut, AwaitedStarted};
+pub use block_on::NoContext;
 pub use driver::Driver;
 pub use parker::{Parker, Unparker};
 pub use run::Completions;
