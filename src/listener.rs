@@ -45,6 +45,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! Its accepts cannot be awaited: for that, see [`initiate_accept`](Iocp::initiate_accept).
+//!
 //! # When sockets or memory run out
 //!
 //! An accept that is refused for want of something, or because more clients have gone away

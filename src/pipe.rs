@@ -33,6 +33,31 @@
 //! by [`op::WaitForPipe`](crate::op::WaitForPipe), without blocking a thread as
 //! `WaitNamedPipe` does, and tries again: another client may be faster to take it. Servers
 //! should have an instance ready at all times.
+//!
+//! ```no_run
+//! use std::os::windows::io::OwnedHandle;
+//! use std::time::Instant;
+//!
+//! use completion_port::{Associated, ErrorKind, Iocp, op, pipe};
+//!
+//! async fn connect(
+//!     port: &Iocp<()>,
+//!     name: &str,
+//!     deadline: Instant,
+//! ) -> std::io::Result<Associated<OwnedHandle>> {
+//!     let pipes = port.add_handle(pipe::file_system()?, 0)?;
+//!     loop {
+//!         match pipe::ClientOptions::new().open(name) {
+//!             // Each wait may be in time, and another client be faster.
+//!             Err(error) if error.kind() == ErrorKind::Busy && Instant::now() < deadline => {}
+//!             opened => return Ok(port.add_handle(opened?, 0)?),
+//!         }
+//!         let wait = port.initiate(&pipes, (), op::WaitForPipe::new(name)?)?;
+//!         wait.set_deadline(deadline)?;
+//!         wait.await?;
+//!     }
+//! }
+//! ```
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;

@@ -71,6 +71,20 @@ impl<C: Send + 'static> Iocp<C> {
     /// # }
     /// ```
     ///
+    /// # The compiler says "cannot move out of `connection` because it is borrowed" (`E0505`)
+    ///
+    /// ```compile_fail,E0505
+    /// # use completion_port::{Associated, Iocp};
+    /// # struct Connection { stream: Associated<std::net::TcpStream> }
+    /// # fn read(port: &Iocp<Box<Connection>>, connection: Box<Connection>) {
+    /// port.initiate_read(&connection.stream, connection, Vec::with_capacity(1024));
+    /// # }
+    /// ```
+    ///
+    /// The context owns the handle. Start the operation with
+    /// [`initiate_with`](Self::initiate_with), which finds the handle in the context, or share
+    /// the connection in an `Arc`, of which the context is a clone.
+    ///
     /// # Errors
     ///
     /// Context and buffer come back if the read could not be started:
