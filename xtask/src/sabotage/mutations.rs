@@ -1957,7 +1957,7 @@ pub const MUTATIONS: &[Mutation] = &[
         before: "if self.parking.state.is_queued() {",
         after: "if false {",
         why: "other waits of the thread end for no reason",
-        test: unit("a_parker_leaves_no_call_behind"),
+        test: unit("future::parker::tests::a_parker_leaves_no_call_behind"),
     },
     Mutation {
         name: "unparking-gives-up-without-memory",
