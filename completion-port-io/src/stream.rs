@@ -11,7 +11,7 @@ use completion_port::{Associated, Awaited, Iocp, unconnected_stream};
 
 use crate::transport::Transport;
 
-/// How many reads and writes in a row may be ready.
+/// How many reads in a row may be ready, and how many writes.
 const RUN: u32 = 32;
 
 /// A connection or a pipe of bytes, on a port.
@@ -27,8 +27,8 @@ const RUN: u32 = 32;
 /// if nothing but that keeps the task, stream and port keep each other for ever. An executor
 /// that drops its tasks when it ends does not let that happen.
 ///
-/// After 32 reads and writes in a row that were ready at once, the next one lets other tasks
-/// run first.
+/// After 32 reads in a row that were ready at once, the next one lets other tasks run first. So
+/// does a write after 32 writes.
 pub struct Stream<S: Transport = TcpStream> {
     // Dropped in this order: what is in flight is cancelled, and the handle closed.
     wait: Option<Awaited<S::Memory>>,
@@ -38,8 +38,8 @@ pub struct Stream<S: Transport = TcpStream> {
     ahead: S::Ahead,
     /// Memory for the next write that does not go through at once.
     spare: Vec<u8>,
-    /// How many reads and writes in a row were ready.
-    run: u32,
+    reads: Run,
+    writes: Run,
 }
 
 impl<S: Transport> Stream<S> {
@@ -73,7 +73,8 @@ impl<S: Transport> Stream<S> {
             port: port.clone(),
             ahead: S::Ahead::default(),
             spare: Vec::new(),
-            run: 0,
+            reads: Run::default(),
+            writes: Run::default(),
         })
     }
 
@@ -97,12 +98,12 @@ impl<S: Transport> Stream<S> {
         if buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        ready!(self.poll_run(context));
+        ready!(self.reads.poll_next(context));
         let mut failed = None;
         loop {
             if let Some(wait) = &mut self.wait {
                 let Poll::Ready(ended) = Pin::new(wait).poll(context) else {
-                    return self.pending();
+                    return self.reads.pending();
                 };
                 self.wait = None;
                 failed = S::arrived(&mut self.ahead, ended).err();
@@ -148,7 +149,7 @@ impl<S: Transport> Stream<S> {
         if buffers.iter().all(|buffer| buffer.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        ready!(self.poll_run(context));
+        ready!(self.writes.poll_next(context));
         let cut;
         let (fit, bytes) = Self::fitting(buffers);
         let fitting = if bytes == 0 {
@@ -180,7 +181,7 @@ impl<S: Transport> Stream<S> {
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(write) = &mut self.write {
             let Poll::Ready(ended) = Pin::new(write).poll(context) else {
-                return self.pending();
+                return self.writes.pending();
             };
             self.write = None;
             let (bytes, mut buffer) = ended?;
@@ -226,20 +227,27 @@ impl<S: Transport> Stream<S> {
         self.write = Some(write.into_future());
         Ok(())
     }
+}
 
-    fn pending<T>(&mut self) -> Poll<T> {
-        self.run = 0;
-        Poll::Pending
-    }
+/// How many reads, or writes, in a row were ready. Each direction has its own: one that waits
+/// says nothing of whether the other lets the task go.
+#[derive(Default)]
+struct Run(u32);
 
-    /// Lets others run first, after so many reads and writes that did not.
-    fn poll_run(&mut self, context: &Context<'_>) -> Poll<()> {
-        if self.run == RUN {
+impl Run {
+    /// Lets others run first, after so many that did not.
+    fn poll_next(&mut self, context: &Context<'_>) -> Poll<()> {
+        if self.0 == RUN {
             context.waker().wake_by_ref();
             return self.pending();
         }
-        self.run += 1;
+        self.0 += 1;
         Poll::Ready(())
+    }
+
+    fn pending<T>(&mut self) -> Poll<T> {
+        self.0 = 0;
+        Poll::Pending
     }
 }
 

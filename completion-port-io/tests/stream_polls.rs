@@ -357,6 +357,30 @@ fn streams_that_are_always_ready_let_others_run() {
 }
 
 #[test]
+fn a_direction_that_is_always_ready_lets_others_run_while_the_other_waits() {
+    on_port(|port| async move {
+        let (mut client, mut server) = streams(&port);
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut context = Context::from_waker(&waker);
+        // 32 are ready, and the next one is not.
+        let mut pauses = 0;
+        for _ in 0..100 {
+            assert!(client.poll_read(&mut context, &mut [0]).is_pending());
+            pauses += usize::from(client.poll_write(&mut context, &[7]).is_pending());
+        }
+        assert_eq!((pauses, wakes.count()), (3, 3));
+        fill(&mut server, &pattern(16 << 20));
+        for _ in 0..90 {
+            assert!(server.poll_flush(&mut context).is_pending());
+            pauses += usize::from(server.poll_read(&mut context, &mut [0]).is_pending());
+        }
+        assert_eq!((pauses, wakes.count()), (5, 5));
+        Ok(())
+    });
+}
+
+#[test]
 fn connecting_makes_a_stream_or_says_why_not() {
     on_port(|port| async move {
         let listener = TcpListener::bind("127.0.0.1:0")?;
