@@ -101,12 +101,15 @@ impl<S: Transport> Stream<S> {
         ready!(self.reads.poll_next(context));
         let mut failed = None;
         loop {
-            if let Some(wait) = &mut self.wait {
-                let Poll::Ready(ended) = Pin::new(wait).poll(context) else {
+            if let Some(wait) = self.wait.take() {
+                let mut wait = wait.into_pending();
+                if wait.poll_completed(context).is_pending() {
+                    self.wait = Some(wait.into_future());
                     return self.reads.pending();
-                };
-                self.wait = None;
-                failed = S::arrived(&mut self.ahead, ended).err();
+                }
+                let is_at_end = wait.is_at_end();
+                let ended = ready!(Pin::new(&mut wait.into_future()).poll(context));
+                failed = S::arrived(&mut self.ahead, ended, is_at_end).err();
             }
             match S::read(&self.handle, &mut self.ahead, buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

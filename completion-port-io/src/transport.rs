@@ -54,8 +54,12 @@ pub(crate) mod sealed {
             port: &Iocp<()>,
         ) -> io::Result<Pending<Self::Memory>>;
 
-        /// Takes what such a wait has brought.
-        fn arrived(ahead: &mut Self::Ahead, ended: Ended<Self::Memory>) -> io::Result<()>;
+        /// Takes what such a wait has brought, and whether a pipe's has found the end.
+        fn arrived(
+            ahead: &mut Self::Ahead,
+            ended: Ended<Self::Memory>,
+            is_at_end: bool,
+        ) -> io::Result<()>;
 
         /// Writes what there is room for. `WouldBlock` if there is none.
         fn write(on: &Associated<Self>, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
@@ -84,7 +88,7 @@ impl sealed::Transport for TcpStream {
         Ok(port.initiate(on, (), op::Readable::new())?)
     }
 
-    fn arrived((): &mut (), ended: Ended<()>) -> io::Result<()> {
+    fn arrived((): &mut (), ended: Ended<()>, _: bool) -> io::Result<()> {
         ended?;
         Ok(())
     }
@@ -106,7 +110,7 @@ impl sealed::Transport for TcpStream {
 #[derive(Debug, Default)]
 pub struct Ahead {
     bytes: VecDeque<u8>,
-    /// Whether the pipe ends behind them.
+    /// Whether the end was found, and the caller has not been told yet.
     ends: bool,
 }
 
@@ -118,7 +122,8 @@ impl Ahead {
         self.bytes.read(into)
     }
 
-    fn arrived(&mut self, ended: Ended<Vec<u8>>) -> io::Result<()> {
+    /// An empty message has no bytes to read, and is no end.
+    fn arrived(&mut self, ended: Ended<Vec<u8>>, is_at_end: bool) -> io::Result<()> {
         let buffer = match ended {
             Ok((_, buffer)) => buffer,
             // Of a pipe of messages: the rest of this one comes by the next read.
@@ -129,7 +134,7 @@ impl Ahead {
             }
             Err(failed) => return Err(failed.into()),
         };
-        self.ends = buffer.is_empty();
+        self.ends = is_at_end;
         self.bytes = buffer.into();
         Ok(())
     }
@@ -164,8 +169,12 @@ macro_rules! pipes {
                 Ok(port.initiate_read(on, (), ahead.take_buffer())?)
             }
 
-            fn arrived(ahead: &mut Ahead, ended: Ended<Vec<u8>>) -> io::Result<()> {
-                ahead.arrived(ended)
+            fn arrived(
+                ahead: &mut Ahead,
+                ended: Ended<Vec<u8>>,
+                is_at_end: bool,
+            ) -> io::Result<()> {
+                ahead.arrived(ended, is_at_end)
             }
 
             fn write(_: &Associated<Self>, _: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -253,6 +253,33 @@ fn buffers_of_one_write_go_out_in_order() {
 }
 
 #[test]
+fn an_empty_message_of_a_pipe_is_not_taken_for_its_end() {
+    on_port(|port| async move {
+        let name = format!(r"\\.\pipe\completion-port-io-empty-{}", std::process::id());
+        let server = pipe::ServerOptions::new().messages(true).create(&name)?;
+        let mut server = Stream::new(&port, server)?;
+        let client = port.add_handle(pipe::ClientOptions::new().open(&name)?, 0)?;
+        let mut buffer = [0; 64];
+        for message in ["", "one", "", "", "two"] {
+            port.initiate_write(&client, (), message)?.await?;
+        }
+        for message in [&b"one"[..], b"two"] {
+            let bytes = read(&mut server, &mut buffer).await?;
+            assert_eq!(&buffer[..bytes], message);
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(server.poll_read(&mut context, &mut buffer).is_pending());
+        port.initiate_write(&client, (), "")?.await?;
+        assert!(server.poll_read(&mut context, &mut buffer).is_pending());
+        drop(client);
+        for _ in 0..2 {
+            assert_eq!(read(&mut server, &mut buffer).await?, 0);
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn nothing_is_written_of_empty_buffers() {
     on_port(|port| async move {
         let (_reader, writer) = pipe::pair()?;
