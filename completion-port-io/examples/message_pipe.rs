@@ -2,18 +2,22 @@
 //!
 //! Each message is answered by itself in capitals. When the input ends (Ctrl-Z and Enter), the
 //! server stops: a message that has been sent is still answered, because the reads are awaited
-//! by reference in `select!`, which so loses none.
+//! by reference in `select!`, which so loses none. A client that does not read its answers is
+//! given up after a while.
 
 use std::io;
 use std::os::windows::io::OwnedHandle;
 use std::thread;
+use std::time::Duration;
 
-use completion_port::{Associated, Error, Iocp, op, pipe};
+use completion_port::{Associated, Error, ErrorKind, Iocp, op, pipe};
 use completion_port_io::Executor;
 use tokio::sync::watch;
 
 const INSTANCES: usize = 4;
 const LONGEST: usize = 4096;
+/// How long a client may take to make room for an answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 fn main() -> io::Result<()> {
     let name = std::env::args().nth(1).unwrap_or("completion-port-example".into());
@@ -49,28 +53,38 @@ async fn serve(
 ) -> Result<u32, Error> {
     let mut answered = 0;
     loop {
-        let mut connect = port.initiate(&pipe, (), op::ConnectPipe::new())?;
-        let connected = tokio::select! {
-            biased;
-            connected = &mut connect => connected,
-            _ = stopped.changed() => {
-                connect.cancel()?;
-                connect.await // cancelled, or a client was faster
-            }
+        let served = match meet(&port, &pipe, &mut stopped).await {
+            Ok(()) => converse(&port, &pipe, &mut stopped, &mut answered).await,
+            // It came and went before it was waited for.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if error.is_cancelled() => return Ok(answered),
+            Err(error) => return Err(error),
         };
-        match connected {
-            Ok(_) => {}
-            Err(failed) if failed.error.is_cancelled() => return Ok(answered),
-            Err(failed) => return Err(failed.error),
-        }
-        if let Err(error) = converse(&port, &pipe, &mut stopped, &mut answered).await {
-            if error.is_cancelled() {
-                return Ok(answered);
-            }
-            eprintln!("a client has failed: {error}");
+        match served {
+            Err(error) if error.is_cancelled() => return Ok(answered),
+            Err(error) => eprintln!("a client has failed: {error}"),
+            Ok(()) => {}
         }
         pipe::disconnect(&pipe)?;
     }
+}
+
+/// Waits for a client.
+async fn meet(
+    port: &Iocp<()>,
+    pipe: &Associated<OwnedHandle>,
+    stopped: &mut watch::Receiver<()>,
+) -> Result<(), Error> {
+    let mut connect = port.initiate(pipe, (), op::ConnectPipe::new())?;
+    tokio::select! {
+        biased;
+        connected = &mut connect => connected?,
+        _ = stopped.changed() => {
+            connect.cancel()?;
+            connect.await? // cancelled, or a client was faster
+        }
+    };
+    Ok(())
 }
 
 /// Answers a client's messages until it has gone.
@@ -88,15 +102,16 @@ async fn converse(
             ended = &mut read => ended,
             _ = stopped.changed() => {
                 read.cancel()?;
-                read.await // cancelled, or here is a message all the same
+                (&mut read).await // cancelled, or here is a message all the same
             }
         };
-        let (bytes, message) = ended?;
-        if bytes == 0 {
+        let (_, message) = ended?;
+        // An empty message is none.
+        if read.is_at_end() {
             return Ok(());
         }
         let answer = message.to_ascii_uppercase();
-        port.initiate_write(pipe, (), answer)?.await?;
+        port.initiate_write(pipe, (), answer)?.timeout(PATIENCE).await?;
         *answered += 1;
         buffer = message;
         buffer.clear();

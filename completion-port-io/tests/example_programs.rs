@@ -7,8 +7,10 @@ use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
 
+use completion_port::{Error, Iocp, pipe};
 use support::pattern;
 
 /// Cargo puts examples beside the folder of the test programs.
@@ -42,6 +44,13 @@ impl Server {
         output.read_line(&mut line).unwrap();
         let address = line.trim_end().strip_prefix("listening on ").expect(&line).to_owned();
         Self { child, output, address }
+    }
+
+    /// What it prints until its end.
+    fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).unwrap();
+        rest
     }
 }
 
@@ -117,9 +126,69 @@ fn a_message_pipe_answers_what_was_sent_before_it_was_stopped() {
     clients[2].write_all(b"the last").unwrap();
     drop(server.child.stdin.take());
     assert_eq!(clients[2].read(&mut answer).unwrap(), 8);
-    let mut rest = String::new();
-    server.output.read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "stopped after 4 messages\n");
+    assert_eq!(server.rest(), "stopped after 4 messages\n");
+}
+
+#[test]
+fn a_message_pipe_answers_empty_messages() {
+    let name = format!("completion-port-io-empty-{}", std::process::id());
+    let mut server = Server::start("message_pipe", &[&name]);
+    let port = Iocp::<()>::typed().unwrap();
+    let client = pipe::ClientOptions::new().messages(true).open(&server.address).unwrap();
+    let client = port.add_handle(client, 0).unwrap();
+    let ask = async |message: &'static str| -> Result<Vec<u8>, Error> {
+        port.initiate_write(&client, (), message)?.await?;
+        Ok(port.initiate_read(&client, (), Vec::with_capacity(64))?.await?.1)
+    };
+    for (message, answer) in [("", ""), ("one", "ONE"), ("", ""), ("two", "TWO")] {
+        assert_eq!(port.block_on(ask(message)).unwrap().unwrap(), answer.as_bytes());
+    }
+    drop(server.child.stdin.take());
+    assert_eq!(server.rest(), "stopped after 4 messages\n");
+}
+
+#[test]
+fn a_message_pipe_stops_although_a_client_does_not_read() {
+    let name = format!("completion-port-io-unread-{}", std::process::id());
+    let mut server = Server::start("message_pipe", &[&name]);
+    let mut client = OpenOptions::new().read(true).write(true).open(&server.address).unwrap();
+    // Its answers fill the pipe, and some messages are left.
+    for _ in 0..20 {
+        client.write_all(&[b'x'; 4000]).unwrap();
+    }
+    drop(server.child.stdin.take());
+    let rest = server.rest();
+    assert!(rest.starts_with("stopped after "), "{rest}");
+}
+
+#[test]
+fn a_message_pipe_goes_on_after_clients_that_came_too_early_and_went() {
+    let name = format!("completion-port-io-early-{}", std::process::id());
+    let address = format!(r"\\.\pipe\{name}");
+    let open = || OpenOptions::new().read(true).write(true).open(&address);
+    let (started, starts) = mpsc::channel::<()>();
+    let mut server = thread::scope(|scope| {
+        scope.spawn(move || {
+            while starts.try_recv() == Err(TryRecvError::Empty) {
+                drop(open());
+            }
+        });
+        let _started = started;
+        Server::start("message_pipe", &[&name])
+    });
+    // All instances are there for who comes later.
+    let mut clients = Vec::new();
+    while clients.len() < 4 {
+        assert!(server.child.try_wait().unwrap().is_none(), "it has ended");
+        // Unless they are busy with those before.
+        clients.extend(open().ok());
+    }
+    for client in &mut clients {
+        client.write_all(b"hello").unwrap();
+        assert_eq!(client.read(&mut [0; 64]).unwrap(), 5);
+    }
+    drop(server.child.stdin.take());
+    assert_eq!(server.rest(), "stopped after 4 messages\n");
 }
 
 #[test]
