@@ -146,7 +146,16 @@ impl Server {
 
     fn wait_for_client(&self, index: usize) -> Result<(), Error> {
         let instance = &self.instances[index];
-        self.port.initiate(instance, Event::Connected(index), op::ConnectPipe::new())?;
+        let wait = || self.port.initiate(instance, Event::Connected(index), op::ConnectPipe::new());
+        if let Err(refused) = wait() {
+            // A client came and went before it was waited for.
+            if refused.error.kind() != ErrorKind::BrokenPipe {
+                return Err(refused.error);
+            }
+            // From here on none can come unless it is waited for.
+            pipe::disconnect(instance)?;
+            wait()?;
+        }
         Ok(())
     }
 
