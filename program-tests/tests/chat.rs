@@ -78,6 +78,41 @@ print('good')
 }
 
 #[test]
+fn of_a_crowd_that_goes_at_once_each_is_told_once() {
+    let script = r"
+watcher = Client()
+crowd = [Client() for _ in range(200)]
+meet(watcher, *crowd)
+for client in crowd[1:]: assert watcher.line() == f'* {client.name} has come\n'
+for client in crowd:
+    client.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii' if sys.platform != 'win32' else 'hh', 1, 0))
+    client.lines.close(); client.s.close()
+gone = [watcher.line() for _ in crowd]
+assert sorted(gone) == sorted(f'* {client.name} has gone\n' for client in crowd), gone
+late = Client()
+assert watcher.line() == f'* {late.name} has come\n'
+print('good')
+";
+    let Some((_server, said)) = chat(&[], script) else { return };
+    assert_eq!(said.trim(), "good");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_it_and_nobody_is_said_to_have_gone() {
+    let mut server = Program::start("chat", ["--listen", "127.0.0.1:0"]);
+    let address = server.address();
+    let connect = |_| {
+        let client = std::net::TcpStream::connect(&address).unwrap();
+        assert!(server.line().ends_with(" has come"));
+        client
+    };
+    let clients: Vec<_> = (0..20).map(connect).collect();
+    assert_eq!(server.interrupt(), [""; 0]);
+    drop(clients);
+}
+
+#[test]
 fn who_does_not_listen_is_dropped_and_the_others_go_on() {
     let script = r"
 talker = Client(); slow = Client(4096); good = Client()

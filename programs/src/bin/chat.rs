@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use std::{io, mem};
 
@@ -94,6 +95,10 @@ fn main() -> Result<()> {
 
 impl Chat {
     fn complete(&mut self, mut completion: CompletionStatus<Event>) {
+        // All is cancelled, and nobody can be told anything any more.
+        if self.room.port.is_closed() {
+            return;
+        }
         match completion.context {
             Event::Accepted => self.accepted(&mut completion),
             Event::Refill => refill(&self.room.port, &self.listener, Event::Refill),
@@ -129,41 +134,55 @@ impl Chat {
         let Some(client) = self.clients.get_mut(&number) else { return };
         match client.complete(&self.room, completion) {
             Ok(said) => self.tell_others(number, &said),
-            Err(error) => self.drop_client(number, &error),
+            Err(error) => {
+                let peer = client.connection.peer;
+                self.clients.remove(&number);
+                self.say_goodbye(vec![(peer, error)]);
+            }
         }
     }
 
     fn tell_others(&mut self, from: u64, lines: &[u8]) {
-        self.for_each(|room, client| {
-            if client.number != from {
-                client.outgoing.extend_from_slice(lines);
-            }
-            client.send(room)
+        self.for_each(|room, client| match client.number {
+            number if number == from => Ok(()),
+            _ => client.tell(room, lines),
         });
     }
 
-    /// Does something for each client, and drops those for whom that fails.
-    fn for_each(&mut self, mut act: impl FnMut(&Room, &mut Client) -> io::Result<()>) {
-        let mut failed = Vec::new();
-        for client in self.clients.values_mut() {
-            failed.extend(act(&self.room, client).err().map(|error| (client.number, error)));
-        }
-        for (number, error) in failed {
-            self.drop_client(number, &error);
-        }
+    /// Does something for each client, drops those for whom that fails, and tells the others.
+    fn for_each(&mut self, act: impl FnMut(&Room, &mut Client) -> io::Result<()>) {
+        let dropped = self.try_each(act);
+        self.say_goodbye(dropped);
     }
 
-    /// Closes the client's socket, which cancels what is in flight, and tells the others.
-    fn drop_client(&mut self, number: u64, error: &io::Error) {
-        let Some(client) = self.clients.remove(&number) else { return };
-        let why = match error.kind() {
-            io::ErrorKind::TimedOut => "was too slow",
-            io::ErrorKind::FileTooLarge => "has said too much at a time",
-            _ => "has gone",
-        };
-        let peer = client.connection.peer;
-        say(format_args!("{peer} {why}"));
-        self.tell_others(number, format!("* {peer} {why}\n").as_bytes());
+    /// Does something for each client, and drops those for whom that fails: that closes their
+    /// sockets, which cancels what is in flight.
+    fn try_each(
+        &mut self,
+        mut act: impl FnMut(&Room, &mut Client) -> io::Result<()>,
+    ) -> Vec<(SocketAddr, io::Error)> {
+        let mut dropped = Vec::new();
+        self.clients.retain(|_, client| {
+            let done = act(&self.room, client);
+            let is_kept = done.is_ok();
+            dropped.extend(done.err().map(|error| (client.connection.peer, error)));
+            is_kept
+        });
+        dropped
+    }
+
+    /// Tells the others of those who were dropped. Who cannot be told is dropped, too.
+    fn say_goodbye(&mut self, mut dropped: Vec<(SocketAddr, io::Error)>) {
+        while let Some((peer, error)) = dropped.pop() {
+            let why = match error.kind() {
+                io::ErrorKind::TimedOut => "was too slow",
+                io::ErrorKind::FileTooLarge => "has said too much at a time",
+                _ => "has gone",
+            };
+            say(format_args!("{peer} {why}"));
+            let line = format!("* {peer} {why}\n");
+            dropped.extend(self.try_each(|room, client| client.tell(room, line.as_bytes())));
+        }
     }
 }
 
@@ -216,6 +235,11 @@ impl Client {
         } else {
             Ok(said)
         }
+    }
+
+    fn tell(&mut self, room: &Room, lines: &[u8]) -> io::Result<()> {
+        self.outgoing.extend_from_slice(lines);
+        self.send(room)
     }
 
     /// Sends all that waits, unless that happens already.
