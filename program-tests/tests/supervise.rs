@@ -55,6 +55,20 @@ fn what_programs_print_is_told_and_that_they_have_ended() {
 }
 
 #[test]
+fn what_comes_fast_is_told_line_by_line() {
+    // The system's `sort` writes all at once.
+    let folder = folder();
+    let file = folder.path().join("lines");
+    let lines: Vec<_> = (1..=20_000).map(|number| format!("line {number:05}")).collect();
+    fs::write(&file, lines.join("\r\n") + "\r\n").unwrap();
+    let path = file.to_str().expect("text").replace('/', "\\");
+    let (program, _folder) = supervise(&format!("sort.exe {path}"), &[]);
+    let all = program.end();
+    let said: Vec<_> = all.iter().filter_map(|line| line.strip_prefix("1 sort.exe: ")).collect();
+    assert_eq!(said, lines);
+}
+
+#[test]
 fn what_fails_is_started_again_after_pauses_that_grow() {
     let (mut program, _folder) = supervise("copy --no-such-option", &["--pause", "10"]);
     for pause in ["10ms", "20ms", "40ms"] {

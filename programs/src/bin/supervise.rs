@@ -189,9 +189,10 @@ impl Supervisor {
         match completion.context {
             Event::Printed(output) => {
                 self.open -= 1;
+                let is_over = completion.operation.is_at_end();
                 let mut buffer: Vec<u8> = completion.operation.output()?;
-                output.print(&mut buffer, completion.bytes_transferred == 0);
-                if completion.bytes_transferred > 0 { self.read(output, buffer) } else { Ok(()) }
+                output.print(&mut buffer, is_over);
+                if is_over { Ok(()) } else { self.read(output, buffer) }
             }
             Event::Ended(number) => {
                 self.open -= 1;
@@ -270,8 +271,8 @@ impl Supervisor {
 impl Output {
     /// Prints the lines that have ended, and keeps the rest, unless there is no more to come.
     fn print(&self, buffer: &mut Vec<u8>, is_over: bool) {
-        let is_over = is_over || buffer.len() > LONGEST;
         let end = buffer.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+        let is_over = is_over || buffer.len() - end > LONGEST;
         let end = if is_over { buffer.len() } else { end };
         for line in String::from_utf8_lossy(&buffer[..end]).lines() {
             say(format_args!("{}: {line}", self.label));
