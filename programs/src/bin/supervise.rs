@@ -38,6 +38,11 @@ struct Arguments {
     patience: u64,
 }
 
+/// Ctrl-C in a console is for all processes of it: the programs would end before they are told
+/// to. "If this flag is specified, CTRL+C signals will be disabled for all processes within the
+/// new process group"
+/// (<https://learn.microsoft.com/windows/win32/procthread/process-creation-flags>).
+const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
 /// The context of the job, and of nothing else.
 const JOB: usize = 1;
 /// The longest pause, and how long a program has to run to be taken for a good one.
@@ -158,6 +163,7 @@ impl Supervisor {
         let program = &mut self.programs[number];
         let name = &program.name;
         let options = SpawnOptions::new().stdin(0).stdout(0).stderr(0).job(&self.job);
+        let options = options.creation_flags(CREATE_NEW_PROCESS_GROUP);
         let child = options
             .spawn(&self.port, &mut program.command)
             .with_context(|| format!("cannot start {name}"))?;
