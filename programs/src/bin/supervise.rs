@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::os::windows::io::OwnedHandle;
 use std::os::windows::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
@@ -164,22 +164,37 @@ impl Supervisor {
         let name = &program.name;
         let options = SpawnOptions::new().stdin(0).stdout(0).stderr(0).job(&self.job);
         let options = options.creation_flags(CREATE_NEW_PROCESS_GROUP);
-        let child = options
+        let mut child = options
             .spawn(&self.port, &mut program.command)
             .with_context(|| format!("cannot start {name}"))?;
         let id = child.process.id();
         self.started.insert(id);
         say(format_args!("{name} has started as process {id}"));
-        program.stdin = child.stdin;
+        program.stdin = child.stdin.take();
         program.started = Instant::now();
-        self.port.initiate_wait(Exit::of(&child.process)?, Event::Ended(number))?;
-        self.open += 1;
-        let outputs = [(name.clone(), child.stdout), (format!("{name} (error)"), child.stderr)];
+        let (label, error_label) = (name.clone(), format!("{name} (error)"));
+        let outputs = [(label, child.stdout.take()), (error_label, child.stderr.take())];
+        self.follow(number, &child.process, outputs).inspect_err(|_| {
+            // One that cannot be killed has ended.
+            let _ = child.process.kill();
+        })
+    }
+
+    /// Reads what a program prints, and waits for its end. That comes last: a program whose end
+    /// is not waited for is told of by the error alone.
+    fn follow(
+        &mut self,
+        number: usize,
+        process: &Child,
+        outputs: [(String, Option<Associated<OwnedHandle>>); 2],
+    ) -> Result<()> {
         for (label, stream) in outputs {
             if let Some(stream) = stream {
                 self.read(Arc::new(Output { label, stream }), Vec::new())?;
             }
         }
+        self.port.initiate_wait(Exit::of(process)?, Event::Ended(number))?;
+        self.open += 1;
         Ok(())
     }
 
