@@ -63,6 +63,8 @@ struct Link {
     number: u64,
     client: Connection,
     target: Associated<TcpStream>,
+    /// Which of the target's addresses that is.
+    index: usize,
     /// How many of the two have ended their stream.
     ended: u32,
 }
@@ -115,9 +117,12 @@ impl Proxy {
         // It may have been ended meanwhile.
         let Some(mut link) = self.links.remove(&number) else { return };
         let goes_on = match (&completion.context, &completion.error_status) {
+            // It was given up for an address behind it.
+            (&Event::Connected(_, index), _) if index != link.index => true,
             (&Event::Connected(_, index), Err(error)) if !error.is_cancelled() => {
                 say(format_args!("cannot reach {}: {error}", self.targets[index]));
-                self.connect(number, index + 1).map(|next| link.target = next).is_some()
+                let next = self.connect(number, index + 1);
+                next.map(|next| (link.index, link.target) = next).is_some()
             }
             _ => link.complete(&self.port, completion).is_ok(),
         };
@@ -134,14 +139,14 @@ impl Proxy {
         let Ok(client) = accepted.associate(&self.port, 0) else { return };
         self.accepted += 1;
         let number = self.accepted;
-        if let Some(target) = self.connect(number, 0) {
-            self.links.insert(number, Link { number, client, target, ended: 0 });
+        if let Some((index, target)) = self.connect(number, 0) {
+            self.links.insert(number, Link { number, client, target, index, ended: 0 });
         }
     }
 
     /// Starts to connect to one of the target's addresses: this, or one behind it if that
-    /// cannot be tried.
-    fn connect(&self, number: u64, first: usize) -> Option<Associated<TcpStream>> {
+    /// cannot be tried. Returns its index, too.
+    fn connect(&self, number: u64, first: usize) -> Option<(usize, Associated<TcpStream>)> {
         let start = |index, address| -> Result<_, Error> {
             let stream = self.port.add_handle(unconnected_stream(address)?, 0)?;
             let connected = Event::Connected(number, index);
@@ -151,7 +156,7 @@ impl Proxy {
         };
         for (index, &address) in self.targets.iter().enumerate().skip(first) {
             match start(index, address) {
-                Ok(stream) => return Some(stream),
+                Ok(stream) => return Some((index, stream)),
                 Err(error) => say(format_args!("cannot reach {address}: {error}")),
             }
         }
