@@ -283,6 +283,36 @@ ask(b'GET /file HTTP/1.0\r\n\r\n')
     assert_eq!(lines, expected.map(|status| format!("HTTP/1.1 {status} 1")));
 }
 
+/// What comes behind would be a request to one reader, and a body to another.
+#[test]
+fn a_body_of_unclear_length_is_refused_and_ends_the_connection() {
+    let site = serve(&[]);
+    fs::write(site.path().join("file"), "hello").unwrap();
+    let script = r"
+for headers in [
+    b'Content-Length: 0\r\nContent-Length: 5',
+    b'Content-Length: 5\r\nContent-Length: 5',
+    b'Content-Length: \xff',
+    b'Content-Length: \xff\r\nContent-Length: 0',
+    b'Content-Length: +0',
+    b'Content-Length: 0\r\nTransfer-Encoding: chunked',
+    b'Transfer-Encoding: chunked\r\nTransfer-Encoding: identity',
+    b'Transfer-Encoding: \xff',
+    b'Host: b',
+    b'Content-Length: 0',
+]:
+    s = connect()
+    s.sendall(b'GET /file HTTP/1.1\r\nHost: a\r\n' + headers + b'\r\n\r\n' + GET.replace(b'Host: a', b'Host: a\r\nConnection: close'))
+    answer = end(s)
+    print(answer.split(b'\r\n')[0].decode(), answer.count(b'HTTP/1.1'))
+";
+    let Some(lines) = site.python(script) else { return };
+    let lines: Vec<_> = lines.lines().collect();
+    let (last, refused) = lines.split_last().unwrap();
+    assert_eq!(refused, ["HTTP/1.1 400 Bad Request 1"; 9]);
+    assert_eq!(*last, "HTTP/1.1 200 OK 2");
+}
+
 #[test]
 fn requests_may_come_all_at_once_or_byte_by_byte() {
     let site = serve(&[]);

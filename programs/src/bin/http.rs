@@ -358,15 +358,25 @@ impl Response {
 
     fn to(request: &httparse::Request<'_, '_>, site: &Site) -> Self {
         let is_old = request.version == Some(0);
-        let has_body = header(request, "transfer-encoding").is_some()
-            || header(request, "content-length").is_some_and(|length| length != "0");
+        let (Ok(host), Ok(length), Ok(encoding)) = (
+            only(request, "host"),
+            only(request, "content-length"),
+            only(request, "transfer-encoding"),
+        ) else {
+            return Self::error(400);
+        };
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+        if !length.is_none_or(is_number) || length.and(encoding).is_some() {
+            return Self::error(400);
+        }
+        let has_body = encoding.is_some() || length.is_some_and(|length| length != "0");
         let connection = header(request, "connection").unwrap_or_default();
         let wants = |what: &str| {
             connection.split(',').any(|option| option.trim().eq_ignore_ascii_case(what))
         };
         let is_head = request.method == Some("HEAD");
         let response = match request.method {
-            _ if !is_old && header(request, "host").is_none() => Self::error(400),
+            _ if !is_old && host.is_none() => Self::error(400),
             Some("GET" | "HEAD") => Self::get(request, site)
                 .unwrap_or_else(|error| Self { keeps_alive: true, ..Self::of_error(&error) }),
             _ => {
@@ -535,6 +545,20 @@ fn reason(status: u16) -> &'static str {
 fn header<'r>(request: &'r httparse::Request<'_, '_>, name: &str) -> Option<&'r str> {
     let header = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
     std::str::from_utf8(header.value).ok()
+}
+
+/// A header that must not be there twice, nor be anything but text: otherwise where a body ends
+/// would be up to the reader. See "Message Body Length"
+/// (<https://www.rfc-editor.org/rfc/rfc9112#section-6.3>).
+fn only<'r>(request: &'r httparse::Request<'_, '_>, name: &str) -> io::Result<Option<&'r str>> {
+    let is_named = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name);
+    let value = header(request, name);
+    let count = request.headers.iter().filter(is_named).count();
+    if count == usize::from(value.is_some()) {
+        Ok(value)
+    } else {
+        Err(io::ErrorKind::InvalidData.into())
+    }
 }
 
 /// The names of folders and a file in the target of a request, from the root on, unless
