@@ -2,6 +2,7 @@
 //!
 //! ```no_run
 //! use std::convert::Infallible;
+//! use std::time::Duration;
 //!
 //! use completion_port::Iocp;
 //! use completion_port_io::hyper::Timer;
@@ -16,8 +17,15 @@
 //! let executor = Executor::new(&port);
 //! executor.block_on(async {
 //!     loop {
-//!         let (_, stream) = port.initiate_accept(&listener, ())?.await?;
-//!         let stream = Stream::new(&port, stream)?;
+//!         let accept = async {
+//!             let (_, stream) = port.initiate_accept(&listener, ())?.await?;
+//!             Stream::new(&port, stream)
+//!         };
+//!         let Ok(stream) = accept.await else {
+//!             // The client has gone already, or memory is short. A closed port refuses this, too.
+//!             port.after(Duration::from_millis(10), ())?.await?;
+//!             continue;
+//!         };
 //!         let hello = service_fn(|_| async { Ok::<_, Infallible>(Response::new("hello".to_owned())) });
 //!         let connection = http1::Builder::new()
 //!             .timer(Timer::new(&port))

@@ -89,6 +89,20 @@ fn check_http(threads: &str) {
 }
 
 #[test]
+fn hyper_refuses_bodies_and_heads_that_are_too_long() {
+    let server = Server::start("hyper_http", &["127.0.0.1:0"]);
+    let post = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", (1 << 30) + 1);
+    let get = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", "y".repeat(64 * 1024));
+    for (request, status) in [(post, "413"), (get, "431")] {
+        let mut client = TcpStream::connect(&server.address).unwrap();
+        client.write_all(request.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));
+    }
+}
+
+#[test]
 fn hyper_serves_on_one_thread() {
     check_http("1");
 }

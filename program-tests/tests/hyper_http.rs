@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use program_tests::{Program, curl, folder, text, write_pattern};
+use program_tests::{Program, curl, folder, python, text, write_pattern};
 
 /// Requests on one connection, and then many at once.
 fn check(threads: &str) {
@@ -31,6 +31,27 @@ fn check(threads: &str) {
     }
     let answers = text(&many.output().unwrap());
     assert_eq!(answers, "200 300000\n".repeat(16));
+}
+
+#[test]
+fn clients_that_are_reset_before_they_are_accepted_do_no_harm() {
+    const SCRIPT: &str = r"
+import socket, struct, sys
+def connect():
+    return socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=20)
+for _ in range(300):
+    s = connect()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii' if sys.platform != 'win32' else 'hh', 1, 0))
+    s.close()
+s = connect()
+s.sendall(b'GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n')
+print(s.makefile('rb').readline().decode().strip())
+";
+    let mut server = Program::start("examples/hyper_http", ["127.0.0.1:0", "2"]);
+    let address = server.address();
+    let (host, port) = address.rsplit_once(':').expect("a port");
+    let Some(said) = python(SCRIPT, [host, port]) else { return };
+    assert_eq!(said.trim(), "HTTP/1.1 200 OK");
 }
 
 #[test]
