@@ -15,7 +15,9 @@ const AHEAD: usize = 16 * 1024;
 /// A handle that a [`Stream`](crate::Stream) can be made of: a connection, or a pipe of
 /// bytes.
 ///
-/// It is sealed. `OwnedHandle` and `File` are what std has for named pipes.
+/// It is sealed. `OwnedHandle` and `File` are what std has for named pipes. Those in the mode
+/// `PIPE_NOWAIT` cannot be waited for: reads fail with
+/// [`Unsupported`](io::ErrorKind::Unsupported).
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` is no stream",
     note = "a `TcpStream` is one, and so are pipes: `OwnedHandle`, `File`, `ChildStdin`, \
@@ -132,7 +134,7 @@ impl Ahead {
             {
                 buffer
             }
-            Err(failed) => return Err(failed.into()),
+            Err(failed) => return Err(unless_waits(failed.into())),
         };
         self.ends = is_at_end;
         self.bytes = buffer.into();
@@ -144,6 +146,21 @@ impl Ahead {
         let mut buffer = Vec::from(std::mem::take(&mut self.bytes));
         buffer.reserve(AHEAD);
         buffer
+    }
+}
+
+/// The error of a pipe that does not wait for data. Its own, `WouldBlock`, would be taken for a
+/// promise to wake the task.
+///
+/// "Using a nonblocking-wait handle, the function returns zero immediately, and the `GetLastError`
+/// function returns `ERROR_NO_DATA`"
+/// (<https://learn.microsoft.com/windows/win32/ipc/named-pipe-type-read-and-wait-modes>).
+fn unless_waits(error: io::Error) -> io::Error {
+    const NO_WAIT: &str = "the pipe is in the mode PIPE_NOWAIT, which a stream cannot wait for; use \
+                           PIPE_WAIT";
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::Unsupported, NO_WAIT),
+        _ => error,
     }
 }
 
@@ -166,7 +183,8 @@ macro_rules! pipes {
                 ahead: &mut Ahead,
                 port: &Iocp<()>,
             ) -> io::Result<Pending<Vec<u8>>> {
-                Ok(port.initiate_read(on, (), ahead.take_buffer())?)
+                let read = port.initiate_read(on, (), ahead.take_buffer());
+                read.map_err(|refused| unless_waits(refused.into()))
             }
 
             fn arrived(
@@ -190,3 +208,15 @@ macro_rules! pipes {
 }
 
 pipes!(File, OwnedHandle, ChildStdin, ChildStdout, ChildStderr);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_pipe_that_does_not_wait_is_unsupported() {
+        let kind = |kind: io::ErrorKind| unless_waits(kind.into()).kind();
+        assert_eq!(kind(io::ErrorKind::WouldBlock), io::ErrorKind::Unsupported);
+        assert_eq!(kind(io::ErrorKind::BrokenPipe), io::ErrorKind::BrokenPipe);
+    }
+}
