@@ -23,6 +23,10 @@ const RUN: u32 = 32;
 /// told by the next write, flush or shutdown. Dropping the stream cancels what is in flight
 /// and closes the handle: flush or shut down before.
 ///
+/// Somebody has to dequeue from the port meanwhile: a thread in
+/// [`block_on`](Iocp::block_on), for one, or a [`Driver`](completion_port::Driver). Without one,
+/// or once the driver has been dropped, a task that waits for a stream waits for ever.
+///
 /// A stream keeps its port open. A task that waits for a stream is in the port, by its waker;
 /// if nothing but that keeps the task, stream and port keep each other for ever. An executor
 /// that drops its tasks when it ends does not let that happen.
@@ -48,7 +52,8 @@ impl<S: Transport> Stream<S> {
     /// (<https://learn.microsoft.com/en-us/troubleshoot/windows/win32/data-segment-tcp-winsock>).
     pub const BUFFER: usize = 64 * 1024;
 
-    /// Associates a connection or pipe with the port.
+    /// Associates a connection or pipe with the port. A socket is told not to block, which holds
+    /// for its duplicates, too.
     ///
     /// # Errors
     ///
@@ -58,12 +63,13 @@ impl<S: Transport> Stream<S> {
         Self::from_associated(port, port.add_handle(handle, 0)?)
     }
 
-    /// Makes a stream of what is associated with the port already.
+    /// Makes a stream of what is associated with the port already. A socket is told not to
+    /// block, which holds for its duplicates, too.
     ///
     /// # Errors
     ///
-    /// What the system answers when a socket is told not to block. A handle of another port
-    /// is refused by the first read or write.
+    /// What the system answers to that. A handle of another port is refused by the first read
+    /// or write that has to wait.
     pub fn from_associated(port: &Iocp<()>, handle: Associated<S>) -> io::Result<Self> {
         S::prepare(&handle)?;
         Ok(Self {
@@ -89,7 +95,7 @@ impl<S: Transport> Stream<S> {
     ///
     /// # Errors
     ///
-    /// What the system answers; if the port is closed, that.
+    /// What the system answers. A read that waits, or has to, fails when the port is closed.
     pub fn poll_read(
         &mut self,
         context: &mut Context<'_>,
