@@ -15,6 +15,9 @@ use completion_port::{Iocp, Result};
 /// Dropping the last clone drops the tasks. A task that has a clone itself, as hyper's have
 /// for HTTP/2, keeps the executor until it has ended.
 ///
+/// A panic of a task ends that task. Who awaits its [`Task`] panics, too; of a task that is
+/// [detached](Task::detach) nobody is told but the panic hook.
+///
 /// ```
 /// use completion_port::Iocp;
 /// use completion_port_io::Executor;

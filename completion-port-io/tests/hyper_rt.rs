@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use completion_port::Iocp;
 use completion_port_io::hyper::Timer;
-use completion_port_io::{Executor, Stream};
+use completion_port_io::{Executor, Stream, Task};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::rt::{Executor as _, Timer as _};
@@ -140,6 +141,18 @@ fn a_sleep_can_be_put_off_and_ends_with_its_port() {
     port.close();
     port.block_on(endless).unwrap();
     port.block_on(timer.sleep(Duration::from_secs(3600))).unwrap();
+}
+
+#[test]
+fn a_panic_of_a_task_ends_that_task_and_goes_on_in_who_awaits_it() {
+    let executor = Executor::new(&Iocp::typed().unwrap());
+    executor.spawn(async { panic!("detached") }).detach();
+    let awaited = executor.spawn(async { panic!("awaited") });
+    let other = executor.spawn(async { 7 });
+    assert_eq!(executor.block_on(other).unwrap(), 7);
+    let unwound = panic::catch_unwind(AssertUnwindSafe(|| executor.block_on::<Task<()>>(awaited)));
+    assert_eq!(unwound.unwrap_err().downcast_ref(), Some(&"awaited"));
+    assert_eq!(executor.block_on(executor.spawn(async { 8 })).unwrap(), 8);
 }
 
 #[test]
