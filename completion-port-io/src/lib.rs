@@ -63,6 +63,14 @@ assert_eq!(text, "hello");
 //!   runtime.
 //!
 //! The traits have methods of equal names: import those of one crate.
+//!
+//! # Examples
+//!
+//! Whole programs are in the folder `examples`:
+//! - `hyper_http`: an HTTP server by hyper, with a port and an executor for each thread.
+//! - `file_tasks`: overlapped reads of a file, awaited by tasks of tokio beside a `Driver`.
+//! - `message_pipe`: a server of a message pipe that stops without losing a message.
+//! - `timeouts`: time-outs, races and cancelling that lose no data.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
