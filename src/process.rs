@@ -4,9 +4,10 @@
 //! [`Iocp::initiate_wait`] waits for to get the exit status.
 //!
 //! The exit and the end of each stream are completions of their own, and come in any order.
-//! What a child has written last may still be in the pipe when its exit is known: read until
-//! a read says that it is [at the end](crate::Finished::is_at_end). That is later than the exit where the child has left a process behind
-//! that has the other end of the pipe. To wait no longer than you like for that,
+//! What a child has written last may still be in the pipe when its exit is known: read until a
+//! read [finds the end](crate::Finished::is_at_end); one of 0 bytes may be that of a write of
+//! nothing. That is later than the exit where the child has left a process behind that has the
+//! other end of the pipe. To wait no longer than you like for that,
 //! [cancel](crate::Pending::cancel) the read; what was faster is in its buffer.
 //!
 //! ```no_run
@@ -30,9 +31,9 @@
 //!         status = Some(completion.operation.output::<ExitStatus>()?);
 //!         continue;
 //!     }
+//!     is_at_end = completion.operation.is_at_end();
 //!     let mut buffer: Vec<u8> = completion.operation.output()?;
 //!     output.append(&mut buffer);
-//!     is_at_end = completion.operation.is_at_end();
 //!     if !is_at_end {
 //!         port.initiate_read(&stdout, 0, buffer)?;
 //!     }
