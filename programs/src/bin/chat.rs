@@ -174,6 +174,10 @@ impl Chat {
     /// Tells the others of those who were dropped. Who cannot be told is dropped, too.
     fn say_goodbye(&mut self, mut dropped: Vec<(SocketAddr, io::Error)>) {
         while let Some((peer, error)) = dropped.pop() {
+            // Then that may be why.
+            if self.room.port.is_closed() {
+                return;
+            }
             let why = match error.kind() {
                 io::ErrorKind::TimedOut => "was too slow",
                 io::ErrorKind::FileTooLarge => "has said too much at a time",
