@@ -8,7 +8,7 @@ mod support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use support::{eventually, narrow_pipe, reset};
 
@@ -29,6 +29,27 @@ fn lines(output: &Output) -> Vec<String> {
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
     stdout.lines().map(str::to_owned).collect()
+}
+
+/// Starts a server, and returns where it listens, and what else it says.
+fn server(command: &mut Command) -> (Child, BufReader<ChildStdout>, String) {
+    let mut server = command.arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut line = String::new();
+    let mut stdout = BufReader::new(server.stdout.take().expect("a pipe"));
+    stdout.read_line(&mut line).expect("text");
+    let address = line.trim_end().strip_prefix("listening on ").expect("an address");
+    (server, stdout, address.to_owned())
+}
+
+/// A client that has got back what it sent.
+fn echoed(address: &str, length: usize) -> TcpStream {
+    let mut client = TcpStream::connect(address).expect("it listens");
+    let message = support::pattern(length);
+    client.write_all(&message).expect("it reads");
+    let mut echoed = vec![0; length];
+    client.read_exact(&mut echoed).expect("it echoes");
+    assert!(echoed == message);
+    client
 }
 
 #[test]
@@ -55,24 +76,10 @@ fn completed_read_processes_what_was_read() {
 /// The server that README.md shows.
 #[test]
 fn the_echo_server_lives_through_clients_that_reset_their_connections() {
-    let mut server = example("echo_server")
-        .arg("127.0.0.1:0")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut line = String::new();
-    let mut stdout = BufReader::new(server.stdout.take().expect("a pipe"));
-    stdout.read_line(&mut line).expect("text");
-    let address = line.trim_end().strip_prefix("listening on ").expect("an address");
+    let (mut server, _stdout, address) = server(example("echo_server").stderr(Stdio::piped()));
     let mut errors = server.stderr.take().expect("a pipe");
     for round in 0..20 {
-        let mut client = TcpStream::connect(address).expect("it listens");
-        let message = support::pattern(10_000 + round);
-        client.write_all(&message).expect("it reads");
-        let mut echoed = vec![0; message.len()];
-        client.read_exact(&mut echoed).expect("it echoes");
-        assert!(echoed == message);
+        let client = echoed(&address, 10_000 + round);
         if round % 2 == 0 {
             reset(client);
         }
@@ -99,27 +106,9 @@ fn the_readme_shows_the_echo_server_as_it_is() {
 
 #[test]
 fn the_threaded_server_ends_with_its_input_though_clients_are_connected() {
-    let mut server = example("threaded_server")
-        .arg("127.0.0.1:0")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut stdout = BufReader::new(server.stdout.take().expect("a pipe"));
-    let mut line = String::new();
-    stdout.read_line(&mut line).expect("text");
-    let address = line.trim_end().strip_prefix("listening on ").expect("an address");
-    let clients: Vec<TcpStream> = (0..40)
-        .map(|index| {
-            let mut client = TcpStream::connect(address).expect("it listens");
-            let message = support::pattern(1_000 + index);
-            client.write_all(&message).expect("it reads");
-            let mut echoed = vec![0; message.len()];
-            client.read_exact(&mut echoed).expect("it echoes");
-            assert!(echoed == message);
-            client
-        })
-        .collect();
+    let (mut server, mut stdout, address) =
+        server(example("threaded_server").stdin(Stdio::piped()));
+    let clients: Vec<_> = (0..40).map(|index| echoed(&address, 1_000 + index)).collect();
     drop(server.stdin.take());
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).expect("text");
